@@ -1,0 +1,59 @@
+//! An actix-web service that publishes from a handler, shows how the endpoints do, and shuts down cleanly on Ctrl-C.
+//!
+//! ```text
+//! cargo run --example embed_in_actix_web -- http://127.0.0.1:9000/hooks
+//! curl -X POST http://127.0.0.1:8080/invoices/42/pay
+//! curl http://127.0.0.1:8080/webhooks
+//! ```
+
+use std::time::Duration;
+
+use actix_web::{App, HttpResponse, HttpServer, Responder, get, post, web};
+use actix_webhooks::{Client, Engine, Event, ListStatus, PublishError, Rule};
+use serde_json::json;
+
+/// Pays an invoice and tells whoever has a rule for it. The receipt means that the event is in the store.
+#[post("/invoices/{number}/pay")]
+async fn pay(number: web::Path<u32>, engine: web::Data<Engine>) -> impl Responder {
+    let event = Event::new("invoice.paid", "client-1").message("An invoice was paid").data(json!({ "number": *number }));
+    match engine.publish(event).await {
+        Ok(receipt) => HttpResponse::Accepted().json(receipt),
+        // Nothing was accepted: the caller may come again.
+        Err(error @ (PublishError::Overloaded(_) | PublishError::Store(_) | PublishError::ShuttingDown)) => {
+            HttpResponse::ServiceUnavailable().body(error.to_string())
+        }
+        Err(error) => HttpResponse::BadRequest().body(error.to_string()),
+    }
+}
+
+/// Shows how every endpoint does.
+#[get("/webhooks")]
+async fn webhooks(query: web::Query<ListStatus>, engine: web::Data<Engine>) -> impl Responder {
+    match engine.supervisor().send(query.into_inner()).await {
+        Ok(page) => HttpResponse::Ok().json(page),
+        Err(_) => HttpResponse::ServiceUnavailable().finish(),
+    }
+}
+
+#[actix_web::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    env_logger::init();
+    let webhook = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1:9000/hooks".to_owned());
+    let engine = Engine::builder()
+        .client(Client::new("client-1").name("Bank of Dave"))
+        .rule(Rule::new("invoices", "invoice.*").webhook(&webhook)?)
+        .start()
+        .await?;
+
+    let data = web::Data::new(engine.clone());
+    let server = HttpServer::new(move || App::new().app_data(data.clone()).service(pay).service(webhooks))
+        .workers(2)
+        .bind(("127.0.0.1", 8080))?;
+    println!("listening on http://127.0.0.1:8080, sending to {webhook}");
+    // Ends on Ctrl-C, once the requests under way have been answered. Only then does the engine stop taking events.
+    server.run().await?;
+
+    let report = engine.shutdown(Duration::from_secs(10)).await;
+    println!("delivered {} while shutting down, {} pending, {} broken off", report.delivered, report.pending, report.aborted);
+    Ok(())
+}

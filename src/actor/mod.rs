@@ -1,0 +1,13 @@
+//! The shells: mailboxes, timers and wiring around the rules. They decide nothing that a rule could decide.
+
+pub(crate) mod clock;
+pub(crate) mod credentials;
+pub(crate) mod handle;
+pub(crate) mod message;
+pub(crate) mod places;
+pub(crate) mod reply;
+pub(crate) mod router;
+pub(crate) mod shared;
+pub(crate) mod subscriber;
+pub(crate) mod supervisor;
+pub(crate) mod watchers;

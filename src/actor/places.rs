@@ -1,0 +1,168 @@
+//! The process-wide limit on attempts in flight, shared by all subscribers of an engine.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::Recipient;
+
+use super::message::PlaceGranted;
+use crate::domain::places::{PlaceBook, PlaceClass, Turn};
+
+/// The places for attempts in flight.
+#[derive(Debug)]
+pub(crate) struct Places(Mutex<PlaceBook<Recipient<PlaceGranted>>>);
+
+impl Places {
+    pub(crate) fn new(limit: u32) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(PlaceBook::new(limit))))
+    }
+
+    fn book(&self) -> MutexGuard<'_, PlaceBook<Recipient<PlaceGranted>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands free places to those whose turn it is.
+    fn grant(self: &Arc<Self>) {
+        loop {
+            let Some((class, waiter)) = self.book().next_grant() else {
+                return;
+            };
+            let place = Place {
+                class,
+                places: Some(Arc::clone(self)),
+            };
+            // A subscriber waits for one place at a time, so no more than one grant is ever in its mailbox; one that has stopped drops
+            // the message, and with it the place, which goes to the next.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "at most one grant per subscriber is under way"
+            )]
+            waiter.do_send(PlaceGranted(place));
+        }
+    }
+
+    fn give_back(self: &Arc<Self>, class: PlaceClass) {
+        self.book().give_back(class);
+        self.grant();
+    }
+}
+
+/// A place that nobody uses yet. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    class: PlaceClass,
+    /// `None` once it is in use.
+    places: Option<Arc<Places>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(places) = self.places.take() {
+            places.give_back(self.class);
+        }
+    }
+}
+
+/// The places that one subscriber holds for its attempts. Dropping it gives them all back, however the subscriber ends.
+#[derive(Debug)]
+pub(crate) struct Holdings {
+    places: Arc<Places>,
+    prompt: u32,
+    sick: u32,
+    spare: Option<Place>,
+    /// What it waits for, until a place is granted.
+    waiting: Option<(PlaceClass, Turn)>,
+}
+
+impl Holdings {
+    pub(crate) fn new(places: Arc<Places>) -> Self {
+        Self {
+            places,
+            prompt: 0,
+            sick: 0,
+            spare: None,
+            waiting: None,
+        }
+    }
+
+    /// Takes a place for an attempt, or joins the queue for one.
+    pub(crate) fn take(
+        &mut self,
+        class: PlaceClass,
+        waiter: impl FnOnce() -> Recipient<PlaceGranted>,
+    ) -> bool {
+        if let Some(mut spare) = self.spare.take()
+            && spare.class == class
+        {
+            spare.places = None;
+            self.add(class);
+            return true;
+        }
+        if self.waiting.is_some() {
+            return false;
+        }
+        let mut book = self.places.book();
+        if book.take(class) {
+            drop(book);
+            self.add(class);
+            return true;
+        }
+        let turn = book.wait(class, self.prompt + self.sick, waiter());
+        self.waiting = Some((class, turn));
+        drop(book);
+        // A place may have become free for this very waiter: nobody would tell it.
+        self.places.grant();
+        false
+    }
+
+    /// Takes a place whose turn has come.
+    pub(crate) fn accept(&mut self, place: Place) {
+        self.waiting = None;
+        self.spare = Some(place);
+    }
+
+    /// Gives back a place that was granted and is not needed.
+    pub(crate) fn drop_spare(&mut self) {
+        self.spare = None;
+    }
+
+    /// Gives back the place of an attempt that has ended.
+    pub(crate) fn give_back(&mut self, class: PlaceClass) {
+        let held = match class {
+            PlaceClass::Prompt => &mut self.prompt,
+            PlaceClass::Sick => &mut self.sick,
+        };
+        *held = held.saturating_sub(1);
+        let mut book = self.places.book();
+        book.give_back(class);
+        if let Some((class, turn)) = &mut self.waiting {
+            *turn = book.hold_instead(*class, *turn, self.prompt + self.sick);
+        }
+        drop(book);
+        self.places.grant();
+    }
+
+    /// Counts so many places to the sick from now on.
+    pub(crate) fn count_as_sick(&mut self, attempts: u32) {
+        // Those taken as sick already stay what they are.
+        let moved = attempts.min(self.prompt);
+        self.prompt -= moved;
+        self.sick += moved;
+        let mut book = self.places.book();
+        (0..moved).for_each(|_| book.count_as_sick());
+    }
+
+    fn add(&mut self, class: PlaceClass) {
+        match class {
+            PlaceClass::Prompt => self.prompt += 1,
+            PlaceClass::Sick => self.sick += 1,
+        }
+    }
+}
+
+impl Drop for Holdings {
+    fn drop(&mut self) {
+        let (prompt, sick) = (self.prompt, self.sick);
+        (0..prompt).for_each(|_| self.places.give_back(PlaceClass::Prompt));
+        (0..sick).for_each(|_| self.places.give_back(PlaceClass::Sick));
+    }
+}

@@ -1,0 +1,583 @@
+//! The actor that takes events in: it finds the rules, encodes the alerts, has them stored, and hands the deliveries on.
+//!
+//! Whatever arrived since the last turn is stored in one call. Appends are answered in the order in which they were made,
+//! so that a subscriber is told of its deliveries in the order of their ids.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _};
+
+use super::handle::{Gone, SubscriberHandle};
+use super::message::{
+    Close, KnowEndpoints, ListRules, Publish, PublishBatch, PutClient, PutRule, Receipt,
+    RemoveRule, RuleError, SubscriberStarted, Wake,
+};
+use super::reply::{Answerer, Deferred};
+use super::shared::Shared;
+use super::supervisor::SupervisorActor;
+use crate::domain::alert::Alert;
+use crate::domain::client::Client;
+use crate::domain::delivery::OpenDelivery;
+use crate::domain::event::Event;
+use crate::domain::id::{AlertId, ClientId, DeliveryId, EventId};
+use crate::domain::retry::Progress;
+use crate::domain::routing::RoutingTable;
+use crate::domain::rule::Rule;
+use crate::domain::url::WebhookUrl;
+use crate::error::PublishError;
+use crate::store::{Appended, Change, NewAlert, NewEvent, StoreError};
+
+/// Takes events in and keeps the rules: the actor that applications publish to.
+///
+/// It answers [`Publish`], [`PublishBatch`], [`PutRule`], [`RemoveRule`], [`ListRules`] and [`PutClient`].
+pub struct RouterActor {
+    shared: Arc<Shared>,
+    supervisor: Addr<SupervisorActor>,
+    rules: RoutingTable,
+    clients: BTreeMap<ClientId, Client>,
+    subscribers: HashMap<WebhookUrl, Known>,
+    matches: Vec<Arc<Rule>>,
+    inbox: VecDeque<Incoming>,
+    appending: FuturesOrdered<LocalBoxFuture<'static, AppendEnded>>,
+    calls: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    closing: Option<Answerer<()>>,
+    closed: bool,
+}
+
+/// A subscriber that runs, and what is about to be handed to it.
+struct Known {
+    handle: SubscriberHandle,
+    outgoing: Vec<OpenDelivery>,
+}
+
+/// An event that is ready to be stored, and who waits for the receipt.
+struct Incoming {
+    event: NewEvent,
+    publisher: Publisher,
+}
+
+/// Who waits for a receipt.
+enum Publisher {
+    One(Answerer<Result<Receipt, PublishError>>),
+    /// One place in the answer to a batch.
+    Part(Rc<BatchAnswer>, usize),
+}
+
+/// The answer to a batch, collected place by place.
+struct BatchAnswer(RefCell<Collecting>);
+
+struct Collecting {
+    answers: Vec<Option<Result<Receipt, PublishError>>>,
+    missing: usize,
+    answerer: Option<Answerer<Vec<Result<Receipt, PublishError>>>>,
+}
+
+/// An append that has ended, with what it was about.
+struct AppendEnded {
+    batch: Vec<Appending>,
+    result: Result<Vec<Appended>, StoreError>,
+}
+
+struct Appending {
+    id: EventId,
+    alerts: Vec<NewAlert>,
+    publisher: Publisher,
+}
+
+impl RouterActor {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        supervisor: Addr<SupervisorActor>,
+        rules: Vec<Rule>,
+        clients: Vec<Client>,
+    ) -> Self {
+        let mut router = Self {
+            shared,
+            supervisor,
+            rules: RoutingTable::default(),
+            clients: BTreeMap::new(),
+            subscribers: HashMap::new(),
+            matches: Vec::new(),
+            inbox: VecDeque::new(),
+            appending: FuturesOrdered::new(),
+            calls: FuturesUnordered::new(),
+            closing: None,
+            closed: false,
+        };
+        clients
+            .into_iter()
+            .for_each(|client| router.put_client(client));
+        rules.into_iter().for_each(|rule| router.put_rule(rule));
+        router
+    }
+
+    fn put_rule(&mut self, rule: Rule) {
+        self.shared.credentials.put_rule(&rule);
+        self.rules.put(rule);
+    }
+
+    fn put_client(&mut self, client: Client) {
+        self.shared.credentials.put_client(&client);
+        self.clients.insert(client.id.clone(), client);
+    }
+
+    /// Finds what an event leads to and encodes it. Nothing is changed.
+    fn prepare(&mut self, event: &Event) -> Result<NewEvent, PublishError> {
+        if self.closed {
+            return Err(PublishError::ShuttingDown);
+        }
+        if self.inbox.len() >= self.shared.mailbox {
+            let waiting = self.inbox.len();
+            return Err(PublishError::Overloaded(format!(
+                "{waiting} events wait to be stored"
+            )));
+        }
+        event.check()?;
+        let mut matches = std::mem::take(&mut self.matches);
+        self.rules.matches(event, &mut matches);
+        let alerts: Result<Vec<NewAlert>, PublishError> = matches
+            .drain(..)
+            .map(|rule| self.alert(event, &rule))
+            .collect();
+        self.matches = matches;
+        Ok(NewEvent {
+            id: event.id.clone(),
+            at: self.shared.clock.now(),
+            alerts: alerts?,
+        })
+    }
+
+    fn alert(&self, event: &Event, rule: &Rule) -> Result<NewAlert, PublishError> {
+        let id = AlertId::new(&event.id, &rule.id);
+        let client_name = self
+            .clients
+            .get(&event.client_id)
+            .and_then(|client| client.name.as_deref());
+        let body = rule.format.encode(event, id, &rule.id, client_name);
+        let body =
+            body.map_err(|error| PublishError::Store(StoreError::Damaged(Box::new(error))))?;
+        let limit = self.shared.max_body_bytes;
+        if body.len() > limit {
+            return Err(PublishError::TooLarge {
+                size: body.len(),
+                limit,
+            });
+        }
+        let alert = Alert {
+            id,
+            event_id: event.id.clone(),
+            rule_id: rule.id.clone(),
+            rule_type: event.rule_type.clone(),
+            client_id: event.client_id.clone(),
+            company_id: event.company_id.clone(),
+            format: rule.format,
+            body: Bytes::from(body),
+        };
+        Ok(NewAlert {
+            alert: Arc::new(alert),
+            urls: Arc::clone(&rule.webhooks),
+        })
+    }
+
+    /// Stores what has arrived and hands on what was stored, in rounds until there is nothing more to do.
+    fn turn(&mut self, cx: &mut TaskContext<'_>) {
+        for _ in 0..ROUNDS_PER_TURN {
+            let mut worked = false;
+            while let Poll::Ready(Some(ended)) = self.appending.poll_next_unpin(cx) {
+                self.on_appended(ended);
+                worked = true;
+            }
+            while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
+            if !self.inbox.is_empty() && self.appending.len() < MAX_APPENDS {
+                self.append(cx);
+                worked = true;
+            }
+            if !worked {
+                self.answer_close();
+                return;
+            }
+        }
+        // Others on this arbiter want their turn too.
+        cx.waker().wake_by_ref();
+    }
+
+    fn append(&mut self, cx: &mut TaskContext<'_>) {
+        let count = self.inbox.len().min(MAX_BATCH);
+        let mut events = Vec::with_capacity(count);
+        let mut batch = Vec::with_capacity(count);
+        for Incoming { event, publisher } in self.inbox.drain(..count) {
+            batch.push(Appending {
+                id: event.id.clone(),
+                alerts: event.alerts.clone(),
+                publisher,
+            });
+            events.push(event);
+        }
+        let store = Arc::clone(&self.shared.store);
+        let call = AssertUnwindSafe(async move { store.append(events).await }).catch_unwind();
+        let mut append = async move {
+            let result = call.await;
+            let result = result
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("the store panicked".into())));
+            AppendEnded { batch, result }
+        }
+        .boxed_local();
+        // A store in memory has the answer at once.
+        if self.appending.is_empty()
+            && let Poll::Ready(ended) = append.as_mut().poll(cx)
+        {
+            self.on_appended(ended);
+        } else {
+            self.appending.push_back(append);
+        }
+    }
+
+    fn on_appended(&mut self, AppendEnded { batch, result }: AppendEnded) {
+        let appended = match result {
+            Ok(appended) => appended,
+            Err(error) => {
+                refuse(batch, &error);
+                return;
+            }
+        };
+        let mut touched = Vec::new();
+        let mut unknown = BTreeMap::new();
+        for (
+            Appending {
+                id,
+                alerts,
+                publisher,
+            },
+            appended,
+        ) in batch.into_iter().zip(appended)
+        {
+            let deliveries = match appended {
+                Appended::Stored(ids) => {
+                    self.sort(&alerts, &ids, &mut touched, &mut unknown);
+                    ids.len()
+                }
+                Appended::Remembered { deliveries } => deliveries,
+            };
+            publisher.answer(Ok(Receipt::new(id, deliveries)));
+        }
+        self.hand_over(touched, &mut unknown);
+        self.wake(unknown);
+    }
+
+    /// Sorts deliveries by subscriber, so that each gets one message however many there are.
+    fn sort(
+        &mut self,
+        alerts: &[NewAlert],
+        ids: &[DeliveryId],
+        touched: &mut Vec<WebhookUrl>,
+        unknown: &mut BTreeMap<WebhookUrl, u64>,
+    ) {
+        let targets = alerts
+            .iter()
+            .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
+        for ((alert, url), id) in targets.zip(ids) {
+            match self.subscribers.get_mut(url) {
+                Some(known) => {
+                    if known.outgoing.is_empty() {
+                        touched.push(url.clone());
+                    }
+                    let (alert, progress) = (Arc::clone(alert), Progress::default());
+                    known.outgoing.push(OpenDelivery {
+                        id: *id,
+                        alert,
+                        progress,
+                        due_at: None,
+                    });
+                }
+                None => *unknown.entry(url.clone()).or_default() += 1,
+            }
+        }
+    }
+
+    fn hand_over(&mut self, touched: Vec<WebhookUrl>, unknown: &mut BTreeMap<WebhookUrl, u64>) {
+        for url in touched {
+            let Some(known) = self.subscribers.get_mut(&url) else {
+                continue;
+            };
+            let deliveries = std::mem::take(&mut known.outgoing);
+            let count = u64::try_from(deliveries.len()).unwrap_or(u64::MAX);
+            if let Err(Gone) = known.handle.deliver(deliveries) {
+                self.subscribers.remove(&url);
+                *unknown.entry(url).or_default() += count;
+            }
+        }
+    }
+
+    fn wake(&mut self, unknown: BTreeMap<WebhookUrl, u64>) {
+        if !unknown.is_empty() {
+            self.tell_supervisor(Wake(unknown.into_iter().collect()));
+        }
+    }
+
+    /// Sends a message that must not get lost: it waits for a place in the supervisor's mailbox.
+    fn tell_supervisor<M>(&mut self, message: M)
+    where
+        M: actix::Message<Result = ()> + Send + 'static,
+        SupervisorActor: Handler<M>,
+    {
+        // The supervisor ends after the router, or with the whole system.
+        let sent = self.supervisor.send(message).map(drop);
+        self.calls.push(sent.boxed_local());
+    }
+
+    fn answer_close(&mut self) {
+        if self.inbox.is_empty()
+            && self.appending.is_empty()
+            && let Some(answerer) = self.closing.take()
+        {
+            answerer.send(());
+        }
+    }
+
+    /// Has a change of the configuration kept, then applies it and answers.
+    fn change<T: 'static>(
+        &self,
+        ctx: &mut Context<Self>,
+        change: Change,
+        apply: impl FnOnce(&mut Self) -> T + 'static,
+    ) -> Deferred<Result<T, RuleError>> {
+        let (answerer, deferred) = Deferred::new();
+        let keep = actix::fut::wrap_future::<_, Self>(self.shared.store.keep(change));
+        ctx.wait(actix::fut::ActorFutureExt::map(
+            keep,
+            move |result, router, _| {
+                answerer.send(result.map(|()| apply(router)).map_err(RuleError::Store));
+            },
+        ));
+        deferred
+    }
+}
+
+fn refuse(batch: Vec<Appending>, error: &StoreError) {
+    for Appending { publisher, .. } in batch {
+        publisher.answer(Err(refusal(error)));
+    }
+}
+
+/// Returns the publisher's own copy of an error that a whole batch met.
+fn refusal(error: &StoreError) -> PublishError {
+    match error {
+        StoreError::Full { .. } => PublishError::Overloaded(error.to_string()),
+        StoreError::Unavailable(cause) => {
+            PublishError::Store(StoreError::Unavailable(cause.to_string().into()))
+        }
+        StoreError::Damaged(cause) => {
+            PublishError::Store(StoreError::Damaged(cause.to_string().into()))
+        }
+        StoreError::UnknownDelivery(id) => PublishError::Store(StoreError::UnknownDelivery(*id)),
+    }
+}
+
+impl Publisher {
+    fn answer(self, answer: Result<Receipt, PublishError>) {
+        match self {
+            Self::One(answerer) => answerer.send(answer),
+            Self::Part(batch, place) => batch.put(place, answer),
+        }
+    }
+}
+
+impl BatchAnswer {
+    fn put(&self, place: usize, answer: Result<Receipt, PublishError>) {
+        let mut collecting = self.0.borrow_mut();
+        if let Some(slot) = collecting.answers.get_mut(place) {
+            *slot = Some(answer);
+        }
+        collecting.missing -= 1;
+        if collecting.missing == 0
+            && let Some(answerer) = collecting.answerer.take()
+        {
+            answerer.send(
+                std::mem::take(&mut collecting.answers)
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            );
+        }
+    }
+}
+
+/// Runs a turn whenever the actor is woken.
+struct Drive;
+
+impl ActorFuture<RouterActor> for Drive {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut RouterActor,
+        _: &mut Context<RouterActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        actor.turn(cx);
+        Poll::Pending
+    }
+}
+
+impl std::fmt::Debug for RouterActor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouterActor")
+            .field("rules", &self.rules.iter().count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Actor for RouterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Drive);
+    }
+}
+
+impl Handler<Publish> for RouterActor {
+    type Result = Deferred<Result<Receipt, PublishError>>;
+
+    fn handle(&mut self, Publish { event }: Publish, _: &mut Context<Self>) -> Self::Result {
+        match self.prepare(&event) {
+            Err(error) => Deferred::ready(Err(error)),
+            Ok(event) => {
+                let (answerer, deferred) = Deferred::new();
+                self.inbox.push_back(Incoming {
+                    event,
+                    publisher: Publisher::One(answerer),
+                });
+                deferred
+            }
+        }
+    }
+}
+
+impl Handler<PublishBatch> for RouterActor {
+    type Result = Deferred<Vec<Result<Receipt, PublishError>>>;
+
+    fn handle(
+        &mut self,
+        PublishBatch { events }: PublishBatch,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        if events.is_empty() {
+            return Deferred::ready(Vec::new());
+        }
+        let (answerer, deferred) = Deferred::new();
+        let missing = events.len();
+        let answers = std::iter::repeat_with(|| None).take(missing).collect();
+        let collecting = Collecting {
+            answers,
+            missing,
+            answerer: Some(answerer),
+        };
+        let batch = Rc::new(BatchAnswer(RefCell::new(collecting)));
+        for (place, event) in events.into_iter().enumerate() {
+            let publisher = Publisher::Part(Rc::clone(&batch), place);
+            match self.prepare(&event) {
+                Ok(event) => self.inbox.push_back(Incoming { event, publisher }),
+                Err(error) => publisher.answer(Err(error)),
+            }
+        }
+        deferred
+    }
+}
+
+impl Handler<PutRule> for RouterActor {
+    type Result = Deferred<Result<(), RuleError>>;
+
+    fn handle(&mut self, PutRule(rule): PutRule, ctx: &mut Context<Self>) -> Self::Result {
+        if let Err(error) = rule.check() {
+            return Deferred::ready(Err(error.into()));
+        }
+        self.change(ctx, Change::PutRule(rule.clone()), move |router| {
+            router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)));
+            router.put_rule(rule);
+        })
+    }
+}
+
+impl Handler<RemoveRule> for RouterActor {
+    type Result = Deferred<Result<bool, RuleError>>;
+
+    fn handle(&mut self, RemoveRule(id): RemoveRule, ctx: &mut Context<Self>) -> Self::Result {
+        if self.rules.get(&id).is_none() {
+            return Deferred::ready(Ok(false));
+        }
+        self.change(ctx, Change::RemoveRule(id.clone()), move |router| {
+            router.shared.credentials.retire_rule(&id);
+            router.rules.remove(&id).is_some()
+        })
+    }
+}
+
+impl Handler<ListRules> for RouterActor {
+    type Result = Vec<Rule>;
+
+    fn handle(&mut self, _: ListRules, _: &mut Context<Self>) -> Vec<Rule> {
+        self.rules.iter().map(|rule| Rule::clone(rule)).collect()
+    }
+}
+
+impl Handler<PutClient> for RouterActor {
+    type Result = Deferred<Result<(), RuleError>>;
+
+    fn handle(&mut self, PutClient(client): PutClient, ctx: &mut Context<Self>) -> Self::Result {
+        if let Err(error) = client.check() {
+            return Deferred::ready(Err(error.into()));
+        }
+        self.change(ctx, Change::PutClient(client.clone()), move |router| {
+            router.put_client(client)
+        })
+    }
+}
+
+impl Handler<SubscriberStarted> for RouterActor {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        SubscriberStarted { url, handle }: SubscriberStarted,
+        _: &mut Context<Self>,
+    ) {
+        self.subscribers.insert(
+            url,
+            Known {
+                handle,
+                outgoing: Vec::new(),
+            },
+        );
+    }
+}
+
+impl Handler<Close> for RouterActor {
+    type Result = Deferred<()>;
+
+    fn handle(&mut self, _: Close, _: &mut Context<Self>) -> Deferred<()> {
+        self.closed = true;
+        let (answerer, deferred) = Deferred::new();
+        self.closing = Some(answerer);
+        deferred
+    }
+}
+
+/// How many events one append stores at most.
+const MAX_BATCH: usize = 256;
+
+/// How many appends are under way at most.
+const MAX_APPENDS: usize = 64;
+
+/// How many rounds a turn has before others get theirs.
+const ROUNDS_PER_TURN: usize = 8;

@@ -1,0 +1,36 @@
+//! What all actors of one engine share.
+
+use std::sync::Arc;
+
+use super::clock::Clock;
+use super::credentials::Credentials;
+use super::places::Places;
+use super::watchers::Watchers;
+use crate::store::Store;
+use crate::transport::Transport;
+
+/// Handles and limits that every actor of an engine is given.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) clock: Clock,
+    pub(crate) places: Arc<Places>,
+    pub(crate) watchers: Watchers,
+    pub(crate) credentials: Credentials,
+    /// The name of the header that carries the client id.
+    pub(crate) client_id_header: String,
+    /// The largest body, in bytes.
+    pub(crate) max_body_bytes: usize,
+    /// How many messages a mailbox holds.
+    pub(crate) mailbox: usize,
+    /// Where chance comes from.
+    pub(crate) seed: u64,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}

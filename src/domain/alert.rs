@@ -1,0 +1,27 @@
+//! One event under one rule: what is sent.
+
+use bytes::Bytes;
+
+use super::id::{AlertId, ClientId, CompanyId, EventId, RuleId};
+use super::payload::PayloadFormat;
+
+/// One event under one rule, encoded once and shared by all its deliveries and attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Which alert this is, the same on every attempt.
+    pub id: AlertId,
+    /// The event that raised it.
+    pub event_id: EventId,
+    /// The rule that raised it.
+    pub rule_id: RuleId,
+    /// The event's type, for queries.
+    pub rule_type: String,
+    /// Whose event it is; sent as the client id header.
+    pub client_id: ClientId,
+    /// The company of the event, by which `Ordering::FifoPerCompany` keeps order.
+    pub company_id: Option<CompanyId>,
+    /// What the body looks like, which decides the content type.
+    pub format: PayloadFormat,
+    /// The request body, exactly as it is sent.
+    pub body: Bytes,
+}

@@ -1,0 +1,219 @@
+//! One HTTP request for a delivery, and how it ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::dead_letter::DeadLetterReason;
+use super::id::DeliveryId;
+use super::redirect::RedirectRefusal;
+use super::retry::Progress;
+use super::time::Timestamp;
+use super::url::WebhookUrl;
+
+/// A final answer of a receiver, as the transport read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The status, 100 to 999.
+    pub status: u16,
+    /// The `Location` header, if there was exactly one that is text.
+    pub location: Option<String>,
+    /// The `Retry-After` header; several are joined by commas, which makes them unreadable and so ignored.
+    pub retry_after: Option<String>,
+    /// The beginning of the body, at most [`EXCERPT_BYTES`].
+    pub excerpt: Bytes,
+    /// Whether a kept connection turned out closed, so that the request was sent a second time on a new one.
+    pub sent_twice: bool,
+}
+
+impl Answer {
+    /// Returns an answer with this status and nothing else.
+    pub fn new(status: u16) -> Self {
+        Self {
+            status,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the `Location` header.
+    #[must_use]
+    pub fn location(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
+        self
+    }
+
+    /// Sets the `Retry-After` header.
+    #[must_use]
+    pub fn retry_after(mut self, value: impl Into<String>) -> Self {
+        self.retry_after = Some(value.into());
+        self
+    }
+}
+
+/// How much of an answer's body is kept for the delivery record.
+pub const EXCERPT_BYTES: usize = 1_024;
+
+/// Why an attempt did not deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Failure {
+    /// The receiver answered with this status; the [`ResponsePolicy`](crate::ResponsePolicy) says whether it is transient.
+    Status(u16),
+    /// The whole exchange (connect, TLS, headers and body) took longer than the endpoint's timeout. Transient.
+    Timeout,
+    /// No connection could be made: refused, unreachable, or not within the connect timeout. Transient.
+    Connect,
+    /// The host name could not be resolved. Transient.
+    Dns,
+    /// The TLS handshake broke off. Transient.
+    Tls,
+    /// The receiver's certificate is not trusted, expired or for another name. Permanent.
+    Certificate,
+    /// The connection was closed or reset before the answer was complete. Transient.
+    ConnectionClosed,
+    /// What came back is not HTTP, or its head is too large. Transient.
+    Malformed,
+    /// A redirect was refused. Permanent.
+    Redirect(RedirectRefusal),
+    /// The request cannot be sent as configured. Permanent.
+    Unsendable,
+    /// The code that makes attempts panicked: a bug, contained to this attempt. Transient.
+    Panicked,
+}
+
+impl Failure {
+    /// Says whether trying again can help, for failures that are not an answer; `None` for [`Failure::Status`].
+    pub fn is_transient(self) -> Option<bool> {
+        match self {
+            Self::Status(_) => None,
+            Self::Timeout
+            | Self::Connect
+            | Self::Dns
+            | Self::Tls
+            | Self::ConnectionClosed
+            | Self::Malformed
+            | Self::Panicked => Some(true),
+            Self::Certificate | Self::Redirect(_) | Self::Unsendable => Some(false),
+        }
+    }
+
+    /// Returns the receiver's status, if there was an answer.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Timeout
+            | Self::Connect
+            | Self::Dns
+            | Self::Tls
+            | Self::Certificate
+            | Self::ConnectionClosed
+            | Self::Malformed
+            | Self::Redirect(_)
+            | Self::Unsendable
+            | Self::Panicked => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "answered {status}"),
+            Self::Timeout => f.write_str("timed out"),
+            Self::Connect => f.write_str("could not connect"),
+            Self::Dns => f.write_str("host name could not be resolved"),
+            Self::Tls => f.write_str("TLS handshake failed"),
+            Self::Certificate => f.write_str("certificate is not valid"),
+            Self::ConnectionClosed => {
+                f.write_str("connection was closed before the answer was complete")
+            }
+            Self::Malformed => f.write_str("answer is not HTTP"),
+            Self::Redirect(refusal) => refusal.fmt(f),
+            Self::Unsendable => f.write_str("request cannot be sent as configured"),
+            Self::Panicked => f.write_str("the sending code panicked"),
+        }
+    }
+}
+
+/// How an attempt ended for its delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The receiver has it. Final.
+    Delivered,
+    /// It failed and will be tried again.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// It failed and will not be tried again; it is listed as a dead letter. Final.
+    DeadLettered {
+        /// Why.
+        reason: DeadLetterReason,
+    },
+}
+
+impl Outcome {
+    /// Says whether no further attempt follows.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Failed { .. })
+    }
+}
+
+/// A finished attempt in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct AttemptSummary {
+    /// Which attempt of its delivery it was, from 1.
+    pub number: u32,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How long it took, redirects included.
+    pub duration: Duration,
+    /// The receiver's final status; `None` when there was no answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<u16>,
+    /// Why it failed; `None` when it delivered.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failure: Option<Failure>,
+}
+
+/// How an attempt ended on the wire, redirects followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    /// The final answer, or why there is none.
+    pub(crate) result: Result<Answer, Failure>,
+    /// The last status that was seen, a redirect's included.
+    pub(crate) status: Option<u16>,
+    /// How many redirects were followed.
+    pub(crate) redirects: u32,
+}
+
+/// A finished attempt as the store keeps it: written before anything that follows depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// The delivery that was attempted.
+    pub delivery_id: DeliveryId,
+    /// Its endpoint.
+    pub url: WebhookUrl,
+    /// The attempt.
+    pub summary: AttemptSummary,
+    /// How it ended for the delivery.
+    pub outcome: Outcome,
+    /// What the delivery remembers from now on.
+    pub progress: Progress,
+    /// When it is tried again; `None` when the outcome is final.
+    pub next_attempt_at: Option<Timestamp>,
+    /// How many redirects were followed.
+    pub redirects: u32,
+    /// Whether the request went out a second time on a new connection.
+    pub sent_twice: bool,
+    /// The beginning of the answer's body.
+    pub excerpt: Bytes,
+}

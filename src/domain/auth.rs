@@ -1,0 +1,193 @@
+//! The `Authorization` header of a call, and the secrets in it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::id::{InvalidText, TextProblem};
+
+/// The longest secret accepted, in bytes; receivers commonly refuse header lines over 8 KiB.
+pub const MAX_SECRET_BYTES: usize = 4 * 1024;
+
+/// A text that is never shown: `Debug` prints `[redacted]`, and serialising it writes `null`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Returns the secret itself. Do not log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for Secret {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}
+
+/// How a call is authorised: one `Authorization` header, or none.
+///
+/// A rule's wins over its client's, which wins over the endpoint's; `Auth::None` at a level means "no header", which is
+/// not the same as leaving the level unset. Serialising it tells the kind and leaves the secret out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Auth {
+    /// No `Authorization` header.
+    #[default]
+    None,
+    /// `Basic base64(user:password)` (RFC 7617).
+    Basic {
+        /// The user name; it cannot hold a colon.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// `Bearer token` (RFC 6750).
+    Bearer(Secret),
+    /// A whole header value of the application's choice, printable ASCII.
+    Raw(Secret),
+}
+
+impl Auth {
+    /// Returns HTTP Basic authorisation.
+    pub fn basic(user: impl Into<String>, password: impl Into<Secret>) -> Self {
+        Self::Basic {
+            user: user.into(),
+            password: password.into(),
+        }
+    }
+
+    /// Returns authorisation by a bearer token or another custom value.
+    pub fn bearer(token: impl Into<Secret>) -> Self {
+        Self::Bearer(token.into())
+    }
+
+    /// Returns a header value that is sent as it is.
+    pub fn raw(value: impl Into<Secret>) -> Self {
+        Self::Raw(value.into())
+    }
+
+    /// Returns the header value to send; `None` when there is to be no header.
+    pub fn header_value(&self) -> Option<Secret> {
+        match self {
+            Self::None => None,
+            Self::Basic { user, password } => {
+                let credentials = STANDARD.encode(format!("{user}:{}", password.expose()));
+                Some(Secret::from(format!("Basic {credentials}")))
+            }
+            Self::Bearer(token) => Some(Secret::from(format!("Bearer {}", token.expose()))),
+            Self::Raw(value) => Some(value.clone()),
+        }
+    }
+
+    /// Checks that the header can be sent and that nothing can be smuggled into it.
+    pub(crate) fn check(&self) -> Result<(), InvalidText> {
+        match self {
+            Self::None => Ok(()),
+            Self::Basic { user, password } => {
+                let colon = user.contains(':');
+                let control = user
+                    .chars()
+                    .chain(password.expose().chars())
+                    .any(char::is_control);
+                if user.len() > MAX_SECRET_BYTES || password.expose().len() > MAX_SECRET_BYTES {
+                    Err(InvalidText {
+                        field: "basic authorisation",
+                        problem: TextProblem::TooLong,
+                    })
+                } else if colon || control {
+                    Err(InvalidText {
+                        field: "basic authorisation",
+                        problem: TextProblem::NotHeaderSafe,
+                    })
+                } else {
+                    Ok(())
+                }
+            }
+            Self::Bearer(token) => check_secret("bearer token", token),
+            Self::Raw(value) => check_secret("authorisation header", value),
+        }
+    }
+}
+
+/// Checks a secret that is sent inside a header: printable ASCII, not empty.
+pub(crate) fn check_secret(field: &'static str, secret: &Secret) -> Result<(), InvalidText> {
+    let text = secret.expose();
+    let problem = if text.is_empty() {
+        TextProblem::Empty
+    } else if text.len() > MAX_SECRET_BYTES {
+        TextProblem::TooLong
+    } else if !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        TextProblem::NotHeaderSafe
+    } else {
+        return Ok(());
+    };
+    Err(InvalidText { field, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_values_follow_their_schemes() {
+        let value = |auth: Auth| auth.header_value().map(|secret| secret.expose().to_owned());
+        assert_eq!(value(Auth::None), None);
+        assert_eq!(
+            value(Auth::basic("Aladdin", "open sesame")).unwrap(),
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        );
+        assert_eq!(value(Auth::bearer("t")).unwrap(), "Bearer t");
+        assert_eq!(value(Auth::raw("ApiKey 1")).unwrap(), "ApiKey 1");
+    }
+
+    #[test]
+    fn secrets_are_in_neither_debug_output_nor_json() {
+        for auth in [
+            Auth::basic("user", "hush"),
+            Auth::bearer("hush"),
+            Auth::raw("hush"),
+        ] {
+            assert!(!format!("{auth:?}").contains("hush"));
+            assert!(!serde_json::to_string(&auth).unwrap().contains("hush"));
+        }
+        let read: Auth = serde_json::from_str(r#"{"bearer":"t"}"#).unwrap();
+        assert_eq!(read, Auth::bearer("t"));
+    }
+
+    #[test]
+    fn line_breaks_cannot_be_smuggled_into_the_header() {
+        for auth in [
+            Auth::bearer("a\r\nX-Evil: 1"),
+            Auth::raw("a\nb"),
+            Auth::raw(""),
+            Auth::raw("ü"),
+            Auth::basic("a:b", "c"),
+            Auth::basic("a", "b\r\n"),
+        ] {
+            assert!(auth.check().is_err(), "{auth:?}");
+        }
+        assert!(
+            Auth::basic("ü", "ü").check().is_ok(),
+            "base64 makes any text safe"
+        );
+    }
+}

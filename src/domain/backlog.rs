@@ -1,0 +1,158 @@
+//! What one endpoint has in the store beyond what its subscriber holds in memory.
+
+use super::id::DeliveryId;
+use super::time::Timestamp;
+
+/// Whether the store holds more, how far it was read, and which reads are under way.
+///
+/// Deliveries are read in ascending order of their ids, so that one position tells what was seen. Whatever becomes known to be in
+/// the store while a read is under way may have been missed by it, and has it done again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backlog {
+    position: DeliveryId,
+    queued: Pages,
+    waiting: Pages,
+    again_at: Option<Timestamp>,
+}
+
+/// One kind of page.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pages {
+    more: bool,
+    reading: bool,
+    grew_meanwhile: bool,
+}
+
+impl Pages {
+    fn note(&mut self) {
+        self.more = true;
+        self.grew_meanwhile = self.reading;
+    }
+
+    fn begin(&mut self) {
+        self.reading = true;
+        self.grew_meanwhile = false;
+    }
+
+    fn end(&mut self, full_page: bool) {
+        self.more = full_page || self.grew_meanwhile;
+        self.reading = false;
+    }
+
+    fn may_begin(self) -> bool {
+        self.more && !self.reading
+    }
+}
+
+impl Backlog {
+    /// Returns the backlog of an endpoint of whose deliveries nothing was read yet.
+    pub(crate) fn unread() -> Self {
+        let unread = Pages {
+            more: true,
+            ..Pages::default()
+        };
+        Self {
+            queued: unread,
+            waiting: unread,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn more_queued(&self) -> bool {
+        self.queued.more
+    }
+
+    pub(crate) fn more_waiting(&self) -> bool {
+        self.waiting.more
+    }
+
+    /// Says whether a delivery was taken in before.
+    pub(crate) fn has_seen(&self, id: DeliveryId) -> bool {
+        id <= self.position
+    }
+
+    pub(crate) fn see(&mut self, id: DeliveryId) {
+        self.position = self.position.max(id);
+    }
+
+    pub(crate) fn note_queued(&mut self) {
+        self.queued.note();
+    }
+
+    pub(crate) fn note_waiting(&mut self) {
+        self.waiting.note();
+    }
+
+    pub(crate) fn may_read_queued(&self, now: Timestamp) -> bool {
+        self.queued.may_begin() && self.again_at.is_none_or(|at| at <= now)
+    }
+
+    pub(crate) fn may_read_waiting(&self, now: Timestamp) -> bool {
+        self.waiting.may_begin() && self.again_at.is_none_or(|at| at <= now)
+    }
+
+    /// Begins reading and returns the position after which to read.
+    pub(crate) fn begin_queued_read(&mut self) -> DeliveryId {
+        self.again_at = None;
+        self.queued.begin();
+        self.position
+    }
+
+    pub(crate) fn begin_waiting_read(&mut self) {
+        self.again_at = None;
+        self.waiting.begin();
+    }
+
+    pub(crate) fn queued_read(&mut self, full_page: bool) {
+        self.queued.end(full_page);
+    }
+
+    pub(crate) fn waiting_read(&mut self, full_page: bool) {
+        self.waiting.end(full_page);
+    }
+
+    /// Notes that a read failed and may be tried again at `again_at`.
+    pub(crate) fn read_failed(&mut self, again_at: Timestamp) {
+        self.queued.reading = false;
+        self.waiting.reading = false;
+        self.again_at = Some(again_at);
+    }
+
+    /// Returns when a failed read is tried again.
+    pub(crate) fn again_at(&self) -> Option<Timestamp> {
+        self.again_at
+            .filter(|_| self.queued.may_begin() || self.waiting.may_begin())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_millis(0);
+
+    #[test]
+    fn what_arrives_during_a_read_has_it_done_again() {
+        let mut backlog = Backlog::unread();
+        assert_eq!(backlog.begin_queued_read(), DeliveryId::new(0));
+        assert!(!backlog.may_read_queued(NOW), "one read at a time");
+        backlog.note_queued();
+        backlog.queued_read(false);
+        assert!(backlog.may_read_queued(NOW));
+        backlog.see(DeliveryId::new(7));
+        assert_eq!(backlog.begin_queued_read(), DeliveryId::new(7));
+        backlog.queued_read(false);
+        assert!(!backlog.more_queued());
+    }
+
+    #[test]
+    fn a_failed_read_waits_before_it_is_tried_again() {
+        let mut backlog = Backlog::unread();
+        backlog.begin_waiting_read();
+        let later = Timestamp::from_unix_millis(5);
+        backlog.read_failed(later);
+        assert!(!backlog.may_read_waiting(NOW));
+        assert!(backlog.may_read_waiting(later));
+        assert_eq!(backlog.again_at(), Some(later));
+    }
+}

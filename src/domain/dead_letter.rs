@@ -1,0 +1,78 @@
+//! Deliveries that were given up, kept to be listed and redelivered.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{AttemptSummary, Failure};
+use super::id::{AlertId, ClientId, DeliveryId, EventId, RuleId};
+use super::time::Timestamp;
+use super::url::WebhookUrl;
+
+/// Why a delivery was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DeadLetterReason {
+    /// A failure that trying again cannot mend.
+    Permanent(Failure),
+    /// The last attempt that the retry policy allows failed like this.
+    AttemptsExhausted(Failure),
+    /// The time for retries was over when an attempt failed like this.
+    WindowOver(Failure),
+    /// Its endpoint was removed.
+    EndpointRemoved,
+}
+
+impl DeadLetterReason {
+    /// Returns how the last attempt failed; `None` when it was not a failed attempt that ended the delivery.
+    pub fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Permanent(failure)
+            | Self::AttemptsExhausted(failure)
+            | Self::WindowOver(failure) => Some(failure),
+            Self::EndpointRemoved => None,
+        }
+    }
+}
+
+impl fmt::Display for DeadLetterReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Permanent(failure) => write!(f, "{failure}, which is permanent"),
+            Self::AttemptsExhausted(failure) => write!(f, "{failure} on the last attempt"),
+            Self::WindowOver(failure) => write!(f, "{failure} when the time for retries was over"),
+            Self::EndpointRemoved => f.write_str("endpoint was removed"),
+        }
+    }
+}
+
+/// A delivery that was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// The alert that was not delivered.
+    pub alert_id: AlertId,
+    /// The event that raised it.
+    pub event_id: EventId,
+    /// The rule that raised it.
+    pub rule_id: RuleId,
+    /// The event's type.
+    pub rule_type: String,
+    /// Whose event it is.
+    pub client_id: ClientId,
+    /// Where it should have gone.
+    pub url: WebhookUrl,
+    /// Why it was given up.
+    pub reason: DeadLetterReason,
+    /// When it was given up.
+    pub at: Timestamp,
+    /// How many attempts were made.
+    pub attempts_made: u32,
+    /// The last attempt; `None` when there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_attempt: Option<AttemptSummary>,
+}

@@ -1,0 +1,100 @@
+//! One alert to one endpoint: its states, and what is said about it to operators.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::alert::Alert;
+use super::attempt::AttemptSummary;
+use super::dead_letter::DeadLetterReason;
+use super::id::{AlertId, ClientId, CompanyId, DeliveryId, EventId, RuleId};
+use super::retry::Progress;
+use super::time::Timestamp;
+use super::url::WebhookUrl;
+
+/// An open delivery with its alert, ready to be attempted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenDelivery {
+    /// Which delivery it is.
+    pub id: DeliveryId,
+    /// What is sent.
+    pub alert: Arc<Alert>,
+    /// What happened to it so far.
+    pub progress: Progress,
+    /// Not before this instant; `None` before the first attempt.
+    pub due_at: Option<Timestamp>,
+}
+
+/// An open delivery that waits for a retry, without its alert: that stays in the store until it is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingDelivery {
+    /// Which delivery it is.
+    pub id: DeliveryId,
+    /// Not before this instant.
+    pub due_at: Timestamp,
+    /// The company by which order is kept.
+    pub company_id: Option<CompanyId>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DeliveryState {
+    /// Accepted, not attempted yet.
+    Queued,
+    /// A failed attempt is tried again at this instant.
+    Waiting {
+        /// Not before this instant.
+        due_at: Timestamp,
+    },
+    /// The receiver has it.
+    Delivered {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Given up.
+    DeadLettered {
+        /// Since when.
+        at: Timestamp,
+        /// Why.
+        reason: DeadLetterReason,
+    },
+}
+
+impl DeliveryState {
+    /// Says whether attempts may still follow.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Waiting { .. })
+    }
+}
+
+/// A delivery as it is shown to operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Delivery {
+    /// Which delivery it is.
+    pub id: DeliveryId,
+    /// The alert that is delivered.
+    pub alert_id: AlertId,
+    /// The event that raised it.
+    pub event_id: EventId,
+    /// The rule that raised it.
+    pub rule_id: RuleId,
+    /// The event's type.
+    pub rule_type: String,
+    /// Whose event it is.
+    pub client_id: ClientId,
+    /// Where it goes.
+    pub url: WebhookUrl,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// How many attempts have finished.
+    pub attempts_made: u32,
+    /// The last of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_attempt: Option<AttemptSummary>,
+}

@@ -1,0 +1,393 @@
+//! A webhook URL with its settings.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Auth, Secret, check_secret};
+use super::id::{InvalidText, TextProblem};
+use super::response::ResponsePolicy;
+use super::retry::RetryPolicy;
+use super::url::{InvalidUrl, WebhookUrl};
+
+/// The order in which an endpoint gets its deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ordering {
+    /// Any order, many at once: a failed delivery holds no other back.
+    #[default]
+    Unordered,
+    /// Accepted first, delivered first: one attempt in flight, and a waiting retry holds its followers. A dead letter lets
+    /// them go on.
+    Fifo,
+    /// As [`Fifo`](Self::Fifo) within each company, with companies side by side. Events about no company form one more.
+    FifoPerCompany,
+}
+
+/// How one endpoint is treated. Defaults to [`EndpointPolicy::alert_service`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct EndpointPolicy {
+    /// How long a whole attempt may take: connect, TLS, every redirect, headers and body. Defaults to 15 s; 1 ms to 1 h.
+    pub timeout: Duration,
+    /// How long connecting, name resolution and TLS included, may take. Defaults to 5 s; at most the timeout counts.
+    pub connect_timeout: Duration,
+    /// The most attempts in flight at once. Defaults to 32; 1 to 1,024. The window starts at 1 and doubles on success.
+    pub max_in_flight: u32,
+    /// The order of deliveries. Defaults to [`Ordering::Unordered`].
+    pub ordering: Ordering,
+    /// When failed deliveries are tried again. Defaults to [`RetryPolicy::three_in_two_minutes`].
+    pub retry: RetryPolicy,
+    /// What a status means. Defaults to [`ResponsePolicy::alert_service`].
+    pub responses: ResponsePolicy,
+}
+
+impl EndpointPolicy {
+    /// Returns the alert service's behaviour: its table, three retries in two minutes, a timeout of 15 s.
+    pub fn alert_service() -> Self {
+        Self {
+            timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+            max_in_flight: 32,
+            ordering: Ordering::Unordered,
+            retry: RetryPolicy::three_in_two_minutes(),
+            responses: ResponsePolicy::alert_service(),
+        }
+    }
+
+    /// Returns what Standard Webhooks 1.0 recommends: ten attempts over three days, server errors transient, a timeout of 20 s.
+    pub fn standard_webhooks() -> Self {
+        Self {
+            timeout: Duration::from_secs(20),
+            retry: RetryPolicy::standard_webhooks(),
+            responses: ResponsePolicy::server_errors_are_transient(),
+            ..Self::alert_service()
+        }
+    }
+}
+
+impl Default for EndpointPolicy {
+    fn default() -> Self {
+        Self::alert_service()
+    }
+}
+
+/// A header that is sent with every call to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct EndpointHeader {
+    /// The name.
+    pub name: String,
+    /// The value; treated as a secret everywhere.
+    pub value: Secret,
+    /// Whether a redirect to another origin drops it.
+    pub dropped_across_origins: bool,
+}
+
+/// Settings of one webhook URL. URLs without any get the engine's default policy.
+///
+/// ```
+/// use std::time::Duration;
+/// use actix_webhooks::{Endpoint, Ordering};
+///
+/// # fn main() -> Result<(), actix_webhooks::InvalidUrl> {
+/// let endpoint = Endpoint::new("https://example.com/hooks")?
+///     .timeout(Duration::from_secs(10))
+///     .ordering(Ordering::Fifo);
+/// assert_eq!(endpoint.url.as_str(), "https://example.com/hooks");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// Where calls go.
+    pub url: WebhookUrl,
+    /// How calls are authorised when neither rule nor client says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Further headers of every call.
+    #[serde(default)]
+    pub headers: Vec<EndpointHeader>,
+    /// How it is treated.
+    #[serde(default)]
+    pub policy: EndpointPolicy,
+}
+
+/// An endpoint that cannot be used as it is. Nothing of it was applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidEndpoint {
+    /// A text cannot be used.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
+    /// A header's name is not one that HTTP allows.
+    #[error("{0:?} is not a valid header name")]
+    HeaderName(String),
+    /// A header is one that the engine sets itself.
+    #[error("header {0:?} is set by the engine; for Authorization use Endpoint::auth")]
+    OwnedHeader(String),
+    /// There are more than 32 headers.
+    #[error("has more than {MAX_HEADERS} headers")]
+    TooManyHeaders,
+    /// A timeout is outside 1 ms to 1 h.
+    #[error("timeouts must be from 1 ms to 1 h")]
+    Timeout,
+    /// The maximum of attempts in flight is outside 1 to 1,024.
+    #[error("max_in_flight must be from 1 to {MAX_IN_FLIGHT}")]
+    MaxInFlight,
+}
+
+impl Endpoint {
+    /// Returns an endpoint with the default policy.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`] when no webhook can be sent to the URL.
+    pub fn new(url: &str) -> Result<Self, InvalidUrl> {
+        Ok(Self::at(WebhookUrl::parse(url)?))
+    }
+
+    /// Returns an endpoint with the default policy for a URL that was already parsed.
+    pub fn at(url: WebhookUrl) -> Self {
+        Self {
+            url,
+            auth: None,
+            headers: Vec::new(),
+            policy: EndpointPolicy::default(),
+        }
+    }
+
+    /// Sets how the endpoint is treated, replacing what [`timeout`](Self::timeout) and its like set before. Defaults to
+    /// [`EndpointPolicy::alert_service`].
+    #[must_use]
+    pub fn policy(mut self, policy: EndpointPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets how long a whole attempt may take. Defaults to 15 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.policy.timeout = timeout;
+        self
+    }
+
+    /// Sets how long connecting may take. Defaults to 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the most attempts in flight at once. Defaults to 32.
+    #[must_use]
+    pub fn max_in_flight(mut self, max: u32) -> Self {
+        self.policy.max_in_flight = max;
+        self
+    }
+
+    /// Sets the order of deliveries. Defaults to [`Ordering::Unordered`].
+    #[must_use]
+    pub fn ordering(mut self, ordering: Ordering) -> Self {
+        self.policy.ordering = ordering;
+        self
+    }
+
+    /// Sets when failed deliveries are tried again. Defaults to [`RetryPolicy::three_in_two_minutes`].
+    #[must_use]
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.policy.retry = retry;
+        self
+    }
+
+    /// Sets what a status means. Defaults to [`ResponsePolicy::alert_service`].
+    #[must_use]
+    pub fn responses(mut self, responses: ResponsePolicy) -> Self {
+        self.policy.responses = responses;
+        self
+    }
+
+    /// Sets how calls are authorised when neither the rule nor the client says. Defaults to no header.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Adds a header to every call. A redirect to another origin keeps it, unless its name is one that usually carries a
+    /// credential, such as `Cookie` or `X-Api-Key`.
+    #[must_use]
+    pub fn header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        let name = name.into();
+        let dropped = CREDENTIAL_HEADERS
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known));
+        self.add_header(name, value.into(), dropped)
+    }
+
+    /// Adds a header that carries a secret: a redirect to another origin drops it.
+    #[must_use]
+    pub fn secret_header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.add_header(name.into(), value.into(), true)
+    }
+
+    fn add_header(mut self, name: String, value: Secret, dropped_across_origins: bool) -> Self {
+        self.headers.push(EndpointHeader {
+            name,
+            value,
+            dropped_across_origins,
+        });
+        self
+    }
+
+    /// Checks everything; `client_id_header` is the engine's own name for that header.
+    pub(crate) fn check(&self, client_id_header: &str) -> Result<(), InvalidEndpoint> {
+        self.auth.as_ref().map_or(Ok(()), Auth::check)?;
+        if self.headers.len() > MAX_HEADERS {
+            return Err(InvalidEndpoint::TooManyHeaders);
+        }
+        for header in &self.headers {
+            check_header_name(&header.name)?;
+            let owned = OWNED_HEADERS.iter().chain([&client_id_header]);
+            if owned
+                .into_iter()
+                .any(|name| header.name.eq_ignore_ascii_case(name))
+            {
+                return Err(InvalidEndpoint::OwnedHeader(header.name.clone()));
+            }
+            check_secret("header value", &header.value)?;
+        }
+        let allowed = Duration::from_millis(1)..=Duration::from_hours(1);
+        if !allowed.contains(&self.policy.timeout)
+            || !allowed.contains(&self.policy.connect_timeout)
+        {
+            return Err(InvalidEndpoint::Timeout);
+        }
+        if !(1..=MAX_IN_FLIGHT).contains(&self.policy.max_in_flight) {
+            return Err(InvalidEndpoint::MaxInFlight);
+        }
+        Ok(())
+    }
+}
+
+/// Checks that a header name is a token (RFC 9110 §5.6.2).
+pub(crate) fn check_header_name(name: &str) -> Result<(), InvalidEndpoint> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() {
+        return Err(InvalidText {
+            field: "header name",
+            problem: TextProblem::Empty,
+        }
+        .into());
+    }
+    if name.len() <= MAX_HEADER_NAME_BYTES && name.bytes().all(is_token) {
+        Ok(())
+    } else {
+        Err(InvalidEndpoint::HeaderName(name.to_owned()))
+    }
+}
+
+/// The most further headers of an endpoint.
+const MAX_HEADERS: usize = 32;
+
+/// The longest header name.
+const MAX_HEADER_NAME_BYTES: usize = 128;
+
+/// The most attempts that one endpoint can be allowed to have in flight.
+const MAX_IN_FLIGHT: u32 = 1_024;
+
+/// Headers that the engine sets, or that decide how a message is framed.
+const OWNED_HEADERS: [&str; 17] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "webhook-attempt",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
+
+/// Headers that usually carry a credential, whatever the application said about them.
+const CREDENTIAL_HEADERS: [&str; 8] = [
+    "api-key",
+    "apikey",
+    "cookie",
+    "proxy-authorization",
+    "x-access-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-webhook-secret",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        Endpoint::new("https://example.com/").unwrap()
+    }
+
+    #[track_caller]
+    fn refused(endpoint: &Endpoint) {
+        assert!(endpoint.check("X-Codat-ClientId").is_err(), "{endpoint:?}");
+    }
+
+    #[test]
+    fn settings_that_could_not_work_are_refused() {
+        assert_eq!(
+            endpoint()
+                .header("X-Team", "billing")
+                .check("X-Codat-ClientId"),
+            Ok(())
+        );
+        refused(&endpoint().timeout(Duration::ZERO));
+        refused(&endpoint().connect_timeout(Duration::MAX));
+        refused(&endpoint().max_in_flight(0));
+        refused(&endpoint().max_in_flight(1_025));
+        refused(&(0..33).fold(endpoint(), |endpoint, n| {
+            endpoint.header(format!("X-{n}"), "v")
+        }));
+    }
+
+    #[test]
+    fn headers_cannot_be_smuggled_or_taken_over() {
+        refused(&endpoint().header("X-Team", "a\r\nX-Evil: 1"));
+        refused(&endpoint().header("X-Team\r\nX-Evil", "1"));
+        refused(&endpoint().header("", "1"));
+        refused(&endpoint().header("X Team", "1"));
+        refused(&endpoint().header("HOST", "internal"));
+        refused(&endpoint().header("Webhook-Id", "1"));
+        refused(&endpoint().header("x-codat-clientid", "1"));
+        refused(&endpoint().auth(Auth::bearer("\n")));
+    }
+
+    #[test]
+    fn credentials_are_dropped_across_origins_and_never_shown() {
+        let endpoint = endpoint()
+            .header("X-Api-Key", "hush")
+            .header("X-Team", "t")
+            .secret_header("X-Mine", "hush");
+        let dropped: Vec<bool> = endpoint
+            .headers
+            .iter()
+            .map(|header| header.dropped_across_origins)
+            .collect();
+        assert_eq!(dropped, [true, false, true]);
+        assert!(!format!("{endpoint:?}").contains("hush"));
+        assert!(!serde_json::to_string(&endpoint).unwrap().contains("hush"));
+    }
+}

@@ -1,0 +1,214 @@
+//! What the application publishes.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::id::{
+    ClientId, CompanyId, DataConnectionId, EventId, InvalidText, check_header_text, check_text,
+};
+use super::time::Timestamp;
+
+/// The deepest nesting of event data accepted; the same bound at which JSON readers commonly stop.
+pub const MAX_DATA_DEPTH: usize = 128;
+
+/// The longest event message accepted, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Something that happened to one of the application's clients, to be told to whoever has a rule for it.
+///
+/// Made with `Event::new(rule_type, client_id)`, which gives it a UUIDv7 and the current time. An id of the application's own
+/// makes publishing idempotent.
+///
+/// ```
+/// use actix_webhooks::Event;
+/// use serde_json::json;
+///
+/// let event = Event::new("Dataset data changed", "bae71d36-ff47-420a-b4a6-f8c9ddf41140")
+///     .company("8a210b68-6988-11ed-a1eb-0242ac120002")
+///     .message("Data has changed for dataset type invoices")
+///     .data(json!({ "dataType": "invoices" }));
+/// assert_eq!(event.rule_type, "Dataset data changed");
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Event {
+    /// Which event this is; the idempotency key of publishing.
+    pub id: EventId,
+    /// What happened, free text that rules match, such as `Dataset data changed`.
+    pub rule_type: String,
+    /// Whose event it is.
+    pub client_id: ClientId,
+    /// Which of the client's companies it is about; `None` for events about the client as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub company_id: Option<CompanyId>,
+    /// Which data connection it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_connection_id: Option<DataConnectionId>,
+    /// A sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The application's own data; its keys are never renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+    /// When it happened, by the application's clock.
+    pub occurred_at: Timestamp,
+}
+
+/// An event that cannot be published as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidEvent {
+    /// One of its texts cannot be used.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
+    /// Its message is longer than [`MAX_MESSAGE_BYTES`].
+    #[error("message is longer than {MAX_MESSAGE_BYTES} bytes")]
+    MessageTooLong,
+    /// Its data is nested deeper than [`MAX_DATA_DEPTH`], which receivers could not read.
+    #[error("data is nested deeper than {MAX_DATA_DEPTH} levels")]
+    DataTooDeep,
+}
+
+impl Event {
+    /// Returns an event with an id and a time of the caller's choice. Reads no clock, so it suits replays and tests.
+    pub fn identified(
+        id: impl Into<EventId>,
+        occurred_at: Timestamp,
+        rule_type: impl Into<String>,
+        client_id: impl Into<ClientId>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            rule_type: rule_type.into(),
+            client_id: client_id.into(),
+            company_id: None,
+            data_connection_id: None,
+            message: None,
+            data: None,
+            occurred_at,
+        }
+    }
+
+    /// Sets the id: publishing a second event with it, while it is remembered, delivers nothing and returns the first receipt.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<EventId>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Sets the company that the event is about. Defaults to none: the event is about the client as a whole.
+    #[must_use]
+    pub fn company(mut self, company_id: impl Into<CompanyId>) -> Self {
+        self.company_id = Some(company_id.into());
+        self
+    }
+
+    /// Sets the data connection that the event is about. Defaults to none.
+    #[must_use]
+    pub fn data_connection(mut self, data_connection_id: impl Into<DataConnectionId>) -> Self {
+        self.data_connection_id = Some(data_connection_id.into());
+        self
+    }
+
+    /// Sets the sentence for people. Defaults to none.
+    #[must_use]
+    pub fn message(mut self, message: impl Into<String>) -> Self {
+        self.message = Some(message.into());
+        self
+    }
+
+    /// Sets the application's own data. Defaults to none.
+    #[must_use]
+    pub fn data(mut self, data: impl Into<Value>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+
+    /// Sets when it happened. Defaults to when the event was made.
+    #[must_use]
+    pub fn occurred_at(mut self, at: Timestamp) -> Self {
+        self.occurred_at = at;
+        self
+    }
+
+    /// Checks the texts and the depth of the data.
+    pub(crate) fn check(&self) -> Result<(), InvalidEvent> {
+        check_header_text("event id", self.id.as_str())?;
+        check_text("rule type", &self.rule_type)?;
+        check_header_text("client id", self.client_id.as_str())?;
+        if let Some(company) = &self.company_id {
+            check_text("company id", company.as_str())?;
+        }
+        if let Some(connection) = &self.data_connection_id {
+            check_text("data connection id", connection.as_str())?;
+        }
+        if self
+            .message
+            .as_ref()
+            .is_some_and(|message| message.len() > MAX_MESSAGE_BYTES)
+        {
+            return Err(InvalidEvent::MessageTooLong);
+        }
+        match &self.data {
+            Some(data) if is_deeper_than(data, MAX_DATA_DEPTH) => Err(InvalidEvent::DataTooDeep),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says whether `value` nests deeper than `limit`, without recursing past it.
+fn is_deeper_than(value: &Value, limit: usize) -> bool {
+    match value {
+        Value::Array(items) => {
+            limit == 0 || items.iter().any(|item| is_deeper_than(item, limit - 1))
+        }
+        Value::Object(fields) => {
+            limit == 0
+                || fields
+                    .values()
+                    .any(|field| is_deeper_than(field, limit - 1))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Event {
+        Event::identified("e1", Timestamp::default(), "t", "c")
+    }
+
+    #[test]
+    fn texts_that_cannot_be_sent_are_refused() {
+        assert_eq!(event().check(), Ok(()));
+        for bad in [
+            event().id(""),
+            event().company("a\nb"),
+            event().data_connection(""),
+            Event::identified("e", Timestamp::default(), "", "c"),
+            Event::identified("e", Timestamp::default(), "t", "c\r\nX-Evil: 1"),
+        ] {
+            assert!(matches!(bad.check(), Err(InvalidEvent::Text(_))), "{bad:?}");
+        }
+        let long = event().message("x".repeat(MAX_MESSAGE_BYTES + 1));
+        assert_eq!(long.check(), Err(InvalidEvent::MessageTooLong));
+    }
+
+    #[test]
+    fn data_may_be_deep_but_not_bottomless() {
+        let nested =
+            |depth: usize| (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+        assert_eq!(event().data(nested(MAX_DATA_DEPTH)).check(), Ok(()));
+        assert_eq!(
+            event().data(nested(MAX_DATA_DEPTH + 1)).check(),
+            Err(InvalidEvent::DataTooDeep)
+        );
+        assert_eq!(
+            event().data(nested(2_000)).check(),
+            Err(InvalidEvent::DataTooDeep)
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! Names of things: texts that the application chooses, and the two that the engine makes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The longest text accepted for an id, a rule type or a name, in bytes.
+pub const MAX_TEXT_BYTES: usize = 256;
+
+/// A text that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[error("{field} {problem}")]
+pub struct InvalidText {
+    /// Which value it was, such as `rule type`.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: TextProblem,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextProblem {
+    /// There is nothing in it.
+    #[error("is empty")]
+    Empty,
+    /// It is longer than [`MAX_TEXT_BYTES`].
+    #[error("is longer than {MAX_TEXT_BYTES} bytes")]
+    TooLong,
+    /// It holds a control character, such as a line break.
+    #[error("holds a control character")]
+    ControlCharacter,
+    /// It goes into an HTTP header and holds something other than printable ASCII.
+    #[error("holds a character that an HTTP header cannot carry")]
+    NotHeaderSafe,
+}
+
+/// Checks a text that the application chose: not empty, not too long, no control characters.
+pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), InvalidText> {
+    let problem = if text.is_empty() {
+        TextProblem::Empty
+    } else if text.len() > MAX_TEXT_BYTES {
+        TextProblem::TooLong
+    } else if text.chars().any(char::is_control) {
+        TextProblem::ControlCharacter
+    } else {
+        return Ok(());
+    };
+    Err(InvalidText { field, problem })
+}
+
+/// Checks a text that is also sent as a header value: printable ASCII only.
+pub(crate) fn check_header_text(field: &'static str, text: &str) -> Result<(), InvalidText> {
+    check_text(field, text)?;
+    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        Ok(())
+    } else {
+        Err(InvalidText {
+            field,
+            problem: TextProblem::NotHeaderSafe,
+        })
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// Cloning shares the text. Checked where it enters the engine: 1 to [`MAX_TEXT_BYTES`] bytes, no control characters.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Returns the text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.as_str() == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.as_str() == *other
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// Which event this is; publishing the same id twice delivers once.
+    EventId
+}
+text_id! {
+    /// Which rule this is.
+    RuleId
+}
+text_id! {
+    /// Whose event it is: one of the application's customers.
+    ClientId
+}
+text_id! {
+    /// Which of the client's companies the event is about.
+    CompanyId
+}
+text_id! {
+    /// Which data connection of the company the event is about.
+    DataConnectionId
+}
+
+/// Which alert this is: one event under one rule, the same on every attempt, endpoint, redelivery and re-publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AlertId(Uuid);
+
+impl AlertId {
+    /// Returns the id of the alert that `rule` raises for `event`: a UUIDv5 of both (RFC 9562 §5.5).
+    pub fn new(event: &EventId, rule: &RuleId) -> Self {
+        // Neither id can hold a line break, so the pair cannot be read in two ways.
+        let mut name = Vec::with_capacity(event.as_str().len() + 1 + rule.as_str().len());
+        name.extend_from_slice(event.as_str().as_bytes());
+        name.push(b'\n');
+        name.extend_from_slice(rule.as_str().as_bytes());
+        Self(Uuid::new_v5(&ALERT_NAMESPACE, &name))
+    }
+
+    /// Returns the id as a UUID.
+    pub fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+
+    /// Returns the alert id with this value, as a store reads it back.
+    pub const fn from_uuid(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Which delivery this is: a number that the store gives, ascending in the order in which deliveries were accepted.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct DeliveryId(u64);
+
+impl DeliveryId {
+    /// Returns the delivery id with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The namespace of alert ids; changing it would change the ids of alerts that receivers already know.
+const ALERT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_5a0e_8a7c_4b52_9d3e_2c41_77aa_90b3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_id_depends_on_event_and_rule_and_nothing_else() {
+        let id = |event: &str, rule: &str| AlertId::new(&event.into(), &rule.into());
+        assert_eq!(id("e1", "r1"), id("e1", "r1"));
+        assert_ne!(id("e1", "r1"), id("e1", "r2"));
+        assert_ne!(id("e1", "r1"), id("e2", "r1"));
+        assert_ne!(id("e", "1r"), id("e1", "r"));
+        assert_eq!(id("e1", "r1").as_uuid().get_version_num(), 5);
+    }
+
+    #[test]
+    fn texts_that_could_break_a_header_or_a_log_line_are_refused() {
+        let problem = |text: &str| check_text("id", text).map_err(|error| error.problem);
+        assert_eq!(problem("ok – ünïcode"), Ok(()));
+        assert_eq!(problem(""), Err(TextProblem::Empty));
+        assert_eq!(problem("a\r\nb"), Err(TextProblem::ControlCharacter));
+        assert_eq!(problem(&"x".repeat(257)), Err(TextProblem::TooLong));
+        assert!(check_header_text("id", "ünïcode").is_err());
+        assert!(check_header_text("id", "plain id").is_ok());
+    }
+}

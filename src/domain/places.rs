@@ -1,0 +1,220 @@
+//! Who may start an attempt when the whole process is near its limit.
+//!
+//! There is one hard limit on attempts in flight. Endpoints that are failing, or that have an attempt in flight for more than a
+//! second, are *sick*: they start attempts only while sick attempts hold less than a quarter of the limit. Where places
+//! are short, endpoints take turns: the one that holds fewest goes first, then the one that has waited longest, so that one hanging
+//! endpoint takes one place while a thousand others wait for theirs, not thirty-two.
+
+use std::collections::BTreeMap;
+
+/// How an endpoint counts against the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlaceClass {
+    /// It answers, as far as anyone knows.
+    Prompt,
+    /// It is failing, or keeps an attempt waiting for more than [`LATE_AFTER`](super::endpoint_state::LATE_AFTER).
+    Sick,
+}
+
+/// The places for attempts in flight, and who waits for one. `W` is how a waiter is told.
+#[derive(Debug)]
+pub(crate) struct PlaceBook<W> {
+    limit: u32,
+    sick_limit: u32,
+    taken: u32,
+    taken_by_sick: u32,
+    prompt_waiters: BTreeMap<Turn, W>,
+    sick_waiters: BTreeMap<Turn, W>,
+    next_ticket: u64,
+}
+
+/// The order of waiters: how many places they hold, then how long they have waited.
+pub(crate) type Turn = (u32, u64);
+
+impl<W> PlaceBook<W> {
+    /// Returns a book of `limit` places (at least four), a quarter of them for the sick.
+    pub(crate) fn new(limit: u32) -> Self {
+        let limit = limit.max(4);
+        Self {
+            limit,
+            sick_limit: limit / 4,
+            taken: 0,
+            taken_by_sick: 0,
+            prompt_waiters: BTreeMap::new(),
+            sick_waiters: BTreeMap::new(),
+            next_ticket: 0,
+        }
+    }
+
+    /// Takes a place if one is free and nobody is waiting for it.
+    pub(crate) fn take(&mut self, class: PlaceClass) -> bool {
+        let nobody_waits = self.waiters(class).is_empty();
+        nobody_waits && self.take_regardless(class)
+    }
+
+    /// Joins the queue for a place; [`next_grant`](Self::next_grant) hands the waiter out when its turn comes.
+    pub(crate) fn wait(&mut self, class: PlaceClass, held: u32, waiter: W) -> Turn {
+        let turn = (held, self.next_ticket);
+        self.next_ticket += 1;
+        self.waiters(class).insert(turn, waiter);
+        turn
+    }
+
+    /// Moves a waiter that now holds another number of places to where that puts it, and returns its turn. One whose turn has come already is
+    /// not in the queue any more.
+    pub(crate) fn hold_instead(&mut self, class: PlaceClass, turn: Turn, held: u32) -> Turn {
+        let now = (held, turn.1);
+        if let Some(waiter) = self.waiters(class).remove(&turn) {
+            self.waiters(class).insert(now, waiter);
+        }
+        now
+    }
+
+    /// Gives a place back.
+    pub(crate) fn give_back(&mut self, class: PlaceClass) {
+        debug_assert!(self.taken > 0, "a place is given back once");
+        self.taken = self.taken.saturating_sub(1);
+        if class == PlaceClass::Sick {
+            self.taken_by_sick = self.taken_by_sick.saturating_sub(1);
+        }
+    }
+
+    /// Counts a place taken as prompt to the sick from now on, even past their quarter: then no sick endpoint starts more.
+    pub(crate) fn count_as_sick(&mut self) {
+        self.taken_by_sick += 1;
+        debug_assert!(
+            self.taken_by_sick <= self.taken,
+            "only a taken place can change sides"
+        );
+    }
+
+    /// Takes a free place for the waiter whose turn it is, if there is one.
+    pub(crate) fn next_grant(&mut self) -> Option<(PlaceClass, W)> {
+        if self.taken >= self.limit {
+            return None;
+        }
+        let prompt = self.prompt_waiters.keys().next();
+        let sick = self
+            .sick_waiters
+            .keys()
+            .next()
+            .filter(|_| self.taken_by_sick < self.sick_limit);
+        let class = match (prompt, sick) {
+            (None, None) => return None,
+            (Some(prompt), Some(sick)) if sick < prompt => PlaceClass::Sick,
+            (Some(_), _) => PlaceClass::Prompt,
+            (None, Some(_)) => PlaceClass::Sick,
+        };
+        let (_, waiter) = self.waiters(class).pop_first()?;
+        self.take_regardless(class).then_some((class, waiter))
+    }
+
+    fn take_regardless(&mut self, class: PlaceClass) -> bool {
+        let free = self.taken < self.limit
+            && (class == PlaceClass::Prompt || self.taken_by_sick < self.sick_limit);
+        if free {
+            self.taken += 1;
+            self.taken_by_sick += u32::from(class == PlaceClass::Sick);
+        }
+        free
+    }
+
+    fn waiters(&mut self, class: PlaceClass) -> &mut BTreeMap<Turn, W> {
+        match class {
+            PlaceClass::Prompt => &mut self.prompt_waiters,
+            PlaceClass::Sick => &mut self.sick_waiters,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PlaceClass::{Prompt, Sick};
+    use super::*;
+
+    fn take_all(book: &mut PlaceBook<&str>, class: PlaceClass) -> u32 {
+        (0..)
+            .take_while(|_| book.take(class))
+            .count()
+            .try_into()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_sick_get_a_quarter_and_the_limit_is_hard() {
+        let mut book = PlaceBook::<&str>::new(16);
+        assert_eq!(take_all(&mut book, Sick), 4);
+        assert_eq!(take_all(&mut book, Prompt), 12);
+        assert_eq!(book.taken, 16);
+    }
+
+    #[test]
+    fn attempts_that_turn_sick_count_from_then_on() {
+        let mut book = PlaceBook::<&str>::new(16);
+        for _ in 0..6 {
+            assert!(book.take(Prompt));
+            book.count_as_sick();
+        }
+        assert!(
+            !book.take(Sick),
+            "six late attempts fill the quarter of four"
+        );
+        assert_eq!(take_all(&mut book, Prompt), 10);
+        for _ in 0..3 {
+            book.give_back(Sick);
+        }
+        assert!(book.take(Sick), "three late ones are left");
+    }
+
+    #[test]
+    fn waiters_take_turns_by_what_they_hold_then_by_how_long_they_wait() {
+        let mut book = PlaceBook::new(4);
+        assert_eq!(take_all(&mut book, Prompt), 4);
+        book.wait(Prompt, 2, "holds two");
+        book.wait(Prompt, 0, "first with none");
+        book.wait(Prompt, 0, "second with none");
+        assert_eq!(book.next_grant(), None);
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            book.give_back(Prompt);
+            order.extend(book.next_grant().map(|(_, waiter)| waiter));
+        }
+        assert_eq!(order, ["first with none", "second with none", "holds two"]);
+    }
+
+    #[test]
+    fn a_waiter_that_gives_a_place_back_moves_forward() {
+        let mut book = PlaceBook::new(4);
+        assert_eq!(take_all(&mut book, Prompt), 4);
+        book.wait(Prompt, 1, "hangs");
+        let turn = book.wait(Prompt, 1, "answers");
+        book.give_back(Prompt);
+        assert_eq!(book.hold_instead(Prompt, turn, 0).0, 0);
+        assert_eq!(book.next_grant(), Some((Prompt, "answers")));
+        book.hold_instead(Prompt, turn, 0);
+        book.give_back(Prompt);
+        assert_eq!(book.next_grant(), Some((Prompt, "hangs")));
+    }
+
+    #[test]
+    fn nobody_overtakes_a_waiter() {
+        let mut book = PlaceBook::new(4);
+        assert_eq!(take_all(&mut book, Prompt), 4);
+        book.wait(Prompt, 0, "waiter");
+        book.give_back(Prompt);
+        assert!(!book.take(Prompt));
+        assert_eq!(book.next_grant(), Some((Prompt, "waiter")));
+    }
+
+    #[test]
+    fn a_sick_waiter_does_not_block_the_prompt_ones() {
+        let mut book = PlaceBook::new(4);
+        assert!(book.take(Sick));
+        book.wait(Sick, 0, "sick");
+        book.wait(Prompt, 5, "prompt");
+        assert_eq!(book.next_grant(), Some((Prompt, "prompt")));
+        assert_eq!(book.next_grant(), None);
+        book.give_back(Sick);
+        assert_eq!(book.next_grant(), Some((Sick, "sick")));
+    }
+}

@@ -1,0 +1,209 @@
+//! The deliveries of one endpoint that may start, in the order that the endpoint asked for.
+//!
+//! An ordered endpoint has lanes: one for all its deliveries, or one per company. A lane lets one delivery through and keeps the
+//! others until that one is delivered or given up, however many retries it takes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::delivery::OpenDelivery;
+use super::endpoint::Ordering;
+use super::id::{CompanyId, DeliveryId};
+
+/// Deliveries that wait to be attempted, with their alerts.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    ready: VecDeque<OpenDelivery>,
+    /// Every lane that has a delivery past its gate, and those behind it. Empty for unordered endpoints.
+    lanes: BTreeMap<Option<CompanyId>, VecDeque<OpenDelivery>>,
+    behind: usize,
+}
+
+impl Queue {
+    /// Adds a delivery that was never attempted, behind those before it.
+    pub(crate) fn push(&mut self, ordering: Ordering, delivery: OpenDelivery) {
+        let Some(lane) = lane_of(ordering, delivery.alert.company_id.as_ref()) else {
+            self.ready.push_back(delivery);
+            return;
+        };
+        match self.lanes.get_mut(&lane) {
+            Some(behind) => {
+                behind.push_back(delivery);
+                self.behind += 1;
+            }
+            None => {
+                self.lanes.insert(lane, VecDeque::new());
+                self.ready.push_back(delivery);
+            }
+        }
+    }
+
+    /// Adds a delivery whose retry is due: it has passed its lane's gate already and goes first.
+    pub(crate) fn push_due(&mut self, delivery: OpenDelivery) {
+        self.ready.push_front(delivery);
+    }
+
+    /// Closes the lane of a delivery that waits for a retry, as found at start.
+    pub(crate) fn close_lane(&mut self, ordering: Ordering, company: Option<&CompanyId>) {
+        if let Some(lane) = lane_of(ordering, company) {
+            self.lanes.entry(lane).or_default();
+        }
+    }
+
+    /// Lets the next delivery of a lane go on, after one was delivered or given up.
+    pub(crate) fn open_lane(&mut self, ordering: Ordering, company: Option<&CompanyId>) {
+        let Some(lane) = lane_of(ordering, company) else {
+            return;
+        };
+        let Some(behind) = self.lanes.get_mut(&lane) else {
+            return;
+        };
+        match behind.pop_front() {
+            Some(next) => {
+                self.behind -= 1;
+                self.ready.push_back(next);
+            }
+            None => {
+                self.lanes.remove(&lane);
+            }
+        }
+    }
+
+    /// Takes the next delivery that may start.
+    pub(crate) fn pop(&mut self) -> Option<OpenDelivery> {
+        self.ready.pop_front()
+    }
+
+    /// Says whether no delivery may start.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// Returns how many deliveries are in it, those behind a gate included.
+    pub(crate) fn len(&self) -> usize {
+        self.ready.len() + self.behind
+    }
+
+    /// Takes everything out, those past a gate first, and forgets all lanes.
+    pub(crate) fn take_all(&mut self) -> Vec<OpenDelivery> {
+        let lanes = std::mem::take(&mut self.lanes).into_values().flatten();
+        self.behind = 0;
+        let mut all: Vec<OpenDelivery> = self.ready.drain(..).chain(lanes).collect();
+        all.sort_by_key(|delivery| delivery.id);
+        all
+    }
+
+    /// Returns how many of these deliveries may start.
+    pub(crate) fn count_among(&self, ids: &BTreeMap<DeliveryId, Option<CompanyId>>) -> usize {
+        if ids.is_empty() {
+            return 0;
+        }
+        self.ready
+            .iter()
+            .filter(|delivery| ids.contains_key(&delivery.id))
+            .count()
+    }
+
+    /// Gives back memory that a burst took.
+    pub(crate) fn shrink(&mut self) {
+        if self.ready.is_empty() {
+            self.ready = VecDeque::new();
+        }
+    }
+}
+
+/// Returns the lane of a delivery; `None` when the endpoint keeps no order.
+fn lane_of(ordering: Ordering, company: Option<&CompanyId>) -> Option<Option<CompanyId>> {
+    match ordering {
+        Ordering::Unordered => None,
+        Ordering::Fifo => Some(None),
+        Ordering::FifoPerCompany => Some(company.cloned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::domain::alert::Alert;
+    use crate::domain::id::AlertId;
+    use crate::domain::payload::PayloadFormat;
+    use crate::domain::retry::Progress;
+
+    fn delivery(id: u64, company: Option<&str>) -> OpenDelivery {
+        let alert = Alert {
+            id: AlertId::new(&"e".into(), &"r".into()),
+            event_id: "e".into(),
+            rule_id: "r".into(),
+            rule_type: "t".into(),
+            client_id: "c".into(),
+            company_id: company.map(CompanyId::from),
+            format: PayloadFormat::Alert,
+            body: Bytes::new(),
+        };
+        OpenDelivery {
+            id: DeliveryId::new(id),
+            alert: Arc::new(alert),
+            progress: Progress::default(),
+            due_at: None,
+        }
+    }
+
+    fn queue(ordering: Ordering, companies: &[Option<&str>]) -> Queue {
+        let mut queue = Queue::default();
+        for (id, company) in (0..).zip(companies) {
+            queue.push(ordering, delivery(id, *company));
+        }
+        queue
+    }
+
+    fn startable(queue: &mut Queue) -> Vec<u64> {
+        std::iter::from_fn(|| queue.pop())
+            .map(|delivery| delivery.id.get())
+            .collect()
+    }
+
+    #[test]
+    fn unordered_deliveries_are_all_startable() {
+        let mut queue = queue(Ordering::Unordered, &[None, Some("a"), None]);
+        assert_eq!(startable(&mut queue), [0, 1, 2]);
+    }
+
+    #[test]
+    fn fifo_lets_one_through_until_it_is_done() {
+        let mut queue = queue(Ordering::Fifo, &[None, Some("a"), None]);
+        assert_eq!(startable(&mut queue), [0]);
+        queue.push_due(delivery(0, None));
+        assert_eq!(startable(&mut queue), [0], "its retry goes first");
+        queue.open_lane(Ordering::Fifo, None);
+        assert_eq!(startable(&mut queue), [1]);
+        assert_eq!(queue.len(), 1);
+        queue.open_lane(Ordering::Fifo, Some(&"a".into()));
+        assert_eq!(startable(&mut queue), [2]);
+        queue.open_lane(Ordering::Fifo, None);
+        assert!(queue.lanes.is_empty(), "an empty lane is forgotten");
+    }
+
+    #[test]
+    fn companies_go_side_by_side_each_in_order() {
+        let mut queue = queue(
+            Ordering::FifoPerCompany,
+            &[Some("a"), Some("a"), Some("b"), None, None],
+        );
+        assert_eq!(startable(&mut queue), [0, 2, 3]);
+        queue.open_lane(Ordering::FifoPerCompany, Some(&"a".into()));
+        assert_eq!(startable(&mut queue), [1]);
+    }
+
+    #[test]
+    fn a_lane_that_waits_for_a_retry_is_closed_at_start() {
+        let mut queue = Queue::default();
+        queue.close_lane(Ordering::Fifo, None);
+        queue.push(Ordering::Fifo, delivery(1, None));
+        assert!(queue.is_blocked());
+        queue.open_lane(Ordering::Fifo, None);
+        assert_eq!(startable(&mut queue), [1]);
+    }
+}

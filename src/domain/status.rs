@@ -1,0 +1,135 @@
+//! What the engine tells the application: how each endpoint does, and how each attempt ended.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{AttemptSummary, Outcome};
+use super::id::{AlertId, DeliveryId, EventId, RuleId};
+use super::time::Timestamp;
+use super::url::WebhookUrl;
+
+/// What an endpoint is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EndpointState {
+    /// Nothing is to be sent.
+    #[default]
+    Idle,
+    /// Attempts are in flight or about to start.
+    Delivering,
+    /// Everything open waits for a retry.
+    BackingOff {
+        /// When the next one is due.
+        until: Timestamp,
+    },
+    /// The receiver asked for a pause by 429 or 503 with `Retry-After`; everything waits.
+    RateLimited {
+        /// When deliveries go on.
+        until: Timestamp,
+    },
+    /// The circuit breaker is open. Reserved: this version has no circuit breaker yet, so it is never reported.
+    CircuitOpen {
+        /// When the next probe starts.
+        until: Timestamp,
+    },
+    /// The application paused it; its events are kept.
+    Paused,
+    /// It is no longer attempted; its events are kept. Reserved: nothing disables an endpoint in this version.
+    Disabled {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How one endpoint does. Counts are since the engine started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct EndpointStatus {
+    /// The endpoint.
+    pub url: WebhookUrl,
+    /// What it is doing.
+    pub state: EndpointState,
+    /// How many open deliveries are not in flight: not attempted yet, or waiting for a retry.
+    pub queued: u64,
+    /// How many attempts are in flight.
+    pub in_flight: u32,
+    /// How many attempts may be in flight now.
+    pub window: u32,
+    /// How many deliveries the receiver has.
+    pub delivered: u64,
+    /// How many deliveries were given up.
+    pub dead_lettered: u64,
+    /// How many attempts have finished.
+    pub attempts: u64,
+    /// How many attempts in a row have failed; 0 after a success.
+    pub consecutive_failures: u32,
+    /// The last finished attempt.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_attempt: Option<AttemptSummary>,
+    /// When the next attempt may start, if it is known and not now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// How many statuses and reports watchers did not get because their mailboxes were full.
+    pub reports_lost: u64,
+    /// How many times the subscriber was started again after a panic.
+    pub restarts: u32,
+}
+
+impl EndpointStatus {
+    /// Returns the status of an endpoint that has never had a delivery.
+    pub(crate) fn untouched(url: WebhookUrl) -> Self {
+        Self {
+            url,
+            state: EndpointState::Idle,
+            queued: 0,
+            in_flight: 0,
+            window: 1,
+            delivered: 0,
+            dead_lettered: 0,
+            attempts: 0,
+            consecutive_failures: 0,
+            last_attempt: None,
+            next_attempt_at: None,
+            reports_lost: 0,
+            restarts: 0,
+        }
+    }
+}
+
+/// How one attempt ended; one per finished attempt, sent once the attempt is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct DeliveryReport {
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// The alert, the same on every attempt.
+    pub alert_id: AlertId,
+    /// The event that raised it.
+    pub event_id: EventId,
+    /// The rule that raised it.
+    pub rule_id: RuleId,
+    /// Where it goes.
+    pub url: WebhookUrl,
+    /// Which attempt it was, from 1.
+    pub attempt: u32,
+    /// How it ended; `Delivered` and `DeadLettered` are final.
+    pub outcome: Outcome,
+    /// The receiver's status; `None` when there was no answer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<u16>,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How long it took, redirects included.
+    pub duration: Duration,
+    /// How many redirects it followed.
+    pub redirects: u32,
+    /// Whether a kept connection turned out closed, so that the request went out a second time within the attempt.
+    pub sent_twice: bool,
+    /// When it is tried again; `None` when the outcome is final.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next_attempt_at: Option<Timestamp>,
+}

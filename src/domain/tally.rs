@@ -1,0 +1,46 @@
+//! What is counted about one endpoint.
+
+use super::attempt::{AttemptRecord, AttemptSummary, Outcome};
+
+/// Counts since the subscriber started, and the health that follows from the latest attempts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Open deliveries, wherever they are.
+    pub(crate) open: u64,
+    pub(crate) delivered: u64,
+    pub(crate) dead_lettered: u64,
+    pub(crate) attempts: u64,
+    pub(crate) consecutive_failures: u32,
+    pub(crate) consecutive_transient: u32,
+    pub(crate) last_attempt: Option<AttemptSummary>,
+}
+
+impl Tally {
+    /// Notes an attempt that delivered.
+    pub(crate) fn succeeded(&mut self) {
+        self.consecutive_failures = 0;
+        self.consecutive_transient = 0;
+    }
+
+    /// Notes an attempt that failed. A permanent answer is an answer, so it ends a row of transient failures.
+    pub(crate) fn failed(&mut self, transient: bool) {
+        self.consecutive_failures = self.consecutive_failures.saturating_add(1);
+        self.consecutive_transient = if transient {
+            self.consecutive_transient.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
+    /// Counts an attempt that is on record.
+    pub(crate) fn count(&mut self, record: &AttemptRecord) {
+        self.attempts += 1;
+        self.last_attempt = Some(record.summary);
+        match record.outcome {
+            Outcome::Failed { .. } => return,
+            Outcome::Delivered => self.delivered += 1,
+            Outcome::DeadLettered { .. } => self.dead_lettered += 1,
+        }
+        self.open = self.open.saturating_sub(1);
+    }
+}

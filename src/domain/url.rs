@@ -1,0 +1,180 @@
+//! The URL of an endpoint, in the one form in which it is compared.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::Url;
+
+/// The longest URL accepted, in bytes.
+pub const MAX_URL_BYTES: usize = 8 * 1024;
+
+/// An `http` or `https` URL in normalised form (WHATWG URL): lower-case scheme and host, default port left out, dot
+/// segments resolved, no fragment. Two spellings of one URL are one endpoint.
+///
+/// `Debug` leaves the query out, because queries often carry secrets; [`as_str`](Self::as_str) is the whole URL.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WebhookUrl(Arc<str>);
+
+/// A URL that no webhook can be sent to, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUrl {
+    /// It is not a URL.
+    #[error("not a valid URL: {0}")]
+    Malformed(String),
+    /// Its scheme is neither `http` nor `https`.
+    #[error("scheme is {0:?}, but webhooks go to http or https")]
+    Scheme(String),
+    /// It holds a user name or password, which would end up in logs; use [`Auth`](crate::Auth) instead.
+    #[error("holds a user name or password; give them as Auth instead")]
+    Credentials,
+    /// It is longer than [`MAX_URL_BYTES`].
+    #[error("is longer than {MAX_URL_BYTES} bytes")]
+    TooLong,
+}
+
+impl WebhookUrl {
+    /// Parses and normalises a URL.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`] says what is wrong; nothing but the text has to be corrected.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        if text.len() > MAX_URL_BYTES {
+            return Err(InvalidUrl::TooLong);
+        }
+        let url = Url::parse(text).map_err(|error| InvalidUrl::Malformed(error.to_string()))?;
+        Self::from_url(url)
+    }
+
+    pub(crate) fn from_url(mut url: Url) -> Result<Self, InvalidUrl> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(InvalidUrl::Scheme(url.scheme().to_owned()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(InvalidUrl::Credentials);
+        }
+        url.set_fragment(None);
+        if url.as_str().len() > MAX_URL_BYTES {
+            return Err(InvalidUrl::TooLong);
+        }
+        Ok(Self(url.as_str().into()))
+    }
+
+    /// Returns the normalised URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the URL without its query, for logs.
+    pub fn without_query(&self) -> &str {
+        self.0.split('?').next().unwrap_or(&self.0)
+    }
+
+    pub(crate) fn to_url(&self) -> Url {
+        Url::parse(&self.0).expect("a WebhookUrl was parsed before it was made")
+    }
+}
+
+impl FromStr for WebhookUrl {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<&str> for WebhookUrl {
+    type Error = InvalidUrl;
+
+    fn try_from(text: &str) -> Result<Self, InvalidUrl> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.without_query(), f)
+    }
+}
+
+impl AsRef<str> for WebhookUrl {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for WebhookUrl {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for WebhookUrl {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl Serialize for WebhookUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for WebhookUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_spellings_of_one_url_are_equal() {
+        let base = WebhookUrl::parse("https://example.com/hook?x=1").unwrap();
+        for other in [
+            "HTTPS://EXAMPLE.com/hook?x=1",
+            "https://example.com:443/hook?x=1",
+            "https://example.com/a/../hook?x=1#part",
+        ] {
+            assert_eq!(WebhookUrl::parse(other).unwrap(), base, "{other}");
+        }
+        assert_ne!(WebhookUrl::parse("https://example.com/hook").unwrap(), base);
+    }
+
+    #[test]
+    fn what_cannot_be_called_is_refused_with_the_reason() {
+        let error = |text: &str| WebhookUrl::parse(text).unwrap_err();
+        assert!(matches!(error("not a url"), InvalidUrl::Malformed(_)));
+        assert!(matches!(error("http://"), InvalidUrl::Malformed(_)));
+        assert_eq!(
+            error("ftp://example.com/"),
+            InvalidUrl::Scheme("ftp".into())
+        );
+        assert_eq!(
+            error("http://user:pw@example.com/"),
+            InvalidUrl::Credentials
+        );
+        assert_eq!(
+            error(&format!("http://e.com/{}", "x".repeat(MAX_URL_BYTES))),
+            InvalidUrl::TooLong
+        );
+    }
+
+    #[test]
+    fn debug_output_hides_the_query() {
+        let url = WebhookUrl::parse("https://example.com/hook?token=hidden").unwrap();
+        assert_eq!(format!("{url:?}"), "\"https://example.com/hook\"");
+    }
+}

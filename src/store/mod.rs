@@ -1,0 +1,290 @@
+//! Where accepted events live until they are delivered, and the record of what happened to them.
+//!
+//! [`Store`] is the one boundary; [`MemoryStore`] is the implementation that this version ships. Another implementation passes
+//! [`testing::store_conformance`](crate::testing) (feature `test-util`) and is given to
+//! [`EngineBuilder::store`](crate::EngineBuilder::store).
+
+mod memory;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::memory::{MemoryLimits, MemoryStore};
+pub use crate::domain::alert::Alert;
+pub use crate::domain::attempt::AttemptRecord;
+pub use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
+pub use crate::domain::retry::Progress;
+
+use crate::domain::client::Client;
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::delivery::Delivery;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
+use crate::domain::rule::Rule;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+
+/// What a store method returns: a future that any thread may await.
+pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// The cause of an error, of whatever type the store's driver has.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where accepted events live until they are delivered.
+///
+/// # Contract
+/// - What a future has returned `Ok` for survives whatever the store promises to survive.
+/// - Calls take effect in the order in which they were made, and delivery ids ascend in that order.
+/// - A method does its work when it is called or when its future is polled; a future that is dropped may or may not have taken effect.
+/// - Reads never return a delivery that a finished `record` has ended.
+///
+/// Every method may return [`StoreError`]; [`StoreError::is_transient`] says whether asking again can help.
+pub trait Store: Send + Sync + 'static {
+    /// Accepts events with their deliveries, all of the batch or, on an error, none. An event whose id is remembered is not stored
+    /// again. The answers are in the order of the batch.
+    fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>>;
+
+    /// Returns deliveries of an endpoint that were never attempted, with ids after `after`, ascending, at most `limit`.
+    fn queued(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<OpenDelivery>>;
+
+    /// Returns deliveries of an endpoint that wait for a retry, those due first first, at most `limit`, without their alerts.
+    fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>>;
+
+    /// Returns those of the given deliveries of an endpoint that are open, in the order asked for.
+    fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>>;
+
+    /// Records finished attempts: delivered, to be retried, or a dead letter. One for a delivery that is no longer open has no effect,
+    /// so recording twice is harmless.
+    fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()>;
+
+    /// Returns the endpoints that have open deliveries, ordered by URL, those after `after`, at most `limit`.
+    fn backlogs(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<EndpointBacklog>>;
+
+    /// Returns how many deliveries of an endpoint are open.
+    fn open_count(&self, url: &WebhookUrl) -> StoreFuture<u64>;
+
+    /// Returns deliveries, newest first.
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>>;
+
+    /// Returns dead letters, newest first.
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>>;
+
+    /// Starts deliveries again as fresh ones with the same alert, and returns each with its endpoint. Dead letters that were redelivered are no
+    /// longer listed; an open delivery keeps its own schedule.
+    fn redeliver(
+        &self,
+        which: Redelivery,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>>;
+
+    /// Makes the open deliveries of an endpoint dead letters with the reason that it was removed, and returns how many.
+    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64>;
+
+    /// Keeps a change of the configuration.
+    fn keep(&self, change: Change) -> StoreFuture<()>;
+
+    /// Returns the configuration as it was kept.
+    fn configuration(&self) -> StoreFuture<Configuration>;
+
+    /// Forgets ended deliveries, dead letters and event ids from before `before`, and returns how many deliveries.
+    fn prune(&self, before: Timestamp) -> StoreFuture<u64>;
+
+    /// Returns how many deliveries are open in all.
+    fn open_total(&self) -> StoreFuture<u64>;
+
+    /// Returns once everything accepted and recorded before is as safe as the store can make it.
+    fn flush(&self) -> StoreFuture<()>;
+}
+
+/// An event to be accepted, with the alerts that it raises.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event's id, by which accepting is idempotent.
+    pub id: EventId,
+    /// When it is accepted.
+    pub at: Timestamp,
+    /// Its alerts; none when no rule matched.
+    pub alerts: Vec<NewAlert>,
+}
+
+/// An alert to be accepted, with the webhooks that it goes to.
+#[derive(Clone, Debug)]
+pub struct NewAlert {
+    /// The alert, stored once however many webhooks it has.
+    pub alert: Arc<Alert>,
+    /// One delivery each.
+    pub urls: Arc<[WebhookUrl]>,
+}
+
+/// What became of an event that was appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Appended {
+    /// It was stored; these are its deliveries, alert by alert, webhook by webhook.
+    Stored(Vec<DeliveryId>),
+    /// Its id was remembered: nothing was stored. The first one had so many deliveries.
+    Remembered {
+        /// The deliveries of the first receipt.
+        deliveries: usize,
+    },
+}
+
+/// The open deliveries of one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointBacklog {
+    /// The endpoint.
+    pub url: WebhookUrl,
+    /// How many are open.
+    pub open: u64,
+    /// When the oldest was accepted.
+    pub oldest: Timestamp,
+    /// When the first waiting retry is due; `None` when none waits.
+    pub next_due: Option<Timestamp>,
+}
+
+/// Which deliveries to list. Defaults to the newest 100 of everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeliveryQuery {
+    /// Only those of this endpoint.
+    pub url: Option<WebhookUrl>,
+    /// Only those of this client.
+    pub client_id: Option<ClientId>,
+    /// Only those of this event.
+    pub event_id: Option<EventId>,
+    /// Only those with this rule type.
+    pub rule_type: Option<String>,
+    /// Only those in this stage.
+    pub stage: Option<DeliveryStage>,
+    /// Only those before this one, to turn the page.
+    pub before: Option<DeliveryId>,
+    /// At most so many. 0 means 100; more than 1,000 is 1,000.
+    pub limit: usize,
+}
+
+/// A coarse state to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DeliveryStage {
+    /// Not attempted yet, or waiting for a retry.
+    Open,
+    /// Delivered.
+    Delivered,
+    /// Given up.
+    DeadLettered,
+}
+
+/// Which dead letters to list or redeliver. Defaults to the newest 100 of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeadLetterQuery {
+    /// Only those of this endpoint.
+    pub url: Option<WebhookUrl>,
+    /// Only those of this client.
+    pub client_id: Option<ClientId>,
+    /// Only those of this event.
+    pub event_id: Option<EventId>,
+    /// Only those given up at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Only those before this one, to turn the page.
+    pub before: Option<DeliveryId>,
+    /// At most so many. 0 means 100; more than 1,000 is 1,000.
+    pub limit: usize,
+}
+
+/// Returns how many rows a query gets.
+pub(crate) fn page_limit(asked: usize) -> usize {
+    const DEFAULT: usize = 100;
+    const MOST: usize = 1_000;
+    if asked == 0 { DEFAULT } else { asked.min(MOST) }
+}
+
+/// What to deliver again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Redelivery {
+    /// One delivery, whatever its state.
+    One(DeliveryId),
+    /// The dead letters that a query finds.
+    DeadLetters(DeadLetterQuery),
+}
+
+/// A change of the configuration that outlives the process, if the store does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// A rule was added or replaced.
+    PutRule(Rule),
+    /// A rule was removed.
+    RemoveRule(RuleId),
+    /// A client was added or replaced.
+    PutClient(Client),
+    /// An endpoint's settings were added or replaced.
+    PutEndpoint(Endpoint),
+    /// An endpoint's settings and health were removed.
+    RemoveEndpoint(WebhookUrl),
+    /// An endpoint was paused.
+    Pause(WebhookUrl),
+    /// An endpoint was resumed.
+    Resume(WebhookUrl),
+}
+
+/// The configuration as a store kept it.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    /// The rules, ordered by id.
+    pub rules: Vec<Rule>,
+    /// The clients, ordered by id.
+    pub clients: Vec<Client>,
+    /// The endpoints with settings of their own, ordered by URL.
+    pub endpoints: Vec<Endpoint>,
+    /// The endpoints that are paused, ordered by URL.
+    pub paused: Vec<WebhookUrl>,
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It cannot be reached or is busy; nothing was changed. Asking again can help.
+    #[error("delivery store is unavailable")]
+    Unavailable(#[source] BoxError),
+    /// It holds as much as it may. Asking again helps once deliveries have ended.
+    #[error("delivery store is full: {open} deliveries are open, the limit is {limit}")]
+    Full {
+        /// How many deliveries are open.
+        open: u64,
+        /// How many may be.
+        limit: u64,
+    },
+    /// What it holds cannot be read. Asking again does not help.
+    #[error("delivery store is damaged")]
+    Damaged(#[source] BoxError),
+    /// The delivery that was named does not exist, or is remembered no longer.
+    #[error("there is no delivery {0}")]
+    UnknownDelivery(DeliveryId),
+}
+
+impl StoreError {
+    /// Says whether asking again later can help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Full { .. } => true,
+            Self::Damaged(_) | Self::UnknownDelivery(_) => false,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A store that fails and delays.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::delivery::Delivery;
+use crate::domain::id::DeliveryId;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+use crate::store::{
+    Appended, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
+    EndpointBacklog, NewEvent, OpenDelivery, Redelivery, Store, StoreError, StoreFuture,
+    WaitingDelivery,
+};
+
+/// How a [`FaultyStore`] misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Faults {
+    /// The share of calls that fail without having done anything, from 0 to 1.
+    pub failing: f64,
+    /// The share of calls that did their work and then report a failure, from 0 to 1. Recording and appending must stand that.
+    pub failing_after: f64,
+    /// How long a call takes at most; each takes a random part of it.
+    pub delay: Duration,
+}
+
+/// Wraps a store and makes its hot calls (append, record, and the reads of subscribers) fail and take time.
+///
+/// Calls to the store behind it keep their order, as the contract asks.
+#[derive(Debug)]
+pub struct FaultyStore<S> {
+    store: Arc<S>,
+    faults: Arc<Mutex<(Faults, fastrand::Rng)>>,
+}
+
+impl<S> Clone for FaultyStore<S> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            faults: Arc::clone(&self.faults),
+        }
+    }
+}
+
+impl<S: Store> FaultyStore<S> {
+    /// Wraps a store; chance is drawn from `seed`.
+    pub fn new(store: S, faults: Faults, seed: u64) -> Self {
+        Self {
+            store: Arc::new(store),
+            faults: Arc::new(Mutex::new((faults, fastrand::Rng::with_seed(seed)))),
+        }
+    }
+
+    /// Makes it misbehave differently from now on.
+    pub fn set(&self, faults: Faults) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).0 = faults;
+    }
+
+    /// Returns the store behind it.
+    pub fn inner(&self) -> &S {
+        &self.store
+    }
+
+    /// Makes a call, or does not; the work is done at once, so that its order is that of the calls.
+    fn call<T: Send + 'static>(&self, call: impl FnOnce(&S) -> StoreFuture<T>) -> StoreFuture<T> {
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let (
+            Faults {
+                failing,
+                failing_after,
+                delay,
+            },
+            rng,
+        ) = (faults.0, &mut faults.1);
+        let fails = rng.f64() < failing;
+        let fails_after = rng.f64() < failing_after;
+        let delay = delay.mul_f64(rng.f64());
+        drop(faults);
+        let work = (!fails).then(|| call(&self.store));
+        Box::pin(async move {
+            if !delay.is_zero() {
+                #[expect(clippy::disallowed_methods, reason = "a faulty store takes its time")]
+                tokio::time::sleep(delay).await;
+            }
+            let failure = || StoreError::Unavailable("scripted fault".into());
+            match work {
+                None => Err(failure()),
+                Some(work) => {
+                    let result = work.await;
+                    if fails_after { Err(failure()) } else { result }
+                }
+            }
+        })
+    }
+}
+
+impl<S: Store> Store for FaultyStore<S> {
+    fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
+        self.call(|store| store.append(batch))
+    }
+
+    fn queued(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<OpenDelivery>> {
+        self.call(|store| store.queued(url, after, limit))
+    }
+
+    fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
+        self.call(|store| store.waiting(url, limit))
+    }
+
+    fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
+        self.call(|store| store.load(url, ids))
+    }
+
+    fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
+        self.call(|store| store.record(batch))
+    }
+
+    fn backlogs(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<EndpointBacklog>> {
+        self.store.backlogs(after, limit)
+    }
+
+    fn open_count(&self, url: &WebhookUrl) -> StoreFuture<u64> {
+        self.call(|store| store.open_count(url))
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
+        self.store.deliveries(query)
+    }
+
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
+        self.store.dead_letters(query)
+    }
+
+    fn redeliver(
+        &self,
+        which: Redelivery,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
+        self.store.redeliver(which, now)
+    }
+
+    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
+        self.store.remove_endpoint(url, now)
+    }
+
+    fn keep(&self, change: Change) -> StoreFuture<()> {
+        self.store.keep(change)
+    }
+
+    fn configuration(&self) -> StoreFuture<Configuration> {
+        self.store.configuration()
+    }
+
+    fn prune(&self, before: Timestamp) -> StoreFuture<u64> {
+        self.store.prune(before)
+    }
+
+    fn open_total(&self) -> StoreFuture<u64> {
+        self.store.open_total()
+    }
+
+    fn flush(&self) -> StoreFuture<()> {
+        self.store.flush()
+    }
+}

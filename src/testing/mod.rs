@@ -1,0 +1,37 @@
+//! Tools to test an application's webhooks, and a store or transport of one's own, without sockets or waiting.
+//!
+//! - [`SimClock`] runs an engine in simulated time: days of retries pass in milliseconds, the same way every time.
+//! - [`ScriptedTransport`] plays the receivers and notes every request.
+//! - [`FaultyStore`] makes a store fail and delay.
+//! - [`store_conformance`] checks that a store keeps the contract of [`Store`](crate::store::Store).
+//!
+//! ```
+//! use std::time::Duration;
+//! use actix_webhooks::testing::{Reply, ScriptedTransport, SimClock};
+//! use actix_webhooks::{Engine, Event, Rule};
+//!
+//! SimClock::run(async |clock| {
+//!     let receivers = ScriptedTransport::new();
+//!     receivers.on("https://example.com/hooks", [Reply::status(503), Reply::status(200)]);
+//!     let engine = Engine::builder()
+//!         .simulated(&clock, 1)
+//!         .transport(receivers.clone())
+//!         .rule(Rule::new("r", "*").webhook("https://example.com/hooks").unwrap())
+//!         .start()
+//!         .await
+//!         .unwrap();
+//!     engine.publish(Event::new("invoice.paid", "client-1")).await.unwrap();
+//!     clock.sleep(Duration::from_secs(60)).await;
+//!     assert_eq!(receivers.requests().len(), 2, "one retry");
+//! });
+//! ```
+
+mod conformance;
+mod faulty;
+mod scripted;
+mod sim_clock;
+
+pub use self::conformance::store_conformance;
+pub use self::faulty::{Faults, FaultyStore};
+pub use self::scripted::{Reply, ScriptedTransport, SentRequest};
+pub use self::sim_clock::SimClock;

@@ -1,0 +1,265 @@
+//! Receivers that do what a test says.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+
+use crate::domain::endpoint::Endpoint;
+use crate::domain::url::WebhookUrl;
+use crate::transport::{Answer, Channel, Failure, Request, Transport};
+
+/// A transport without sockets: each URL replies as its script says, and every request is noted.
+///
+/// Clones share scripts and notes. A URL without a script answers 200; one whose script has run out repeats its last reply.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptedTransport {
+    stage: Arc<Mutex<Stage>>,
+}
+
+#[derive(Default)]
+struct Stage {
+    scripts: HashMap<WebhookUrl, Script>,
+    decide: Option<Decide>,
+    requests: Vec<SentRequest>,
+    in_flight: usize,
+    most_in_flight: usize,
+}
+
+type Decide = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
+
+#[derive(Default)]
+struct Script {
+    replies: VecDeque<Reply>,
+    last: Option<Reply>,
+}
+
+/// What a scripted receiver does with one request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    wait: Duration,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Answer(Answer),
+    Fail(Failure),
+    Hang,
+    Panic,
+}
+
+/// A request that a scripted receiver got.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SentRequest {
+    /// The request.
+    pub request: Request,
+    /// The endpoint on whose behalf it was made; another URL than the request's after a redirect.
+    pub endpoint: WebhookUrl,
+    /// The names of the endpoint's own headers that went with it.
+    pub headers: Vec<String>,
+    /// When it was sent, by tokio's clock.
+    pub at: tokio::time::Instant,
+}
+
+impl Reply {
+    /// Answers with a status at once.
+    pub fn status(status: u16) -> Self {
+        Self::answer(Answer::new(status))
+    }
+
+    /// Answers at once.
+    pub fn answer(answer: Answer) -> Self {
+        Self {
+            wait: Duration::ZERO,
+            kind: Kind::Answer(answer),
+        }
+    }
+
+    /// Fails at once without an answer.
+    pub fn fail(failure: Failure) -> Self {
+        Self {
+            wait: Duration::ZERO,
+            kind: Kind::Fail(failure),
+        }
+    }
+
+    /// Never answers.
+    pub fn hang() -> Self {
+        Self {
+            wait: Duration::ZERO,
+            kind: Kind::Hang,
+        }
+    }
+
+    /// Panics inside the transport.
+    pub fn panic() -> Self {
+        Self {
+            wait: Duration::ZERO,
+            kind: Kind::Panic,
+        }
+    }
+
+    /// Makes the reply come so much later.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+}
+
+impl ScriptedTransport {
+    /// Returns a transport all of whose receivers answer 200.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what a URL replies, one request after the other; the last reply is repeated.
+    ///
+    /// # Panics
+    /// When the URL is not one.
+    pub fn on(&self, url: &str, replies: impl IntoIterator<Item = Reply>) {
+        let url = WebhookUrl::parse(url).expect("a test names valid URLs");
+        let script = Script {
+            replies: replies.into_iter().collect(),
+            last: None,
+        };
+        self.stage().scripts.insert(url, script);
+    }
+
+    /// Sets what decides about requests to URLs without a script.
+    pub fn decide(&self, decide: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
+        self.stage().decide = Some(Arc::new(decide));
+    }
+
+    /// Returns every request so far, in order.
+    pub fn requests(&self) -> Vec<SentRequest> {
+        self.stage().requests.clone()
+    }
+
+    /// Returns how many requests were under way at once at most.
+    pub fn most_in_flight(&self) -> usize {
+        self.stage().most_in_flight
+    }
+
+    /// Returns how many requests are under way.
+    pub fn in_flight(&self) -> usize {
+        self.stage().in_flight
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stage {
+    fn next_reply(&mut self, request: &Request) -> Reply {
+        if let Some(script) = self.scripts.get_mut(&request.url) {
+            if let Some(reply) = script.replies.pop_front() {
+                script.last = Some(reply);
+            }
+            return script.last.clone().unwrap_or_else(|| Reply::status(200));
+        }
+        match &self.decide {
+            Some(decide) => Arc::clone(decide)(request),
+            None => Reply::status(200),
+        }
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("requests", &self.requests.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport for ScriptedTransport {
+    fn open(&self, endpoint: &Endpoint, _: &str) -> Box<dyn Channel> {
+        Box::new(ScriptedChannel {
+            transport: self.clone(),
+            endpoint: endpoint.clone(),
+        })
+    }
+}
+
+struct ScriptedChannel {
+    transport: ScriptedTransport,
+    endpoint: Endpoint,
+}
+
+impl Channel for ScriptedChannel {
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Answer, Failure>> {
+        let kept = |dropped: bool| !(dropped && request.left_origin);
+        let headers = self
+            .endpoint
+            .headers
+            .iter()
+            .filter(|header| kept(header.dropped_across_origins));
+        let headers = headers.map(|header| header.name.clone()).collect();
+        let mut stage = self.transport.stage();
+        let reply = stage.next_reply(&request);
+        let endpoint = self.endpoint.url.clone();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tests compare requests by tokio's clock"
+        )]
+        let at = tokio::time::Instant::now();
+        stage.requests.push(SentRequest {
+            request,
+            endpoint,
+            headers,
+            at,
+        });
+        drop(stage);
+        let under_way = UnderWay::begin(self.transport.clone());
+        async move {
+            let _under_way = under_way;
+            reply.play().await
+        }
+        .boxed_local()
+    }
+}
+
+impl Reply {
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::panic,
+        reason = "a scripted receiver does what it is told"
+    )]
+    async fn play(self) -> Result<Answer, Failure> {
+        if !self.wait.is_zero() {
+            tokio::time::sleep(self.wait).await;
+        }
+        match self.kind {
+            Kind::Answer(answer) => Ok(answer),
+            Kind::Fail(failure) => Err(failure),
+            Kind::Hang => std::future::pending().await,
+            Kind::Panic => panic!("scripted panic"),
+        }
+    }
+}
+
+/// Counts a request while it is under way, however it ends.
+struct UnderWay(ScriptedTransport);
+
+impl UnderWay {
+    fn begin(transport: ScriptedTransport) -> Self {
+        let mut stage = transport.stage();
+        stage.in_flight += 1;
+        stage.most_in_flight = stage.most_in_flight.max(stage.in_flight);
+        drop(stage);
+        Self(transport)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.stage().in_flight -= 1;
+    }
+}

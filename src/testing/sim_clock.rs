@@ -1,0 +1,72 @@
+//! Simulated time for an engine and its test.
+
+use std::time::Duration;
+
+use actix::System;
+
+use crate::actor::clock::Clock;
+use crate::domain::time::Timestamp;
+use crate::engine::EngineBuilder;
+
+/// The clock of a simulation: time stands still while anything can be done, and jumps to the next timer when nothing can.
+///
+/// Made by [`SimClock::run`]. Time starts at 2026-01-01T00:00:00Z. Never use real sockets or threads with it: while they work, nothing can be
+/// done here, and every timeout fires at once.
+#[derive(Clone, Debug)]
+pub struct SimClock {
+    clock: Clock,
+}
+
+impl SimClock {
+    /// Runs a test in an actix system of its own, on this thread, with a simulated clock.
+    ///
+    /// # Panics
+    /// When the test panics, or when no runtime can be made.
+    pub fn run<T>(test: impl AsyncFnOnce(Self) -> T) -> T {
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder
+                .enable_all()
+                .start_paused(true)
+                .build()
+                .expect("a runtime can be made")
+        };
+        let system = System::with_tokio_rt(runtime);
+        system.block_on(async {
+            test(Self {
+                clock: Clock::starting_at(START),
+            })
+            .await
+        })
+    }
+
+    /// Returns the simulated time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns how much simulated time has passed.
+    pub fn elapsed(&self) -> Duration {
+        self.now().since(START)
+    }
+
+    /// Lets simulated time pass, and everything that happens in it happen.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "in a simulation this waits for nobody"
+    )]
+    pub async fn sleep(&self, wait: Duration) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+impl EngineBuilder {
+    /// Runs the engine on a simulated clock, on the calling thread, with all chance drawn from `seed`: the same seed gives the same run.
+    #[must_use]
+    pub fn simulated(self, clock: &SimClock, seed: u64) -> Self {
+        self.arbiters(0).clocked(clock.clock.clone(), seed)
+    }
+}
+
+/// 2026-01-01T00:00:00Z.
+const START: Timestamp = Timestamp::from_unix_millis(1_767_225_600_000);

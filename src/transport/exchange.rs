@@ -1,0 +1,64 @@
+//! One attempt from the first request to the final answer: redirects followed, everything inside one timeout.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Channel, Request};
+use crate::domain::attempt::{Exchange, Failure};
+use crate::domain::endpoint::EndpointPolicy;
+use crate::domain::redirect::Route;
+use crate::domain::response::ResponseClass;
+
+/// Makes an attempt and says how it ended.
+pub(crate) async fn exchange(
+    channel: Rc<dyn Channel>,
+    request: Request,
+    policy: Arc<EndpointPolicy>,
+) -> Exchange {
+    let timeout = policy.timeout;
+    let mut progress = Exchange {
+        result: Err(Failure::Timeout),
+        status: None,
+        redirects: 0,
+    };
+    // On a timeout the inner future is dropped, and what it noted so far is the result.
+    drop(tokio::time::timeout(timeout, follow(&*channel, request, &policy, &mut progress)).await);
+    progress
+}
+
+async fn follow(
+    channel: &dyn Channel,
+    request: Request,
+    policy: &EndpointPolicy,
+    progress: &mut Exchange,
+) {
+    // Most attempts are not redirected, so that the route is only made when one is.
+    let mut route: Option<Route> = None;
+    let mut request = request;
+    loop {
+        let result = channel.send(request.clone()).await;
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(failure) => {
+                progress.result = Err(failure);
+                return;
+            }
+        };
+        progress.status = Some(answer.status);
+        if policy.responses.classify(answer.status) != ResponseClass::Redirected {
+            progress.result = Ok(answer);
+            return;
+        }
+        let route = route.get_or_insert_with(|| Route::starting_at(request.url.clone()));
+        if let Err(refusal) = route.follow(answer.location.as_deref()) {
+            progress.result = Err(Failure::Redirect(refusal));
+            return;
+        }
+        progress.redirects += 1;
+        request.url = route.current().clone();
+        if route.left_origin() {
+            request.left_origin = true;
+            request.authorization = None;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! How an attempt reaches a receiver.
+//!
+//! [`Transport`] opens a [`Channel`] for each active endpoint; a channel makes one HTTP exchange at a time per call and any number of
+//! calls at once. Redirects, the one timeout around everything and the classification of answers are not its business: they
+//! hold for every transport alike. [`AwcTransport`] is the one for real receivers.
+
+mod connect;
+mod exchange;
+mod http;
+mod lane;
+mod wire;
+
+use std::sync::Arc;
+
+use futures_util::future::LocalBoxFuture;
+
+pub use self::connect::InvalidCertificate;
+pub use self::http::{AwcTransport, AwcTransportBuilder};
+pub use crate::domain::alert::Alert;
+pub use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
+
+pub(crate) use self::exchange::exchange;
+use crate::domain::auth::Secret;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+
+/// Opens channels to receivers.
+pub trait Transport: Send + Sync + 'static {
+    /// Opens a channel for one endpoint, on the thread on which it will be used.
+    ///
+    /// A subscriber opens it for its first attempt and drops it when the endpoint has been idle for a while; opening must be cheap and
+    /// must not connect yet. `client_id_header` is the name of the header that carries the client id.
+    fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel>;
+}
+
+/// A way to one endpoint and to where its redirects lead.
+pub trait Channel: 'static {
+    /// Makes one HTTP exchange: sends the request, reads the answer's head and its body as far as the transport's limit.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the exchange at once and frees its connection.
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Answer, Failure>>;
+}
+
+/// One HTTP request to be made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// Where this request goes: the endpoint's URL, or where a redirect led.
+    pub url: WebhookUrl,
+    /// What is sent: the body, and the ids that go into headers.
+    pub alert: Arc<Alert>,
+    /// Which attempt of the delivery it belongs to, from 1; sent as `webhook-attempt`.
+    pub attempt: u32,
+    /// When the attempt began; sent as `webhook-timestamp` in seconds.
+    pub sent_at: Timestamp,
+    /// The `Authorization` header; `None` when there is none, and after a redirect to another origin.
+    pub authorization: Option<Secret>,
+    /// Whether a redirect led to another origin, so that secret headers of the endpoint must not be sent.
+    pub left_origin: bool,
+}

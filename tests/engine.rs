@@ -1,0 +1,14 @@
+//! What the engine promises, in simulated time with scripted receivers.
+
+mod engine {
+    mod answers;
+    mod bad_input;
+    mod bodies;
+    mod isolation;
+    mod operators;
+    mod ordering;
+    mod redirects;
+    mod retries;
+    mod shutdown;
+    pub(crate) mod support;
+}

@@ -1,0 +1,270 @@
+//! What cannot be used is refused at the call, with nothing half-applied.
+
+use std::time::Duration;
+
+use actix_webhooks::testing::SimClock;
+use actix_webhooks::{
+    Auth, BuildError, Client, Endpoint, EndpointError, Engine, EngineBuilder, Event, GetStatus,
+    InvalidEvent, InvalidUrl, ListRules, PauseEndpoint, PublishBatch, PublishError, PutClient,
+    PutEndpoint, PutRule, RemoveEndpoint, RemoveRule, Rule, RuleError, WebhookUrl,
+};
+use serde_json::{Value, json};
+
+use super::support::{HOOK, event, simulate, simulate_with};
+
+fn rule(id: &str) -> Rule {
+    Rule::new(id, "*").webhook(HOOK).unwrap()
+}
+
+#[track_caller]
+fn build_error(settings: impl FnOnce(EngineBuilder) -> EngineBuilder) -> BuildError {
+    SimClock::run(async |clock| {
+        settings(Engine::builder().simulated(&clock, 1))
+            .start()
+            .await
+            .unwrap_err()
+    })
+}
+
+#[test]
+fn urls_that_cannot_be_called_are_refused_when_they_are_given() {
+    assert!(matches!(
+        Rule::new("r", "*").webhook("not a url"),
+        Err(InvalidUrl::Malformed(_))
+    ));
+    assert!(matches!(
+        Rule::new("r", "*").webhook("ftp://receiver.test/"),
+        Err(InvalidUrl::Scheme(_))
+    ));
+    assert!(matches!(
+        Endpoint::new("http://user:pw@receiver.test/"),
+        Err(InvalidUrl::Credentials)
+    ));
+    assert!(
+        WebhookUrl::parse("http://receiver.test/\r\nX-Evil: 1")
+            .is_ok_and(|url| !url.as_str().contains('\n'))
+    );
+}
+
+#[test]
+fn an_engine_does_not_start_with_settings_that_cannot_work() {
+    assert!(
+        matches!(build_error(|builder| builder.rule(rule("r")).rule(rule("r"))), BuildError::DuplicateRule(id) if id == "r")
+    );
+    let clients =
+        |builder: EngineBuilder| builder.client(Client::new("c")).client(Client::new("c"));
+    assert!(matches!(
+        build_error(clients),
+        BuildError::DuplicateClient(_)
+    ));
+    let endpoint = |spelling: &str| Endpoint::new(spelling).unwrap();
+    let endpoints = |builder: EngineBuilder| {
+        builder
+            .endpoint(endpoint("http://a.test"))
+            .endpoint(endpoint("HTTP://A.test:80/"))
+    };
+    assert!(matches!(
+        build_error(endpoints),
+        BuildError::DuplicateEndpoint(_)
+    ));
+    assert!(matches!(
+        build_error(|builder| builder.rule(Rule::new("r", "*"))),
+        BuildError::Rule { .. }
+    ));
+    assert!(matches!(
+        build_error(|builder| builder.rule(rule(""))),
+        BuildError::Rule { .. }
+    ));
+    let injected = Client::new("c").auth(Auth::bearer("t\r\nX-Evil: 1"));
+    assert!(matches!(
+        build_error(|builder| builder.client(injected)),
+        BuildError::Client(_)
+    ));
+    let header = endpoint(HOOK).header("X-Team", "a\nb");
+    assert!(matches!(
+        build_error(|builder| builder.endpoint(header)),
+        BuildError::Endpoint { .. }
+    ));
+    assert!(matches!(
+        build_error(|builder| builder.client_id_header("X Client\r\n")),
+        BuildError::Setting(_)
+    ));
+    assert!(matches!(
+        build_error(|builder| builder.max_in_flight(0)),
+        BuildError::Setting(_)
+    ));
+    assert!(matches!(
+        build_error(|builder| builder.mailbox_capacity(0)),
+        BuildError::Setting(_)
+    ));
+}
+
+#[test]
+fn an_engine_needs_an_actix_system() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let error = runtime.block_on(Engine::builder().start()).unwrap_err();
+    assert!(matches!(error, BuildError::NoSystem));
+}
+
+#[test]
+fn events_that_cannot_be_sent_are_refused_and_not_remembered() {
+    simulate(async |sim| {
+        let publish = async |event: Event| sim.engine.publish(event).await;
+        let invalid = |result| matches!(result, Err(PublishError::Invalid(_)));
+        assert!(invalid(publish(Event::new("", "client")).await));
+        assert!(invalid(publish(Event::new("type", "")).await));
+        assert!(invalid(
+            publish(Event::new("type", "client\r\nX-Evil: 1")).await
+        ));
+        assert!(invalid(publish(event("a\nb")).await));
+        let deep = (0..10_000).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+        let deep = publish(event("e").data(deep)).await;
+        assert!(matches!(
+            deep,
+            Err(PublishError::Invalid(InvalidEvent::DataTooDeep))
+        ));
+        let large = publish(event("e").data(json!({ "text": "x".repeat(2_000_000) }))).await;
+        let limit = 1_024 * 1_024;
+        assert!(
+            matches!(large, Err(PublishError::TooLarge { size, limit: at }) if size > 2_000_000 && at == limit)
+        );
+        assert_eq!(
+            publish(event("e")).await.unwrap().deliveries,
+            1,
+            "the id of a refused event is free"
+        );
+        sim.sleep(1).await;
+        assert_eq!(sim.receivers.requests().len(), 1);
+    });
+}
+
+#[test]
+fn a_batch_is_judged_event_by_event() {
+    simulate(async |sim| {
+        let batch = PublishBatch::new([event("a"), event(""), event("b")]);
+        let answers = sim.engine.router().send(batch).await.unwrap();
+        let deliveries: Vec<_> = answers
+            .iter()
+            .map(|answer| answer.as_ref().ok().map(|receipt| receipt.deliveries))
+            .collect();
+        assert_eq!(deliveries, [Some(1), None, Some(1)]);
+        assert!(
+            sim.engine
+                .router()
+                .send(PublishBatch::new([]))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    });
+}
+
+#[test]
+fn rules_and_clients_that_cannot_work_change_nothing() {
+    simulate(async |sim| {
+        let router = sim.engine.router();
+        let put = async |rule: Rule| router.send(PutRule(rule)).await.unwrap();
+        assert!(matches!(
+            put(Rule::new("rule", "*")).await,
+            Err(RuleError::InvalidRule(_))
+        ));
+        assert!(matches!(
+            put(rule("rule").auth(Auth::raw("a\nb"))).await,
+            Err(RuleError::InvalidRule(_))
+        ));
+        let client = Client::new("c").name("a\r\nb");
+        assert!(matches!(
+            router.send(PutClient(client)).await.unwrap(),
+            Err(RuleError::InvalidClient(_))
+        ));
+        assert!(
+            !router
+                .send(RemoveRule("nobody".into()))
+                .await
+                .unwrap()
+                .unwrap()
+        );
+        assert_eq!(
+            router.send(ListRules).await.unwrap(),
+            [rule("rule")],
+            "the rule is as it was"
+        );
+    });
+}
+
+#[test]
+fn unknown_endpoints_are_named_in_the_error() {
+    simulate(async |sim| {
+        let supervisor = sim.engine.supervisor();
+        let unknown = "http://nobody.test/";
+        let pause = supervisor.send(PauseEndpoint::new(unknown)).await.unwrap();
+        assert!(matches!(pause, Err(EndpointError::Unknown(url)) if url == unknown));
+        let remove = supervisor
+            .send(RemoveEndpoint::new("no url"))
+            .await
+            .unwrap();
+        assert!(matches!(remove, Err(EndpointError::Unknown(_))));
+        assert!(
+            supervisor
+                .send(GetStatus::new(unknown))
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            supervisor
+                .send(GetStatus::new(HOOK.to_uppercase()))
+                .await
+                .unwrap()
+                .is_none(),
+            "paths are case-sensitive"
+        );
+        let known = supervisor
+            .send(GetStatus::new("HTTP://Receiver.TEST:80/hook#x"))
+            .await
+            .unwrap();
+        assert!(
+            known.is_some(),
+            "any spelling of a known URL will do, even before its first event"
+        );
+        let endpoint = Endpoint::new(HOOK).unwrap().timeout(Duration::ZERO);
+        assert!(matches!(
+            supervisor.send(PutEndpoint(endpoint)).await.unwrap(),
+            Err(EndpointError::Invalid(_))
+        ));
+    });
+}
+
+#[test]
+fn more_than_may_be_open_is_refused_and_nothing_is_lost() {
+    let limits = actix_webhooks::store::MemoryLimits {
+        open_deliveries: 2,
+        ..Default::default()
+    };
+    simulate_with(
+        |builder| {
+            builder
+                .rule(rule("r"))
+                .store(actix_webhooks::store::MemoryStore::with_limits(limits))
+        },
+        async |sim| {
+            sim.receivers.on(
+                HOOK,
+                [actix_webhooks::testing::Reply::status(200).after(Duration::from_secs(1))],
+            );
+            sim.publish("a").await;
+            sim.publish("b").await;
+            let third = sim.engine.publish(event("c")).await;
+            assert!(
+                matches!(&third, Err(error @ PublishError::Overloaded(_)) if error.is_transient()),
+                "{third:?}"
+            );
+            sim.sleep(5).await;
+            sim.publish("c").await;
+            sim.sleep(5).await;
+            assert_eq!(sim.status(HOOK).await.delivered, 3);
+        },
+    );
+}

@@ -1,0 +1,161 @@
+//! Where redirects lead.
+
+use std::time::Duration;
+
+use actix_webhooks::testing::Reply;
+use actix_webhooks::transport::Answer;
+use actix_webhooks::{Auth, DeadLetterReason, Failure, Outcome, RedirectRefusal, Rule};
+
+use super::support::{HOOK, event, plain, simulate, simulate_with};
+
+fn to(location: &str) -> Reply {
+    Reply::answer(Answer::new(307).location(location))
+}
+
+fn refused(refusal: RedirectRefusal) -> Outcome {
+    Outcome::DeadLettered {
+        reason: DeadLetterReason::Permanent(Failure::Redirect(refusal)),
+    }
+}
+
+#[test]
+fn every_3xx_repeats_the_same_request_elsewhere() {
+    for status in 300..=308 {
+        simulate(async |sim| {
+            sim.receivers.on(
+                HOOK,
+                [Reply::answer(Answer::new(status).location("/moved?x=1"))],
+            );
+            sim.publish("e").await;
+            sim.sleep(1).await;
+            let requests = sim.receivers.requests();
+            assert_eq!(
+                sim.sent_to(),
+                [HOOK, "http://receiver.test/moved?x=1"],
+                "{status}"
+            );
+            assert_eq!(
+                requests[0].request.alert, requests[1].request.alert,
+                "same body and ids"
+            );
+            assert_eq!(requests[1].request.attempt, 1, "all hops are one attempt");
+            assert_eq!(sim.reports()[0].redirects, 1);
+            assert_eq!(sim.outcomes(), [Outcome::Delivered]);
+        });
+    }
+}
+
+#[test]
+fn the_next_attempt_starts_at_the_rules_url_again() {
+    simulate(async |sim| {
+        sim.receivers
+            .on(HOOK, [to("http://b.test/"), Reply::status(200)]);
+        sim.receivers.on("http://b.test/", [Reply::status(503)]);
+        sim.publish("e").await;
+        sim.sleep(20).await;
+        assert_eq!(sim.sent_to(), [HOOK, "http://b.test/", HOOK]);
+    });
+}
+
+#[test]
+fn useless_and_unsafe_redirects_are_permanent_failures() {
+    let cases = [
+        (Reply::status(302), RedirectRefusal::NoLocation),
+        (to(HOOK), RedirectRefusal::Loop),
+        (to("ftp://receiver.test/"), RedirectRefusal::Scheme),
+        (to("http://"), RedirectRefusal::InvalidLocation),
+    ];
+    for (reply, refusal) in cases {
+        simulate(async |sim| {
+            sim.receivers.on(HOOK, [reply.clone()]);
+            sim.publish("e").await;
+            sim.sleep(200).await;
+            assert_eq!(sim.outcomes(), [refused(refusal)]);
+        });
+    }
+}
+
+#[test]
+fn the_sixth_hop_is_refused() {
+    simulate(async |sim| {
+        sim.receivers.on(HOOK, [to("/1")]);
+        for hop in 1..=6 {
+            sim.receivers.on(
+                &format!("http://receiver.test/{hop}"),
+                [to(&format!("/{}", hop + 1))],
+            );
+        }
+        sim.publish("e").await;
+        sim.sleep(1).await;
+        assert_eq!(sim.outcomes(), [refused(RedirectRefusal::TooMany)]);
+        assert_eq!(
+            sim.receivers.requests().len(),
+            6,
+            "the endpoint and five hops"
+        );
+    });
+}
+
+#[test]
+fn https_never_leads_to_http() {
+    let secure = "https://receiver.test/";
+    let rule = Rule::new("rule", "*").webhook(secure).unwrap();
+    simulate_with(
+        |builder| builder.rule(rule),
+        async |sim| {
+            sim.receivers.on(secure, [to("http://receiver.test/")]);
+            sim.publish("e").await;
+            sim.sleep(1).await;
+            assert_eq!(sim.outcomes(), [refused(RedirectRefusal::Downgrade)]);
+        },
+    );
+}
+
+#[test]
+fn secrets_do_not_cross_origins() {
+    let rule = Rule::new("rule", "*")
+        .webhook(HOOK)
+        .unwrap()
+        .auth(Auth::bearer("token"));
+    let endpoint = plain(HOOK)
+        .header("X-Team", "billing")
+        .secret_header("X-Key", "hush");
+    simulate_with(
+        |builder| builder.rule(rule).endpoint(endpoint),
+        async |sim| {
+            sim.receivers.on(HOOK, [to("/same-origin")]);
+            sim.receivers.on(
+                "http://receiver.test/same-origin",
+                [to("http://other.test/")],
+            );
+            sim.publish("e").await;
+            sim.sleep(1).await;
+            let requests = sim.receivers.requests();
+            let seen: Vec<_> = requests
+                .iter()
+                .map(|sent| (sent.request.authorization.is_some(), sent.headers.len()))
+                .collect();
+            assert_eq!(seen, [(true, 2), (true, 2), (false, 1)]);
+            assert_eq!(requests[2].headers, ["X-Team"]);
+        },
+    );
+}
+
+#[test]
+fn all_hops_share_one_timeout() {
+    let slow = |location: &str| to(location).after(Duration::from_secs(6));
+    simulate(async |sim| {
+        sim.receivers.on(HOOK, [slow("/1"), Reply::status(200)]);
+        sim.receivers.on("http://receiver.test/1", [slow("/2")]);
+        sim.receivers.on("http://receiver.test/2", [slow("/3")]);
+        sim.engine.publish(event("e")).await.unwrap();
+        sim.sleep(16).await;
+        assert_eq!(
+            sim.outcomes(),
+            [Outcome::Failed {
+                failure: Failure::Timeout
+            }]
+        );
+        assert_eq!(sim.reports()[0].redirects, 2);
+    });
+}

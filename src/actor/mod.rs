@@ -8,6 +8,7 @@ pub(crate) mod places;
 pub(crate) mod reply;
 pub(crate) mod router;
 pub(crate) mod shared;
+pub(crate) mod store_call;
 pub(crate) mod subscriber;
 pub(crate) mod supervisor;
 pub(crate) mod watchers;

@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,12 +24,13 @@ use super::message::{
 };
 use super::reply::{Answerer, Deferred};
 use super::shared::Shared;
+use super::store_call::StoreCall;
 use super::supervisor::SupervisorActor;
 use crate::domain::alert::Alert;
 use crate::domain::client::Client;
 use crate::domain::delivery::OpenDelivery;
 use crate::domain::event::Event;
-use crate::domain::id::{AlertId, ClientId, DeliveryId, EventId};
+use crate::domain::id::{AlertId, ClientId, DeliveryId};
 use crate::domain::retry::Progress;
 use crate::domain::routing::RoutingTable;
 use crate::domain::rule::Rule;
@@ -47,7 +47,9 @@ pub struct RouterActor {
     rules: RoutingTable,
     clients: BTreeMap<ClientId, Client>,
     subscribers: HashMap<WebhookUrl, Known>,
+    // Kept for their room.
     matches: Vec<Arc<Rule>>,
+    encoded: Vec<u8>,
     inbox: VecDeque<Incoming>,
     appending: FuturesOrdered<LocalBoxFuture<'static, AppendEnded>>,
     calls: FuturesUnordered<LocalBoxFuture<'static, ()>>,
@@ -62,10 +64,7 @@ struct Known {
 }
 
 /// An event that is ready to be stored, and who waits for the receipt.
-struct Incoming {
-    event: NewEvent,
-    publisher: Publisher,
-}
+type Incoming = (NewEvent, Publisher);
 
 /// Who waits for a receipt.
 enum Publisher {
@@ -85,14 +84,9 @@ struct Collecting {
 
 /// An append that has ended, with what it was about.
 struct AppendEnded {
-    batch: Vec<Appending>,
+    events: Arc<[NewEvent]>,
+    publishers: Vec<Publisher>,
     result: Result<Vec<Appended>, StoreError>,
-}
-
-struct Appending {
-    id: EventId,
-    alerts: Vec<NewAlert>,
-    publisher: Publisher,
 }
 
 impl RouterActor {
@@ -109,6 +103,7 @@ impl RouterActor {
             clients: BTreeMap::new(),
             subscribers: HashMap::new(),
             matches: Vec::new(),
+            encoded: Vec::new(),
             inbox: VecDeque::new(),
             appending: FuturesOrdered::new(),
             calls: FuturesUnordered::new(),
@@ -132,7 +127,7 @@ impl RouterActor {
         self.clients.insert(client.id.clone(), client);
     }
 
-    /// Finds what an event leads to and encodes it. Nothing is changed.
+    /// Finds what an event leads to and encodes it.
     fn prepare(&mut self, event: &Event) -> Result<NewEvent, PublishError> {
         if self.closed {
             return Err(PublishError::ShuttingDown);
@@ -158,21 +153,18 @@ impl RouterActor {
         })
     }
 
-    fn alert(&self, event: &Event, rule: &Rule) -> Result<NewAlert, PublishError> {
+    fn alert(&mut self, event: &Event, rule: &Rule) -> Result<NewAlert, PublishError> {
         let id = AlertId::new(&event.id, &rule.id);
         let client_name = self
             .clients
             .get(&event.client_id)
             .and_then(|client| client.name.as_deref());
-        let body = rule.format.encode(event, id, &rule.id, client_name);
-        let body =
-            body.map_err(|error| PublishError::Store(StoreError::Damaged(Box::new(error))))?;
-        let limit = self.shared.max_body_bytes;
-        if body.len() > limit {
-            return Err(PublishError::TooLarge {
-                size: body.len(),
-                limit,
-            });
+        self.encoded.clear();
+        let encoded = rule.format.encode(event, id, &rule.id, client_name, &mut self.encoded);
+        encoded.map_err(|error| PublishError::Store(StoreError::Damaged(Box::new(error))))?;
+        let (size, limit) = (self.encoded.len(), self.shared.max_body_bytes);
+        if size > limit {
+            return Err(PublishError::TooLarge { size, limit });
         }
         let alert = Alert {
             id,
@@ -182,7 +174,8 @@ impl RouterActor {
             client_id: event.client_id.clone(),
             company_id: event.company_id.clone(),
             format: rule.format,
-            body: Bytes::from(body),
+            // As large as it is, in one allocation.
+            body: Bytes::copy_from_slice(&self.encoded),
         };
         Ok(NewAlert {
             alert: Arc::new(alert),
@@ -214,62 +207,42 @@ impl RouterActor {
 
     fn append(&mut self, cx: &mut TaskContext<'_>) {
         let count = self.inbox.len().min(MAX_BATCH);
-        let mut events = Vec::with_capacity(count);
-        let mut batch = Vec::with_capacity(count);
-        for Incoming { event, publisher } in self.inbox.drain(..count) {
-            batch.push(Appending {
-                id: event.id.clone(),
-                alerts: event.alerts.clone(),
-                publisher,
-            });
-            events.push(event);
-        }
-        let store = Arc::clone(&self.shared.store);
-        let call = AssertUnwindSafe(async move { store.append(events).await }).catch_unwind();
-        let mut append = async move {
-            let result = call.await;
-            let result = result
-                .unwrap_or_else(|_| Err(StoreError::Unavailable("the store panicked".into())));
-            AppendEnded { batch, result }
-        }
-        .boxed_local();
+        let incoming = self.inbox.drain(..count);
+        let (events, publishers): (Vec<NewEvent>, Vec<Publisher>) = incoming.unzip();
+        let events: Arc<[NewEvent]> = events.into();
+        let mut call = StoreCall::begin(|| self.shared.store.append(Arc::clone(&events)));
         // A store in memory has the answer at once.
         if self.appending.is_empty()
-            && let Poll::Ready(ended) = append.as_mut().poll(cx)
+            && let Poll::Ready(result) = call.poll_unpin(cx)
         {
-            self.on_appended(ended);
+            self.on_appended(AppendEnded { events, publishers, result });
         } else {
-            self.appending.push_back(append);
+            let ended = call.map(|result| AppendEnded { events, publishers, result });
+            self.appending.push_back(ended.boxed_local());
         }
     }
 
-    fn on_appended(&mut self, AppendEnded { batch, result }: AppendEnded) {
+    fn on_appended(&mut self, AppendEnded { events, publishers, result }: AppendEnded) {
         let appended = match result {
             Ok(appended) => appended,
             Err(error) => {
-                refuse(batch, &error);
+                for publisher in publishers {
+                    publisher.answer(Err(refusal(&error)));
+                }
                 return;
             }
         };
         let mut touched = Vec::new();
         let mut unknown = BTreeMap::new();
-        for (
-            Appending {
-                id,
-                alerts,
-                publisher,
-            },
-            appended,
-        ) in batch.into_iter().zip(appended)
-        {
+        for ((event, publisher), appended) in events.iter().zip(publishers).zip(appended) {
             let deliveries = match appended {
                 Appended::Stored(ids) => {
-                    self.sort(&alerts, &ids, &mut touched, &mut unknown);
+                    self.sort(&event.alerts, &ids, &mut touched, &mut unknown);
                     ids.len()
                 }
                 Appended::Remembered { deliveries } => deliveries,
             };
-            publisher.answer(Ok(Receipt::new(id, deliveries)));
+            publisher.answer(Ok(Receipt::new(event.id.clone(), deliveries)));
         }
         self.hand_over(touched, &mut unknown);
         self.wake(unknown);
@@ -364,12 +337,6 @@ impl RouterActor {
     }
 }
 
-fn refuse(batch: Vec<Appending>, error: &StoreError) {
-    for Appending { publisher, .. } in batch {
-        publisher.answer(Err(refusal(error)));
-    }
-}
-
 /// Returns the publisher's own copy of an error that a whole batch met.
 fn refusal(error: &StoreError) -> PublishError {
     match error {
@@ -454,10 +421,7 @@ impl Handler<Publish> for RouterActor {
             Err(error) => Deferred::ready(Err(error)),
             Ok(event) => {
                 let (answerer, deferred) = Deferred::new();
-                self.inbox.push_back(Incoming {
-                    event,
-                    publisher: Publisher::One(answerer),
-                });
+                self.inbox.push_back((event, Publisher::One(answerer)));
                 deferred
             }
         }
@@ -487,7 +451,7 @@ impl Handler<PublishBatch> for RouterActor {
         for (place, event) in events.into_iter().enumerate() {
             let publisher = Publisher::Part(Rc::clone(&batch), place);
             match self.prepare(&event) {
-                Ok(event) => self.inbox.push_back(Incoming { event, publisher }),
+                Ok(event) => self.inbox.push_back((event, publisher)),
                 Err(error) => publisher.answer(Err(error)),
             }
         }

@@ -27,6 +27,7 @@ use super::message::{
 use super::places::Holdings;
 use super::reply::{Answerer, Deferred};
 use super::shared::Shared;
+use super::store_call::StoreCall;
 use super::supervisor::SupervisorActor;
 use crate::domain::alert::Alert;
 use crate::domain::attempt::{AttemptRecord, Exchange, Failure};
@@ -70,7 +71,7 @@ struct Active {
 /// Work that has ended.
 enum Done {
     Attempt(DeliveryId, Exchange),
-    Recorded(Vec<DeliveryId>, Result<(), StoreError>),
+    Recorded(Arc<[AttemptRecord]>, Result<(), StoreError>),
     Loaded(Vec<DeliveryId>, Result<Vec<OpenDelivery>, StoreError>),
     QueuedRead(usize, Result<Vec<OpenDelivery>, StoreError>),
     WaitingRead(usize, Result<Vec<WaitingDelivery>, StoreError>),
@@ -228,7 +229,7 @@ impl SubscriberActor {
                     self.holdings.give_back(class);
                 }
             }
-            Done::Recorded(ids, result) => self.on_recorded(now, &ids, result),
+            Done::Recorded(records, result) => self.on_recorded(now, &records, &result),
             Done::Loaded(ids, Ok(deliveries)) => self.machine.on_loaded(&ids, deliveries),
             Done::Loaded(ids, Err(error)) => {
                 self.store_failed(&error);
@@ -250,18 +251,15 @@ impl SubscriberActor {
         }
     }
 
-    fn on_recorded(&mut self, now: Timestamp, ids: &[DeliveryId], result: Result<(), StoreError>) {
-        match result {
-            Ok(()) => {
-                for id in ids {
-                    self.machine.on_recorded(*id, &mut self.actions);
-                }
-            }
-            Err(error) => {
-                self.store_failed(&error);
-                for id in ids {
-                    self.machine.on_record_failed(now, *id);
-                }
+    fn on_recorded(&mut self, now: Timestamp, records: &[AttemptRecord], result: &Result<(), StoreError>) {
+        if let Err(error) = result {
+            self.store_failed(error);
+        }
+        for record in records {
+            if result.is_err() {
+                self.machine.on_record_refused(now, record);
+            } else if let Some(alert) = self.machine.on_recorded(record) {
+                self.report(&alert, record);
             }
         }
     }
@@ -315,6 +313,7 @@ impl SubscriberActor {
                 result: Err(Failure::Panicked),
                 status: None,
                 redirects: 0,
+                sent_twice: false,
             };
             Done::Attempt(delivery_id, ended.unwrap_or_else(panicked))
         }
@@ -344,45 +343,29 @@ impl SubscriberActor {
         let mut actions = std::mem::take(&mut self.actions);
         let mut records = Vec::new();
         for action in actions.drain(..) {
-            let store = Arc::clone(&self.shared.store);
-            let url = self.url.clone();
+            let (store, url) = (&self.shared.store, &self.url);
             match action {
                 Action::Record(record) => records.push(record),
-                Action::Recorded(alert, record) => self.report(&alert, record),
                 Action::Load(ids) => {
-                    let asked = ids.clone();
-                    let load = contained(async move { store.load(&url, ids).await });
-                    self.submit(now, cx, load.map(|result| Done::Loaded(asked, result)));
+                    let call = StoreCall::begin(|| store.load(url, ids.clone()));
+                    self.submit(now, cx, call, move |result| Done::Loaded(ids, result));
                 }
                 Action::ReadQueued { after, limit } => {
-                    let read = contained(async move { store.queued(&url, after, limit).await });
-                    self.submit(
-                        now,
-                        cx,
-                        read.map(move |result| Done::QueuedRead(limit, result)),
-                    );
+                    let call = StoreCall::begin(|| store.queued(url, after, limit));
+                    self.submit(now, cx, call, move |result| Done::QueuedRead(limit, result));
                 }
                 Action::ReadWaiting { limit } => {
-                    let read = contained(async move { store.waiting(&url, limit).await });
-                    self.submit(
-                        now,
-                        cx,
-                        read.map(move |result| Done::WaitingRead(limit, result)),
-                    );
+                    let call = StoreCall::begin(|| store.waiting(url, limit));
+                    self.submit(now, cx, call, move |result| Done::WaitingRead(limit, result));
                 }
                 Action::CountAsSick(attempts) => self.holdings.count_as_sick(attempts),
                 Action::Rest => self.rest(),
             }
         }
         if !records.is_empty() {
-            let store = Arc::clone(&self.shared.store);
-            let ids = records.iter().map(|record| record.delivery_id).collect();
-            let record = contained(async move { store.record(records).await });
-            self.submit(
-                now,
-                cx,
-                record.map(move |result| Done::Recorded(ids, result)),
-            );
+            let records: Arc<[AttemptRecord]> = records.into();
+            let call = StoreCall::begin(|| self.shared.store.record(Arc::clone(&records)));
+            self.submit(now, cx, call, move |result| Done::Recorded(records, result));
         }
         if self.actions.is_empty() {
             // Nothing was added meanwhile, so the room is kept for the next time.
@@ -392,20 +375,20 @@ impl SubscriberActor {
     }
 
     /// Polls a store call once, because a store in memory has the answer at once, and keeps it if it has not.
-    fn submit(
+    fn submit<T: 'static>(
         &mut self,
         now: Timestamp,
         cx: &mut TaskContext<'_>,
-        call: impl Future<Output = Done> + 'static,
+        mut call: StoreCall<T>,
+        done: impl FnOnce(Result<T, StoreError>) -> Done + 'static,
     ) {
-        let mut call = call.boxed_local();
-        match call.as_mut().poll(cx) {
-            Poll::Ready(done) => self.on_done(now, done),
-            Poll::Pending => self.active.get_or_insert_default().work.push(call),
+        match call.poll_unpin(cx) {
+            Poll::Ready(result) => self.on_done(now, done(result)),
+            Poll::Pending => self.active.get_or_insert_default().work.push(call.map(done).boxed_local()),
         }
     }
 
-    fn report(&mut self, alert: &Alert, record: AttemptRecord) {
+    fn report(&mut self, alert: &Alert, record: &AttemptRecord) {
         log::debug!(
             endpoint = self.url.without_query(), delivery_id = record.delivery_id.get(), attempt = record.summary.number,
             outcome:? = record.outcome; "attempt finished"
@@ -418,7 +401,7 @@ impl SubscriberActor {
             alert_id: alert.id,
             event_id: alert.event_id.clone(),
             rule_id: alert.rule_id.clone(),
-            url: record.url,
+            url: record.url.clone(),
             attempt: record.summary.number,
             outcome: record.outcome,
             status: record.summary.status,
@@ -520,12 +503,6 @@ impl StatusFeed {
     }
 }
 
-/// Turns a panic of the store's code into an error like any other, so that it costs no more than the call.
-async fn contained<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let ended = AssertUnwindSafe(call).catch_unwind().await;
-    ended.unwrap_or_else(|_| Err(StoreError::Unavailable("the store panicked".into())))
-}
-
 fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(text.as_bytes());
@@ -553,8 +530,7 @@ impl Actor for SubscriberActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let (store, url) = (Arc::clone(&self.shared.store), self.url.clone());
-        let count = contained(async move { store.open_count(&url).await }).map(Done::Counted);
+        let count = StoreCall::begin(|| self.shared.store.open_count(&self.url)).map(Done::Counted);
         self.active
             .get_or_insert_default()
             .work

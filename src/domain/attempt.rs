@@ -25,8 +25,6 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// The beginning of the body, at most [`EXCERPT_BYTES`].
     pub excerpt: Bytes,
-    /// Whether a kept connection turned out closed, so that the request was sent a second time on a new one.
-    pub sent_twice: bool,
 }
 
 impl Answer {
@@ -193,6 +191,8 @@ pub(crate) struct Exchange {
     pub(crate) status: Option<u16>,
     /// How many redirects were followed.
     pub(crate) redirects: u32,
+    /// Whether a request went out a second time on a new connection.
+    pub(crate) sent_twice: bool,
 }
 
 /// A finished attempt as the store keeps it: written before anything that follows depends on it.

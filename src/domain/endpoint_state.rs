@@ -34,10 +34,8 @@ use super::window::ConcurrencyWindow;
 /// What the shell has to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Write these attempts to the store, then call `on_recorded` or `on_record_failed`.
+    /// Write this attempt to the store, then call `on_recorded` or `on_record_refused`.
     Record(AttemptRecord),
-    /// An attempt is on record: tell whoever watches.
-    Recorded(Arc<Alert>, AttemptRecord),
     /// Read these deliveries back, then call `on_loaded` or `on_load_failed`.
     Load(Vec<DeliveryId>),
     /// Read deliveries that were never attempted, then call `on_queued_read` or `on_read_failed`.
@@ -85,14 +83,6 @@ struct InFlight {
     late: bool,
 }
 
-#[derive(Debug)]
-struct Recording {
-    alert: Arc<Alert>,
-    record: AttemptRecord,
-    /// The store refused it for now; it is handed out again at `record_again_at`.
-    failed: bool,
-}
-
 /// The state of one endpoint.
 #[derive(Debug)]
 pub(crate) struct EndpointMachine {
@@ -105,7 +95,10 @@ pub(crate) struct EndpointMachine {
     due: BTreeMap<DeliveryId, Option<CompanyId>>,
     in_flight: BTreeMap<DeliveryId, InFlight>,
     late: u32,
-    recording: BTreeMap<DeliveryId, Recording>,
+    /// Attempts that have ended and are not on record yet.
+    recording: BTreeMap<DeliveryId, Arc<Alert>>,
+    /// Those of them that the store refused for now, to be handed out again at `record_again_at`.
+    refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), Option<CompanyId>>,
     hold_until: Option<Timestamp>,
     backlog: Backlog,
@@ -128,6 +121,7 @@ impl EndpointMachine {
             in_flight: BTreeMap::new(),
             late: 0,
             recording: BTreeMap::new(),
+            refused: Vec::new(),
             waiting: BTreeMap::new(),
             hold_until: None,
             backlog: Backlog::unread(),
@@ -317,20 +311,13 @@ impl EndpointMachine {
             progress,
             next_attempt_at,
             redirects: exchange.redirects,
-            sent_twice: answer.is_some_and(|answer| answer.sent_twice),
+            sent_twice: exchange.sent_twice,
             excerpt: answer
                 .map(|answer| answer.excerpt.clone())
                 .unwrap_or_default(),
         };
-        actions.push(Action::Record(record.clone()));
-        self.recording.insert(
-            id,
-            Recording {
-                alert: delivery.alert,
-                record,
-                failed: false,
-            },
-        );
+        actions.push(Action::Record(record));
+        self.recording.insert(id, delivery.alert);
         Some(class)
     }
 
@@ -406,27 +393,22 @@ impl EndpointMachine {
         }
     }
 
-    /// Notes that an attempt is on record: only now may anything depend on it.
-    pub(crate) fn on_recorded(&mut self, id: DeliveryId, actions: &mut Vec<Action>) {
-        let Some(Recording { alert, record, .. }) = self.recording.remove(&id) else {
-            return;
-        };
-        self.tally.count(&record);
+    /// Notes that an attempt is on record: only now may anything depend on it. Returns what was sent.
+    pub(crate) fn on_recorded(&mut self, record: &AttemptRecord) -> Option<Arc<Alert>> {
+        let id = record.delivery_id;
+        let alert = self.recording.remove(&id)?;
+        self.tally.count(record);
         match record.next_attempt_at {
             Some(due_at) => self.wait((due_at, id), alert.company_id.clone()),
-            None => self
-                .queue
-                .open_lane(self.policy.ordering, alert.company_id.as_ref()),
+            None => self.queue.open_lane(self.policy.ordering, alert.company_id.as_ref()),
         }
-        actions.push(Action::Recorded(alert, record));
+        Some(alert)
     }
 
     /// Notes that the store could not record an attempt for now: it is handed out again a little later.
-    pub(crate) fn on_record_failed(&mut self, now: Timestamp, id: DeliveryId) {
-        if let Some(recording) = self.recording.get_mut(&id) {
-            recording.failed = true;
-            self.record_again_at.get_or_insert(now + STORE_AGAIN_AFTER);
-        }
+    pub(crate) fn on_record_refused(&mut self, now: Timestamp, record: &AttemptRecord) {
+        self.refused.push(record.clone());
+        self.record_again_at.get_or_insert(now + STORE_AGAIN_AFTER);
     }
 
     /// Lets time pass: moves due retries on, reads more of the backlog where there is room, judges what has become late. Called after
@@ -615,14 +597,7 @@ impl EndpointMachine {
     fn record_again(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         if self.record_again_at.is_some_and(|at| at <= now) {
             self.record_again_at = None;
-            for recording in self
-                .recording
-                .values_mut()
-                .filter(|recording| recording.failed)
-            {
-                recording.failed = false;
-                actions.push(Action::Record(recording.record.clone()));
-            }
+            actions.extend(self.refused.drain(..).map(Action::Record));
         }
     }
 
@@ -677,7 +652,7 @@ impl EndpointMachine {
         let recording = self
             .recording
             .values()
-            .map(|recording| recording.alert.company_id.as_ref());
+            .map(|alert| alert.company_id.as_ref());
         let waiting = self.waiting.values().map(Option::as_ref);
         let closed: Vec<Option<CompanyId>> = busy
             .chain(recording)

@@ -33,7 +33,7 @@ impl PayloadFormat {
         }
     }
 
-    /// Encodes the body of the alert that `event` raises under a rule.
+    /// Adds to `body` the body of the alert that `event` raises under a rule.
     ///
     /// # Errors
     /// Those of the JSON encoder, which refuses only values that no `serde_json::Value` can hold.
@@ -43,8 +43,8 @@ impl PayloadFormat {
         alert_id: AlertId,
         rule_id: &RuleId,
         client_name: Option<&str>,
-    ) -> Result<Vec<u8>, serde_json::Error> {
-        let mut body = Vec::with_capacity(TYPICAL_BODY_BYTES);
+        body: &mut Vec<u8>,
+    ) -> Result<(), serde_json::Error> {
         match self {
             Self::Alert => {
                 let envelope = AlertEnvelope {
@@ -58,7 +58,7 @@ impl PayloadFormat {
                     message: event.message.as_deref(),
                     data: event.data.as_ref(),
                 };
-                serde_json::to_writer(&mut body, &envelope)?;
+                serde_json::to_writer(body, &envelope)
             }
             Self::StandardWebhooks => {
                 let envelope = StandardWebhook {
@@ -66,7 +66,7 @@ impl PayloadFormat {
                     timestamp: event.occurred_at,
                     data: event.data.as_ref(),
                 };
-                serde_json::to_writer(&mut body, &envelope)?;
+                serde_json::to_writer(body, &envelope)
             }
             Self::CloudEvents => {
                 let source = format!("/clients/{}", percent_encode(event.client_id.as_str()));
@@ -80,11 +80,10 @@ impl PayloadFormat {
                     datacontenttype: "application/json",
                     data: event.data.as_ref(),
                 };
-                serde_json::to_writer(&mut body, &envelope)?;
+                serde_json::to_writer(body, &envelope)
             }
-            Self::Raw => serde_json::to_writer(&mut body, &event.data)?,
+            Self::Raw => serde_json::to_writer(body, &event.data),
         }
-        Ok(body)
     }
 }
 
@@ -137,9 +136,6 @@ fn percent_encode(text: &str) -> String {
         .replace('+', "%20")
 }
 
-/// Most alerts fit, so that encoding allocates once.
-const TYPICAL_BODY_BYTES: usize = 1_024;
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -162,7 +158,11 @@ mod tests {
     fn encoded(format: PayloadFormat, event: &Event, name: Option<&str>) -> Value {
         let rule = RuleId::from("r1");
         let alert = AlertId::new(&event.id, &rule);
-        serde_json::from_slice(&format.encode(event, alert, &rule, name).unwrap()).unwrap()
+        {
+            let mut body = Vec::new();
+            format.encode(event, alert, &rule, name, &mut body).unwrap();
+            serde_json::from_slice(&body).unwrap()
+        }
     }
 
     #[test]
@@ -193,14 +193,9 @@ mod tests {
     #[test]
     fn the_alert_keys_keep_the_services_order() {
         let rule = RuleId::from("r1");
-        let body = PayloadFormat::Alert
-            .encode(
-                &event(),
-                AlertId::new(&"e1".into(), &rule),
-                &rule,
-                Some("B"),
-            )
-            .unwrap();
+        let (alert, mut body) = (AlertId::new(&"e1".into(), &rule), Vec::new());
+        let format = PayloadFormat::Alert;
+        format.encode(&event(), alert, &rule, Some("B"), &mut body).unwrap();
         let text = String::from_utf8(body).unwrap();
         let keys = [
             "ClientId",

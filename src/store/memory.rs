@@ -231,13 +231,13 @@ impl Kept {
             };
         }
         let mut ids = Vec::with_capacity(event.alerts.iter().map(|alert| alert.urls.len()).sum());
-        for new in event.alerts {
+        for new in &event.alerts {
             for url in new.urls.iter() {
                 ids.push(self.open(Entry::new(Arc::clone(&new.alert), url.clone(), event.at)));
             }
         }
         self.events.insert(event.id.clone(), ids.len());
-        self.events_in_order.push_back((event.at, event.id));
+        self.events_in_order.push_back((event.at, event.id.clone()));
         if self.events_in_order.len() > limits.event_ids
             && let Some((_, oldest)) = self.events_in_order.pop_front()
         {

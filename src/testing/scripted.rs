@@ -10,7 +10,7 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::domain::endpoint::Endpoint;
 use crate::domain::url::WebhookUrl;
-use crate::transport::{Answer, Channel, Failure, Request, Transport};
+use crate::transport::{Answer, Channel, Failure, Request, Sent, Transport};
 
 /// A transport without sockets: each URL replies as its script says, and every request is noted.
 ///
@@ -194,7 +194,7 @@ struct ScriptedChannel {
 }
 
 impl Channel for ScriptedChannel {
-    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Answer, Failure>> {
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
         let kept = |dropped: bool| !(dropped && request.left_origin);
         let headers = self
             .endpoint
@@ -220,7 +220,7 @@ impl Channel for ScriptedChannel {
         let under_way = UnderWay::begin(self.transport.clone());
         async move {
             let _under_way = under_way;
-            reply.play().await
+            Sent::from(reply.play().await)
         }
         .boxed_local()
     }

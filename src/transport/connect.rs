@@ -82,6 +82,7 @@ impl Service<ConnectInfo<Uri>> for LaneConnector {
                         .connections
                         .set(notes.connections.get().saturating_add(1));
                     notes.closed_by_receiver.set(false);
+                    notes.answered.set(false);
                     Ok(Connection::new(info.request().clone(), wire))
                 }
                 Err((failure, error)) => {

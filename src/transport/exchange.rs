@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Channel, Request};
+use super::{Channel, Request, Sent};
 use crate::domain::attempt::{Exchange, Failure};
 use crate::domain::endpoint::EndpointPolicy;
 use crate::domain::redirect::Route;
@@ -20,6 +20,7 @@ pub(crate) async fn exchange(
         result: Err(Failure::Timeout),
         status: None,
         redirects: 0,
+        sent_twice: false,
     };
     // On a timeout the inner future is dropped, and what it noted so far is the result.
     drop(tokio::time::timeout(timeout, follow(&*channel, request, &policy, &mut progress)).await);
@@ -36,7 +37,8 @@ async fn follow(
     let mut route: Option<Route> = None;
     let mut request = request;
     loop {
-        let result = channel.send(request.clone()).await;
+        let Sent { result, twice } = channel.send(request.clone()).await;
+        progress.sent_twice |= twice;
         let answer = match result {
             Ok(answer) => answer,
             Err(failure) => {

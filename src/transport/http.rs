@@ -16,10 +16,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use rustls::ClientConfig;
 use tokio::time::Instant;
+use url::Position;
 
 use super::connect::{InvalidCertificate, Target, tls_config};
 use super::lane::{Exchanged, Lane, Prepared};
-use super::{Answer, Channel, Failure, Request, Transport};
+use super::{Answer, Channel, Failure, Request, Sent, Transport};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::url::WebhookUrl;
 
@@ -178,37 +179,33 @@ impl Drop for IdleSlot {
 }
 
 impl Channel for OpenChannel {
-    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Answer, Failure>> {
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
         Rc::clone(&self.0).exchange(request).boxed_local()
     }
 }
 
 impl AwcChannel {
-    async fn exchange(self: Rc<Self>, request: Request) -> Result<Answer, Failure> {
-        let prepared = self.prepare(&request)?;
-        let headers = self.headers(&request)?;
-        let mut lane = self.take_lane();
-        let connections = lane.connections();
-        let body = request.alert.body.clone();
-        let first = lane
-            .exchange(&prepared, headers, body.clone(), self.shared.body_limit)
-            .await;
-        let kept_connection = connections > 0 && lane.connections() == connections;
-        let (exchanged, sent_twice) = match first {
-            // The receiver closed a kept connection as the request went out: any HTTP client would send it again at once.
-            Err(Failure::ConnectionClosed) if kept_connection => {
-                lane = self.new_lane();
-                let headers = self.headers(&request)?;
-                (
-                    lane.exchange(&prepared, headers, body, self.shared.body_limit)
-                        .await?,
-                    true,
-                )
+    async fn exchange(self: Rc<Self>, request: Request) -> Sent {
+        let result = self.try_exchange(&request, self.take_lane()).await;
+        match result {
+            Err(Refused { failure: Failure::ConnectionClosed, kept_unanswered: true }) => {
+                // The receiver closed a kept connection as the request went out: any HTTP client would send it again at once.
+                let again = self.try_exchange(&request, self.new_lane()).boxed_local().await;
+                Sent { result: again.map_err(|refused| refused.failure), twice: true }
             }
-            other => (other?, false),
-        };
-        let Exchanged { mut answer, clean } = exchanged;
-        answer.sent_twice = sent_twice;
+            other => Sent::from(other.map_err(|refused| refused.failure)),
+        }
+    }
+
+    async fn try_exchange(&self, request: &Request, mut lane: Lane) -> Result<Answer, Refused> {
+        let prepared = self.prepare(request)?;
+        let headers = self.headers(request, &prepared)?;
+        let connections = lane.connections();
+        let ended = lane.exchange(&prepared, headers, request.alert.body.clone(), self.shared.body_limit).await;
+        let Exchanged { answer, clean } = ended.map_err(|failure| {
+            let kept = connections > 0 && lane.connections() == connections;
+            Refused { failure, kept_unanswered: kept && !lane.is_answered() }
+        })?;
         if clean {
             self.keep_lane(lane);
         }
@@ -248,69 +245,75 @@ impl AwcChannel {
     fn prepare(&self, request: &Request) -> Result<Rc<Prepared>, Failure> {
         if request.url != self.url {
             // A redirect: rare, and nothing about it is remembered.
-            return self
-                .prepare_for(&request.url, request.left_origin)
-                .map(Rc::new);
+            return self.prepare_for(request).map(Rc::new);
         }
         if let Some(prepared) = &*self.prepared.borrow() {
             return Ok(Rc::clone(prepared));
         }
-        let prepared = Rc::new(self.prepare_for(&self.url, request.left_origin)?);
+        let prepared = Rc::new(self.prepare_for(request)?);
         *self.prepared.borrow_mut() = Some(Rc::clone(&prepared));
         Ok(prepared)
     }
 
-    fn prepare_for(&self, url: &WebhookUrl, left_origin: bool) -> Result<Prepared, Failure> {
-        let url = url.to_url();
+    fn prepare_for(&self, request: &Request) -> Result<Prepared, Failure> {
+        let url = request.url.to_url();
         let tls = url.scheme() == "https";
         let host = url.host().ok_or(Failure::Unsendable)?.to_owned();
         let port = url.port_or_known_default().ok_or(Failure::Unsendable)?;
-        let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
-        // The scheme is always http for the client, which makes no TLS here; the port keeps the two apart.
-        let uri: Uri = format!("http://{host}:{port}{path}")
-            .parse()
-            .map_err(|_| Failure::Unsendable)?;
-        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
-        let mut headers = HeaderMap::with_capacity(self.endpoint_headers.0.len() + 2);
-        headers.insert(HOST, text_value(authority)?);
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        // The client makes no TLS, so that it is always told http; a user name, which is never sent, keeps connections with TLS apart.
+        let mark = if tls { "tls@" } else { "" };
+        let uri: Uri = format!("http://{mark}{host}:{port}{path}").parse().map_err(|_| Failure::Unsendable)?;
+        let mut headers = HeaderMap::with_capacity(self.endpoint_headers.0.len() + 4);
+        headers.insert(HOST, text_value(&url[Position::BeforeHost..Position::AfterPort])?);
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         for (name, value, dropped_across_origins) in &self.endpoint_headers.0 {
-            if !(left_origin && *dropped_across_origins) {
+            if !(request.left_origin && *dropped_across_origins) {
                 headers.insert(name.clone(), value.clone());
             }
         }
-        Ok(Prepared {
-            uri,
-            target: Target { host, port, tls },
-            headers,
-        })
+        let (client_id, format) = (request.alert.client_id.clone(), request.alert.format);
+        headers.insert(self.client_id_header()?, text_value(client_id.as_str())?);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        Ok(Prepared { uri, target: Target { host, port, tls }, headers, client_id, format })
     }
 
-    /// Returns the headers that differ from call to call.
-    fn headers(&self, request: &Request) -> Result<HeaderMap, Failure> {
+    /// Returns the headers that differ from call to call; they win over the prepared ones.
+    fn headers(&self, request: &Request, prepared: &Prepared) -> Result<HeaderMap, Failure> {
         let alert = &request.alert;
-        let mut headers = HeaderMap::with_capacity(6);
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static(alert.format.content_type()),
-        );
-        headers.insert(
-            WEBHOOK_ID,
-            text_value(alert.id.as_uuid().hyphenated().encode_lower(&mut [0; 36]))?,
-        );
-        headers.insert(
-            WEBHOOK_TIMESTAMP,
-            HeaderValue::from(request.sent_at.unix_seconds()),
-        );
+        let mut headers = HeaderMap::with_capacity(3);
+        headers.insert(WEBHOOK_ID, text_value(alert.id.as_uuid().hyphenated().encode_lower(&mut [0; 36]))?);
+        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(request.sent_at.unix_seconds()));
         headers.insert(WEBHOOK_ATTEMPT, HeaderValue::from(request.attempt));
-        let name = self.client_id_header.clone().ok_or(Failure::Unsendable)?;
-        headers.insert(name, text_value(alert.client_id.as_str())?);
+        if alert.client_id != prepared.client_id {
+            headers.insert(self.client_id_header()?, text_value(alert.client_id.as_str())?);
+        }
+        if alert.format != prepared.format {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(alert.format.content_type()));
+        }
         if let Some(authorization) = &request.authorization {
             let mut value = text_value(authorization.expose())?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
         Ok(headers)
+    }
+
+    fn client_id_header(&self) -> Result<HeaderName, Failure> {
+        self.client_id_header.clone().ok_or(Failure::Unsendable)
+    }
+}
+
+/// An exchange without an answer.
+struct Refused {
+    failure: Failure,
+    /// Whether it used a kept connection on which the receiver sent nothing.
+    kept_unanswered: bool,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { failure, kept_unanswered: false }
     }
 }
 

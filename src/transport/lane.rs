@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix_http::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::header::{
-    CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
 };
 use awc::{Client, ClientResponse, Connector, FrozenClientRequest};
 use bytes::{Bytes, BytesMut};
@@ -22,6 +22,8 @@ use rustls::ClientConfig;
 use super::connect::{LaneConnector, Target};
 use super::wire::WireNotes;
 use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
+use crate::domain::id::ClientId;
+use crate::domain::payload::PayloadFormat;
 
 /// A connection, its client, and the constant part of the request that it last made.
 pub(super) struct Lane {
@@ -37,6 +39,10 @@ pub(super) struct Prepared {
     pub(super) uri: awc::http::Uri,
     pub(super) target: Target,
     pub(super) headers: HeaderMap,
+    /// Whose id is among the headers; a call for another client overrides it.
+    pub(super) client_id: ClientId,
+    /// What the content type among the headers belongs to.
+    pub(super) format: PayloadFormat,
 }
 
 /// An answer, and whether the lane may be used again.
@@ -79,6 +85,11 @@ impl Lane {
         self.notes.connections.get()
     }
 
+    /// Says whether the receiver has sent anything since the last exchange began.
+    pub(super) fn is_answered(&self) -> bool {
+        self.notes.answered.get()
+    }
+
     /// Makes one exchange, reading at most `body_limit` bytes of the answer's body.
     pub(super) async fn exchange(
         &mut self,
@@ -90,6 +101,7 @@ impl Lane {
         let request = self.freeze(prepared)?;
         *self.target.borrow_mut() = Some(prepared.target.clone());
         self.notes.closed_by_receiver.set(false);
+        self.notes.answered.set(false);
         self.notes.connect_failure.set(None);
         let sent = request.extra_headers(headers).send_body(body).await;
         let response = sent.map_err(|error| self.classify(&error))?;
@@ -117,28 +129,20 @@ impl Lane {
         let framing = Framing::of(status, headers);
         let mut excerpt = BytesMut::new();
         let mut read = 0_usize;
-        let mut whole = true;
-        while let Some(chunk) = response.next().await {
+        // What follows an interim answer is not its body, and may never come.
+        let mut whole = !matches!(framing, Framing::Interim);
+        while whole && let Some(chunk) = response.next().await {
             let chunk = chunk.map_err(|error| classify_payload(&error))?;
             let room = EXCERPT_BYTES.saturating_sub(excerpt.len()).min(chunk.len());
             excerpt.extend_from_slice(chunk.get(..room).unwrap_or_default());
             read = read.saturating_add(chunk.len());
-            if read > limit {
-                // The status counts; dropping the response drops the connection.
-                whole = false;
-                break;
-            }
+            // Beyond the limit the status counts; dropping the response drops the connection.
+            whole = read <= limit;
         }
         if whole && self.is_cut_short(&framing, read) {
             return Err(Failure::ConnectionClosed);
         }
-        let answer = Answer {
-            status,
-            location,
-            retry_after,
-            excerpt: excerpt.freeze(),
-            sent_twice: false,
-        };
+        let answer = Answer { status, location, retry_after, excerpt: excerpt.freeze() };
         Ok(Exchanged {
             answer,
             clean: whole && framing.is_unambiguous(),
@@ -196,8 +200,16 @@ impl Framing {
         if matches!(status, 204 | 304) {
             return Self::NoBody;
         }
-        if headers.contains_key(TRANSFER_ENCODING) {
+        let is = |name: HeaderName, expected: &str| {
+            let value = headers.get(name).map(HeaderValue::as_bytes);
+            value.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(expected.as_bytes()))
+        };
+        if is(TRANSFER_ENCODING, "chunked") {
             return Self::Chunked;
+        }
+        if headers.contains_key(TRANSFER_ENCODING) || is(UPGRADE, "websocket") {
+            // The client reads no body then, or one without end, whatever the length says.
+            return Self::UntilClose;
         }
         let length = headers
             .get(CONTENT_LENGTH)
@@ -215,7 +227,8 @@ impl Framing {
 
 fn classify_payload(error: &PayloadError) -> Failure {
     match error {
-        PayloadError::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidInput => {
+        PayloadError::Io(cause) | PayloadError::Incomplete(Some(cause))
+            if cause.kind() == std::io::ErrorKind::InvalidInput => {
             Failure::Malformed
         }
         PayloadError::EncodingCorrupted | PayloadError::UnknownLength => Failure::Malformed,

@@ -40,7 +40,22 @@ pub trait Channel: 'static {
     ///
     /// # Cancel safety
     /// Dropping the future ends the exchange at once and frees its connection.
-    fn send(&self, request: Request) -> LocalBoxFuture<'static, Result<Answer, Failure>>;
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent>;
+}
+
+/// How one HTTP exchange ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The answer, or why there is none.
+    pub result: Result<Answer, Failure>,
+    /// Whether a kept connection turned out closed before any answer, so that the request was sent a second time on a new one.
+    pub twice: bool,
+}
+
+impl From<Result<Answer, Failure>> for Sent {
+    fn from(result: Result<Answer, Failure>) -> Self {
+        Self { result, twice: false }
+    }
 }
 
 /// One HTTP request to be made.

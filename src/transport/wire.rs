@@ -20,6 +20,8 @@ pub(super) struct WireNotes {
     pub(super) connections: Cell<u32>,
     /// Whether the receiver has closed its side. The HTTP client reports a body that is cut short as complete.
     pub(super) closed_by_receiver: Cell<bool>,
+    /// Whether the receiver has sent anything since the exchange began.
+    pub(super) answered: Cell<bool>,
     /// Why the last connection could not be made, in more detail than the HTTP client can carry.
     pub(super) connect_failure: Cell<Option<Failure>>,
 }
@@ -71,8 +73,10 @@ impl AsyncRead for Wire {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
-        if matches!(poll, Poll::Ready(Ok(()))) && room && buf.filled().len() == before {
-            this.notes.closed_by_receiver.set(true);
+        if matches!(poll, Poll::Ready(Ok(()))) && room {
+            let nothing = buf.filled().len() == before;
+            let note = if nothing { &this.notes.closed_by_receiver } else { &this.notes.answered };
+            note.set(true);
         }
         poll
     }

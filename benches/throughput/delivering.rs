@@ -1,0 +1,105 @@
+//! The engine: the same requests, published as events and delivered from a store in memory.
+
+use std::time::{Duration, Instant};
+
+use actix::System;
+use actix_webhooks::store::{MemoryLimits, MemoryStore};
+use actix_webhooks::transport::AwcTransport;
+use actix_webhooks::{Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch, PublishError, Rule};
+
+use crate::IN_FLIGHT;
+use crate::measure::{Meter, Sample};
+
+/// Publishes for `run`, waits until everything is delivered, and says how much that was.
+pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
+    System::new().block_on(async {
+        // One arbiter means this very thread, as for the bare loop; publishing is part of what is measured.
+        let engine = engine(urls, if arbiters == 1 { 0 } else { arbiters }).start().await.expect("the engine starts");
+        let meter = Meter::start();
+        let sent = publish(&engine, urls.len(), run).await;
+        let report = engine.shutdown(Duration::ZERO).await;
+        assert_eq!(report.pending, 0, "everything was delivered");
+        meter.stop(sent)
+    })
+}
+
+/// Returns an engine with a rule for each URL.
+pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
+    let limits = MemoryLimits { open_deliveries: OPEN, delivered: 1, ..MemoryLimits::default() };
+    let transport = AwcTransport::builder().max_idle_connections(4_096).build().expect("no extra roots");
+    let in_flight = u32::try_from(IN_FLIGHT).expect("it is small");
+    let mut policy = EndpointPolicy::default();
+    policy.max_in_flight = in_flight;
+    let builder = Engine::builder()
+        .arbiters(arbiters)
+        .store(MemoryStore::with_limits(limits))
+        .transport(transport)
+        .default_policy(policy)
+        .mailbox_capacity(1_024)
+        .max_in_flight(in_flight);
+    urls.iter().enumerate().fold(builder, |builder, (number, url)| {
+        let endpoint = Endpoint::new(url).expect("a URL").max_in_flight(in_flight);
+        let rule = Rule::new(number.to_string(), number.to_string()).webhook(url).expect("a URL");
+        builder.rule(rule).endpoint(endpoint)
+    })
+}
+
+pub(crate) fn event(number: usize) -> Event {
+    // With the envelope this makes a body of 1 KiB.
+    Event::new(number.to_string(), "client").message("x".repeat(850))
+}
+
+/// Publishes in batches for `run`, round robin; where too much is open it waits a moment, as a publisher would.
+async fn publish(engine: &Engine, endpoints: usize, run: Duration) -> u64 {
+    let (mut sent, mut next) = (0, 0);
+    #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
+    let deadline = Instant::now() + run;
+    #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
+    while Instant::now() < deadline {
+        let batch = PublishBatch::new((0..BATCH).map(|number| event((next + number) % endpoints)));
+        let answers = engine.router().send(batch).await.expect("the router runs");
+        let mut full = false;
+        for answer in answers {
+            match answer {
+                Ok(receipt) => sent += u64::try_from(receipt.deliveries).unwrap_or(0),
+                Err(PublishError::Overloaded(_)) => full = true,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        next = (next + BATCH) % endpoints;
+        if full {
+            pause().await;
+        }
+    }
+    wait_until_empty(engine).await;
+    sent
+}
+
+/// Waits until no endpoint has anything open.
+pub(crate) async fn wait_until_empty(engine: &Engine) {
+    use actix_webhooks::{ListStatus, StatusFilter};
+    let mut after = None;
+    loop {
+        let query = ListStatus { filter: StatusFilter::Busy, after: after.take(), limit: 1_000 };
+        let page = engine.supervisor().send(query).await.expect("the supervisor runs");
+        if !page.statuses.is_empty() {
+            pause().await;
+            continue;
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a publisher that waits a moment")]
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// How many deliveries are open at most.
+const OPEN: usize = 4_096;
+
+/// How many events a message publishes.
+const BATCH: usize = 64;

@@ -1,0 +1,33 @@
+//! A call to the store that cannot take its caller down.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::store::{StoreError, StoreFuture};
+
+/// A call that is under way. A panic of the store's code becomes an error like any other, so that it costs no more than the call.
+pub(crate) struct StoreCall<T>(Option<StoreFuture<T>>);
+
+impl<T> StoreCall<T> {
+    /// Makes the call.
+    pub(crate) fn begin(call: impl FnOnce() -> StoreFuture<T>) -> Self {
+        Self(catch_unwind(AssertUnwindSafe(call)).ok())
+    }
+}
+
+impl<T> Future for StoreCall<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let call = self.0.as_mut();
+        let polled = call.map(|call| catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))));
+        match polled {
+            Some(Ok(poll)) => poll,
+            Some(Err(_)) | None => {
+                self.0 = None;
+                Poll::Ready(Err(StoreError::Unavailable("the store panicked".into())))
+            }
+        }
+    }
+}

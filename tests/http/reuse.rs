@@ -1,0 +1,150 @@
+//! A kept connection that the receiver closes as a request goes out.
+
+use actix_webhooks::{Failure, Outcome};
+
+use super::support::{Bed, Connection, Receiver, endpoint, run, transient};
+
+/// How a receiver ends a kept connection.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Close,
+    Reset,
+}
+
+/// Starts a receiver that answers the first request of its first connection, and ends that connection at the second, after
+/// having sent `beginning`. On further connections it answers.
+async fn closing(end: End, beginning: &'static str) -> Receiver {
+    Receiver::start(async move |mut connection: Connection| {
+        if connection.number > 1 {
+            return connection.answer_all(200).await;
+        }
+        connection.request().await;
+        connection.answer(200).await;
+        connection.request().await;
+        connection.send(beginning).await;
+        match end {
+            End::Close => drop(connection),
+            End::Reset => connection.reset(),
+        }
+    })
+    .await
+}
+
+#[test]
+fn a_request_lost_with_a_kept_connection_is_sent_again_within_the_attempt() {
+    for end in [End::Close, End::Reset] {
+        run(async {
+            let receiver = closing(end, "").await;
+            let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+            let first = bed.deliver("first").await;
+            assert_eq!(first.outcome, Outcome::Delivered);
+            assert!(!first.sent_twice);
+
+            let second = bed.deliver("second").await;
+            assert_eq!(second.outcome, Outcome::Delivered, "{end:?}");
+            assert!(second.sent_twice, "{end:?}");
+            assert_eq!(second.attempt, 1, "both tries are one attempt");
+            let requests = receiver.requests();
+            let of_second = requests
+                .iter()
+                .filter(|request| request.event_id() == "second");
+            let of_second: Vec<_> = of_second.collect();
+            assert_eq!(requests.len(), 3);
+            assert_eq!(of_second.len(), 2);
+            let id = second.alert_id.as_uuid().to_string();
+            for (request, connection) in of_second.iter().zip([1, 2]) {
+                assert_eq!(request.connection, connection);
+                assert_eq!(request.header("webhook-id"), Some(&*id));
+                assert_eq!(request.header("webhook-attempt"), Some("1"));
+            }
+            bed.end().await;
+        });
+    }
+}
+
+#[test]
+fn a_fresh_connection_that_closes_gets_no_second_try() {
+    for end in [End::Close, End::Reset] {
+        run(async {
+            let receiver = Receiver::start(async move |mut connection: Connection| {
+                connection.request().await;
+                match end {
+                    End::Close => drop(connection),
+                    End::Reset => connection.reset(),
+                }
+            })
+            .await;
+            let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+            let report = bed.deliver("e").await;
+            assert_eq!(report.outcome, transient(Failure::ConnectionClosed));
+            assert!(!report.sent_twice);
+            assert_eq!(receiver.requests().len(), 1, "{end:?}");
+            bed.end().await;
+        });
+    }
+}
+
+#[test]
+fn a_connection_that_was_closed_while_idle_is_not_tried() {
+    run(async {
+        let receiver = Receiver::start(async |mut connection: Connection| {
+            connection.request().await;
+            connection.answer(200).await;
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        for n in 0..20 {
+            // Whether the closing is noticed before or after the request was sent, it is delivered.
+            assert_eq!(
+                bed.deliver(&n.to_string()).await.outcome,
+                Outcome::Delivered
+            );
+        }
+        assert_eq!(receiver.connections(), 20);
+        bed.end().await;
+    });
+}
+
+/// `DeliveryReport::sent_twice` tells of two requests even when the second failed as well.
+#[test]
+fn a_second_try_that_fails_is_reported_as_one() {
+    run(async {
+        let receiver = Receiver::start(async |mut connection: Connection| {
+            connection.request().await;
+            if connection.number == 1 {
+                connection.answer(200).await;
+                connection.request().await;
+            }
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        assert_eq!(bed.deliver("first").await.outcome, Outcome::Delivered);
+        let report = bed.deliver("second").await;
+        assert_eq!(report.outcome, transient(Failure::ConnectionClosed));
+        assert_eq!(receiver.requests().len(), 3, "no third try");
+        assert!(report.sent_twice, "it was sent on both connections");
+        bed.end().await;
+    });
+}
+
+/// A receiver that has begun to answer has the request: it was not lost with the connection (RFC 9112 §9.3.1, RFC 9110 §9.2.2:
+/// a POST is only repeated when it is known that it was not processed).
+#[test]
+fn a_kept_connection_that_closes_within_its_answer_gets_no_second_try() {
+    for beginning in [
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        run(async {
+            let receiver = closing(End::Close, beginning).await;
+            let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+            assert_eq!(bed.deliver("first").await.outcome, Outcome::Delivered);
+            let report = bed.deliver("second").await;
+            assert_eq!(receiver.requests().len(), 2, "{beginning:?}");
+            assert_eq!(report.outcome, transient(Failure::ConnectionClosed));
+            assert!(!report.sent_twice);
+            bed.end().await;
+        });
+    }
+}

@@ -1,0 +1,204 @@
+//! Answers whose end is not clear: what comes after them must not be taken for the answer to another delivery.
+
+use actix_webhooks::{Engine, Failure, Outcome, Rule};
+
+use super::support::{Bed, Connection, Receiver, Request, SHORT, endpoint, event, run, transient};
+
+const ANOTHER_ANSWER: &str = "HTTP/1.1 500 Not Yours\r\nContent-Length: 0\r\n\r\n";
+
+/// Whether the final answer follows at once or is still to come when the next request goes out.
+#[test]
+fn an_interim_answer_is_none_and_its_connection_is_not_used_again() {
+    for (status, at_once) in [(100, true), (102, false), (103, true), (103, false)] {
+        run(async {
+            let receiver = Receiver::start(async move |mut connection: Connection| {
+                if connection.number > 1 {
+                    return connection.answer_all(202).await;
+                }
+                connection.request().await;
+                let interim = format!("HTTP/1.1 {status} Wait\r\nLink: </x>\r\n\r\n");
+                connection.send(interim).await;
+                if at_once || connection.request().await.is_some() {
+                    connection.answer(200).await;
+                }
+                connection.closed().await;
+            })
+            .await;
+            let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+            let report = bed.deliver("interim").await;
+            assert_eq!(report.outcome, transient(Failure::Status(status)));
+            let report = bed.deliver("next").await;
+            assert_eq!(report.outcome, Outcome::Delivered);
+            assert_eq!(report.status, Some(202), "its own answer");
+            assert_eq!(receiver.requests()[1].connection, 2);
+            bed.end().await;
+        });
+    }
+}
+
+/// Nothing was offered that a receiver could switch to: its answer will not come, so that nothing is to be waited for.
+#[test]
+fn switching_protocols_is_no_answer_either() {
+    run(async {
+        let receiver = Receiver::start(async |mut connection: Connection| {
+            connection.request().await;
+            let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n";
+            connection.send(switch).await;
+            connection.closed().await;
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/")).timeout(SHORT)).await;
+        let report = bed.deliver("e").await;
+        assert_eq!(report.outcome, transient(Failure::Status(101)));
+        bed.end().await;
+    });
+}
+
+/// When the bytes come that look like another answer.
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    Never,
+    /// Together with the head.
+    AtOnce,
+    /// When another request has come on the same connection.
+    WithTheNextRequest,
+}
+
+/// The status that the receiver is to give an event, which is told by its number: 200 to 299, now and then 410. Not 204, after
+/// which no body may follow.
+fn status_of(event_id: &str) -> u16 {
+    let number: u16 = event_id.parse().unwrap();
+    match number % 90 {
+        4 => 299,
+        other if other % 9 == 8 => 410,
+        other => 200 + other,
+    }
+}
+
+/// Answers each request with the status that its event asks for, without a length as `head` says.
+async fn answer_without_length(
+    connection: &mut Connection,
+    request: &Request,
+    late: Late,
+    head: &str,
+) {
+    let status = status_of(&request.event_id());
+    let answer = format!("HTTP/1.1 {status} Said So\r\n{head}\r\n");
+    match late {
+        Late::Never => {
+            connection.send(answer).await;
+        }
+        Late::AtOnce => {
+            connection.send(answer + ANOTHER_ANSWER).await;
+        }
+        Late::WithTheNextRequest => {
+            connection.send(answer).await;
+            if connection.request().await.is_some() {
+                connection.send(ANOTHER_ANSWER).await;
+            }
+        }
+    }
+    connection.closed().await;
+}
+
+#[track_caller]
+fn check_each_round_is_judged_by_its_own_answer(head: &'static str) {
+    run(async {
+        let receiver = Receiver::start(async move |mut connection: Connection| {
+            let Some(request) = connection.request().await else {
+                return;
+            };
+            let late = match connection.number % 3 {
+                0 => Late::Never,
+                1 => Late::WithTheNextRequest,
+                _ => Late::AtOnce,
+            };
+            answer_without_length(&mut connection, &request, late, head).await;
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        for round in 0..20 {
+            let id = round.to_string();
+            let report = bed.deliver(&id).await;
+            assert_eq!(report.status, Some(status_of(&id)), "round {round}");
+        }
+        assert_eq!(receiver.connections(), 20, "{head:?}");
+        bed.end().await;
+    });
+}
+
+#[test]
+fn an_answer_without_a_length_leaves_nothing_to_the_next_delivery() {
+    check_each_round_is_judged_by_its_own_answer("Connection: keep-alive\r\n");
+    check_each_round_is_judged_by_its_own_answer("");
+}
+
+/// `identity` tells no length (RFC 9112 §6.3): such a body ends with the connection.
+#[test]
+fn an_answer_in_the_identity_coding_leaves_nothing_to_the_next_delivery() {
+    check_each_round_is_judged_by_its_own_answer("Transfer-Encoding: identity\r\n");
+}
+
+#[test]
+fn what_follows_a_whole_answer_is_not_the_next_one() {
+    run(async {
+        let receiver = Receiver::start(async |mut connection: Connection| {
+            while let Some(request) = connection.request().await {
+                let status = status_of(&request.event_id());
+                let answer = format!("HTTP/1.1 {status} Said So\r\nContent-Length: 2\r\n\r\nok");
+                connection.send(answer + ANOTHER_ANSWER).await;
+            }
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        for round in 0..20 {
+            let id = round.to_string();
+            let report = bed.deliver(&id).await;
+            assert_eq!(report.status, Some(status_of(&id)), "round {round}");
+        }
+        bed.end().await;
+    });
+}
+
+#[test]
+fn of_many_deliveries_at_once_none_is_credited_with_anothers_answer() {
+    const DELIVERIES: usize = 300;
+    for arbiters in [0, 1] {
+        run(async {
+            let receiver = Receiver::start(async |mut connection: Connection| {
+                while let Some(request) = connection.request().await {
+                    let number: usize = request.event_id().parse().unwrap();
+                    let late = match number % 5 {
+                        0 => Late::Never,
+                        1 => Late::AtOnce,
+                        2 => Late::WithTheNextRequest,
+                        _ => {
+                            connection.answer(status_of(&request.event_id())).await;
+                            continue;
+                        }
+                    };
+                    let head = "Connection: keep-alive\r\n";
+                    return answer_without_length(&mut connection, &request, late, head).await;
+                }
+            })
+            .await;
+            let url = receiver.url("/");
+            let rule = Rule::new("rule", "*").webhook(&url).unwrap();
+            let builder = Engine::builder().rule(rule).endpoint(endpoint(&url));
+            let mut bed = Bed::start(builder.arbiters(arbiters)).await;
+            for number in 0..DELIVERIES {
+                bed.engine
+                    .publish(event(&number.to_string()))
+                    .await
+                    .unwrap();
+            }
+            for _ in 0..DELIVERIES {
+                let report = bed.report().await;
+                let id = report.event_id.as_str();
+                assert_eq!(report.status, Some(status_of(id)), "delivery {id}");
+            }
+            assert_eq!(receiver.requests().len(), DELIVERIES);
+            bed.end().await;
+        });
+    }
+}

@@ -1,0 +1,336 @@
+//! An engine with a watcher, and receivers that say byte for byte what they like.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Context, Handler, Message};
+use actix_webhooks::{
+    DeadLetterReason, DeliveryReport, Endpoint, Engine, EngineBuilder, Event, Failure, Outcome,
+    RetryPolicy, Rule, WatchDeliveries,
+};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How long an attempt may take in tests about timeouts.
+pub(crate) const SHORT: Duration = Duration::from_millis(300);
+
+/// Runs a test on a real clock; one that waits for something that never comes fails after 20 s.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    actix_rt::System::new().block_on(async {
+        tokio::time::timeout(Duration::from_secs(20), test)
+            .await
+            .expect("what the test waits for happens");
+    });
+}
+
+/// A running engine, and what it reports.
+pub(crate) struct Bed {
+    pub(crate) engine: Engine,
+    watcher: Addr<Watcher>,
+    reports: mpsc::UnboundedReceiver<DeliveryReport>,
+}
+
+struct Watcher(mpsc::UnboundedSender<DeliveryReport>);
+
+/// Answered when everything sent to the watcher before was noted.
+struct Flush;
+
+impl Message for Flush {
+    type Result = ();
+}
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(100_000);
+    }
+}
+
+impl Handler<DeliveryReport> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, report: DeliveryReport, _: &mut Context<Self>) {
+        // Nobody listens any more once the test is over.
+        let _ = self.0.send(report);
+    }
+}
+
+impl Handler<Flush> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Context<Self>) {}
+}
+
+impl Bed {
+    /// Starts an engine on the test's own thread that sends everything to one endpoint.
+    pub(crate) async fn to(endpoint: Endpoint) -> Self {
+        Self::with(Engine::builder(), endpoint).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn with(builder: EngineBuilder, endpoint: Endpoint) -> Self {
+        let rule = Rule::new("rule", "*").webhook(endpoint.url.as_str());
+        Self::start(builder.arbiters(0).rule(rule.unwrap()).endpoint(endpoint)).await
+    }
+
+    pub(crate) async fn start(builder: EngineBuilder) -> Self {
+        let engine = builder.start().await.unwrap();
+        let (sender, reports) = mpsc::unbounded_channel();
+        let watcher = Watcher(sender).start();
+        let watch = WatchDeliveries::new(watcher.clone().recipient());
+        engine.supervisor().send(watch).await.unwrap();
+        Self {
+            engine,
+            watcher,
+            reports,
+        }
+    }
+
+    pub(crate) async fn publish(&self, id: &str) {
+        self.engine.publish(event(id)).await.unwrap();
+    }
+
+    /// Returns the next report, waiting for it.
+    pub(crate) async fn report(&mut self) -> DeliveryReport {
+        self.reports.recv().await.expect("the watcher lives")
+    }
+
+    /// Publishes an event and returns how its one attempt ended.
+    pub(crate) async fn deliver(&mut self, id: &str) -> DeliveryReport {
+        self.publish(id).await;
+        let report = self.report().await;
+        assert_eq!(report.event_id, id);
+        report
+    }
+
+    /// Shuts the engine down; every report must have been taken, and nothing may be left to do.
+    pub(crate) async fn end(mut self) {
+        let shutdown = self.engine.shutdown(Duration::from_secs(5)).await;
+        assert_eq!((shutdown.pending, shutdown.aborted), (0, 0));
+        self.watcher.send(Flush).await.unwrap();
+        let further = self.reports.try_recv().ok();
+        assert_eq!(further, None, "one report for each delivery");
+    }
+}
+
+pub(crate) fn event(id: &str) -> Event {
+    Event::new("thing.happened", "client").id(id).message(id)
+}
+
+/// Returns an endpoint that makes one attempt, with time enough for any machine.
+pub(crate) fn endpoint(url: &str) -> Endpoint {
+    Endpoint::new(url)
+        .unwrap()
+        .timeout(Duration::from_secs(15))
+        .retry(RetryPolicy::none())
+}
+
+/// How a delivery ends whose only attempt failed in a way that another could have mended.
+pub(crate) fn transient(failure: Failure) -> Outcome {
+    Outcome::DeadLettered {
+        reason: DeadLetterReason::AttemptsExhausted(failure),
+    }
+}
+
+/// How a delivery ends that failed in a way that none could mend.
+pub(crate) fn permanent(failure: Failure) -> Outcome {
+    Outcome::DeadLettered {
+        reason: DeadLetterReason::Permanent(failure),
+    }
+}
+
+/// A server on loopback, on the test's thread.
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
+    scheme: &'static str,
+    seen: Rc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: Cell<usize>,
+    requests: RefCell<Vec<Request>>,
+}
+
+/// A request as it came over the wire.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// On which connection it came, from 1.
+    pub(crate) connection: usize,
+    pub(crate) line: String,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// Returns the header, which must not be there twice.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        let first = values.next().map(|(_, value)| value.as_str());
+        assert_eq!(values.next(), None, "{name} is there once");
+        first
+    }
+
+    /// Returns the id of the event: tests have it as its message, too.
+    pub(crate) fn event_id(&self) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        body["Message"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Receiver {
+    /// Starts a receiver that treats every connection as `serve` says, and closes it when that returns.
+    pub(crate) async fn start(serve: impl AsyncFn(Connection) + 'static) -> Self {
+        Self::listen(Ipv4Addr::LOCALHOST.into(), None, serve).await
+    }
+
+    pub(crate) async fn listen(
+        ip: IpAddr,
+        tls: Option<TlsAcceptor>,
+        serve: impl AsyncFn(Connection) + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
+        let receiver = Self {
+            address: listener.local_addr().unwrap(),
+            scheme: if tls.is_some() { "https" } else { "http" },
+            seen: Rc::default(),
+        };
+        let seen = Rc::clone(&receiver.seen);
+        let serve = Rc::new(serve);
+        actix_rt::spawn(async move {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                seen.connections.set(seen.connections.get() + 1);
+                let number = seen.connections.get();
+                let (seen, tls, serve) = (Rc::clone(&seen), tls.clone(), Rc::clone(&serve));
+                actix_rt::spawn(async move {
+                    let stream: Box<dyn Stream> = match tls {
+                        None => Box::new(tcp),
+                        Some(tls) => match tls.accept(tcp).await {
+                            Ok(stream) => Box::new(stream),
+                            Err(_) => return,
+                        },
+                    };
+                    let stream = BufReader::new(stream);
+                    serve(Connection {
+                        number,
+                        stream,
+                        seen,
+                    })
+                    .await;
+                });
+            }
+        });
+        receiver
+    }
+
+    /// Returns the URL of a path, which begins with a slash.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme, self.address)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.seen.requests.borrow().clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.connections.get()
+    }
+}
+
+/// The receiver's side of a connection.
+pub(crate) struct Connection {
+    /// Which connection to its receiver it is, from 1.
+    pub(crate) number: usize,
+    stream: BufReader<Box<dyn Stream>>,
+    seen: Rc<Seen>,
+}
+
+impl Connection {
+    /// Reads a whole request; `None` once the sender has closed the connection.
+    pub(crate) async fn request(&mut self) -> Option<Request> {
+        let line = self.line().await?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line().await?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(": ").unwrap();
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let mut request = Request {
+            connection: self.number,
+            line,
+            headers,
+            body: Vec::new(),
+        };
+        let length = request.header("content-length").unwrap().parse().unwrap();
+        request.body.resize(length, 0);
+        self.stream.read_exact(&mut request.body).await.ok()?;
+        self.seen.requests.borrow_mut().push(request.clone());
+        Some(request)
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).await.ok()?;
+        line.strip_suffix("\r\n").map(str::to_owned)
+    }
+
+    /// Writes bytes; `false` when the sender has closed the connection.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let written = self.stream.write_all(bytes.as_ref()).await;
+        written.is_ok() && self.stream.flush().await.is_ok()
+    }
+
+    /// Writes a whole answer without a body.
+    pub(crate) async fn answer(&mut self, status: u16) -> bool {
+        self.send(format!(
+            "HTTP/1.1 {status} Said So\r\nContent-Length: 0\r\n\r\n"
+        ))
+        .await
+    }
+
+    /// Answers every request with one status.
+    pub(crate) async fn answer_all(&mut self, status: u16) {
+        while self.request().await.is_some() {
+            self.answer(status).await;
+        }
+    }
+
+    /// Waits until the sender closes the connection, whatever else it sends.
+    pub(crate) async fn closed(&mut self) {
+        while matches!(self.stream.read(&mut [0; 1_024]).await, Ok(1..)) {}
+    }
+
+    /// Resets the connection instead of closing it.
+    pub(crate) fn reset(self) {
+        self.stream.get_ref().tcp().set_zero_linger().unwrap();
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}

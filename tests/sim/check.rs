@@ -1,0 +1,295 @@
+//! The promises that are judged once everything has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix_webhooks::store::Store as _;
+use actix_webhooks::{
+    CompanyId, Delivery, DeliveryId, DeliveryReport, DeliveryState, EndpointState, Ordering,
+    Outcome, Timestamp, WebhookUrl,
+};
+
+use super::ledger::Key;
+use super::run::Life;
+
+/// Notes every promise that was not kept.
+pub(crate) async fn check_all(life: &Life<'_>) {
+    let deliveries = life.deliveries().await;
+    nothing_is_lost(life, &deliveries).await;
+    attempts_are_numbered(life, &deliveries);
+    requests_are_on_record(life, &deliveries);
+    order_is_kept(life, &deliveries);
+    limits_are_kept(life);
+    watchers_know_the_end(life).await;
+}
+
+async fn nothing_is_lost(life: &Life<'_>, deliveries: &[Delivery]) {
+    let problem = |text: String| life.ledger.problem(text);
+    let open = life.store.open_total().await.unwrap();
+    if open > 0 {
+        problem(format!("{open} deliveries are open in the end"));
+    }
+    for delivery in deliveries
+        .iter()
+        .filter(|delivery| delivery.state.is_open())
+    {
+        problem(format!(
+            "delivery {} of {} to {} never ends: {:?}",
+            delivery.id, delivery.event_id, delivery.url, delivery.state
+        ));
+    }
+    let mut found = BTreeMap::<_, Vec<DeliveryId>>::new();
+    for delivery in deliveries {
+        found
+            .entry((
+                delivery.event_id.as_str(),
+                delivery.rule_id.as_str(),
+                delivery.url.as_str(),
+            ))
+            .or_default()
+            .push(delivery.id);
+    }
+    let published = life.published.borrow();
+    for (event, receipted) in published.accepted.values() {
+        let targets: Vec<_> = life.world.targets(event).collect();
+        if targets.len() != *receipted {
+            problem(format!(
+                "{} has a receipt for {receipted} deliveries and matches {}",
+                event.id,
+                targets.len()
+            ));
+        }
+        for (rule, url) in targets {
+            let ids = found
+                .remove(&(event.id.as_str(), rule, url))
+                .unwrap_or_default();
+            let originals = ids.iter().filter(|id| !life.fresh.contains(id)).count();
+            if ids.is_empty() || originals > 1 {
+                problem(format!(
+                    "{} under {rule} has the deliveries {ids:?} to {url}",
+                    event.id
+                ));
+            }
+        }
+    }
+    if let Some((key, ids)) = found.first_key_value() {
+        problem(format!(
+            "nobody published what deliveries {ids:?} deliver: {key:?}"
+        ));
+    }
+    let known: BTreeSet<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
+    for id in life
+        .fresh
+        .difference(&life.again)
+        .filter(|id| !known.contains(id))
+    {
+        problem(format!("delivery {id}, made by hand, is gone"));
+    }
+    if published.accepted.len() != events_of(life) {
+        problem(format!(
+            "{} of {} events are accepted in the end",
+            published.accepted.len(),
+            events_of(life)
+        ));
+    }
+}
+
+fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
+    let lost_any = life.ledger.notes().keys.values().any(|seen| seen.lost > 0);
+    let mut reports = BTreeMap::<DeliveryId, Vec<DeliveryReport>>::new();
+    for report in &*life.heard.reports.lock().unwrap() {
+        reports
+            .entry(report.delivery_id)
+            .or_default()
+            .push(report.clone());
+    }
+    for (id, reports) in &reports {
+        let numbers: Vec<u32> = reports.iter().map(|report| report.attempt).collect();
+        let ascending = numbers.windows(2).all(|pair| pair[0] < pair[1]);
+        let complete = (1..)
+            .zip(&numbers)
+            .all(|(expected, number)| expected == *number);
+        if !ascending || !(complete || lost_any) || numbers.len() > 4 {
+            life.ledger
+                .problem(format!("delivery {id} has the attempts {numbers:?}"));
+        }
+        if let Some(early) = reports
+            .iter()
+            .rev()
+            .skip(1)
+            .find(|report| report.outcome.is_final())
+        {
+            life.ledger.problem(format!(
+                "delivery {id} goes on after attempt {} was final",
+                early.attempt
+            ));
+        }
+        for pair in reports.windows(2) {
+            let begun = begun_at(&pair[1]);
+            if pair[0].next_attempt_at.is_none_or(|due_at| begun < due_at) {
+                life.ledger.problem(format!(
+                    "delivery {id} is tried again at {begun}, told for {:?}",
+                    pair[0].next_attempt_at
+                ));
+            }
+        }
+    }
+    let removed = life.ledger.notes().removed.clone();
+    for delivery in deliveries
+        .iter()
+        .filter(|delivery| !removed.contains(&delivery.url))
+    {
+        let last = reports.get(&delivery.id).and_then(|reports| reports.last());
+        let agrees = match (delivery.state, last.map(|report| report.outcome)) {
+            (DeliveryState::Delivered { .. }, Some(Outcome::Delivered)) => true,
+            (
+                DeliveryState::DeadLettered { reason, .. },
+                Some(Outcome::DeadLettered { reason: told }),
+            ) => reason == told,
+            // What was recorded as the engine ended was not told any more.
+            _ => lost_any,
+        };
+        if !agrees || delivery.attempts_made > 4 {
+            let (state, made) = (delivery.state, delivery.attempts_made);
+            life.ledger.problem(format!(
+                "delivery {} ended as {state:?} after {made} attempts, told {last:?}",
+                delivery.id
+            ));
+        }
+    }
+}
+
+fn requests_are_on_record(life: &Life<'_>, deliveries: &[Delivery]) {
+    let recorded = life.recorded();
+    let mut made = BTreeMap::<Key, u32>::new();
+    for delivery in deliveries {
+        *made
+            .entry((delivery.url.clone(), delivery.alert_id))
+            .or_default() += 1;
+    }
+    let mut wrong = Vec::new();
+    let notes = life.ledger.notes();
+    for (key, seen) in &notes.keys {
+        let on_record = recorded.get(key).copied().unwrap_or(0);
+        let expected = on_record + seen.lost;
+        // An attempt that was in flight when its endpoint was removed is on no record.
+        let agrees = if notes.removed.contains(&key.0) {
+            seen.starts >= expected
+        } else {
+            seen.starts == expected
+        };
+        if !agrees || seen.starts > 4 * (1 + seen.redelivered) + seen.lost {
+            let (url, alert) = key;
+            wrong.push(format!(
+                "{alert} was sent {} times to {url}, {on_record} on record, {} lost",
+                seen.starts, seen.lost
+            ));
+        }
+    }
+    drop(notes);
+    wrong.into_iter().for_each(|text| life.ledger.problem(text));
+}
+
+/// Where order is kept, a delivery begins after every earlier one of its lane has ended.
+fn order_is_kept(life: &Life<'_>, deliveries: &[Delivery]) {
+    let published = life.published.borrow();
+    let company_of = |id: &Delivery| {
+        published
+            .accepted
+            .get(&id.event_id)
+            .and_then(|(event, _)| event.company_id.clone())
+    };
+    let companies: BTreeMap<DeliveryId, Option<CompanyId>> = deliveries
+        .iter()
+        .map(|delivery| (delivery.id, company_of(delivery)))
+        .collect();
+    let mut spans = BTreeMap::<DeliveryId, (WebhookUrl, Timestamp, Timestamp)>::new();
+    for report in &*life.heard.reports.lock().unwrap() {
+        let (begun, ended) = (begun_at(report), report.at);
+        spans
+            .entry(report.delivery_id)
+            .and_modify(|span| span.2 = ended)
+            .or_insert((report.url.clone(), begun, ended));
+    }
+    let mut ends = BTreeMap::<(WebhookUrl, Option<CompanyId>), (Timestamp, DeliveryId)>::new();
+    for (id, (url, begun, ended)) in spans {
+        let company = match life
+            .ledger
+            .notes()
+            .endpoints
+            .get(&url)
+            .map(|bounds| bounds.ordering)
+        {
+            Some(Ordering::Fifo) => None,
+            // A dead letter that was delivered again is listed no more, so that its company is not known here.
+            Some(Ordering::FifoPerCompany) => match companies.get(&id) {
+                Some(company) => company.clone(),
+                None => continue,
+            },
+            _ => continue,
+        };
+        if life.ledger.notes().removed.contains(&url) {
+            continue;
+        }
+        let last = ends.entry((url.clone(), company)).or_insert((ended, id));
+        if last.1 != id && begun < last.0 {
+            life.ledger.problem(format!(
+                "delivery {id} to {url} began at {begun}, before delivery {} ended at {}",
+                last.1, last.0
+            ));
+        }
+        *last = (*last).max((ended, id));
+    }
+}
+
+fn limits_are_kept(life: &Life<'_>) {
+    let most = life.transport.receivers.most_in_flight();
+    if most > life.world.max_in_flight as usize {
+        life.ledger.problem(format!(
+            "{most} attempts were in flight, the engine's limit is {}",
+            life.world.max_in_flight
+        ));
+    }
+}
+
+async fn watchers_know_the_end(life: &Life<'_>) {
+    let heard = life.heard.statuses.lock().unwrap().clone();
+    for status in life.statuses().await {
+        let url = status.url.clone();
+        if status.state != EndpointState::Idle || status.queued > 0 || status.in_flight > 0 {
+            life.ledger
+                .problem(format!("{url} is not idle in the end: {status:?}"));
+        }
+        if status.restarts > 0 || status.reports_lost > 0 {
+            life.ledger.problem(format!(
+                "the subscriber of {url} panicked or had reports lost: {status:?}"
+            ));
+        }
+        match heard.get(&url) {
+            Some(told) if *told != status => life.ledger.problem(format!(
+                "watchers were told last {told:?}, but it is {status:?}"
+            )),
+            None if status.attempts > 0 => life
+                .ledger
+                .problem(format!("watchers were never told of {url}")),
+            _ => {}
+        }
+    }
+}
+
+fn events_of(life: &Life<'_>) -> usize {
+    let published = life.world.steps.iter().filter_map(|(_, step)| match step {
+        super::world::Step::Publish { events, .. } => Some(events),
+        _ => None,
+    });
+    published
+        .flatten()
+        .map(|event| &event.id)
+        .collect::<BTreeSet<_>>()
+        .len()
+}
+
+/// Returns when an attempt began, by its report.
+fn begun_at(report: &DeliveryReport) -> Timestamp {
+    let duration = i64::try_from(report.duration.as_millis()).unwrap();
+    Timestamp::from_unix_millis(report.at.unix_millis() - duration)
+}

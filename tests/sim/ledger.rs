@@ -1,0 +1,363 @@
+//! What the receivers see, and the promises that can be judged the moment a request begins.
+//!
+//! Broken promises are noted, not panicked about: the engine would take a panic for one of the transport's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use actix_webhooks::testing::{ScriptedTransport, SimClock};
+use actix_webhooks::transport::{Answer, Channel, Failure, Request, Sent, Transport};
+use actix_webhooks::{
+    AlertId, CompanyId, Endpoint, EndpointPolicy, Ordering, Timestamp, WebhookUrl,
+};
+use futures_util::future::LocalBoxFuture;
+
+use super::world::is_transient;
+
+/// Every delivery of one alert to one endpoint: one, and one more for each time it was delivered again by hand.
+pub(crate) type Key = (WebhookUrl, AlertId);
+
+/// A transport that notes what goes through the scripted one.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) receivers: ScriptedTransport,
+    pub(crate) ledger: Ledger,
+}
+
+/// The notes, shared by everything in a world.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    clock: SimClock,
+    notes: Arc<Mutex<Notes>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Notes {
+    pub(crate) problems: Vec<String>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) keys: BTreeMap<Key, Seen>,
+    pub(crate) endpoints: BTreeMap<WebhookUrl, Bounds>,
+    /// Endpoints that were removed at some time: they lost their settings, and what was open was given up.
+    pub(crate) removed: BTreeSet<WebhookUrl>,
+    /// When the engine that runs was started.
+    pub(crate) started_at: Option<Timestamp>,
+}
+
+/// What was seen of one alert at one endpoint.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) starts: u32,
+    /// Attempts that were made and are not on record, because the engine ended before.
+    pub(crate) lost: u32,
+    pub(crate) redelivered: u32,
+    in_flight: u32,
+    first_start: Option<Timestamp>,
+    not_before: Option<Timestamp>,
+    ended: bool,
+}
+
+/// What an endpoint may do now.
+pub(crate) struct Bounds {
+    pub(crate) max_in_flight: u32,
+    pub(crate) paused: bool,
+    pub(crate) ordering: Ordering,
+    held_until: Option<Timestamp>,
+    /// When it was last told to wait. What the engine began in that very instant it may have begun before.
+    told_at: Option<Timestamp>,
+    in_flight: u32,
+    lanes: BTreeMap<Option<CompanyId>, u32>,
+}
+
+/// A request under way.
+struct UnderWay {
+    ledger: Ledger,
+    key: Key,
+    company: Option<CompanyId>,
+    attempt: u32,
+    finished: bool,
+}
+
+impl Ledger {
+    pub(crate) fn new(clock: &SimClock) -> Self {
+        Self {
+            clock: clock.clone(),
+            notes: Arc::default(),
+        }
+    }
+
+    pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap()
+    }
+
+    pub(crate) fn problem(&self, text: impl Into<String>) {
+        let text = format!("at {:?}: {}", self.clock.elapsed(), text.into());
+        self.line(&format!("PROBLEM {text}"));
+        self.notes().problems.push(text);
+    }
+
+    /// Adds a line to the trace.
+    pub(crate) fn line(&self, text: &str) {
+        let at = self.clock.elapsed().as_millis();
+        self.notes().lines.push(format!("{at:>9} {text}"));
+    }
+
+    fn begin(&self, request: &Request, endpoint: &WebhookUrl) -> UnderWay {
+        let (alert, attempt) = (&request.alert, request.attempt);
+        self.line(&format!(
+            "-> {} {} {} attempt {attempt}",
+            request.url, alert.event_id, alert.id
+        ));
+        let key = (endpoint.clone(), alert.id);
+        let is_first_hop = request.url == *endpoint;
+        let problems = self.notes().begin(
+            &key,
+            alert.company_id.clone(),
+            attempt,
+            is_first_hop,
+            self.clock.now(),
+        );
+        for problem in problems {
+            self.problem(format!(
+                "{problem}: {} of {} to {endpoint}, attempt {attempt}",
+                alert.event_id, alert.rule_id
+            ));
+        }
+        UnderWay {
+            ledger: self.clone(),
+            key,
+            company: alert.company_id.clone(),
+            attempt,
+            finished: false,
+        }
+    }
+}
+
+impl Notes {
+    fn begin(
+        &mut self,
+        key: &Key,
+        company: Option<CompanyId>,
+        attempt: u32,
+        is_first_hop: bool,
+        now: Timestamp,
+    ) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |holds: bool, text: &str| {
+            if !holds {
+                problems.push(text.to_owned());
+            }
+        };
+        let removed = self.removed.contains(&key.0);
+        let bounds = self
+            .endpoints
+            .get_mut(&key.0)
+            .expect("only endpoints of this world are called");
+        let lane = bounds.lanes.entry(company).or_default();
+        let seen = self.keys.entry(key.clone()).or_default();
+        (bounds.in_flight, *lane, seen.in_flight) =
+            (bounds.in_flight + 1, *lane + 1, seen.in_flight + 1);
+        check(
+            seen.in_flight <= 1 + seen.redelivered,
+            "a delivery is attempted twice at once",
+        );
+        if !is_first_hop {
+            return problems;
+        }
+        seen.starts += 1;
+        check(
+            (1..=4).contains(&attempt),
+            "there are four attempts at most",
+        );
+        check(!bounds.paused, "a paused endpoint is called");
+        check(
+            bounds.held_until.is_none_or(|until| now >= until) || bounds.told_at == Some(now),
+            "an endpoint is called before the time it asked for",
+        );
+        if !removed {
+            check(
+                bounds.in_flight <= bounds.max_in_flight,
+                "more is in flight than the endpoint allows",
+            );
+            let in_lane = match bounds.ordering {
+                Ordering::Fifo => bounds.in_flight,
+                Ordering::FifoPerCompany => *lane,
+                _ => 1,
+            };
+            check(in_lane == 1, "two are in flight where order is kept");
+        }
+        if seen.redelivered == 0 {
+            check(
+                seen.not_before.is_none_or(|at| now >= at),
+                "a retry begins early",
+            );
+            check(!seen.ended, "an attempt follows the final one");
+        }
+        seen.first_start.get_or_insert(now);
+        problems
+    }
+
+    /// Notes how an attempt ended; `None` when it was broken off, by its timeout as a rule.
+    fn end(
+        &mut self,
+        key: &Key,
+        attempt: u32,
+        result: Option<&Result<Answer, Failure>>,
+        now: Timestamp,
+    ) {
+        let seen = self.keys.entry(key.clone()).or_default();
+        let answer = match result {
+            Some(Ok(answer)) if (300..400).contains(&answer.status) => return,
+            Some(Ok(answer)) => Some(answer),
+            Some(Err(_)) | None => None,
+        };
+        let transient = match result {
+            Some(Ok(answer)) => is_transient(answer.status),
+            Some(Err(failure)) => failure.is_transient() == Some(true),
+            None => true,
+        };
+        if !transient {
+            seen.ended = true;
+            return;
+        }
+        let asked = answer.and_then(|answer| asked_for(answer.retry_after.as_deref()?, now));
+        let last = seen.first_start.unwrap_or(now) + Duration::from_mins(2);
+        let wait = [12, 24, 48]
+            .get(attempt as usize - 1)
+            .map_or(Duration::ZERO, |seconds| Duration::from_secs(*seconds));
+        seen.not_before = Some(asked.unwrap_or_else(|| (now + wait).min(last)));
+        if let (Some(until), Some(429 | 503)) = (asked, answer.map(|answer| answer.status)) {
+            let bounds = self
+                .endpoints
+                .get_mut(&key.0)
+                .expect("only endpoints of this world are called");
+            bounds.held_until = bounds.held_until.max(Some(until));
+            bounds.told_at = Some(now);
+        }
+    }
+
+    /// Forgets what an engine that has ended took with it, given how many attempts of each key are on record. Returns how many were lost.
+    pub(crate) fn forget_unrecorded(&mut self, recorded: &BTreeMap<Key, u32>) -> u32 {
+        let mut lost = 0;
+        for (key, seen) in &mut self.keys {
+            let on_record = recorded.get(key).copied().unwrap_or(0);
+            let newly_lost = seen.starts.saturating_sub(on_record + seen.lost);
+            if newly_lost > 0 {
+                lost += newly_lost;
+                *seen = Seen {
+                    starts: seen.starts,
+                    lost: seen.lost + newly_lost,
+                    redelivered: seen.redelivered,
+                    ..Seen::default()
+                };
+            }
+        }
+        // A hold is not kept in the store; only the delivery that was told of it keeps its own time.
+        for bounds in self.endpoints.values_mut() {
+            bounds.held_until = None;
+        }
+        lost
+    }
+}
+
+impl Bounds {
+    pub(crate) fn of(policy: &EndpointPolicy) -> Self {
+        let (max_in_flight, ordering) = (policy.max_in_flight, policy.ordering);
+        Self {
+            max_in_flight,
+            paused: false,
+            ordering,
+            held_until: None,
+            told_at: None,
+            in_flight: 0,
+            lanes: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn release(&mut self) {
+        self.held_until = None;
+    }
+}
+
+impl UnderWay {
+    fn finish(&mut self, result: &Result<Answer, Failure>) {
+        self.finished = true;
+        let told = match result {
+            Ok(answer) => format!(
+                "{} {:?} {:?}",
+                answer.status, answer.retry_after, answer.location
+            ),
+            Err(failure) => failure.to_string(),
+        };
+        self.ledger
+            .line(&format!("<- {} {} {told}", self.key.0, self.key.1));
+        self.ledger.notes().end(
+            &self.key,
+            self.attempt,
+            Some(result),
+            self.ledger.clock.now(),
+        );
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.ledger
+                .line(&format!("<- {} {} broken off", self.key.0, self.key.1));
+            self.ledger
+                .notes()
+                .end(&self.key, self.attempt, None, self.ledger.clock.now());
+        }
+        let mut notes = self.ledger.notes();
+        notes.keys.entry(self.key.clone()).or_default().in_flight -= 1;
+        if let Some(bounds) = notes.endpoints.get_mut(&self.key.0) {
+            bounds.in_flight -= 1;
+            *bounds.lanes.entry(self.company.take()).or_default() -= 1;
+        }
+    }
+}
+
+impl Transport for Watched {
+    fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel> {
+        let channel = self.receivers.open(endpoint, client_id_header);
+        Box::new(WatchedChannel {
+            channel,
+            ledger: self.ledger.clone(),
+            endpoint: endpoint.url.clone(),
+        })
+    }
+}
+
+struct WatchedChannel {
+    channel: Box<dyn Channel>,
+    ledger: Ledger,
+    endpoint: WebhookUrl,
+}
+
+impl Channel for WatchedChannel {
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
+        let mut under_way = self.ledger.begin(&request, &self.endpoint);
+        let answer = self.channel.send(request);
+        // Nobody watches an engine in the instant in which it starts, so that nothing may end in it.
+        let clock = self.ledger.clock.clone();
+        let starting = self.ledger.notes().started_at == Some(clock.now());
+        Box::pin(async move {
+            if starting {
+                clock.sleep(Duration::from_millis(1)).await;
+            }
+            let result = answer.await;
+            under_way.finish(&result.result);
+            result
+        })
+    }
+}
+
+/// Returns the instant that a `Retry-After` asks for. The receivers here use whole seconds, dates and garbage.
+fn asked_for(value: &str, now: Timestamp) -> Option<Timestamp> {
+    if let Ok(seconds) = value.parse() {
+        return Some(now + Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(Timestamp::from(date).max(now))
+}

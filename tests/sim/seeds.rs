@@ -1,0 +1,161 @@
+//! Which worlds are run, and what is said when a promise is broken in one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
+use std::time::Duration;
+
+use actix_webhooks::testing::SimClock;
+
+use super::run::{Story, live_through};
+use super::world::World;
+
+#[test]
+fn every_promise_holds_in_every_world() {
+    if let Some(seed) = number("SIM_SEED") {
+        let story = story_of(seed);
+        for line in &story.lines {
+            println!("{line}");
+        }
+        assert!(
+            story.problems.is_empty(),
+            "seed {seed}:\n  {}",
+            story.problems.join("\n  ")
+        );
+        return;
+    }
+    let seeds = number("SIM_SEEDS").unwrap_or(DEFAULT_SEEDS);
+    let failed = in_all_threads(seeds, |seed| story_of(seed).problems);
+    assert!(
+        failed.is_empty(),
+        "{} of {seeds} worlds broke a promise; SIM_SEED=n replays one:\n{}",
+        failed.len(),
+        told(&failed)
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let failed = in_all_threads(TWICE, |seed| {
+        let (first, second) = (story_of(seed), story_of(seed));
+        if first.hash == second.hash {
+            return Vec::new();
+        }
+        let differs = first
+            .lines
+            .iter()
+            .zip(&second.lines)
+            .find(|(one, other)| one != other);
+        vec![format!(
+            "two runs differ, first at {differs:?}; {} and {} lines",
+            first.lines.len(),
+            second.lines.len()
+        )]
+    });
+    assert!(
+        failed.is_empty(),
+        "chance comes from elsewhere than the seed:\n{}",
+        told(&failed)
+    );
+}
+
+/// A step budget: time that stands still ends the run with a panic of the clock, not with a test that hangs.
+#[test]
+fn a_world_in_which_time_stands_still_ends() {
+    quieten();
+    let spun = catch_unwind(|| {
+        SimClock::run(
+            async |clock| {
+                while clock.now() < clock.now() + Duration::from_secs(1) {}
+            },
+        );
+    });
+    let message = text_of(&*spun.expect_err("time stood still for ever"));
+    assert!(message.contains("stands still"), "{message}");
+}
+
+fn story_of(seed: u64) -> Story {
+    quieten();
+    match catch_unwind(AssertUnwindSafe(|| live_through(&World::draw(seed)))) {
+        Ok(story) => story,
+        Err(panic) => Story {
+            problems: vec![format!("panicked: {}", text_of(&*panic))],
+            ..Story::default()
+        },
+    }
+}
+
+/// Runs seeds 0 to `seeds`, each world by itself on one of several threads, and returns what went wrong by seed.
+fn in_all_threads(seeds: u64, run: impl Fn(u64) -> Vec<String> + Sync) -> Vec<(u64, Vec<String>)> {
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    let problems = run(seed);
+                    if !problems.is_empty() {
+                        failed.lock().unwrap().push((seed, problems));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort();
+    failed
+}
+
+fn told(failed: &[(u64, Vec<String>)]) -> String {
+    let line = |(seed, problems): &(u64, Vec<String>)| {
+        let more = problems.len() - 1;
+        format!(
+            "  SIM_SEED={seed}: {}{}\n",
+            problems[0],
+            if more > 0 {
+                format!(" (and {more} more)")
+            } else {
+                String::new()
+            }
+        )
+    };
+    failed.iter().take(40).map(line).collect()
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is a number")),
+    )
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
+}
+
+/// Keeps panics that are part of the play out of the output.
+fn quieten() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let text = text_of(info.payload());
+            if !text.contains("scripted panic") && !text.contains("stands still") {
+                usual(info);
+            }
+        }));
+    });
+}
+
+/// How many worlds are run unless `SIM_SEEDS` says otherwise.
+const DEFAULT_SEEDS: u64 = 300;
+
+/// How many worlds are run twice and compared.
+const TWICE: u64 = 20;

@@ -10,6 +10,16 @@ use crate::delivering::wait_until_empty;
 use crate::measure::resident_bytes;
 use crate::receiver::Receiver;
 
+/// The argument by which this program measures idle endpoints alone.
+pub(crate) const COMMAND: &str = "idle";
+
+/// Measures in a process of its own, whose memory nothing else has used before.
+pub(crate) fn run_apart(endpoints: usize) {
+    let program = std::env::current_exe().expect("this program has a path");
+    let status = std::process::Command::new(program).args([COMMAND, &endpoints.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "idle endpoints could not be measured");
+}
+
 /// Delivers once to each of `endpoints`, lets them rest, and says what is left in memory.
 pub(crate) fn run(endpoints: usize) {
     let receiver = Receiver::start(1, 0);

@@ -26,22 +26,21 @@ fn main() {
         receiver::run(listeners.parse().expect("a count"), hanging.parse().expect("a count"));
         return;
     }
+    if let [command, endpoints] = &arguments[..]
+        && command == idle::COMMAND
+    {
+        idle::run(endpoints.parse().expect("a count"));
+        return;
+    }
     let quick = arguments.iter().any(|argument| argument == "quick");
     let millis = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(if quick { 300 } else { 2_000 });
     let run = Duration::from_millis(millis);
     let rounds = if quick { 1 } else { 5 };
 
-    if let Some(n) = arguments.iter().find_map(|a| a.strip_prefix("prof")) {
-        let receiver = Receiver::start(n.parse().unwrap(), 0);
-        for _ in 0..3 {
-            println!("{:?}", delivering::run(&receiver.urls, 1, Duration::from_secs(3)));
-        }
-        return;
-    }
     println!("1 KiB bodies, {IN_FLIGHT} attempts in flight, receiver in its own process on the same machine,");
     println!("{rounds} rounds of {} ms in turn (bare, engine, bare, engine, …), medians\n", run.as_millis());
     throughput(run, rounds);
-    idle::run(if quick { 10_000 } else { 100_000 });
+    idle::run_apart(if quick { 10_000 } else { 100_000 });
     isolation::run(run, rounds);
 }
 

@@ -367,8 +367,8 @@ impl SubscriberActor {
             let call = StoreCall::begin(|| self.shared.store.record(Arc::clone(&records)));
             self.submit(now, cx, call, move |result| Done::Recorded(records, result));
         }
-        if self.actions.is_empty() {
-            // Nothing was added meanwhile, so the room is kept for the next time.
+        if self.actions.is_empty() && self.active.is_some() {
+            // Nothing was added meanwhile, so the room is kept for the next time; at rest it is given back.
             self.actions = actions;
         }
         true
@@ -416,7 +416,6 @@ impl SubscriberActor {
 
     fn rest(&mut self) {
         self.timer.drop_unarmed();
-        self.actions = Vec::new();
         match &mut self.active {
             Some(active) if !active.work.is_empty() => active.channel = None,
             _ => self.active = None,

@@ -634,11 +634,23 @@ impl EndpointMachine {
             Some(_) if !quiet => self.rest_at = None,
             Some(at) if at <= now => {
                 self.rest_at = Some(Timestamp::NEVER);
-                self.queue.shrink();
+                self.shrink();
                 actions.push(Action::Rest);
             }
             None if quiet => self.rest_at = Some(now + REST_AFTER),
             Some(_) | None => {}
+        }
+    }
+
+    /// Gives back memory: an empty map keeps room for its next entries, and there may be many endpoints at rest.
+    fn shrink(&mut self) {
+        self.queue.shrink();
+        self.in_flight = BTreeMap::new();
+        self.recording = BTreeMap::new();
+        self.refused = Vec::new();
+        self.due = BTreeMap::new();
+        if self.waiting.is_empty() {
+            self.waiting = BTreeMap::new();
         }
     }
 

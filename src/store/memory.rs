@@ -83,8 +83,8 @@ impl MemoryStore {
 #[derive(Debug, Default)]
 struct Kept {
     last_id: u64,
-    open: HashMap<WebhookUrl, Shelf>,
-    open_total: usize,
+    open: BTreeMap<DeliveryId, Entry>,
+    shelves: HashMap<WebhookUrl, Shelf>,
     delivered: BTreeMap<DeliveryId, Entry>,
     dead: BTreeMap<DeliveryId, Entry>,
     events: HashMap<EventId, usize>,
@@ -95,11 +95,11 @@ struct Kept {
     paused: BTreeSet<WebhookUrl>,
 }
 
-/// The open deliveries of one endpoint: never attempted, or waiting for a retry.
+/// Which deliveries of one endpoint are open: never attempted, or waiting for a retry.
 #[derive(Debug, Default)]
 struct Shelf {
-    queued: BTreeMap<DeliveryId, Entry>,
-    waiting: BTreeMap<DeliveryId, Entry>,
+    queued: BTreeSet<DeliveryId>,
+    waiting: BTreeSet<(Timestamp, DeliveryId)>,
 }
 
 /// One delivery.
@@ -211,10 +211,10 @@ impl Kept {
             .flat_map(|event| &event.alerts)
             .map(|alert| alert.urls.len())
             .sum();
-        if self.open_total + new > limits.open_deliveries {
+        if self.open.len() + new > limits.open_deliveries {
             let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
             return Err(StoreError::Full {
-                open: count(self.open_total),
+                open: count(self.open.len()),
                 limit: count(limits.open_deliveries),
             });
         }
@@ -249,64 +249,48 @@ impl Kept {
     fn open(&mut self, entry: Entry) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId::new(self.last_id);
-        self.open_total += 1;
-        match self.open.get_mut(&entry.url) {
-            Some(shelf) => drop(shelf.queued.insert(id, entry)),
-            None => drop(
-                self.open
-                    .entry(entry.url.clone())
-                    .or_default()
-                    .queued
-                    .insert(id, entry),
-            ),
+        match self.shelves.get_mut(&entry.url) {
+            Some(shelf) => drop(shelf.queued.insert(id)),
+            None => drop(self.shelves.entry(entry.url.clone()).or_default().queued.insert(id)),
         }
+        self.open.insert(id, entry);
         id
     }
 
     fn record(&mut self, limits: &MemoryLimits, record: &AttemptRecord) {
-        let Some(shelf) = self.open.get_mut(&record.url) else {
-            return;
-        };
-        let id = record.delivery_id;
-        let found = shelf
-            .queued
-            .remove(&id)
-            .or_else(|| shelf.waiting.remove(&id));
-        let Some(mut entry) = found else { return };
+        let (id, at) = (record.delivery_id, record.summary.at);
+        let (Some(entry), Some(shelf)) = (self.open.get_mut(&id), self.shelves.get_mut(&record.url)) else { return };
+        match entry.state {
+            DeliveryState::Waiting { due_at } => drop(shelf.waiting.remove(&(due_at, id))),
+            _ => drop(shelf.queued.remove(&id)),
+        }
         entry.progress = record.progress;
         entry.last_attempt = Some(record.summary);
-        let at = record.summary.at;
-        match (record.outcome, record.next_attempt_at) {
-            (Outcome::Failed { .. }, due_at) => {
-                entry.state = DeliveryState::Waiting {
-                    due_at: due_at.unwrap_or(at),
-                };
-                shelf.waiting.insert(id, entry);
+        let ended = match record.outcome {
+            Outcome::Failed { .. } => {
+                let due_at = record.next_attempt_at.unwrap_or(at);
+                entry.state = DeliveryState::Waiting { due_at };
+                shelf.waiting.insert((due_at, id));
+                return;
             }
-            (Outcome::Delivered, _) => {
-                entry.state = DeliveryState::Delivered { at };
-                self.open_total -= 1;
-                self.delivered.insert(id, entry);
-                if self.delivered.len() > limits.delivered {
-                    self.delivered.pop_first();
-                }
-            }
-            (Outcome::DeadLettered { reason }, _) => {
-                self.open_total -= 1;
-                self.bury(limits, id, entry, at, reason);
-            }
+            Outcome::Delivered => DeliveryState::Delivered { at },
+            Outcome::DeadLettered { reason } => DeliveryState::DeadLettered { at, reason },
+        };
+        if let Some(mut entry) = self.open.remove(&id) {
+            entry.state = ended;
+            self.end(limits, id, entry);
         }
     }
 
-    fn bury(
-        &mut self,
-        limits: &MemoryLimits,
-        id: DeliveryId,
-        mut entry: Entry,
-        at: Timestamp,
-        reason: DeadLetterReason,
-    ) {
-        entry.state = DeliveryState::DeadLettered { at, reason };
+    /// Keeps a delivery that has ended, as long as there is room.
+    fn end(&mut self, limits: &MemoryLimits, id: DeliveryId, entry: Entry) {
+        if let DeliveryState::Delivered { .. } = entry.state {
+            self.delivered.insert(id, entry);
+            if self.delivered.len() > limits.delivered {
+                self.delivered.pop_first();
+            }
+            return;
+        }
         self.dead.insert(id, entry);
         if self.dead.len() > limits.dead_letters
             && let Some((forgotten, _)) = self.dead.pop_first()
@@ -316,11 +300,11 @@ impl Kept {
     }
 
     fn all(&self) -> impl Iterator<Item = (&DeliveryId, &Entry)> {
-        let open = self
-            .open
-            .values()
-            .flat_map(|shelf| shelf.queued.iter().chain(&shelf.waiting));
-        open.chain(&self.delivered).chain(&self.dead)
+        self.open.iter().chain(&self.delivered).chain(&self.dead)
+    }
+
+    fn find(&self, id: DeliveryId) -> Option<&Entry> {
+        self.open.get(&id).or_else(|| self.delivered.get(&id))
     }
 
     fn deliveries(&self, query: &DeliveryQuery) -> Vec<Delivery> {
@@ -374,11 +358,7 @@ impl Kept {
         ids.sort_unstable();
         let mut again = Vec::with_capacity(ids.len());
         for id in ids {
-            let found = self.dead.remove(&id).or_else(|| {
-                self.all()
-                    .find(|(other, _)| **other == id)
-                    .map(|(_, entry)| entry.clone())
-            });
+            let found = self.dead.remove(&id).or_else(|| self.find(id).cloned());
             let old = found.ok_or(StoreError::UnknownDelivery(id))?;
             let url = old.url.clone();
             again.push((self.open(Entry::new(old.alert, old.url, now)), url));
@@ -386,17 +366,33 @@ impl Kept {
         Ok(again)
     }
 
-    fn remove_endpoint(&mut self, limits: &MemoryLimits, url: &WebhookUrl, now: Timestamp) -> u64 {
-        let Some(shelf) = self.open.remove(url) else {
-            return 0;
-        };
-        let mut removed = 0;
-        for (id, entry) in shelf.queued.into_iter().chain(shelf.waiting) {
-            self.open_total -= 1;
-            removed += 1;
-            self.bury(limits, id, entry, now, DeadLetterReason::EndpointRemoved);
+    fn remove_endpoint(&mut self, limits: &MemoryLimits, url: &WebhookUrl, at: Timestamp) -> u64 {
+        let shelf = self.shelves.remove(url).unwrap_or_default();
+        let open = shelf.open();
+        for id in shelf.queued.into_iter().chain(shelf.waiting.into_iter().map(|(_, id)| id)) {
+            if let Some(mut entry) = self.open.remove(&id) {
+                entry.state = DeliveryState::DeadLettered { at, reason: DeadLetterReason::EndpointRemoved };
+                self.end(limits, id, entry);
+            }
         }
-        removed
+        open
+    }
+
+    fn backlog(&self, url: &WebhookUrl, shelf: &Shelf) -> Option<EndpointBacklog> {
+        let waiting = shelf.waiting.iter().map(|(_, id)| id);
+        // Ids ascend with time, so that the smallest is the oldest.
+        let oldest = self.open.get(shelf.queued.first().into_iter().chain(waiting).min()?)?.accepted_at;
+        let next_due = shelf.waiting.first().map(|(due_at, _)| *due_at);
+        Some(EndpointBacklog { url: url.clone(), open: shelf.open(), oldest, next_due })
+    }
+
+    fn waiting(&self, url: &WebhookUrl, limit: usize) -> Vec<WaitingDelivery> {
+        let waiting = self.shelves.get(url).into_iter().flat_map(|shelf| &shelf.waiting).take(limit);
+        let found = waiting.filter_map(|(due_at, id)| {
+            let company_id = self.open.get(id)?.alert.company_id.clone();
+            Some(WaitingDelivery { id: *id, due_at: *due_at, company_id })
+        });
+        found.collect()
     }
 
     fn keep(&mut self, change: Change) {
@@ -435,8 +431,7 @@ impl Kept {
                 self.events.remove(&id);
             }
         }
-        self.open
-            .retain(|_, shelf| !shelf.queued.is_empty() || !shelf.waiting.is_empty());
+        self.shelves.retain(|_, shelf| shelf.open() > 0);
         u64::try_from(kept - self.delivered.len() - self.dead.len()).unwrap_or(u64::MAX)
     }
 }
@@ -445,42 +440,6 @@ impl Shelf {
     fn open(&self) -> u64 {
         u64::try_from(self.queued.len() + self.waiting.len()).unwrap_or(u64::MAX)
     }
-
-    fn backlog(&self, url: &WebhookUrl) -> Option<EndpointBacklog> {
-        let first = [&self.queued, &self.waiting]
-            .into_iter()
-            .flat_map(|kind| kind.values().next());
-        let oldest = first.map(|entry| entry.accepted_at).min()?;
-        let next_due = self
-            .waiting
-            .iter()
-            .filter_map(|(id, entry)| entry.open(*id).due_at)
-            .min();
-        Some(EndpointBacklog {
-            url: url.clone(),
-            open: self.open(),
-            oldest,
-            next_due,
-        })
-    }
-
-    fn waiting(&self, limit: usize) -> Vec<WaitingDelivery> {
-        let mut waiting: Vec<WaitingDelivery> = self
-            .waiting
-            .iter()
-            .filter_map(|(id, entry)| {
-                let company_id = entry.alert.company_id.clone();
-                entry.open(*id).due_at.map(|due_at| WaitingDelivery {
-                    id: *id,
-                    due_at,
-                    company_id,
-                })
-            })
-            .collect();
-        waiting.sort_by_key(|delivery| (delivery.due_at, delivery.id));
-        waiting.truncate(limit);
-        waiting
-    }
 }
 
 impl Store for MemoryStore {
@@ -488,46 +447,20 @@ impl Store for MemoryStore {
         done(self.kept().append(&self.limits, &batch))
     }
 
-    fn queued(
-        &self,
-        url: &WebhookUrl,
-        after: DeliveryId,
-        limit: usize,
-    ) -> StoreFuture<Vec<OpenDelivery>> {
+    fn queued(&self, url: &WebhookUrl, after: DeliveryId, limit: usize) -> StoreFuture<Vec<OpenDelivery>> {
         let next = DeliveryId::new(after.get().saturating_add(1));
         let kept = self.kept();
-        let shelf = kept.open.get(url);
-        let entries = shelf
-            .into_iter()
-            .flat_map(|shelf| shelf.queued.range(next..));
-        let found = entries
-            .take(limit)
-            .map(|(id, entry)| entry.open(*id))
-            .collect();
-        done(Ok(found))
+        let ids = kept.shelves.get(url).into_iter().flat_map(|shelf| shelf.queued.range(next..)).take(limit);
+        done(Ok(ids.filter_map(|id| Some(kept.open.get(id)?.open(*id))).collect()))
     }
 
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
-        done(Ok(self
-            .kept()
-            .open
-            .get(url)
-            .map(|shelf| shelf.waiting(limit))
-            .unwrap_or_default()))
+        done(Ok(self.kept().waiting(url, limit)))
     }
 
-    fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
+    fn load(&self, _: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
         let kept = self.kept();
-        let shelf = kept.open.get(url);
-        let find = |id: &DeliveryId| {
-            let shelf = shelf?;
-            shelf
-                .waiting
-                .get(id)
-                .or_else(|| shelf.queued.get(id))
-                .map(|entry| entry.open(*id))
-        };
-        done(Ok(ids.iter().filter_map(find).collect()))
+        done(Ok(ids.iter().filter_map(|id| Some(kept.open.get(id)?.open(*id))).collect()))
     }
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
@@ -544,21 +477,14 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> StoreFuture<Vec<EndpointBacklog>> {
         let kept = self.kept();
-        let mut urls: Vec<_> = kept
-            .open
-            .iter()
-            .filter(|(url, _)| after.as_ref().is_none_or(|after| *url > after))
-            .collect();
+        let later = |url: &WebhookUrl| after.as_ref().is_none_or(|after| url > after);
+        let mut urls: Vec<_> = kept.shelves.iter().filter(|(url, _)| later(url)).collect();
         urls.sort_by(|a, b| a.0.cmp(b.0));
-        done(Ok(urls
-            .into_iter()
-            .filter_map(|(url, shelf)| shelf.backlog(url))
-            .take(limit)
-            .collect()))
+        done(Ok(urls.into_iter().filter_map(|(url, shelf)| kept.backlog(url, shelf)).take(limit).collect()))
     }
 
     fn open_count(&self, url: &WebhookUrl) -> StoreFuture<u64> {
-        done(Ok(self.kept().open.get(url).map_or(0, Shelf::open)))
+        done(Ok(self.kept().shelves.get(url).map_or(0, Shelf::open)))
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
@@ -601,7 +527,7 @@ impl Store for MemoryStore {
     }
 
     fn open_total(&self) -> StoreFuture<u64> {
-        done(Ok(u64::try_from(self.kept().open_total).unwrap_or(u64::MAX)))
+        done(Ok(u64::try_from(self.kept().open.len()).unwrap_or(u64::MAX)))
     }
 
     fn flush(&self) -> StoreFuture<()> {

@@ -253,6 +253,7 @@ fn limits_are_kept(life: &Life<'_>) {
 
 async fn watchers_know_the_end(life: &Life<'_>) {
     let heard = life.heard.statuses.lock().unwrap().clone();
+    let removed = life.ledger.notes().removed.clone();
     for status in life.statuses().await {
         let url = status.url.clone();
         if status.state != EndpointState::Idle || status.queued > 0 || status.in_flight > 0 {
@@ -265,9 +266,10 @@ async fn watchers_know_the_end(life: &Life<'_>) {
             ));
         }
         match heard.get(&url) {
-            Some(told) if *told != status => life.ledger.problem(format!(
-                "watchers were told last {told:?}, but it is {status:?}"
-            )),
+            // Nobody is told that an endpoint was removed.
+            Some(told) if *told != status && !removed.contains(&url) => life.ledger.problem(
+                format!("watchers were told last {told:?}, but it is {status:?}"),
+            ),
             None if status.attempts > 0 => life
                 .ledger
                 .problem(format!("watchers were never told of {url}")),

@@ -15,13 +15,17 @@ use serde_json::json;
 /// Pays an invoice and tells whoever has a rule for it. The receipt means that the event is in the store.
 #[post("/invoices/{number}/pay")]
 async fn pay(number: web::Path<u32>, engine: web::Data<Engine>) -> impl Responder {
-    let event = Event::new("invoice.paid", "client-1").message("An invoice was paid").data(json!({ "number": *number }));
+    let event = Event::new("invoice.paid", "client-1")
+        .message("An invoice was paid")
+        .data(json!({ "number": *number }));
     match engine.publish(event).await {
         Ok(receipt) => HttpResponse::Accepted().json(receipt),
         // Nothing was accepted: the caller may come again.
-        Err(error @ (PublishError::Overloaded(_) | PublishError::Store(_) | PublishError::ShuttingDown)) => {
-            HttpResponse::ServiceUnavailable().body(error.to_string())
-        }
+        Err(
+            error @ (PublishError::Overloaded(_)
+            | PublishError::Store(_)
+            | PublishError::ShuttingDown),
+        ) => HttpResponse::ServiceUnavailable().body(error.to_string()),
         Err(error) => HttpResponse::BadRequest().body(error.to_string()),
     }
 }
@@ -38,7 +42,9 @@ async fn webhooks(query: web::Query<ListStatus>, engine: web::Data<Engine>) -> i
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     env_logger::init();
-    let webhook = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1:9000/hooks".to_owned());
+    let webhook = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "http://127.0.0.1:9000/hooks".to_owned());
     let engine = Engine::builder()
         .client(Client::new("client-1").name("Bank of Dave"))
         .rule(Rule::new("invoices", "invoice.*").webhook(&webhook)?)
@@ -46,14 +52,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
 
     let data = web::Data::new(engine.clone());
-    let server = HttpServer::new(move || App::new().app_data(data.clone()).service(pay).service(webhooks))
-        .workers(2)
-        .bind(("127.0.0.1", 8080))?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(data.clone())
+            .service(pay)
+            .service(webhooks)
+    })
+    .workers(2)
+    .bind(("127.0.0.1", 8080))?;
     println!("listening on http://127.0.0.1:8080, sending to {webhook}");
     // Ends on Ctrl-C, once the requests under way have been answered. Only then does the engine stop taking events.
     server.run().await?;
 
     let report = engine.shutdown(Duration::from_secs(10)).await;
-    println!("delivered {} while shutting down, {} pending, {} broken off", report.delivered, report.pending, report.aborted);
+    println!(
+        "delivered {} while shutting down, {} pending, {} broken off",
+        report.delivered, report.pending, report.aborted
+    );
     Ok(())
 }

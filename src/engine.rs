@@ -1,6 +1,6 @@
 //! The facade: builds the actors, wires them, and ends them in order.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -318,28 +318,27 @@ impl EngineBuilder {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        let mut rules = BTreeMap::new();
+        let mut rules = BTreeSet::new();
         for rule in &self.rules {
             rule.check()
                 .map_err(|error| BuildError::rule(rule, error))?;
-            if rules.insert(&rule.id, ()).is_some() {
+            if !rules.insert(&rule.id) {
                 return Err(BuildError::DuplicateRule(rule.id.clone()));
             }
         }
-        let mut clients = BTreeMap::<&ClientId, ()>::new();
+        let mut clients = BTreeSet::new();
         for client in &self.clients {
             client.check().map_err(BuildError::Client)?;
-            if clients.insert(&client.id, ()).is_some() {
+            if !clients.insert(&client.id) {
                 return Err(BuildError::duplicate_client(client));
             }
         }
-        let mut endpoints = BTreeMap::new();
+        let mut endpoints = BTreeSet::new();
         for endpoint in &self.endpoints {
             let url = || endpoint.url.without_query().to_owned();
-            endpoint
-                .check(&self.client_id_header)
-                .map_err(|error| BuildError::Endpoint { url: url(), error })?;
-            if endpoints.insert(&endpoint.url, ()).is_some() {
+            let checked = endpoint.check(&self.client_id_header);
+            checked.map_err(|error| BuildError::Endpoint { url: url(), error })?;
+            if !endpoints.insert(&endpoint.url) {
                 return Err(BuildError::DuplicateEndpoint(url()));
             }
         }
@@ -373,7 +372,7 @@ impl EngineBuilder {
 }
 
 impl Event {
-    /// Returns an event with a new id (UUIDv7) and the current time.
+    /// Returns an event with a new id (`UUIDv7`) and the current time.
     ///
     /// `rule_type` is what rules match; any text of 1 to 256 bytes without control characters will do.
     #[expect(

@@ -2,6 +2,60 @@
 //!
 //! Events go in as actor messages; a router actor fans them out by rule and client; a supervisor actor runs one subscriber actor per
 //! webhook URL, each with its own retry timer, backoff and connections; the state of every endpoint comes out as status messages.
+//! There is no server, broker or database to run.
+//!
+//! It is not a message broker, not a receiver of webhooks, and not a cron.
+//!
+//! ```
+//! use std::time::Duration;
+//! use actix_webhooks::{Auth, Client, Engine, Event, Rule};
+//! use serde_json::json;
+//!
+//! # #[actix_rt::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder()
+//!     .client(Client::new("client-1").name("Bank of Dave").auth(Auth::bearer("token")))
+//!     .rule(Rule::new("rule-1", "invoice.*").client("client-1").webhook("http://127.0.0.1:9/hooks")?)
+//!     .start()
+//!     .await?;
+//!
+//! let receipt = engine.publish(Event::new("invoice.paid", "client-1").data(json!({ "number": 42 }))).await?;
+//! assert_eq!(receipt.deliveries, 1);
+//!
+//! engine.shutdown(Duration::from_secs(1)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//! An event whose [`Receipt`] was returned is attempted until it is delivered or is a dead letter that can be listed and redelivered: at
+//! least once. **This version ships the [`MemoryStore`](store::MemoryStore) only, whose promise ends with the process**: a crash loses what is
+//! open. The [`Store`](store::Store) trait is the place for a durable one.
+//!
+//! # Where to begin
+//! - [`Engine`] and [`EngineBuilder`]: start, publish, shut down.
+//! - [`Event`], [`Rule`], [`Client`], [`Endpoint`], [`EndpointPolicy`]: what is said about events and receivers.
+//! - [`RouterActor`] and [`SupervisorActor`]: the messages they answer.
+//! - [`EndpointStatus`] and [`DeliveryReport`]: what comes out.
+//! - [`limits`]: every bound on input.
+//!
+//! # Features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `test-util` | off | `testing`: simulated time, scripted receivers, a faulty store, the store conformance suite |
+//!
+//! # Log events
+//! | level | message | fields | when |
+//! |---|---|---|---|
+//! | debug | `attempt finished` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
+//! | debug | `subscriber has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
+//! | warn | `wall clock was set; deadlines follow it` | `from_ms`, `to_ms` | the system clock was moved by half a second or more |
+//! | warn | `dead letter forgotten: …` | `delivery_id`, `limit` | the memory store holds as many dead letters as it may |
+//! | error | `subscriber panicked; it is started again` | `endpoint`, `restarts` | a bug in this crate |
+//! | error | `delivery store failed; asking again` | `endpoint`, `error` | a store call failed |
+//! | error | `store could not be …` | `error` | a store call failed at shutdown |
+//!
+//! URLs are logged without their queries; secrets and bodies are never logged.
 
 mod actor;
 mod domain;
@@ -11,6 +65,17 @@ pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod transport;
+
+/// Every bound on input. What exceeds one is refused with an error that names it.
+pub mod limits {
+    pub use crate::domain::auth::MAX_SECRET_BYTES;
+    pub use crate::domain::endpoint::{MAX_HEADERS, MAX_IN_FLIGHT};
+    pub use crate::domain::event::{MAX_DATA_DEPTH, MAX_MESSAGE_BYTES};
+    pub use crate::domain::id::MAX_TEXT_BYTES;
+    pub use crate::domain::redirect::MAX_REDIRECTS;
+    pub use crate::domain::retry::{MAX_RETRIES, MAX_WAIT};
+    pub use crate::domain::url::MAX_URL_BYTES;
+}
 
 pub use crate::actor::message::{
     EndpointError, GetStatus, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
@@ -44,3 +109,8 @@ pub use crate::domain::time::Timestamp;
 pub use crate::domain::url::{InvalidUrl, WebhookUrl};
 pub use crate::engine::{Engine, EngineBuilder, ShutdownReport};
 pub use crate::error::{BuildError, PublishError};
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -61,16 +61,33 @@ async fn send(urls: Vec<String>, in_flight: usize, run: Duration) -> u64 {
             #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
             while Instant::now() < deadline {
                 next.set(next.get() + 1);
-                let Some(url) = urls.get(next.get() % urls.len()) else { return };
+                let Some(url) = urls.get(next.get() % urls.len()) else {
+                    return;
+                };
                 let request = client
                     .post(url.as_str())
                     .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
                     .insert_header((USER_AGENT, HeaderValue::from_static("bare/1")))
-                    .insert_header((HeaderName::from_static("x-codat-clientid"), HeaderValue::from_static("client")))
-                    .insert_header((HeaderName::from_static("webhook-id"), HeaderValue::from_static("5c27631d-3b63-4b50-8228-ee502fd113eb")))
-                    .insert_header((HeaderName::from_static("webhook-timestamp"), HeaderValue::from_static("1614265330")))
-                    .insert_header((HeaderName::from_static("webhook-attempt"), HeaderValue::from_static("1")));
-                let mut response = request.send_body(body.clone()).await.expect("the receiver answers");
+                    .insert_header((
+                        HeaderName::from_static("x-codat-clientid"),
+                        HeaderValue::from_static("client"),
+                    ))
+                    .insert_header((
+                        HeaderName::from_static("webhook-id"),
+                        HeaderValue::from_static("5c27631d-3b63-4b50-8228-ee502fd113eb"),
+                    ))
+                    .insert_header((
+                        HeaderName::from_static("webhook-timestamp"),
+                        HeaderValue::from_static("1614265330"),
+                    ))
+                    .insert_header((
+                        HeaderName::from_static("webhook-attempt"),
+                        HeaderValue::from_static("1"),
+                    ));
+                let mut response = request
+                    .send_body(body.clone())
+                    .await
+                    .expect("the receiver answers");
                 response.body().await.expect("and completely");
                 sent.set(sent.get() + 1);
             }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use actix::System;
 use actix_webhooks::store::{MemoryLimits, MemoryStore};
 use actix_webhooks::transport::AwcTransport;
-use actix_webhooks::{Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch, PublishError, Rule};
+use actix_webhooks::{
+    Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch, PublishError, Rule,
+};
 
 use crate::IN_FLIGHT;
 use crate::measure::{Meter, Sample};
@@ -14,7 +16,10 @@ use crate::measure::{Meter, Sample};
 pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
     System::new().block_on(async {
         // One arbiter means this very thread, as for the bare loop; publishing is part of what is measured.
-        let engine = engine(urls, if arbiters == 1 { 0 } else { arbiters }).start().await.expect("the engine starts");
+        let engine = engine(urls, if arbiters == 1 { 0 } else { arbiters })
+            .start()
+            .await
+            .expect("the engine starts");
         let meter = Meter::start();
         let sent = publish(&engine, urls.len(), run).await;
         let report = engine.shutdown(Duration::ZERO).await;
@@ -25,8 +30,15 @@ pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
 
 /// Returns an engine with a rule for each URL.
 pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
-    let limits = MemoryLimits { open_deliveries: OPEN, delivered: 1, ..MemoryLimits::default() };
-    let transport = AwcTransport::builder().max_idle_connections(4_096).build().expect("no extra roots");
+    let limits = MemoryLimits {
+        open_deliveries: OPEN,
+        delivered: 1,
+        ..MemoryLimits::default()
+    };
+    let transport = AwcTransport::builder()
+        .max_idle_connections(4_096)
+        .build()
+        .expect("no extra roots");
     let in_flight = u32::try_from(IN_FLIGHT).expect("it is small");
     let mut policy = EndpointPolicy::default();
     policy.max_in_flight = in_flight;
@@ -37,11 +49,15 @@ pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
         .default_policy(policy)
         .mailbox_capacity(1_024)
         .max_in_flight(in_flight);
-    urls.iter().enumerate().fold(builder, |builder, (number, url)| {
-        let endpoint = Endpoint::new(url).expect("a URL").max_in_flight(in_flight);
-        let rule = Rule::new(number.to_string(), number.to_string()).webhook(url).expect("a URL");
-        builder.rule(rule).endpoint(endpoint)
-    })
+    urls.iter()
+        .enumerate()
+        .fold(builder, |builder, (number, url)| {
+            let endpoint = Endpoint::new(url).expect("a URL").max_in_flight(in_flight);
+            let rule = Rule::new(number.to_string(), number.to_string())
+                .webhook(url)
+                .expect("a URL");
+            builder.rule(rule).endpoint(endpoint)
+        })
 }
 
 pub(crate) fn event(number: usize) -> Event {
@@ -80,8 +96,16 @@ pub(crate) async fn wait_until_empty(engine: &Engine) {
     use actix_webhooks::{ListStatus, StatusFilter};
     let mut after = None;
     loop {
-        let query = ListStatus { filter: StatusFilter::Busy, after: after.take(), limit: 1_000 };
-        let page = engine.supervisor().send(query).await.expect("the supervisor runs");
+        let query = ListStatus {
+            filter: StatusFilter::Busy,
+            after: after.take(),
+            limit: 1_000,
+        };
+        let page = engine
+            .supervisor()
+            .send(query)
+            .await
+            .expect("the supervisor runs");
         if !page.statuses.is_empty() {
             pause().await;
             continue;

@@ -22,20 +22,45 @@ struct Healthy {
 }
 
 pub(crate) fn run(run: Duration, rounds: usize) {
-    println!("\n{} endpoints on 2 arbiters, {HEALTHY} healthy; the other {OTHERS} answer, or hang with 100 events queued each", HEALTHY + OTHERS);
+    println!(
+        "\n{} endpoints on 2 arbiters, {HEALTHY} healthy; the other {OTHERS} answer, or hang with 100 events queued each",
+        HEALTHY + OTHERS
+    );
     let receiver = Receiver::start(HEALTHY + OTHERS, OTHERS);
     let (answering, mut hanging) = (receiver.urls.clone(), receiver.urls[..HEALTHY].to_vec());
     hanging.extend(receiver.hanging.iter().cloned());
-    for (load, outstanding) in [("as fast as it goes, 2,000 open", 2_000), ("a light load, 20 open", 20)] {
+    for (load, outstanding) in [
+        ("as fast as it goes, 2,000 open", 2_000),
+        ("a light load, 20 open", 20),
+    ] {
         let mut pairs = Vec::new();
         for _ in 0..rounds {
-            pairs.push((measure(&answering, run, outstanding), measure(&hanging, run, outstanding)));
+            pairs.push((
+                measure(&answering, run, outstanding),
+                measure(&hanging, run, outstanding),
+            ));
         }
-        let of = |pick: &dyn Fn(&(Healthy, Healthy)) -> f64| median(pairs.iter().map(pick).collect());
+        let of =
+            |pick: &dyn Fn(&(Healthy, Healthy)) -> f64| median(pairs.iter().map(pick).collect());
         println!("  {load}:");
-        println!("    none hanging  {:>8.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms", of(&|pair| pair.0.per_second), of(&|pair| pair.0.p50), of(&|pair| pair.0.p99));
-        println!("    ten hanging   {:>8.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms", of(&|pair| pair.1.per_second), of(&|pair| pair.1.p50), of(&|pair| pair.1.p99));
-        println!("    ratio         {:>8.2}    {:>15.2} {:>14.2}", of(&|pair| pair.1.per_second / pair.0.per_second), of(&|pair| pair.1.p50 / pair.0.p50), of(&|pair| pair.1.p99 / pair.0.p99));
+        println!(
+            "    none hanging  {:>8.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms",
+            of(&|pair| pair.0.per_second),
+            of(&|pair| pair.0.p50),
+            of(&|pair| pair.0.p99)
+        );
+        println!(
+            "    ten hanging   {:>8.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms",
+            of(&|pair| pair.1.per_second),
+            of(&|pair| pair.1.p50),
+            of(&|pair| pair.1.p99)
+        );
+        println!(
+            "    ratio         {:>8.2}    {:>15.2} {:>14.2}",
+            of(&|pair| pair.1.per_second / pair.0.per_second),
+            of(&|pair| pair.1.p50 / pair.0.p50),
+            of(&|pair| pair.1.p99 / pair.0.p99)
+        );
     }
 }
 
@@ -68,38 +93,74 @@ impl Handler<DeliveryReport> for Watcher {
 
 fn measure(urls: &[String], run: Duration, outstanding: usize) -> Healthy {
     System::new().block_on(async {
-        let engine = engine(urls, 2).max_in_flight(512).start().await.expect("the engine starts");
+        let engine = engine(urls, 2)
+            .max_in_flight(512)
+            .start()
+            .await
+            .expect("the engine starts");
         for _ in 0..10 {
-            let others = PublishBatch::new((0..OTHERS * 10).map(|number| event(HEALTHY + number % OTHERS)));
+            let others =
+                PublishBatch::new((0..OTHERS * 10).map(|number| event(HEALTHY + number % OTHERS)));
             engine.router().send(others).await.expect("the router runs");
         }
         // What hangs has been noticed when the measurement begins, or is being noticed while it runs.
         let times = Times::default();
         let watcher = Watcher(times.clone()).start();
-        engine.supervisor().send(WatchDeliveries::new(watcher.recipient())).await.expect("the supervisor runs");
+        engine
+            .supervisor()
+            .send(WatchDeliveries::new(watcher.recipient()))
+            .await
+            .expect("the supervisor runs");
         #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
         let since = Instant::now();
         let mut next = 0;
         while since.elapsed() < run {
-            let open = times.0.lock().unwrap_or_else(PoisonError::into_inner).0.len();
+            let open = times
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+                .len();
             let room = outstanding.saturating_sub(open).min(64);
             if room == 0 {
                 pause().await;
                 continue;
             }
-            let events: Vec<_> = (0..room).map(|number| event((next + number) % HEALTHY)).collect();
+            let events: Vec<_> = (0..room)
+                .map(|number| event((next + number) % HEALTHY))
+                .collect();
             next += room;
             #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
             let now = Instant::now();
-            let ids = events.iter().map(|event| (event.id.as_str().to_owned(), now));
-            times.0.lock().unwrap_or_else(PoisonError::into_inner).0.extend(ids);
-            engine.router().send(PublishBatch::new(events)).await.expect("the router runs");
+            let ids = events
+                .iter()
+                .map(|event| (event.id.as_str().to_owned(), now));
+            times
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+                .extend(ids);
+            engine
+                .router()
+                .send(PublishBatch::new(events))
+                .await
+                .expect("the router runs");
         }
         let elapsed = since.elapsed().as_secs_f64();
-        let mut taken = times.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+        let mut taken = times
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
+            .clone();
         engine.shutdown(Duration::ZERO).await;
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let per_second = taken.len() as f64 / elapsed;
-        Healthy { per_second, p50: percentile(&mut taken, 0.5), p99: percentile(&mut taken, 0.99) }
+        Healthy {
+            per_second,
+            p50: percentile(&mut taken, 0.5),
+            p99: percentile(&mut taken, 0.99),
+        }
     })
 }

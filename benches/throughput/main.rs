@@ -19,11 +19,17 @@ use self::receiver::Receiver;
 const IN_FLIGHT: usize = 64;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     if let [command, listeners, hanging] = &arguments[..]
         && command == receiver::COMMAND
     {
-        receiver::run(listeners.parse().expect("a count"), hanging.parse().expect("a count"));
+        receiver::run(
+            listeners.parse().expect("a count"),
+            hanging.parse().expect("a count"),
+        );
         return;
     }
     if let [command, endpoints] = &arguments[..]
@@ -33,19 +39,30 @@ fn main() {
         return;
     }
     let quick = arguments.iter().any(|argument| argument == "quick");
-    let millis = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(if quick { 300 } else { 2_000 });
+    let millis = arguments
+        .iter()
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(if quick { 300 } else { 2_000 });
     let run = Duration::from_millis(millis);
     let rounds = if quick { 1 } else { 5 };
 
-    println!("1 KiB bodies, {IN_FLIGHT} attempts in flight, receiver in its own process on the same machine,");
-    println!("{rounds} rounds of {} ms in turn (bare, engine, bare, engine, …), medians\n", run.as_millis());
+    println!(
+        "1 KiB bodies, {IN_FLIGHT} attempts in flight, receiver in its own process on the same machine,"
+    );
+    println!(
+        "{rounds} rounds of {} ms in turn (bare, engine, bare, engine, …), medians\n",
+        run.as_millis()
+    );
     throughput(run, rounds);
     idle::run_apart(if quick { 10_000 } else { 100_000 });
     isolation::run(run, rounds);
 }
 
 fn throughput(run: Duration, rounds: usize) {
-    println!("{:>9} {:>8} | {:>10} {:>8} | {:>10} {:>8} | {:>6} {:>13}", "endpoints", "arbiters", "bare/s", "CPU µs", "engine/s", "CPU µs", "ratio", "worst … best");
+    println!(
+        "{:>9} {:>8} | {:>10} {:>8} | {:>10} {:>8} | {:>6} {:>13}",
+        "endpoints", "arbiters", "bare/s", "CPU µs", "engine/s", "CPU µs", "ratio", "worst … best"
+    );
     for endpoints in [1, 100, 1_000] {
         let receiver = Receiver::start(endpoints, 0);
         for arbiters in [1, 2] {
@@ -55,14 +72,20 @@ fn throughput(run: Duration, rounds: usize) {
                 let engine = delivering::run(&receiver.urls, arbiters, run);
                 pairs.push((bare, engine));
             }
-            let ratios: Vec<f64> = pairs.iter().map(|(bare, engine)| engine.per_second / bare.per_second).collect();
+            let ratios: Vec<f64> = pairs
+                .iter()
+                .map(|(bare, engine)| engine.per_second / bare.per_second)
+                .collect();
             let of = |pick: fn(&(Sample, Sample)) -> f64| median(pairs.iter().map(pick).collect());
             println!(
                 "{endpoints:>9} {arbiters:>8} | {:>10.0} {:>8.1} | {:>10.0} {:>8.1} | {:>6.2} {:>6.2} … {:.2}",
-                of(|(bare, _)| bare.per_second), of(|(bare, _)| bare.cpu_micros),
-                of(|(_, engine)| engine.per_second), of(|(_, engine)| engine.cpu_micros),
+                of(|(bare, _)| bare.per_second),
+                of(|(bare, _)| bare.cpu_micros),
+                of(|(_, engine)| engine.per_second),
+                of(|(_, engine)| engine.cpu_micros),
                 median(ratios.clone()),
-                ratios.iter().copied().fold(f64::MAX, f64::min), ratios.iter().copied().fold(0.0, f64::max)
+                ratios.iter().copied().fold(f64::MAX, f64::min),
+                ratios.iter().copied().fold(0.0, f64::max)
             );
         }
     }

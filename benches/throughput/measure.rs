@@ -19,14 +19,20 @@ pub(crate) struct Meter {
 impl Meter {
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
     pub(crate) fn start() -> Self {
-        Self { since: Instant::now(), cpu: cpu_seconds() }
+        Self {
+            since: Instant::now(),
+            cpu: cpu_seconds(),
+        }
     }
 
     pub(crate) fn stop(&self, deliveries: u64) -> Sample {
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let deliveries = deliveries as f64;
         let seconds = self.since.elapsed().as_secs_f64();
-        Sample { per_second: deliveries / seconds, cpu_micros: (cpu_seconds() - self.cpu) * 1e6 / deliveries }
+        Sample {
+            per_second: deliveries / seconds,
+            cpu_micros: (cpu_seconds() - self.cpu) * 1e6 / deliveries,
+        }
     }
 }
 
@@ -38,7 +44,12 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 /// Returns the value below which `share` of the values are.
 pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
     let index = ((values.len() as f64 - 1.0) * share).round() as usize;
     values.get(index).copied().unwrap_or(f64::NAN)
 }
@@ -47,14 +58,28 @@ pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // After the command name in parentheses, user and system time are fields 14 and 15 of proc(5).
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
     (ticks(11) + ticks(12)) / 100.0
 }
 
 /// Returns the memory of this process that is in RAM, in bytes.
 pub(crate) fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split_whitespace().nth(1).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    let pages = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|field| field.parse::<u64>().ok())
+        .unwrap_or(0);
     pages * 4_096
 }

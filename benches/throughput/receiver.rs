@@ -27,10 +27,19 @@ impl Receiver {
             .spawn()
             .expect("the receiver starts");
         let output = BufReader::new(process.stdout.take().expect("it was piped"));
-        let ports = output.lines().take(listeners + hanging).map(|line| line.expect("the receiver prints its ports"));
-        let mut urls: Vec<String> = ports.map(|port| format!("http://127.0.0.1:{port}/hooks")).collect();
+        let ports = output
+            .lines()
+            .take(listeners + hanging)
+            .map(|line| line.expect("the receiver prints its ports"));
+        let mut urls: Vec<String> = ports
+            .map(|port| format!("http://127.0.0.1:{port}/hooks"))
+            .collect();
         let hanging = urls.split_off(listeners);
-        Self { process, urls, hanging }
+        Self {
+            process,
+            urls,
+            hanging,
+        }
     }
 }
 
@@ -43,10 +52,15 @@ impl Drop for Receiver {
 
 /// Runs as the receiver until killed.
 pub(crate) fn run(listeners: usize, hanging: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         for number in 0..listeners + hanging {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+            let listener = TcpListener::bind(("127.0.0.1", 0))
+                .await
+                .expect("a free port");
             println!("{}", listener.local_addr().expect("it is bound").port());
             tokio::spawn(accept(listener, number < listeners));
         }
@@ -75,7 +89,11 @@ async fn answer(mut stream: TcpStream) {
         }
         while let Some(length) = request_length(&buffer) {
             buffer.drain(..length);
-            if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.is_err() {
+            if stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -88,7 +106,8 @@ fn request_length(buffer: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(buffer.get(..head)?).ok()?;
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
     });
     let whole = head + length.unwrap_or(0);
     (buffer.len() >= whole).then_some(whole)

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use actix_webhooks::{
-    Auth, Client, Endpoint, Engine, Event, InvalidUrl, PublishBatch, RetryPolicy, Rule, WatchDeliveries, WatchStatus,
+    Auth, Client, Endpoint, Engine, Event, InvalidUrl, PublishBatch, RetryPolicy, Rule,
+    WatchDeliveries, WatchStatus,
 };
 
 use self::receivers::{Customer, Receivers};
@@ -26,10 +27,19 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let engine = start_engine(&receivers).await?;
 
     let watch = Watch::start();
-    engine.supervisor().send(WatchStatus::new(watch.statuses())).await?;
-    engine.supervisor().send(WatchDeliveries::new(watch.reports())).await?;
+    engine
+        .supervisor()
+        .send(WatchStatus::new(watch.statuses()))
+        .await?;
+    engine
+        .supervisor()
+        .send(WatchDeliveries::new(watch.reports()))
+        .await?;
 
-    let events: Vec<Event> = include_str!("../events.jsonl").lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let events: Vec<Event> = include_str!("../events.jsonl")
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
     println!("publishing {} events of two clients\n", events.len());
     let mut deliveries = 0;
     for receipt in engine.router().send(PublishBatch::new(events)).await? {
@@ -38,7 +48,10 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 
     watch.all_ended(deliveries, Duration::from_secs(18)).await;
     let report = engine.shutdown(Duration::from_secs(1)).await;
-    println!("\nshut down: {} deliveries pending, {} attempts broken off", report.pending, report.aborted);
+    println!(
+        "\nshut down: {} deliveries pending, {} attempts broken off",
+        report.pending, report.aborted
+    );
     Ok(print_table(&receivers, &watch.ended(), deliveries))
 }
 
@@ -49,10 +62,17 @@ async fn start_engine(receivers: &Receivers) -> Result<Engine, Box<dyn std::erro
     };
     let hanging = Endpoint::new(&url(Customer::Hanging))?
         .timeout(Duration::from_secs(1))
-        .retry(RetryPolicy::custom([Duration::from_secs(1), Duration::from_secs(2)]));
+        .retry(RetryPolicy::custom([
+            Duration::from_secs(1),
+            Duration::from_secs(2),
+        ]));
     let engine = Engine::builder()
         .client(Client::new(CLIENT_A).name("Bank of Dave"))
-        .client(Client::new(CLIENT_B).name("Bank of Erin").auth(Auth::bearer("erins-token")))
+        .client(
+            Client::new(CLIENT_B)
+                .name("Bank of Erin")
+                .auth(Auth::bearer("erins-token")),
+        )
         .rule(rule("everything", "*", Customer::Plain)?)
         .rule(rule("busy", "Data sync completed", Customer::Busy)?)
         .rule(rule("moved", "Dataset data changed", Customer::Moved)?)
@@ -69,22 +89,41 @@ async fn start_engine(receivers: &Receivers) -> Result<Engine, Box<dyn std::erro
 }
 
 /// Prints what each receiver got, and says whether that is what it should have got.
-fn print_table(receivers: &Receivers, ended: &BTreeMap<String, watch::Ended>, deliveries: usize) -> ExitCode {
-    println!("\n{:<10} {:<46} {:>9} {:>9} {:>12} {:>9}  as it should", "receiver", "behaves", "requests", "delivered", "dead letters", "accepted");
+fn print_table(
+    receivers: &Receivers,
+    ended: &BTreeMap<String, watch::Ended>,
+    deliveries: usize,
+) -> ExitCode {
+    println!(
+        "\n{:<10} {:<46} {:>9} {:>9} {:>12} {:>9}  as it should",
+        "receiver", "behaves", "requests", "delivered", "dead letters", "accepted"
+    );
     let mut all_well = true;
     let mut total = 0;
     for customer in Customer::ALL {
         let got = receivers.got(customer);
-        let ended = ended.get(&receivers.url(customer)).copied().unwrap_or_default();
+        let ended = ended
+            .get(&receivers.url(customer))
+            .copied()
+            .unwrap_or_default();
         let well = customer.is_well(got, ended);
         all_well &= well;
         total += ended.delivered + ended.dead_lettered;
         println!(
             "{:<10} {:<46} {:>9} {:>9} {:>12} {:>9}  {}",
-            customer.name(), customer.behaviour(), got.requests, ended.delivered, ended.dead_lettered, got.accepted,
+            customer.name(),
+            customer.behaviour(),
+            got.requests,
+            ended.delivered,
+            ended.dead_lettered,
+            got.accepted,
             if well { "yes" } else { "NO" }
         );
     }
     println!("\n{total} of {deliveries} deliveries ended");
-    if all_well && total == deliveries { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if all_well && total == deliveries {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

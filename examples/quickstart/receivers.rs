@@ -36,7 +36,15 @@ pub(crate) struct Got {
 
 impl Customer {
     pub(crate) const ALL: [Self; 9] = [
-        Self::Plain, Self::Busy, Self::Moved, Self::NewHome, Self::Strict, Self::Basic, Self::Bearer, Self::Shared, Self::Hanging,
+        Self::Plain,
+        Self::Busy,
+        Self::Moved,
+        Self::NewHome,
+        Self::Strict,
+        Self::Basic,
+        Self::Bearer,
+        Self::Shared,
+        Self::Hanging,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -100,14 +108,19 @@ impl Receivers {
                     receive(customer, &request, &got).await
                 })
             };
-            Customer::ALL.into_iter().fold(App::new().app_data(data.clone()), |app, customer| {
-                app.route(&format!("/{}", customer.name()), receive(customer))
-            })
+            Customer::ALL
+                .into_iter()
+                .fold(App::new().app_data(data.clone()), |app, customer| {
+                    app.route(&format!("/{}", customer.name()), receive(customer))
+                })
         });
         let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0))?;
         let port = server.addrs().first().map_or(0, std::net::SocketAddr::port);
         actix_web::rt::spawn(server.run());
-        Ok(Self { base: format!("http://127.0.0.1:{port}"), got })
+        Ok(Self {
+            base: format!("http://127.0.0.1:{port}"),
+            got,
+        })
     }
 
     pub(crate) fn url(&self, customer: Customer) -> String {
@@ -120,8 +133,18 @@ impl Receivers {
     }
 }
 
-async fn receive(customer: Customer, request: &HttpRequest, got: &Mutex<BTreeMap<Customer, Got>>) -> HttpResponse {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+async fn receive(
+    customer: Customer,
+    request: &HttpRequest,
+    got: &Mutex<BTreeMap<Customer, Got>>,
+) -> HttpResponse {
+    let header = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     let authorization = header(AUTHORIZATION.as_str());
     let client = header("x-codat-clientid");
     let first = {
@@ -132,18 +155,32 @@ async fn receive(customer: Customer, request: &HttpRequest, got: &Mutex<BTreeMap
         got.requests == 1
     };
     let response = match customer {
-        Customer::Busy if first => HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).finish(),
-        Customer::Moved => HttpResponse::TemporaryRedirect().insert_header((LOCATION, "/new-home")).finish(),
+        Customer::Busy if first => HttpResponse::ServiceUnavailable()
+            .insert_header((RETRY_AFTER, "1"))
+            .finish(),
+        Customer::Moved => HttpResponse::TemporaryRedirect()
+            .insert_header((LOCATION, "/new-home"))
+            .finish(),
         Customer::Strict => HttpResponse::BadRequest().body("unknown field"),
         // Base64 of dave:secret.
-        Customer::Basic if authorization != "Basic ZGF2ZTpzZWNyZXQ=" => HttpResponse::Unauthorized().finish(),
-        Customer::Bearer if authorization != "Bearer erins-token" => HttpResponse::Unauthorized().finish(),
-        Customer::Shared if ![CLIENT_A, CLIENT_B].contains(&client) => HttpResponse::Forbidden().finish(),
+        Customer::Basic if authorization != "Basic ZGF2ZTpzZWNyZXQ=" => {
+            HttpResponse::Unauthorized().finish()
+        }
+        Customer::Bearer if authorization != "Bearer erins-token" => {
+            HttpResponse::Unauthorized().finish()
+        }
+        Customer::Shared if ![CLIENT_A, CLIENT_B].contains(&client) => {
+            HttpResponse::Forbidden().finish()
+        }
         Customer::Hanging => std::future::pending().await,
         _ => HttpResponse::Ok().finish(),
     };
     if response.status().is_success() {
-        got.lock().unwrap_or_else(PoisonError::into_inner).entry(customer).or_default().accepted += 1;
+        got.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(customer)
+            .or_default()
+            .accepted += 1;
     }
     response
 }

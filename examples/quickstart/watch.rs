@@ -41,7 +41,11 @@ struct Watcher {
 impl Watch {
     pub(crate) fn start() -> Self {
         let notes = Notes::default();
-        let addr = Watcher { notes: notes.clone(), shown: BTreeMap::new() }.start();
+        let addr = Watcher {
+            notes: notes.clone(),
+            shown: BTreeMap::new(),
+        }
+        .start();
         Self { addr, notes }
     }
 
@@ -59,14 +63,23 @@ impl Watch {
 
     /// Waits until so many deliveries have ended, or for so long.
     pub(crate) async fn all_ended(&self, deliveries: usize, at_most: Duration) {
-        let count = || self.notes.ended().values().map(|ended| ended.delivered + ended.dead_lettered).sum::<usize>();
+        let count = || {
+            self.notes
+                .ended()
+                .values()
+                .map(|ended| ended.delivered + ended.dead_lettered)
+                .sum::<usize>()
+        };
         let all = async {
             while count() < deliveries {
                 self.notes.news.notified().await;
             }
         };
         if tokio::time::timeout(at_most, all).await.is_err() {
-            println!("gave up waiting: {} of {deliveries} deliveries have ended", count());
+            println!(
+                "gave up waiting: {} of {deliveries} deliveries have ended",
+                count()
+            );
         }
     }
 }
@@ -83,8 +96,12 @@ impl Handler<EndpointStatus> for Watcher {
     type Result = ();
 
     fn handle(&mut self, status: EndpointStatus, _: &mut Context<Self>) {
-        let before = self.shown.insert(status.url.as_str().to_owned(), status.clone());
-        if before.is_none_or(|before| before.state != status.state || before.delivered != status.delivered) {
+        let before = self
+            .shown
+            .insert(status.url.as_str().to_owned(), status.clone());
+        if before.is_none_or(|before| {
+            before.state != status.state || before.delivered != status.delivered
+        }) {
             let state = match status.state {
                 EndpointState::BackingOff { until } => format!("backing off until {until}"),
                 EndpointState::RateLimited { until } => format!("rate limited until {until}"),
@@ -92,7 +109,11 @@ impl Handler<EndpointStatus> for Watcher {
             };
             println!(
                 "{:<34} {:>3} queued {:>2} in flight {:>3} delivered {:>2} dead  {state}",
-                status.url.as_str(), status.queued, status.in_flight, status.delivered, status.dead_lettered
+                status.url.as_str(),
+                status.queued,
+                status.in_flight,
+                status.delivered,
+                status.dead_lettered
             );
         }
     }

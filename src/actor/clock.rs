@@ -73,7 +73,10 @@ impl Clock {
         let anchors = &*self.0;
         let elapsed = Instant::now().duration_since(anchors.tokio);
         let millis = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
-        if anchors.real.is_some() && millis.saturating_sub(anchors.compared_at.load(Ordering::Relaxed)) >= COMPARE_EVERY_MS {
+        if anchors.real.is_some()
+            && millis.saturating_sub(anchors.compared_at.load(Ordering::Relaxed))
+                >= COMPARE_EVERY_MS
+        {
             anchors.compared_at.store(millis, Ordering::Relaxed);
             anchors.follow_wall_clock(elapsed, millis);
         }
@@ -120,7 +123,10 @@ impl Anchors {
             self.steps.store(0, Ordering::Relaxed);
         }
         let steps = self.steps.fetch_add(1, Ordering::Relaxed);
-        assert!(steps < MOST_STEPS, "simulated time stands still: something is woken again and again without effect");
+        assert!(
+            steps < MOST_STEPS,
+            "simulated time stands still: something is woken again and again without effect"
+        );
     }
 
     #[expect(

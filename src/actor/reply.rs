@@ -6,7 +6,7 @@ use std::rc::Rc;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
 
-/// What a handler returns when the answer comes later. The [`Answerer`] made with it sends the answer.
+/// What the handlers of [`RouterActor`](crate::RouterActor) return when the answer comes later. Whoever sends a message gets the answer itself.
 #[derive(Debug)]
 pub struct Deferred<T>(Rc<RefCell<Slot<T>>>);
 

@@ -110,10 +110,12 @@ impl RouterActor {
             closing: None,
             closed: false,
         };
-        clients
-            .into_iter()
-            .for_each(|client| router.put_client(client));
-        rules.into_iter().for_each(|rule| router.put_rule(rule));
+        for client in clients {
+            router.put_client(client);
+        }
+        for rule in rules {
+            router.put_rule(rule);
+        }
         router
     }
 
@@ -160,7 +162,9 @@ impl RouterActor {
             .get(&event.client_id)
             .and_then(|client| client.name.as_deref());
         self.encoded.clear();
-        let encoded = rule.format.encode(event, id, &rule.id, client_name, &mut self.encoded);
+        let encoded = rule
+            .format
+            .encode(event, id, &rule.id, client_name, &mut self.encoded);
         encoded.map_err(|error| PublishError::Store(StoreError::Damaged(Box::new(error))))?;
         let (size, limit) = (self.encoded.len(), self.shared.max_body_bytes);
         if size > limit {
@@ -215,14 +219,29 @@ impl RouterActor {
         if self.appending.is_empty()
             && let Poll::Ready(result) = call.poll_unpin(cx)
         {
-            self.on_appended(AppendEnded { events, publishers, result });
+            self.on_appended(AppendEnded {
+                events,
+                publishers,
+                result,
+            });
         } else {
-            let ended = call.map(|result| AppendEnded { events, publishers, result });
+            let ended = call.map(|result| AppendEnded {
+                events,
+                publishers,
+                result,
+            });
             self.appending.push_back(ended.boxed_local());
         }
     }
 
-    fn on_appended(&mut self, AppendEnded { events, publishers, result }: AppendEnded) {
+    fn on_appended(
+        &mut self,
+        AppendEnded {
+            events,
+            publishers,
+            result,
+        }: AppendEnded,
+    ) {
         let appended = match result {
             Ok(appended) => appended,
             Err(error) => {
@@ -503,7 +522,7 @@ impl Handler<PutClient> for RouterActor {
             return Deferred::ready(Err(error.into()));
         }
         self.change(ctx, Change::PutClient(client.clone()), move |router| {
-            router.put_client(client)
+            router.put_client(client);
         })
     }
 }

@@ -22,12 +22,11 @@ impl<T> Future for StoreCall<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.0.as_mut();
         let polled = call.map(|call| catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))));
-        match polled {
-            Some(Ok(poll)) => poll,
-            Some(Err(_)) | None => {
-                self.0 = None;
-                Poll::Ready(Err(StoreError::Unavailable("the store panicked".into())))
-            }
+        if let Some(Ok(poll)) = polled {
+            poll
+        } else {
+            self.0 = None;
+            Poll::Ready(Err(StoreError::Unavailable("the store panicked".into())))
         }
     }
 }

@@ -224,7 +224,7 @@ impl SubscriberActor {
             Done::Attempt(id, exchange) => {
                 let place =
                     self.machine
-                        .on_finished(now, id, exchange, &mut self.rng, &mut self.actions);
+                        .on_finished(now, id, &exchange, &mut self.rng, &mut self.actions);
                 if let Some(class) = place {
                     self.holdings.give_back(class);
                 }
@@ -236,10 +236,10 @@ impl SubscriberActor {
                 self.machine.on_load_failed(now, &ids);
             }
             Done::QueuedRead(limit, Ok(deliveries)) => {
-                self.machine.on_queued_read(deliveries, limit)
+                self.machine.on_queued_read(deliveries, limit);
             }
             Done::WaitingRead(limit, Ok(deliveries)) => {
-                self.machine.on_waiting_read(deliveries, limit)
+                self.machine.on_waiting_read(deliveries, limit);
             }
             Done::QueuedRead(_, Err(error)) | Done::WaitingRead(_, Err(error)) => {
                 self.store_failed(&error);
@@ -251,7 +251,12 @@ impl SubscriberActor {
         }
     }
 
-    fn on_recorded(&mut self, now: Timestamp, records: &[AttemptRecord], result: &Result<(), StoreError>) {
+    fn on_recorded(
+        &mut self,
+        now: Timestamp,
+        records: &[AttemptRecord],
+        result: &Result<(), StoreError>,
+    ) {
         if let Err(error) = result {
             self.store_failed(error);
         }
@@ -324,12 +329,11 @@ impl SubscriberActor {
         let active = self.active.get_or_insert_default();
         let open = || {
             let header = &self.shared.client_id_header;
-            match &self.endpoint {
-                Some(endpoint) => self.shared.transport.open(endpoint, header),
-                None => {
-                    let endpoint = Endpoint::at(self.url.clone()).policy((*self.policy).clone());
-                    self.shared.transport.open(&endpoint, header)
-                }
+            if let Some(endpoint) = &self.endpoint {
+                self.shared.transport.open(endpoint, header)
+            } else {
+                let endpoint = Endpoint::at(self.url.clone()).policy((*self.policy).clone());
+                self.shared.transport.open(&endpoint, header)
             }
         };
         Rc::clone(active.channel.get_or_insert_with(|| Rc::from(open())))
@@ -356,7 +360,9 @@ impl SubscriberActor {
                 }
                 Action::ReadWaiting { limit } => {
                     let call = StoreCall::begin(|| store.waiting(url, limit));
-                    self.submit(now, cx, call, move |result| Done::WaitingRead(limit, result));
+                    self.submit(now, cx, call, move |result| {
+                        Done::WaitingRead(limit, result)
+                    });
                 }
                 Action::CountAsSick(attempts) => self.holdings.count_as_sick(attempts),
                 Action::Rest => self.rest(),
@@ -384,7 +390,11 @@ impl SubscriberActor {
     ) {
         match call.poll_unpin(cx) {
             Poll::Ready(result) => self.on_done(now, done(result)),
-            Poll::Pending => self.active.get_or_insert_default().work.push(call.map(done).boxed_local()),
+            Poll::Pending => self
+                .active
+                .get_or_insert_default()
+                .work
+                .push(call.map(done).boxed_local()),
         }
     }
 

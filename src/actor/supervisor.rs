@@ -121,10 +121,10 @@ impl SupervisorActor {
     }
 
     /// Tells the subscriber of an endpoint that the store holds more for it, and starts it if it does not run.
-    fn wake(&mut self, url: WebhookUrl, count: u64, ctx: &mut Context<Self>) {
+    fn wake(&mut self, url: &WebhookUrl, count: u64, ctx: &mut Context<Self>) {
         let entry = self.endpoints.entry(url.clone()).or_default();
         match &entry.subscriber {
-            Subscriber::NotStarted => self.start_subscriber(&url, ctx),
+            Subscriber::NotStarted => self.start_subscriber(url, ctx),
             Subscriber::Running { handle, .. } => {
                 if let Err(Gone) = handle.nudge(count) {
                     // Its guard has told so, or will; a new one reads everything from the store.
@@ -295,7 +295,7 @@ impl Handler<Wake> for SupervisorActor {
 
     fn handle(&mut self, Wake(urls): Wake, ctx: &mut Context<Self>) {
         for (url, count) in urls {
-            self.wake(url, count, ctx);
+            self.wake(&url, count, ctx);
         }
     }
 }
@@ -539,7 +539,7 @@ impl Handler<Redeliver> for SupervisorActor {
                 *counts.entry(url.clone()).or_default() += 1;
             }
             for (url, count) in counts {
-                supervisor.wake(url, count, ctx);
+                supervisor.wake(&url, count, ctx);
             }
             Ok(fresh.into_iter().map(|(id, _)| id).collect())
         });

@@ -292,13 +292,13 @@ pub(crate) fn check_header_name(name: &str) -> Result<(), InvalidEndpoint> {
 }
 
 /// The most further headers of an endpoint.
-const MAX_HEADERS: usize = 32;
+pub const MAX_HEADERS: usize = 32;
 
 /// The longest header name.
 const MAX_HEADER_NAME_BYTES: usize = 128;
 
 /// The most attempts that one endpoint can be allowed to have in flight.
-const MAX_IN_FLIGHT: u32 = 1_024;
+pub const MAX_IN_FLIGHT: u32 = 1_024;
 
 /// Headers that the engine sets, or that decide how a message is framed.
 const OWNED_HEADERS: [&str; 17] = [

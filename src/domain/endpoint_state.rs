@@ -278,7 +278,7 @@ impl EndpointMachine {
         &mut self,
         now: Timestamp,
         id: DeliveryId,
-        exchange: Exchange,
+        exchange: &Exchange,
         rng: &mut Rng,
         actions: &mut Vec<Action>,
     ) -> Option<PlaceClass> {
@@ -290,7 +290,7 @@ impl EndpointMachine {
         } = self.in_flight.remove(&id)?;
         self.late -= u32::from(late);
         let mut progress = delivery.progress;
-        let (outcome, next_attempt_at) = self.judge(now, &exchange, &mut progress, rng);
+        let (outcome, next_attempt_at) = self.judge(now, exchange, &mut progress, rng);
         let answer = exchange.result.as_ref().ok();
         let summary = AttemptSummary {
             number: progress.attempts_made,
@@ -400,7 +400,9 @@ impl EndpointMachine {
         self.tally.count(record);
         match record.next_attempt_at {
             Some(due_at) => self.wait((due_at, id), alert.company_id.clone()),
-            None => self.queue.open_lane(self.policy.ordering, alert.company_id.as_ref()),
+            None => self
+                .queue
+                .open_lane(self.policy.ordering, alert.company_id.as_ref()),
         }
         Some(alert)
     }
@@ -503,10 +505,13 @@ impl EndpointMachine {
             (_, None, None) => EndpointState::Idle,
         };
         let next_attempt_at = match state {
-            EndpointState::RateLimited { until } | EndpointState::BackingOff { until } => {
-                Some(until)
-            }
-            _ => None,
+            EndpointState::RateLimited { until }
+            | EndpointState::BackingOff { until }
+            | EndpointState::CircuitOpen { until } => Some(until),
+            EndpointState::Idle
+            | EndpointState::Delivering
+            | EndpointState::Paused
+            | EndpointState::Disabled { .. } => None,
         };
         EndpointStatus {
             state,

@@ -16,7 +16,7 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Something that happened to one of the application's clients, to be told to whoever has a rule for it.
 ///
-/// Made with `Event::new(rule_type, client_id)`, which gives it a UUIDv7 and the current time. An id of the application's own
+/// Made with `Event::new(rule_type, client_id)`, which gives it a `UUIDv7` and the current time. An id of the application's own
 /// makes publishing idempotent.
 ///
 /// ```
@@ -62,10 +62,10 @@ pub enum InvalidEvent {
     /// One of its texts cannot be used.
     #[error(transparent)]
     Text(#[from] InvalidText),
-    /// Its message is longer than [`MAX_MESSAGE_BYTES`].
+    /// Its message is longer than [`MAX_MESSAGE_BYTES`](crate::limits::MAX_MESSAGE_BYTES).
     #[error("message is longer than {MAX_MESSAGE_BYTES} bytes")]
     MessageTooLong,
-    /// Its data is nested deeper than [`MAX_DATA_DEPTH`], which receivers could not read.
+    /// Its data is nested deeper than [`MAX_DATA_DEPTH`](crate::limits::MAX_DATA_DEPTH), which receivers could not read.
     #[error("data is nested deeper than {MAX_DATA_DEPTH} levels")]
     DataTooDeep,
 }

@@ -27,7 +27,7 @@ pub enum TextProblem {
     /// There is nothing in it.
     #[error("is empty")]
     Empty,
-    /// It is longer than [`MAX_TEXT_BYTES`].
+    /// It is longer than [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES).
     #[error("is longer than {MAX_TEXT_BYTES} bytes")]
     TooLong,
     /// It holds a control character, such as a line break.
@@ -69,7 +69,7 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// Cloning shares the text. Checked where it enters the engine: 1 to [`MAX_TEXT_BYTES`] bytes, no control characters.
+        /// Cloning shares the text. Checked where it enters the engine: 1 to [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) bytes, no control characters.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Arc<str>);
@@ -152,7 +152,7 @@ text_id! {
 pub struct AlertId(Uuid);
 
 impl AlertId {
-    /// Returns the id of the alert that `rule` raises for `event`: a UUIDv5 of both (RFC 9562 §5.5).
+    /// Returns the id of the alert that `rule` raises for `event`: a `UUIDv5` of both (RFC 9562 §5.5).
     pub fn new(event: &EventId, rule: &RuleId) -> Self {
         // Neither id can hold a line break, so the pair cannot be read in two ways.
         let mut name = Vec::with_capacity(event.as_str().len() + 1 + rule.as_str().len());

@@ -1,4 +1,4 @@
-//! The request bodies: the alert envelope, Standard Webhooks, CloudEvents, and the data alone.
+//! The request bodies: the alert envelope, Standard Webhooks, `CloudEvents`, and the data alone.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,13 +12,13 @@ use super::time::Timestamp;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PayloadFormat {
-    /// The alert service's envelope: PascalCase keys `ClientId`, `RuleType`, `AlertId`, `Message`, `Data` and so on; what
+    /// The alert service's envelope: `PascalCase` keys `ClientId`, `RuleType`, `AlertId`, `Message`, `Data` and so on; what
     /// an event does not have is left out.
     #[default]
     Alert,
     /// Standard Webhooks 1.0: `{"type", "timestamp", "data"}`.
     StandardWebhooks,
-    /// CloudEvents 1.0 in structured JSON mode, sent as `application/cloudevents+json`.
+    /// `CloudEvents` 1.0 in structured JSON mode, sent as `application/cloudevents+json`.
     CloudEvents,
     /// The event's data as it is; `null` when it has none.
     Raw,
@@ -50,8 +50,11 @@ impl PayloadFormat {
                 let envelope = AlertEnvelope {
                     client_id: event.client_id.as_str(),
                     client_name,
-                    company_id: event.company_id.as_ref().map(|id| id.as_str()),
-                    data_connection_id: event.data_connection_id.as_ref().map(|id| id.as_str()),
+                    company_id: event.company_id.as_ref().map(super::id::CompanyId::as_str),
+                    data_connection_id: event
+                        .data_connection_id
+                        .as_ref()
+                        .map(super::id::DataConnectionId::as_str),
                     rule_id: rule_id.as_str(),
                     rule_type: &event.rule_type,
                     alert_id,
@@ -76,7 +79,7 @@ impl PayloadFormat {
                     source: &source,
                     r#type: &event.rule_type,
                     time: event.occurred_at,
-                    subject: event.company_id.as_ref().map(|id| id.as_str()),
+                    subject: event.company_id.as_ref().map(super::id::CompanyId::as_str),
                     datacontenttype: "application/json",
                     data: event.data.as_ref(),
                 };
@@ -114,7 +117,7 @@ struct StandardWebhook<'a> {
     data: Option<&'a Value>,
 }
 
-/// CloudEvents 1.0, JSON event format §2: `source` and `id` together name the event.
+/// `CloudEvents` 1.0, JSON event format §2: `source` and `id` together name the event.
 #[derive(Serialize)]
 struct CloudEvent<'a> {
     specversion: &'static str,
@@ -129,7 +132,7 @@ struct CloudEvent<'a> {
     data: Option<&'a Value>,
 }
 
-/// Makes a client id safe inside the URI reference that CloudEvents requires as a source.
+/// Makes a client id safe inside the URI reference that `CloudEvents` requires as a source.
 fn percent_encode(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()
@@ -195,7 +198,9 @@ mod tests {
         let rule = RuleId::from("r1");
         let (alert, mut body) = (AlertId::new(&"e1".into(), &rule), Vec::new());
         let format = PayloadFormat::Alert;
-        format.encode(&event(), alert, &rule, Some("B"), &mut body).unwrap();
+        format
+            .encode(&event(), alert, &rule, Some("B"), &mut body)
+            .unwrap();
         let text = String::from_utf8(body).unwrap();
         let keys = [
             "ClientId",

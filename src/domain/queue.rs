@@ -25,15 +25,12 @@ impl Queue {
             self.ready.push_back(delivery);
             return;
         };
-        match self.lanes.get_mut(&lane) {
-            Some(behind) => {
-                behind.push_back(delivery);
-                self.behind += 1;
-            }
-            None => {
-                self.lanes.insert(lane, VecDeque::new());
-                self.ready.push_back(delivery);
-            }
+        if let Some(behind) = self.lanes.get_mut(&lane) {
+            behind.push_back(delivery);
+            self.behind += 1;
+        } else {
+            self.lanes.insert(lane, VecDeque::new());
+            self.ready.push_back(delivery);
         }
     }
 
@@ -111,7 +108,11 @@ impl Queue {
     }
 }
 
-/// Returns the lane of a delivery; `None` when the endpoint keeps no order.
+/// Returns the lane of a delivery; `None` when the endpoint keeps no order. The lane of no company is `Some(None)`.
+#[expect(
+    clippy::option_option,
+    reason = "whether there is a lane, and whose it is, are two questions"
+)]
 fn lane_of(ordering: Ordering, company: Option<&CompanyId>) -> Option<Option<CompanyId>> {
     match ordering {
         Ordering::Unordered => None,

@@ -27,7 +27,7 @@ pub enum RedirectRefusal {
     /// It leads to a URL that this attempt was already at.
     #[error("redirects go round in a circle")]
     Loop,
-    /// It would be one hop more than [`MAX_REDIRECTS`].
+    /// It would be one hop more than [`MAX_REDIRECTS`](crate::limits::MAX_REDIRECTS).
     #[error("more than {MAX_REDIRECTS} redirects")]
     TooMany,
 }

@@ -87,7 +87,7 @@ impl RetryPolicy {
 
     /// Returns a policy with these waits after the first, second, … failure, jittered, without a window.
     ///
-    /// At most [`MAX_RETRIES`] waits are used, each of at most [`MAX_WAIT`].
+    /// At most [`MAX_RETRIES`](crate::limits::MAX_RETRIES) waits are used, each of at most [`MAX_WAIT`](crate::limits::MAX_WAIT).
     pub fn custom(waits: impl IntoIterator<Item = Duration>) -> Self {
         let waits = waits
             .into_iter()

@@ -13,7 +13,7 @@ use super::rule::Rule;
 
 /// The rules, indexed by what they match.
 #[derive(Debug, Default)]
-pub struct RoutingTable {
+pub(crate) struct RoutingTable {
     rules: BTreeMap<RuleId, Arc<Rule>>,
     by_type: HashMap<String, HashMap<Scope, Vec<Arc<Rule>>>>,
 }
@@ -23,7 +23,7 @@ type Scope = (Option<ClientId>, Option<CompanyId>);
 
 impl RoutingTable {
     /// Adds a rule, or replaces the one with its id.
-    pub fn put(&mut self, rule: Rule) {
+    pub(crate) fn put(&mut self, rule: Rule) {
         self.remove(&rule.id.clone());
         let rule = Arc::new(rule);
         if rule.enabled {
@@ -40,7 +40,7 @@ impl RoutingTable {
     }
 
     /// Removes the rule and returns it; `None` when there was none.
-    pub fn remove(&mut self, id: &RuleId) -> Option<Arc<Rule>> {
+    pub(crate) fn remove(&mut self, id: &RuleId) -> Option<Arc<Rule>> {
         let rule = self.rules.remove(id)?;
         let rule_type = canonical(&rule.rule_type);
         if let Some(by_scope) = self.by_type.get_mut(rule_type) {
@@ -59,17 +59,17 @@ impl RoutingTable {
     }
 
     /// Returns the rule with this id.
-    pub fn get(&self, id: &RuleId) -> Option<&Arc<Rule>> {
+    pub(crate) fn get(&self, id: &RuleId) -> Option<&Arc<Rule>> {
         self.rules.get(id)
     }
 
     /// Returns every rule, ordered by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.rules.values()
     }
 
     /// Adds to `matches` the enabled rules that the event matches, ordered by rule id.
-    pub fn matches(&self, event: &Event, matches: &mut Vec<Arc<Rule>>) {
+    pub(crate) fn matches(&self, event: &Event, matches: &mut Vec<Arc<Rule>>) {
         let rule_type = canonical(&event.rule_type);
         self.collect(rule_type, event, matches);
         if rule_type != "*" {

@@ -30,7 +30,7 @@ pub enum InvalidUrl {
     /// It holds a user name or password, which would end up in logs; use [`Auth`](crate::Auth) instead.
     #[error("holds a user name or password; give them as Auth instead")]
     Credentials,
-    /// It is longer than [`MAX_URL_BYTES`].
+    /// It is longer than [`MAX_URL_BYTES`](crate::limits::MAX_URL_BYTES).
     #[error("is longer than {MAX_URL_BYTES} bytes")]
     TooLong,
 }

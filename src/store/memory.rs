@@ -128,7 +128,9 @@ impl Entry {
     fn open(&self, id: DeliveryId) -> OpenDelivery {
         let due_at = match self.state {
             DeliveryState::Waiting { due_at } => Some(due_at),
-            _ => None,
+            DeliveryState::Queued
+            | DeliveryState::Delivered { .. }
+            | DeliveryState::DeadLettered { .. } => None,
         };
         OpenDelivery {
             id,
@@ -249,9 +251,14 @@ impl Kept {
     fn open(&mut self, entry: Entry) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId::new(self.last_id);
-        match self.shelves.get_mut(&entry.url) {
-            Some(shelf) => drop(shelf.queued.insert(id)),
-            None => drop(self.shelves.entry(entry.url.clone()).or_default().queued.insert(id)),
+        if let Some(shelf) = self.shelves.get_mut(&entry.url) {
+            shelf.queued.insert(id);
+        } else {
+            self.shelves
+                .entry(entry.url.clone())
+                .or_default()
+                .queued
+                .insert(id);
         }
         self.open.insert(id, entry);
         id
@@ -259,10 +266,15 @@ impl Kept {
 
     fn record(&mut self, limits: &MemoryLimits, record: &AttemptRecord) {
         let (id, at) = (record.delivery_id, record.summary.at);
-        let (Some(entry), Some(shelf)) = (self.open.get_mut(&id), self.shelves.get_mut(&record.url)) else { return };
-        match entry.state {
-            DeliveryState::Waiting { due_at } => drop(shelf.waiting.remove(&(due_at, id))),
-            _ => drop(shelf.queued.remove(&id)),
+        let (Some(entry), Some(shelf)) =
+            (self.open.get_mut(&id), self.shelves.get_mut(&record.url))
+        else {
+            return;
+        };
+        if let DeliveryState::Waiting { due_at } = entry.state {
+            shelf.waiting.remove(&(due_at, id));
+        } else {
+            shelf.queued.remove(&id);
         }
         entry.progress = record.progress;
         entry.last_attempt = Some(record.summary);
@@ -369,9 +381,16 @@ impl Kept {
     fn remove_endpoint(&mut self, limits: &MemoryLimits, url: &WebhookUrl, at: Timestamp) -> u64 {
         let shelf = self.shelves.remove(url).unwrap_or_default();
         let open = shelf.open();
-        for id in shelf.queued.into_iter().chain(shelf.waiting.into_iter().map(|(_, id)| id)) {
+        for id in shelf
+            .queued
+            .into_iter()
+            .chain(shelf.waiting.into_iter().map(|(_, id)| id))
+        {
             if let Some(mut entry) = self.open.remove(&id) {
-                entry.state = DeliveryState::DeadLettered { at, reason: DeadLetterReason::EndpointRemoved };
+                entry.state = DeliveryState::DeadLettered {
+                    at,
+                    reason: DeadLetterReason::EndpointRemoved,
+                };
                 self.end(limits, id, entry);
             }
         }
@@ -381,16 +400,33 @@ impl Kept {
     fn backlog(&self, url: &WebhookUrl, shelf: &Shelf) -> Option<EndpointBacklog> {
         let waiting = shelf.waiting.iter().map(|(_, id)| id);
         // Ids ascend with time, so that the smallest is the oldest.
-        let oldest = self.open.get(shelf.queued.first().into_iter().chain(waiting).min()?)?.accepted_at;
+        let oldest = self
+            .open
+            .get(shelf.queued.first().into_iter().chain(waiting).min()?)?
+            .accepted_at;
         let next_due = shelf.waiting.first().map(|(due_at, _)| *due_at);
-        Some(EndpointBacklog { url: url.clone(), open: shelf.open(), oldest, next_due })
+        Some(EndpointBacklog {
+            url: url.clone(),
+            open: shelf.open(),
+            oldest,
+            next_due,
+        })
     }
 
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> Vec<WaitingDelivery> {
-        let waiting = self.shelves.get(url).into_iter().flat_map(|shelf| &shelf.waiting).take(limit);
+        let waiting = self
+            .shelves
+            .get(url)
+            .into_iter()
+            .flat_map(|shelf| &shelf.waiting)
+            .take(limit);
         let found = waiting.filter_map(|(due_at, id)| {
             let company_id = self.open.get(id)?.alert.company_id.clone();
-            Some(WaitingDelivery { id: *id, due_at: *due_at, company_id })
+            Some(WaitingDelivery {
+                id: *id,
+                due_at: *due_at,
+                company_id,
+            })
         });
         found.collect()
     }
@@ -401,14 +437,18 @@ impl Kept {
             Change::RemoveRule(id) => drop(self.rules.remove(&id)),
             Change::PutClient(client) => drop(self.clients.insert(client.id.clone(), client)),
             Change::PutEndpoint(endpoint) => {
-                drop(self.endpoints.insert(endpoint.url.clone(), endpoint))
+                drop(self.endpoints.insert(endpoint.url.clone(), endpoint));
             }
             Change::RemoveEndpoint(url) => {
                 self.endpoints.remove(&url);
                 self.paused.remove(&url);
             }
-            Change::Pause(url) => drop(self.paused.insert(url)),
-            Change::Resume(url) => drop(self.paused.remove(&url)),
+            Change::Pause(url) => {
+                self.paused.insert(url);
+            }
+            Change::Resume(url) => {
+                self.paused.remove(&url);
+            }
         }
     }
 
@@ -447,11 +487,23 @@ impl Store for MemoryStore {
         done(self.kept().append(&self.limits, &batch))
     }
 
-    fn queued(&self, url: &WebhookUrl, after: DeliveryId, limit: usize) -> StoreFuture<Vec<OpenDelivery>> {
+    fn queued(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<OpenDelivery>> {
         let next = DeliveryId::new(after.get().saturating_add(1));
         let kept = self.kept();
-        let ids = kept.shelves.get(url).into_iter().flat_map(|shelf| shelf.queued.range(next..)).take(limit);
-        done(Ok(ids.filter_map(|id| Some(kept.open.get(id)?.open(*id))).collect()))
+        let ids = kept
+            .shelves
+            .get(url)
+            .into_iter()
+            .flat_map(|shelf| shelf.queued.range(next..))
+            .take(limit);
+        done(Ok(ids
+            .filter_map(|id| Some(kept.open.get(id)?.open(*id)))
+            .collect()))
     }
 
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
@@ -460,7 +512,10 @@ impl Store for MemoryStore {
 
     fn load(&self, _: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
         let kept = self.kept();
-        done(Ok(ids.iter().filter_map(|id| Some(kept.open.get(id)?.open(*id))).collect()))
+        done(Ok(ids
+            .iter()
+            .filter_map(|id| Some(kept.open.get(id)?.open(*id)))
+            .collect()))
     }
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
@@ -480,7 +535,11 @@ impl Store for MemoryStore {
         let later = |url: &WebhookUrl| after.as_ref().is_none_or(|after| url > after);
         let mut urls: Vec<_> = kept.shelves.iter().filter(|(url, _)| later(url)).collect();
         urls.sort_by(|a, b| a.0.cmp(b.0));
-        done(Ok(urls.into_iter().filter_map(|(url, shelf)| kept.backlog(url, shelf)).take(limit).collect()))
+        done(Ok(urls
+            .into_iter()
+            .filter_map(|(url, shelf)| kept.backlog(url, shelf))
+            .take(limit)
+            .collect()))
     }
 
     fn open_count(&self, url: &WebhookUrl) -> StoreFuture<u64> {

@@ -1,5 +1,12 @@
 //! One suite for every store.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a suite of tests"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,11 +142,14 @@ async fn ends_deliveries_once(store: &impl Store) {
         .unwrap();
     // The same record again, as after an answer that got lost, and a late one for what has ended.
     store
-        .record(vec![
-            delivered(all[0], A),
-            dead(all[1], A),
-            failed(all[0], A, 2, 90),
-        ].into())
+        .record(
+            vec![
+                delivered(all[0], A),
+                dead(all[1], A),
+                failed(all[0], A, 2, 90),
+            ]
+            .into(),
+        )
         .await
         .unwrap();
     assert_eq!(store.open_total().await.unwrap(), 0);
@@ -173,7 +183,10 @@ async fn ends_deliveries_once(store: &impl Store) {
 async fn counts_backlogs_by_endpoint(store: &impl Store) {
     let all = append(store, 2, B).await;
     append(store, 1, A).await;
-    store.record(vec![failed(all[0], B, 1, 60)].into()).await.unwrap();
+    store
+        .record(vec![failed(all[0], B, 1, 60)].into())
+        .await
+        .unwrap();
     let backlogs = store.backlogs(None, 10).await.unwrap();
     let shown: Vec<_> = backlogs
         .iter()
@@ -308,7 +321,10 @@ async fn redelivers_as_fresh_deliveries(store: &impl Store) {
 async fn buries_what_a_removed_endpoint_had_open(store: &impl Store) {
     let all = append(store, 2, A).await;
     append(store, 1, B).await;
-    store.record(vec![failed(all[0], A, 1, 30)].into()).await.unwrap();
+    store
+        .record(vec![failed(all[0], A, 1, 30)].into())
+        .await
+        .unwrap();
     assert_eq!(store.remove_endpoint(&url(A), at(5)).await.unwrap(), 2);
     assert_eq!(store.remove_endpoint(&url(A), at(5)).await.unwrap(), 0);
     assert_eq!(store.open_total().await.unwrap(), 1);

@@ -188,10 +188,19 @@ impl AwcChannel {
     async fn exchange(self: Rc<Self>, request: Request) -> Sent {
         let result = self.try_exchange(&request, self.take_lane()).await;
         match result {
-            Err(Refused { failure: Failure::ConnectionClosed, kept_unanswered: true }) => {
+            Err(Refused {
+                failure: Failure::ConnectionClosed,
+                kept_unanswered: true,
+            }) => {
                 // The receiver closed a kept connection as the request went out: any HTTP client would send it again at once.
-                let again = self.try_exchange(&request, self.new_lane()).boxed_local().await;
-                Sent { result: again.map_err(|refused| refused.failure), twice: true }
+                let again = self
+                    .try_exchange(&request, self.new_lane())
+                    .boxed_local()
+                    .await;
+                Sent {
+                    result: again.map_err(|refused| refused.failure),
+                    twice: true,
+                }
             }
             other => Sent::from(other.map_err(|refused| refused.failure)),
         }
@@ -201,10 +210,20 @@ impl AwcChannel {
         let prepared = self.prepare(request)?;
         let headers = self.headers(request, &prepared)?;
         let connections = lane.connections();
-        let ended = lane.exchange(&prepared, headers, request.alert.body.clone(), self.shared.body_limit).await;
+        let ended = lane
+            .exchange(
+                &prepared,
+                headers,
+                request.alert.body.clone(),
+                self.shared.body_limit,
+            )
+            .await;
         let Exchanged { answer, clean } = ended.map_err(|failure| {
             let kept = connections > 0 && lane.connections() == connections;
-            Refused { failure, kept_unanswered: kept && !lane.is_answered() }
+            Refused {
+                failure,
+                kept_unanswered: kept && !lane.is_answered(),
+            }
         })?;
         if clean {
             self.keep_lane(lane);
@@ -223,6 +242,10 @@ impl AwcChannel {
         Lane::new(Arc::clone(&self.shared.tls), self.connect_timeout)
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a connection is idle is no rule's business"
+    )]
     fn keep_lane(&self, lane: Lane) {
         let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
@@ -263,9 +286,14 @@ impl AwcChannel {
         let path = &url[Position::BeforePath..Position::AfterQuery];
         // The client makes no TLS, so that it is always told http; a user name, which is never sent, keeps connections with TLS apart.
         let mark = if tls { "tls@" } else { "" };
-        let uri: Uri = format!("http://{mark}{host}:{port}{path}").parse().map_err(|_| Failure::Unsendable)?;
+        let uri: Uri = format!("http://{mark}{host}:{port}{path}")
+            .parse()
+            .map_err(|_| Failure::Unsendable)?;
         let mut headers = HeaderMap::with_capacity(self.endpoint_headers.0.len() + 4);
-        headers.insert(HOST, text_value(&url[Position::BeforeHost..Position::AfterPort])?);
+        headers.insert(
+            HOST,
+            text_value(&url[Position::BeforeHost..Position::AfterPort])?,
+        );
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         for (name, value, dropped_across_origins) in &self.endpoint_headers.0 {
             if !(request.left_origin && *dropped_across_origins) {
@@ -274,22 +302,43 @@ impl AwcChannel {
         }
         let (client_id, format) = (request.alert.client_id.clone(), request.alert.format);
         headers.insert(self.client_id_header()?, text_value(client_id.as_str())?);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-        Ok(Prepared { uri, target: Target { host, port, tls }, headers, client_id, format })
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(format.content_type()),
+        );
+        Ok(Prepared {
+            uri,
+            target: Target { host, port, tls },
+            headers,
+            client_id,
+            format,
+        })
     }
 
     /// Returns the headers that differ from call to call; they win over the prepared ones.
     fn headers(&self, request: &Request, prepared: &Prepared) -> Result<HeaderMap, Failure> {
         let alert = &request.alert;
         let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(WEBHOOK_ID, text_value(alert.id.as_uuid().hyphenated().encode_lower(&mut [0; 36]))?);
-        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(request.sent_at.unix_seconds()));
+        headers.insert(
+            WEBHOOK_ID,
+            text_value(alert.id.as_uuid().hyphenated().encode_lower(&mut [0; 36]))?,
+        );
+        headers.insert(
+            WEBHOOK_TIMESTAMP,
+            HeaderValue::from(request.sent_at.unix_seconds()),
+        );
         headers.insert(WEBHOOK_ATTEMPT, HeaderValue::from(request.attempt));
         if alert.client_id != prepared.client_id {
-            headers.insert(self.client_id_header()?, text_value(alert.client_id.as_str())?);
+            headers.insert(
+                self.client_id_header()?,
+                text_value(alert.client_id.as_str())?,
+            );
         }
         if alert.format != prepared.format {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(alert.format.content_type()));
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static(alert.format.content_type()),
+            );
         }
         if let Some(authorization) = &request.authorization {
             let mut value = text_value(authorization.expose())?;
@@ -313,7 +362,10 @@ struct Refused {
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self { failure, kept_unanswered: false }
+        Self {
+            failure,
+            kept_unanswered: false,
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use actix_http::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::header::{
-    CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
+    CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use awc::{Client, ClientResponse, Connector, FrozenClientRequest};
 use bytes::{Bytes, BytesMut};
@@ -142,7 +143,12 @@ impl Lane {
         if whole && self.is_cut_short(&framing, read) {
             return Err(Failure::ConnectionClosed);
         }
-        let answer = Answer { status, location, retry_after, excerpt: excerpt.freeze() };
+        let answer = Answer {
+            status,
+            location,
+            retry_after,
+            excerpt: excerpt.freeze(),
+        };
         Ok(Exchanged {
             answer,
             clean: whole && framing.is_unambiguous(),
@@ -158,22 +164,28 @@ impl Lane {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the client's errors are open-ended"
+    )]
     fn classify(&self, error: &SendRequestError) -> Failure {
-        match error {
-            SendRequestError::Connect(ConnectError::Disconnected) => Failure::ConnectionClosed,
-            SendRequestError::Connect(_) => self
+        if let SendRequestError::Connect(error) = error
+            && !matches!(error, ConnectError::Disconnected)
+        {
+            return self
                 .notes
                 .connect_failure
                 .take()
-                .unwrap_or(Failure::Connect),
+                .unwrap_or(Failure::Connect);
+        }
+        match error {
             SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete)
+            | SendRequestError::Connect(_)
             | SendRequestError::Send(_) => Failure::ConnectionClosed,
             SendRequestError::Response(_) => Failure::Malformed,
             SendRequestError::Timeout => Failure::Timeout,
-            SendRequestError::Url(_) | SendRequestError::Http(_) | SendRequestError::Body(_) => {
-                Failure::Unsendable
-            }
-            _ => Failure::ConnectionClosed,
+            // Invalid requests and other protocols; the rest does not happen over HTTP/1.1.
+            _ => Failure::Unsendable,
         }
     }
 }
@@ -225,10 +237,15 @@ impl Framing {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the client's errors are open-ended"
+)]
 fn classify_payload(error: &PayloadError) -> Failure {
     match error {
         PayloadError::Io(cause) | PayloadError::Incomplete(Some(cause))
-            if cause.kind() == std::io::ErrorKind::InvalidInput => {
+            if cause.kind() == std::io::ErrorKind::InvalidInput =>
+        {
             Failure::Malformed
         }
         PayloadError::EncodingCorrupted | PayloadError::UnknownLength => Failure::Malformed,

@@ -54,7 +54,10 @@ pub struct Sent {
 
 impl From<Result<Answer, Failure>> for Sent {
     fn from(result: Result<Answer, Failure>) -> Self {
-        Self { result, twice: false }
+        Self {
+            result,
+            twice: false,
+        }
     }
 }
 

@@ -75,7 +75,11 @@ impl AsyncRead for Wire {
         };
         if matches!(poll, Poll::Ready(Ok(()))) && room {
             let nothing = buf.filled().len() == before;
-            let note = if nothing { &this.notes.closed_by_receiver } else { &this.notes.answered };
+            let note = if nothing {
+                &this.notes.closed_by_receiver
+            } else {
+                &this.notes.answered
+            };
             note.set(true);
         }
         poll

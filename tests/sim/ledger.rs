@@ -3,7 +3,7 @@
 //! Broken promises are noted, not panicked about: the engine would take a panic for one of the transport's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_webhooks::testing::{ScriptedTransport, SimClock};
@@ -29,6 +29,7 @@ pub(crate) struct Watched {
 #[derive(Clone)]
 pub(crate) struct Ledger {
     clock: SimClock,
+    begun: (Timestamp, tokio::time::Instant),
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -79,26 +80,40 @@ struct UnderWay {
 }
 
 impl Ledger {
+    #[expect(clippy::disallowed_methods, reason = "this is the test's own clock")]
     pub(crate) fn new(clock: &SimClock) -> Self {
         Self {
             clock: clock.clone(),
+            begun: (clock.now(), tokio::time::Instant::now()),
             notes: Arc::default(),
         }
     }
 
+    /// Returns the simulated time. The clock itself panics when that stands still, which must not happen in a destructor.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_millis(
+            self.begun.0.unix_millis()
+                + i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX),
+        )
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.1.elapsed()
+    }
+
     pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap()
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn problem(&self, text: impl Into<String>) {
-        let text = format!("at {:?}: {}", self.clock.elapsed(), text.into());
+        let text = format!("at {:?}: {}", self.elapsed(), text.into());
         self.line(&format!("PROBLEM {text}"));
         self.notes().problems.push(text);
     }
 
     /// Adds a line to the trace.
     pub(crate) fn line(&self, text: &str) {
-        let at = self.clock.elapsed().as_millis();
+        let at = self.elapsed().as_millis();
         self.notes().lines.push(format!("{at:>9} {text}"));
     }
 
@@ -115,7 +130,7 @@ impl Ledger {
             alert.company_id.clone(),
             attempt,
             is_first_hop,
-            self.clock.now(),
+            self.now(),
         );
         for problem in problems {
             self.problem(format!(
@@ -291,12 +306,9 @@ impl UnderWay {
         };
         self.ledger
             .line(&format!("<- {} {} {told}", self.key.0, self.key.1));
-        self.ledger.notes().end(
-            &self.key,
-            self.attempt,
-            Some(result),
-            self.ledger.clock.now(),
-        );
+        self.ledger
+            .notes()
+            .end(&self.key, self.attempt, Some(result), self.ledger.now());
     }
 }
 
@@ -307,7 +319,7 @@ impl Drop for UnderWay {
                 .line(&format!("<- {} {} broken off", self.key.0, self.key.1));
             self.ledger
                 .notes()
-                .end(&self.key, self.attempt, None, self.ledger.clock.now());
+                .end(&self.key, self.attempt, None, self.ledger.now());
         }
         let mut notes = self.ledger.notes();
         notes.keys.entry(self.key.clone()).or_default().in_flight -= 1;

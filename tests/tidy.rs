@@ -1,0 +1,170 @@
+//! The sources keep the shape that ARCHITECTURE.md describes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layers, lowest first. A module may use those of lower ranks and its own.
+const LAYERS: [(&str, u8); 7] = [
+    ("domain", 0),
+    ("store", 1),
+    ("transport", 1),
+    ("error", 2),
+    ("actor", 3),
+    ("engine", 4),
+    ("testing", 5),
+];
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Returns the module below `src` that a path belongs to.
+fn module(path: &Path) -> String {
+    let below = path
+        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap();
+    let first = below
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn rank(module: &str) -> Option<u8> {
+    LAYERS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, rank)| *rank)
+}
+
+/// Returns what a source uses of this crate, and where it must not.
+fn upward_uses(module: &str, text: &str) -> Vec<String> {
+    let own = rank(module).unwrap_or(u8::MAX);
+    // Documentation may point anywhere, and unit tests may use the tools for tests.
+    let code = text
+        .lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]"));
+    let code = code.filter(|line| !line.trim_start().starts_with("//"));
+    let used = code.flat_map(|line| line.split("crate::").skip(1));
+    let names = used.map(|rest| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    });
+    let allowed = |name: &str| name == module || rank(name).is_some_and(|other| other < own);
+    names.filter(|name| !allowed(name)).collect()
+}
+
+#[test]
+fn imports_only_look_down() {
+    for (path, text) in sources("src") {
+        let module = module(&path);
+        if module == "lib" {
+            continue;
+        }
+        assert!(
+            rank(&module).is_some(),
+            "{} belongs to no layer",
+            path.display()
+        );
+        let wrong = upward_uses(&module, &text);
+        assert!(wrong.is_empty(), "{} looks up to {wrong:?}", path.display());
+    }
+}
+
+#[test]
+fn an_upward_import_is_noticed() {
+    assert_eq!(upward_uses("domain", "use crate::store::Store;"), ["store"]);
+    assert_eq!(
+        upward_uses("store", "use crate::transport::Channel;"),
+        ["transport"],
+        "neighbours are not below"
+    );
+    assert_eq!(
+        upward_uses("actor", "let x = crate::engine::Engine::builder();"),
+        ["engine"]
+    );
+    assert!(
+        upward_uses(
+            "actor",
+            "use crate::domain::event::Event;\n/// See [`crate::engine`]."
+        )
+        .is_empty()
+    );
+}
+
+#[test]
+fn rules_read_no_clock_and_do_no_io() {
+    for (path, text) in sources("src/domain") {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in [
+            "SystemTime::now",
+            "Instant::now",
+            "tokio::",
+            "actix",
+            "std::fs",
+            "std::net",
+            "fastrand::u",
+            "HashSet",
+        ] {
+            let found = code
+                .lines()
+                .find(|line| !line.trim_start().starts_with("//") && line.contains(word));
+            assert!(found.is_none(), "{} uses {word}: {found:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_state_and_transition_of_a_delivery_is_documented() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lifecycle.md"))
+        .unwrap();
+    for (file, name) in [
+        ("src/domain/delivery.rs", "DeliveryState"),
+        ("src/domain/dead_letter.rs", "DeadLetterReason"),
+        ("src/domain/status.rs", "EndpointState"),
+        ("src/domain/attempt.rs", "Failure"),
+    ] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let body = text
+            .split(&format!("pub enum {name} {{"))
+            .nth(1)
+            .unwrap()
+            .split("\n}")
+            .next()
+            .unwrap();
+        let variants = body
+            .lines()
+            .filter(|line| line.starts_with("    ") && !line.starts_with("     "));
+        let names = variants.map(|line| {
+            line.trim()
+                .split(|c: char| !c.is_alphanumeric())
+                .next()
+                .unwrap_or_default()
+        });
+        for variant in names.filter(|name| name.starts_with(char::is_uppercase)) {
+            assert!(
+                page.contains(&format!("`{variant}`")),
+                "docs/lifecycle.md does not mention {name}::{variant}"
+            );
+        }
+    }
+}

@@ -7,5 +7,7 @@ mod sim {
     mod ledger;
     mod run;
     mod seeds;
+    mod steps;
+    mod watch;
     mod world;
 }

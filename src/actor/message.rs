@@ -364,6 +364,11 @@ pub(crate) struct Deliver(pub(crate) Vec<OpenDelivery>);
 #[rtype(result = "()")]
 pub(crate) struct Nudge(pub(crate) u64);
 
+/// These deliveries were started again by hand and are in the store: supervisor → subscriber.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Redelivered(pub(crate) Vec<DeliveryId>);
+
 /// A place for an attempt: places → subscriber.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

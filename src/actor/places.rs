@@ -97,10 +97,13 @@ impl Holdings {
             self.add(class);
             return true;
         }
-        if self.waiting.is_some() {
-            return false;
-        }
         let mut book = self.places.book();
+        match self.waiting {
+            // It waits among those it no longer belongs to.
+            Some((other, turn)) if other != class && book.leave(other, turn) => self.waiting = None,
+            Some(_) => return false,
+            None => {}
+        }
         if book.take(class) {
             drop(book);
             self.add(class);

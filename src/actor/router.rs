@@ -245,6 +245,9 @@ impl RouterActor {
         let appended = match result {
             Ok(appended) => appended,
             Err(error) => {
+                // A store may have done the work before it failed. Then the same event, published again, is remembered and nobody is told of
+                // its deliveries but here.
+                self.tell_of_unsure(&events);
                 for publisher in publishers {
                     publisher.answer(Err(refusal(&error)));
                 }
@@ -265,6 +268,23 @@ impl RouterActor {
         }
         self.hand_over(touched, &mut unknown);
         self.wake(unknown);
+    }
+
+    /// Has subscribers look for deliveries that may or may not be in the store.
+    fn tell_of_unsure(&mut self, events: &[NewEvent]) {
+        let mut counts = BTreeMap::<WebhookUrl, u64>::new();
+        let urls = events
+            .iter()
+            .flat_map(|event| &event.alerts)
+            .flat_map(|new| new.urls.iter());
+        for url in urls {
+            *counts.entry(url.clone()).or_default() += 1;
+        }
+        counts.retain(|url, count| match self.subscribers.get(url) {
+            Some(known) => known.handle.nudge(*count).is_err(),
+            None => true,
+        });
+        self.wake(counts);
     }
 
     /// Sorts deliveries by subscriber, so that each gets one message however many there are.

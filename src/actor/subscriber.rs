@@ -21,7 +21,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Sleep;
 
 use super::message::{
-    Abort, Configure, Deliver, Describe, Drain, Drained, Gate, Nudge, PlaceGranted,
+    Abort, Configure, Deliver, Describe, Drain, Drained, Gate, Nudge, PlaceGranted, Redelivered,
     SubscriberStopped,
 };
 use super::places::Holdings;
@@ -172,16 +172,12 @@ impl SubscriberActor {
 
     /// Does everything that can be done now, in rounds until one finds nothing more to do.
     fn turn(&mut self, ctx: &Context<Self>, cx: &mut TaskContext<'_>) {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
-        if missed > 0 {
-            self.machine.on_backlog(missed);
-            self.feed.changed = true;
-        }
+        self.take_missed();
         let mut now = self.shared.clock.now();
         let mut settled = false;
         for _ in 0..ROUNDS_PER_TURN {
             let mut worked = self.collect(now, cx);
-            self.machine.pump(now, &mut self.actions);
+            self.feed.changed |= self.machine.pump(now, &mut self.actions);
             worked |= self.start_attempts(now, ctx);
             worked |= self.perform(now, cx);
             self.feed.changed |= worked;
@@ -201,6 +197,15 @@ impl SubscriberActor {
         }
         self.holdings.drop_spare();
         self.answer_drain();
+    }
+
+    /// Takes note of deliveries that the full mailbox had no place for.
+    fn take_missed(&mut self) {
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            self.machine.on_backlog(missed);
+            self.feed.changed = true;
+        }
     }
 
     /// Takes in work that has ended. Says whether there was any.
@@ -241,9 +246,13 @@ impl SubscriberActor {
             Done::WaitingRead(limit, Ok(deliveries)) => {
                 self.machine.on_waiting_read(deliveries, limit);
             }
-            Done::QueuedRead(_, Err(error)) | Done::WaitingRead(_, Err(error)) => {
+            Done::QueuedRead(_, Err(error)) => {
                 self.store_failed(&error);
-                self.machine.on_read_failed(now);
+                self.machine.on_queued_read_failed(now);
+            }
+            Done::WaitingRead(_, Err(error)) => {
+                self.store_failed(&error);
+                self.machine.on_waiting_read_failed(now);
             }
             Done::Counted(Ok(open)) => self.machine.on_counted(open),
             // Only the number shown is less exact until the backlog has been read.
@@ -552,6 +561,8 @@ impl Handler<Deliver> for SubscriberActor {
     type Result = ();
 
     fn handle(&mut self, Deliver(deliveries): Deliver, _: &mut Context<Self>) {
+        // What was missed came before, and later ids must not pass it.
+        self.take_missed();
         self.machine.on_deliveries(deliveries);
         self.feed.changed = true;
     }
@@ -565,6 +576,15 @@ impl Handler<Nudge> for SubscriberActor {
             self.machine.on_backlog(count);
             self.feed.changed = true;
         }
+    }
+}
+
+impl Handler<Redelivered> for SubscriberActor {
+    type Result = ();
+
+    fn handle(&mut self, Redelivered(ids): Redelivered, _: &mut Context<Self>) {
+        self.machine.on_redelivered(ids, &mut self.actions);
+        self.feed.changed = true;
     }
 }
 

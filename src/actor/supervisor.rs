@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
+use actix::prelude::Request;
 use actix::{
     Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext, Context, Handler, Recipient,
     ResponseActFuture, ResponseFuture,
@@ -17,8 +18,8 @@ use super::handle::{Gone, SubscriberHandle};
 use super::message::{
     Abort, Configure, Describe, Drain, DrainAll, Drained, EndpointError, Gate, GetStatus,
     KnowEndpoints, ListDeadLetters, ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint,
-    Redeliver, RemoveEndpoint, ResumeEndpoint, StatusFilter, StatusPage, SubscriberStarted,
-    SubscriberStopped, Wake, WatchDeliveries, WatchStatus,
+    Redeliver, Redelivered, RemoveEndpoint, ResumeEndpoint, StatusFilter, StatusPage,
+    SubscriberStarted, SubscriberStopped, Wake, WatchDeliveries, WatchStatus,
 };
 use super::shared::Shared;
 use super::subscriber::{Start, SubscriberActor};
@@ -191,6 +192,26 @@ impl SupervisorActor {
             #[expect(clippy::disallowed_methods, reason = "once per start of a subscriber")]
             router.do_send(started);
         }
+    }
+
+    /// Tells subscribers of deliveries that were started again by hand, and starts those that do not run.
+    fn tell_redelivered(
+        &mut self,
+        fresh: &[(DeliveryId, WebhookUrl)],
+        ctx: &mut Context<Self>,
+    ) -> Vec<Request<SubscriberActor, Redelivered>> {
+        let mut by_url = BTreeMap::<&WebhookUrl, Vec<DeliveryId>>::new();
+        for (id, url) in fresh {
+            by_url.entry(url).or_default().push(*id);
+        }
+        let mut told = Vec::new();
+        for (url, ids) in by_url {
+            match self.running(url) {
+                Some(subscriber) => told.push(subscriber.send(Redelivered(ids))),
+                None => self.wake(url, 0, ctx),
+            }
+        }
+        told
     }
 
     fn running(&self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
@@ -532,18 +553,18 @@ impl Handler<Redeliver> for SupervisorActor {
     fn handle(&mut self, Redeliver(which): Redeliver, _: &mut Context<Self>) -> Self::Result {
         let redeliver =
             wrap_future::<_, Self>(self.shared.store.redeliver(which, self.shared.clock.now()));
-        let wake = redeliver.map(|result, supervisor, ctx: &mut Context<Self>| {
-            let fresh = result?;
-            let mut counts = BTreeMap::<WebhookUrl, u64>::new();
-            for (_, url) in &fresh {
-                *counts.entry(url.clone()).or_default() += 1;
-            }
-            for (url, count) in counts {
-                supervisor.wake(&url, count, ctx);
-            }
-            Ok(fresh.into_iter().map(|(id, _)| id).collect())
+        let tell = redeliver.then(|result, supervisor, ctx: &mut Context<Self>| {
+            let told = result
+                .as_ref()
+                .map(|fresh| supervisor.tell_redelivered(fresh, ctx))
+                .unwrap_or_default();
+            wrap_future(async move {
+                // A subscriber that has just ended reads everything when it is started again.
+                join_all(told).await;
+                result.map(|fresh| fresh.into_iter().map(|(id, _)| id).collect())
+            })
         });
-        Box::pin(wake)
+        Box::pin(tell)
     }
 }
 

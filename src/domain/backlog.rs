@@ -111,17 +111,26 @@ impl Backlog {
         self.waiting.end(full_page);
     }
 
-    /// Notes that a read failed and may be tried again at `again_at`.
-    pub(crate) fn read_failed(&mut self, again_at: Timestamp) {
-        self.queued.reading = false;
-        self.waiting.reading = false;
+    /// Notes that a read of deliveries that were never attempted failed and may be tried again at `again_at`.
+    pub(crate) fn queued_read_failed(&mut self, again_at: Timestamp) {
+        self.queued.end(true);
         self.again_at = Some(again_at);
+    }
+
+    /// Notes that a read of waiting deliveries failed and may be tried again at `again_at`.
+    pub(crate) fn waiting_read_failed(&mut self, again_at: Timestamp) {
+        self.waiting.end(true);
+        self.again_at = Some(again_at);
+    }
+
+    /// Forgets an instant that has come: a read that is not made now for another reason must not be woken for again and again.
+    pub(crate) fn pass(&mut self, now: Timestamp) {
+        self.again_at = self.again_at.filter(|at| *at > now);
     }
 
     /// Returns when a failed read is tried again.
     pub(crate) fn again_at(&self) -> Option<Timestamp> {
         self.again_at
-            .filter(|_| self.queued.may_begin() || self.waiting.may_begin())
     }
 }
 
@@ -150,9 +159,26 @@ mod tests {
         let mut backlog = Backlog::unread();
         backlog.begin_waiting_read();
         let later = Timestamp::from_unix_millis(5);
-        backlog.read_failed(later);
+        backlog.waiting_read_failed(later);
         assert!(!backlog.may_read_waiting(NOW));
         assert!(backlog.may_read_waiting(later));
         assert_eq!(backlog.again_at(), Some(later));
+        backlog.pass(later);
+        assert_eq!(
+            backlog.again_at(),
+            None,
+            "nothing wakes for an instant that has passed"
+        );
+        assert!(backlog.may_read_waiting(later));
+    }
+
+    #[test]
+    fn a_failed_read_of_one_kind_leaves_the_other_under_way() {
+        let mut backlog = Backlog::unread();
+        backlog.begin_queued_read();
+        backlog.begin_waiting_read();
+        backlog.waiting_read_failed(NOW);
+        assert!(!backlog.may_read_queued(NOW));
+        assert!(backlog.may_read_waiting(NOW));
     }
 }

@@ -150,7 +150,10 @@ impl EndpointMachine {
 
     /// Takes the number of open deliveries that the store counted.
     pub(crate) fn on_counted(&mut self, open: u64) {
-        self.tally.open = self.tally.open.max(open);
+        // A count that comes late counts deliveries that have ended since; once all is in memory it is known better.
+        if self.backlog.more_queued() || self.backlog.more_waiting() {
+            self.tally.open = self.tally.open.max(open);
+        }
     }
 
     /// Notes that the store holds `count` deliveries more than this machine was told of.
@@ -175,6 +178,8 @@ impl EndpointMachine {
     /// Takes what `Action::ReadWaiting` found.
     pub(crate) fn on_waiting_read(&mut self, deliveries: Vec<WaitingDelivery>, limit: usize) {
         self.backlog.waiting_read(deliveries.len() == limit);
+        // What was read may be older than what is known: a delivery may wait for a later retry by now.
+        let waiting: BTreeSet<DeliveryId> = self.waiting.keys().map(|(_, id)| *id).collect();
         for WaitingDelivery {
             id,
             due_at,
@@ -183,7 +188,8 @@ impl EndpointMachine {
         {
             let known = self.due.contains_key(&id)
                 || self.in_flight.contains_key(&id)
-                || self.recording.contains_key(&id);
+                || self.recording.contains_key(&id)
+                || waiting.contains(&id);
             if !known {
                 self.queue
                     .close_lane(self.policy.ordering, company_id.as_ref());
@@ -194,9 +200,29 @@ impl EndpointMachine {
         self.correct_count();
     }
 
-    /// Notes that a read failed: it is tried again a little later.
-    pub(crate) fn on_read_failed(&mut self, now: Timestamp) {
-        self.backlog.read_failed(now + STORE_AGAIN_AFTER);
+    /// Notes that `Action::ReadQueued` failed: it is tried again a little later.
+    pub(crate) fn on_queued_read_failed(&mut self, now: Timestamp) {
+        self.backlog.queued_read_failed(now + STORE_AGAIN_AFTER);
+    }
+
+    /// Notes that `Action::ReadWaiting` failed: it is tried again a little later.
+    pub(crate) fn on_waiting_read_failed(&mut self, now: Timestamp) {
+        self.backlog.waiting_read_failed(now + STORE_AGAIN_AFTER);
+    }
+
+    /// Takes deliveries that were started again by hand. Their ids may have been passed already, by deliveries that were handed over first.
+    pub(crate) fn on_redelivered(&mut self, ids: Vec<DeliveryId>, actions: &mut Vec<Action>) {
+        self.tally.open += u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        let (passed, ahead): (Vec<_>, Vec<_>) =
+            ids.into_iter().partition(|id| self.backlog.has_seen(*id));
+        if !ahead.is_empty() {
+            self.backlog.note_queued();
+        }
+        if !passed.is_empty() {
+            self.due.extend(passed.iter().map(|id| (*id, None)));
+            actions.push(Action::Load(passed));
+        }
+        self.rest_at = None;
     }
 
     /// Takes what `Action::Load` found. A delivery that is asked for and not found is no longer open.
@@ -208,7 +234,11 @@ impl EndpointMachine {
             }
         }
         for delivery in deliveries {
-            self.queue.push_due(delivery);
+            if delivery.due_at.is_some() {
+                self.queue.push_due(delivery);
+            } else {
+                self.queue.push(self.policy.ordering, delivery);
+            }
         }
     }
 
@@ -415,8 +445,10 @@ impl EndpointMachine {
 
     /// Lets time pass: moves due retries on, reads more of the backlog where there is room, judges what has become late. Called after
     /// every other event too; calling it once too often does nothing.
-    pub(crate) fn pump(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if self.hold_until.is_some_and(|until| until <= now) {
+    /// Says whether a hold has ended, which is all that it changes about the status without an action.
+    pub(crate) fn pump(&mut self, now: Timestamp, actions: &mut Vec<Action>) -> bool {
+        let hold_ends = self.hold_until.is_some_and(|until| until <= now);
+        if hold_ends {
             self.hold_until = None;
             self.window.on_transient_failure();
         }
@@ -425,6 +457,7 @@ impl EndpointMachine {
         self.load_due(now, actions);
         self.read_backlog(now, actions);
         self.rest(now, actions);
+        hold_ends
     }
 
     /// Returns when [`pump`](Self::pump) has something to do, if nothing else happens before.
@@ -576,6 +609,7 @@ impl EndpointMachine {
     }
 
     fn read_backlog(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.backlog.pass(now);
         let ordered = self.policy.ordering != Ordering::Unordered;
         if self.waiting.len() < MAX_WAITING / 2 && self.backlog.may_read_waiting(now) {
             let known =

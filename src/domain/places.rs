@@ -70,6 +70,11 @@ impl<W> PlaceBook<W> {
         now
     }
 
+    /// Leaves the queue. Says whether the waiter was still in it.
+    pub(crate) fn leave(&mut self, class: PlaceClass, turn: Turn) -> bool {
+        self.waiters(class).remove(&turn).is_some()
+    }
+
     /// Gives a place back.
     pub(crate) fn give_back(&mut self, class: PlaceClass) {
         debug_assert!(self.taken > 0, "a place is given back once");

@@ -59,6 +59,20 @@ fn the_same_seed_gives_the_same_trace() {
     );
 }
 
+/// Worlds in which a promise was broken once: a delivery was passed over because one read failed while another was under way (598, 5094), a
+/// late count made an endpoint look busy for ever (304), and the end of a hold was told to nobody (245).
+#[test]
+fn worlds_in_which_a_promise_was_broken_stay_whole() {
+    for seed in [245, 304, 598, 5_094] {
+        let problems = story_of(seed).problems;
+        assert!(
+            problems.is_empty(),
+            "seed {seed}:\n  {}",
+            problems.join("\n  ")
+        );
+    }
+}
+
 /// A step budget: time that stands still ends the run with a panic of the clock, not with a test that hangs.
 #[test]
 fn a_world_in_which_time_stands_still_ends() {
@@ -155,7 +169,7 @@ fn quieten() {
 }
 
 /// How many worlds are run unless `SIM_SEEDS` says otherwise.
-const DEFAULT_SEEDS: u64 = 300;
+const DEFAULT_SEEDS: u64 = 200;
 
 /// How many worlds are run twice and compared.
 const TWICE: u64 = 20;

@@ -28,7 +28,8 @@ pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
                 let (urls, sender) = (urls.to_vec(), sender.clone());
                 arbiter.spawn_fn(move || {
                     actix_rt::spawn(async move {
-                        drop(sender.send(send(urls, IN_FLIGHT / 2, run).await));
+                        let sent = send(urls, IN_FLIGHT / 2, run).await;
+                        sender.send(sent).expect("it is waited for");
                     });
                 });
                 arbiter
@@ -37,7 +38,9 @@ pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
         drop(sender);
         let sent = receiver.iter().sum();
         let sample = meter.stop(sent);
-        arbiters.iter().for_each(|arbiter| drop(arbiter.stop()));
+        for arbiter in arbiters {
+            arbiter.stop();
+        }
         sample
     })
 }

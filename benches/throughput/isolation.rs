@@ -66,7 +66,9 @@ pub(crate) fn run(run: Duration, rounds: usize) {
 
 /// When each event was published, and how long each delivery took.
 #[derive(Clone, Default)]
-struct Times(Arc<Mutex<(HashMap<String, Instant>, Vec<f64>)>>);
+struct Times(Arc<Mutex<(Published, Vec<f64>)>>);
+
+type Published = HashMap<String, Instant>;
 
 struct Watcher(Times);
 

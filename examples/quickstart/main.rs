@@ -23,7 +23,7 @@ const CLIENT_B: &str = "bae0c1d2-0000-4000-8000-00000000000b";
 #[actix_web::main]
 async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     env_logger::init();
-    let receivers = Receivers::start().await?;
+    let receivers = Receivers::start()?;
     let engine = start_engine(&receivers).await?;
 
     let watch = Watch::start();

@@ -99,7 +99,7 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    pub(crate) async fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let got = Arc::new(Mutex::new(BTreeMap::new()));
         let data = web::Data::from(Arc::clone(&got));
         let server = HttpServer::new(move || {

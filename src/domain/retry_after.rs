@@ -37,13 +37,13 @@ fn parse_date(value: &str, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use proptest::prelude::*;
 
     use super::*;
 
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
     const NOW: Timestamp = Timestamp::from_unix_millis(1_445_412_480_250);
 
     #[track_caller]
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn seconds_and_dates_are_read() {
-        check("120", Some(Duration::from_secs(120)));
+        check("120", Some(Duration::from_mins(2)));
         check(" 7 ", Some(Duration::from_secs(7)));
         check("0", Some(Duration::ZERO));
         check("1.2", Some(Duration::from_secs(2)));
@@ -94,7 +94,7 @@ mod tests {
         fn a_date_is_never_reached_early(seconds in 0_u64..4_000_000_000) {
             let date = UNIX_EPOCH + Duration::from_secs(seconds);
             let wait = parse_retry_after(&httpdate::fmt_http_date(date), NOW, Duration::MAX).unwrap();
-            prop_assert!(SystemTime::from(date) <= UNIX_EPOCH + Duration::from_millis(1_445_412_480_250) + wait);
+            prop_assert!(date <= UNIX_EPOCH + Duration::from_millis(1_445_412_480_250) + wait);
         }
     }
 }

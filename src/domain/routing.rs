@@ -139,7 +139,9 @@ mod tests {
     #[track_caller]
     fn check(rules: Vec<Rule>, event: &Event, expected: &[&str]) {
         let mut table = RoutingTable::default();
-        rules.into_iter().for_each(|rule| table.put(rule));
+        for rule in rules {
+            table.put(rule);
+        }
         let mut matches = Vec::new();
         table.matches(event, &mut matches);
         assert_eq!(

@@ -103,7 +103,7 @@ fn the_rules_credentials_win_over_the_clients_and_those_over_the_endpoints() {
                     sent.request
                         .authorization
                         .as_ref()
-                        .map(|secret| secret.expose())
+                        .map(actix_webhooks::Secret::expose)
                 })
                 .collect();
             assert_eq!(

@@ -94,7 +94,7 @@ fn an_engine_goes_on_with_what_the_one_before_left_in_the_store() {
 
         clock.sleep(Duration::from_secs(5)).await;
         let second = build().start().await.unwrap();
-        clock.sleep(Duration::from_secs(60)).await;
+        clock.sleep(Duration::from_mins(1)).await;
         let status = second
             .supervisor()
             .send(GetStatus::new(HOOK))

@@ -186,7 +186,9 @@ fn requests_are_on_record(life: &Life<'_>, deliveries: &[Delivery]) {
         }
     }
     drop(notes);
-    wrong.into_iter().for_each(|text| life.ledger.problem(text));
+    for text in wrong {
+        life.ledger.problem(text);
+    }
 }
 
 /// Where order is kept, a delivery begins after every earlier one of its lane has ended.

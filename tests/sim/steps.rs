@@ -49,10 +49,10 @@ impl Life<'_> {
                 match result {
                     Ok(receipt) => published.borrow_mut().accept(event, &receipt, &ledger),
                     Err(PublishError::Store(_)) if faulty => {
-                        published.borrow_mut().refused.push(event)
+                        published.borrow_mut().refused.push(event);
                     }
                     Err(PublishError::Overloaded(_)) if narrow => {
-                        published.borrow_mut().refused.push(event)
+                        published.borrow_mut().refused.push(event);
                     }
                     Err(PublishError::ShuttingDown) => published.borrow_mut().refused.push(event),
                     Err(error) => ledger.problem(format!("{} is refused: {error:?}", event.id)),
@@ -99,7 +99,7 @@ impl Life<'_> {
         let (url, max) = (endpoint.url.as_str(), endpoint.policy.max_in_flight);
         self.ledger.line(&format!("put {url} max {max}"));
         self.bounds(url, |bounds| {
-            bounds.max_in_flight = bounds.max_in_flight.max(max)
+            bounds.max_in_flight = bounds.max_in_flight.max(max);
         });
         self.engine
             .supervisor()
@@ -149,7 +149,7 @@ impl Life<'_> {
             .insert(WebhookUrl::parse(url).unwrap());
         // Its settings are gone with it, its hold and its pause too, and attempts in flight are broken off.
         self.bounds(url, |bounds| {
-            (bounds.paused, bounds.max_in_flight) = (false, default_policy().max_in_flight)
+            (bounds.paused, bounds.max_in_flight) = (false, default_policy().max_in_flight);
         });
         self.bounds(url, Bounds::release);
         drop(

@@ -298,7 +298,6 @@ fn limited(now: Timestamp, rng: &mut Rng) -> Reply {
             rng.choice(["soon", "-5", "", "1e3", "12 s", "5, 5"])
                 .unwrap(),
         ),
-        2 => answer.retry_after(seconds.to_string()),
         _ => answer.retry_after(seconds.to_string()),
     })
     .after(wait_ms(rng, 0..300))

@@ -1,1 +1,248 @@
+use bytes::Bytes;
 
+use super::*;
+use crate::domain::attempt::Answer;
+use crate::domain::id::AlertId;
+use crate::domain::payload::PayloadFormat;
+use crate::domain::retry::RetryPolicy;
+
+const NOW: Timestamp = Timestamp::from_unix_millis(1_000_000);
+
+fn at(seconds: u64) -> Timestamp {
+    NOW + Duration::from_secs(seconds)
+}
+
+fn delivery(id: u64) -> OpenDelivery {
+    let alert = Alert {
+        id: AlertId::new(&"e".into(), &"r".into()),
+        event_id: "e".into(),
+        rule_id: "r".into(),
+        rule_type: "t".into(),
+        client_id: "c".into(),
+        company_id: None,
+        format: PayloadFormat::Alert,
+        body: Bytes::new(),
+    };
+    OpenDelivery {
+        id: DeliveryId::new(id),
+        alert: Arc::new(alert),
+        progress: Progress::default(),
+        due_at: None,
+    }
+}
+
+/// A machine without jitter that has read an empty store.
+fn machine() -> EndpointMachine {
+    let mut policy = EndpointPolicy::alert_service();
+    policy.retry = RetryPolicy::three_in_two_minutes().without_jitter();
+    let mut machine = EndpointMachine::new(
+        WebhookUrl::parse("http://a.test/").unwrap(),
+        Arc::new(policy),
+    );
+    let reads = pump(&mut machine, NOW);
+    assert!(matches!(
+        reads[..],
+        [Action::ReadWaiting { .. }, Action::ReadQueued { .. }]
+    ));
+    machine.on_waiting_read(Vec::new(), 1);
+    machine.on_queued_read(Vec::new(), 1);
+    machine
+}
+
+fn pump(machine: &mut EndpointMachine, now: Timestamp) -> Vec<Action> {
+    let mut actions = Vec::new();
+    machine.pump(now, &mut actions);
+    actions
+}
+
+/// Ends an attempt with a status and returns its record.
+fn finish(machine: &mut EndpointMachine, now: Timestamp, id: u64, answer: Answer) -> AttemptRecord {
+    let exchange = Exchange {
+        status: Some(answer.status),
+        result: Ok(answer),
+        redirects: 0,
+        sent_twice: false,
+    };
+    let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
+    machine.on_finished(now, DeliveryId::new(id), &exchange, &mut rng, &mut actions);
+    let Some(Action::Record(record)) = actions.pop() else {
+        panic!("an attempt is recorded")
+    };
+    record
+}
+
+#[test]
+fn nothing_follows_from_an_attempt_before_it_is_on_record() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1)]);
+    assert_eq!(machine.start(NOW).unwrap().number, 1);
+    let record = finish(&mut machine, NOW, 1, Answer::new(503));
+    assert_eq!(record.next_attempt_at, Some(at(15)));
+    assert!(!machine.is_drained());
+    assert!(
+        pump(&mut machine, at(60)).is_empty(),
+        "its retry is not due while it is not on record"
+    );
+    assert!(machine.on_recorded(&record).is_some());
+    assert!(
+        matches!(&pump(&mut machine, at(60))[..], [Action::Load(ids)] if *ids == [DeliveryId::new(1)])
+    );
+    assert!(machine.on_recorded(&record).is_none(), "once");
+}
+
+#[test]
+fn a_record_that_the_store_refuses_is_handed_out_again() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1)]);
+    machine.start(NOW).unwrap();
+    let record = finish(&mut machine, NOW, 1, Answer::new(200));
+    machine.on_record_refused(NOW, &record);
+    assert!(pump(&mut machine, NOW).is_empty());
+    assert_eq!(machine.next_wake(), Some(at(1)));
+    assert!(matches!(&pump(&mut machine, at(1))[..], [Action::Record(again)] if *again == record));
+}
+
+#[test]
+fn an_attempt_that_takes_long_makes_its_endpoint_sick_while_it_lasts() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1)]);
+    machine.start(NOW).unwrap();
+    assert_eq!(
+        (machine.place_class(), machine.next_wake()),
+        (PlaceClass::Prompt, Some(at(1)))
+    );
+    assert!(matches!(
+        pump(&mut machine, at(1))[..],
+        [Action::CountAsSick(1)]
+    ));
+    assert_eq!(machine.place_class(), PlaceClass::Sick);
+    let record = finish(&mut machine, at(3), 1, Answer::new(200));
+    machine.on_recorded(&record);
+    assert_eq!(
+        machine.place_class(),
+        PlaceClass::Prompt,
+        "slow, but it answers"
+    );
+}
+
+#[test]
+fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
+    let mut machine = machine();
+    machine.on_deliveries((1..=300).map(delivery));
+    assert_eq!(machine.status().queued, 300);
+    assert!(
+        pump(&mut machine, NOW).is_empty(),
+        "half of the window must be free"
+    );
+    for id in 1..=129 {
+        machine.start(NOW).unwrap();
+        let record = finish(&mut machine, NOW, id, Answer::new(200));
+        machine.on_recorded(&record);
+    }
+    let actions = pump(&mut machine, NOW);
+    let [Action::ReadQueued { after, limit: 129 }] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(after, DeliveryId::new(256));
+    machine.on_deliveries([delivery(301)]);
+    machine.on_queued_read((257..=300).map(delivery).collect(), 129);
+    assert!(
+        pump(&mut machine, NOW).is_empty(),
+        "it is filled well enough"
+    );
+    assert_eq!(
+        machine.status().queued,
+        172,
+        "301 is known, though it came during the read"
+    );
+    for id in 130..=180 {
+        machine.start(NOW).unwrap();
+        let record = finish(&mut machine, NOW, id, Answer::new(200));
+        machine.on_recorded(&record);
+    }
+    let actions = pump(&mut machine, NOW);
+    assert!(
+        matches!(actions[..], [Action::ReadQueued { .. }]),
+        "and read with the next page"
+    );
+}
+
+#[test]
+fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1), delivery(2)]);
+    machine.start(NOW).unwrap();
+    let record = finish(&mut machine, NOW, 1, Answer::new(503).retry_after("30"));
+    machine.on_recorded(&record);
+    assert!(!machine.can_start());
+    assert_eq!(
+        machine.status().state,
+        EndpointState::RateLimited { until: at(30) }
+    );
+    assert!(pump(&mut machine, at(2)).is_empty());
+    assert_eq!(machine.next_wake(), Some(at(30)));
+    let mut actions = Vec::new();
+    assert!(
+        machine.pump(at(30), &mut actions),
+        "the end of a hold is news"
+    );
+    assert!(machine.can_start());
+    assert!(
+        matches!(&actions[..], [Action::Load(ids)] if ids.len() == 1),
+        "the held one is due too"
+    );
+}
+
+#[test]
+fn a_redelivery_whose_id_was_passed_is_read_by_its_id() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(9)]);
+    let mut actions = Vec::new();
+    machine.on_redelivered(vec![DeliveryId::new(8)], &mut actions);
+    assert!(matches!(&actions[..], [Action::Load(ids)] if *ids == [DeliveryId::new(8)]));
+    machine.on_loaded(&[DeliveryId::new(8)], vec![delivery(8)]);
+    assert_eq!(machine.status().queued, 2);
+    actions.clear();
+    machine.on_redelivered(vec![DeliveryId::new(12)], &mut actions);
+    assert!(
+        actions.is_empty(),
+        "one that is still ahead is read in its turn"
+    );
+    assert!(matches!(
+        pump(&mut machine, NOW)[..],
+        [Action::ReadQueued { .. }]
+    ));
+}
+
+#[test]
+fn a_waiting_delivery_is_not_taken_in_twice_by_a_read_that_comes_late() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1)]);
+    machine.start(NOW).unwrap();
+    let record = finish(&mut machine, NOW, 1, Answer::new(503));
+    machine.on_recorded(&record);
+    let stale = WaitingDelivery {
+        id: DeliveryId::new(1),
+        due_at: at(5),
+        company_id: None,
+    };
+    machine.on_waiting_read(vec![stale], 10);
+    assert!(
+        pump(&mut machine, at(5)).is_empty(),
+        "only its latest due time counts"
+    );
+    assert!(matches!(&pump(&mut machine, at(15))[..], [Action::Load(ids)] if ids.len() == 1));
+}
+
+#[test]
+fn an_endpoint_at_rest_needs_no_waking() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1)]);
+    machine.start(NOW).unwrap();
+    let record = finish(&mut machine, NOW, 1, Answer::new(200));
+    machine.on_recorded(&record);
+    pump(&mut machine, at(1));
+    let rest_at = machine.next_wake().unwrap();
+    assert!(matches!(pump(&mut machine, rest_at)[..], [Action::Rest]));
+    assert_eq!(machine.next_wake(), None);
+}

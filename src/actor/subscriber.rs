@@ -197,6 +197,25 @@ impl SubscriberActor {
         }
         self.holdings.drop_spare();
         self.answer_drain();
+        self.rest_early();
+    }
+
+    /// Rests at once where there is no connection to keep, so that a wave over many endpoints does not leave them all waiting to rest.
+    fn rest_early(&mut self) {
+        let Some(active) = &self.active else { return };
+        let idle = active.work.is_empty() && self.machine.is_quiet() && self.actions.is_empty();
+        let keeps = active
+            .channel
+            .as_ref()
+            .is_some_and(|channel| channel.is_worth_keeping());
+        if idle && !keeps {
+            self.machine.rest_now();
+            self.active = None;
+            self.actions = Vec::new();
+            if self.machine.next_wake().is_none() {
+                self.timer = Timer::default();
+            }
+        }
     }
 
     /// Takes note of deliveries that the full mailbox had no place for.

@@ -182,6 +182,10 @@ impl Channel for OpenChannel {
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
         Rc::clone(&self.0).exchange(request).boxed_local()
     }
+
+    fn is_worth_keeping(&self) -> bool {
+        !self.0.idle.borrow().is_empty()
+    }
 }
 
 impl AwcChannel {

@@ -41,6 +41,12 @@ pub trait Channel: 'static {
     /// # Cancel safety
     /// Dropping the future ends the exchange at once and frees its connection.
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent>;
+
+    /// Says whether anything is kept for the next exchange, such as an idle connection. A channel that keeps nothing is dropped as soon as its
+    /// endpoint has nothing to do. Defaults to `true`.
+    fn is_worth_keeping(&self) -> bool {
+        true
+    }
 }
 
 /// How one HTTP exchange ended.

@@ -508,6 +508,17 @@ impl EndpointMachine {
         self.in_flight.is_empty() && self.recording.is_empty()
     }
 
+    /// Says whether nothing is in flight and nothing is about to start.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_drained() && self.queue.is_blocked() && self.due.is_empty()
+    }
+
+    /// Gives back memory without waiting for [`Action::Rest`]; for an endpoint that is quiet and has nothing worth keeping.
+    pub(crate) fn rest_now(&mut self) {
+        self.rest_at = Some(Timestamp::NEVER);
+        self.shrink();
+    }
+
     /// Takes other settings; they apply from the next attempt on.
     pub(crate) fn configure(&mut self, policy: Arc<EndpointPolicy>) {
         self.window.set_max(policy.max_in_flight);
@@ -668,15 +679,13 @@ impl EndpointMachine {
     }
 
     fn rest(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let quiet = self.is_drained() && self.queue.is_blocked() && self.due.is_empty();
         match self.rest_at {
-            Some(_) if !quiet => self.rest_at = None,
+            Some(_) if !self.is_quiet() => self.rest_at = None,
             Some(at) if at <= now => {
-                self.rest_at = Some(Timestamp::NEVER);
-                self.shrink();
+                self.rest_now();
                 actions.push(Action::Rest);
             }
-            None if quiet => self.rest_at = Some(now + REST_AFTER),
+            None if self.is_quiet() => self.rest_at = Some(now + REST_AFTER),
             Some(_) | None => {}
         }
     }

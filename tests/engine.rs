@@ -8,6 +8,7 @@ mod engine {
     mod operators;
     mod ordering;
     mod redirects;
+    mod respawn;
     mod retries;
     mod shutdown;
     pub(crate) mod support;

@@ -1,0 +1,68 @@
+//! A subscriber that panics is started again from the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use actix_webhooks::testing::{ScriptedTransport, SimClock};
+use actix_webhooks::transport::{Channel, Transport};
+use actix_webhooks::{Endpoint, Engine, GetStatus, Rule};
+
+use super::support::{HOOK, event};
+
+/// Panics, so many times, where nothing catches it but the supervisor's guard.
+struct Fragile {
+    receivers: ScriptedTransport,
+    panics_left: Arc<AtomicU32>,
+}
+
+impl Transport for Fragile {
+    fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel> {
+        let left = self.panics_left.load(Ordering::Relaxed);
+        if left > 0 {
+            self.panics_left.store(left - 1, Ordering::Relaxed);
+            panic!("scripted panic of an actor");
+        }
+        self.receivers.open(endpoint, client_id_header)
+    }
+}
+
+#[test]
+fn a_subscriber_that_panics_is_started_again_and_loses_nothing() {
+    SimClock::run(async |clock| {
+        let receivers = ScriptedTransport::new();
+        let fragile = Fragile {
+            receivers: receivers.clone(),
+            panics_left: Arc::new(AtomicU32::new(3)),
+        };
+        let rule = Rule::new("r", "*").webhook(HOOK).unwrap();
+        let engine = Engine::builder()
+            .simulated(&clock, 1)
+            .transport(fragile)
+            .rule(rule)
+            .start()
+            .await
+            .unwrap();
+        for number in 0..10 {
+            engine.publish(event(&number.to_string())).await.unwrap();
+        }
+        clock.sleep(Duration::from_millis(50)).await;
+        engine.publish(event("while it is down")).await.unwrap();
+        assert!(receivers.requests().is_empty());
+        clock.sleep(Duration::from_secs(5)).await;
+        let status = engine
+            .supervisor()
+            .send(GetStatus::new(HOOK))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (status.restarts, status.delivered, status.queued),
+            (3, 11, 0)
+        );
+        assert_eq!(receivers.requests().len(), 11, "each once");
+        engine.publish(event("afterwards")).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(receivers.requests().len(), 12);
+    });
+}

@@ -69,6 +69,8 @@ pub(crate) struct Holdings {
     prompt: u32,
     sick: u32,
     spare: Option<Place>,
+    /// How many more deliveries this turn lasts.
+    turn_left: u32,
     /// What it waits for, until a place is granted.
     waiting: Option<(PlaceClass, Turn)>,
 }
@@ -80,6 +82,7 @@ impl Holdings {
             prompt: 0,
             sick: 0,
             spare: None,
+            turn_left: 0,
             waiting: None,
         }
     }
@@ -106,6 +109,7 @@ impl Holdings {
         }
         if book.take(class) {
             drop(book);
+            self.turn_left = TURN_LENGTH - 1;
             self.add(class);
             return true;
         }
@@ -120,6 +124,7 @@ impl Holdings {
     /// Takes a place whose turn has come.
     pub(crate) fn accept(&mut self, place: Place) {
         self.waiting = None;
+        self.turn_left = TURN_LENGTH - 1;
         self.spare = Some(place);
     }
 
@@ -128,13 +133,22 @@ impl Holdings {
         self.spare = None;
     }
 
-    /// Gives back the place of an attempt that has ended.
+    /// Gives back the place of an attempt that has ended. While a turn lasts, the place is kept for the endpoint's next delivery: to tell another
+    /// endpoint of every single place would cost more than the turns are worth.
     pub(crate) fn give_back(&mut self, class: PlaceClass) {
         let held = match class {
             PlaceClass::Prompt => &mut self.prompt,
             PlaceClass::Sick => &mut self.sick,
         };
         *held = held.saturating_sub(1);
+        if class == PlaceClass::Prompt && self.turn_left > 0 && self.spare.is_none() {
+            self.turn_left -= 1;
+            self.spare = Some(Place {
+                class,
+                places: Some(Arc::clone(&self.places)),
+            });
+            return;
+        }
         let mut book = self.places.book();
         book.give_back(class);
         if let Some((class, turn)) = &mut self.waiting {
@@ -169,3 +183,6 @@ impl Drop for Holdings {
         (0..sick).for_each(|_| self.places.give_back(PlaceClass::Sick));
     }
 }
+
+/// How many prompt deliveries one after another a turn for a place lasts.
+const TURN_LENGTH: u32 = 8;

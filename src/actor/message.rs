@@ -44,7 +44,9 @@ impl Message for Publish {
 
 /// Publishes several events, each accepted or refused by itself: application → [`RouterActor`](crate::RouterActor).
 ///
-/// The answers are in the order of the events. Cheaper than one message each.
+/// The answers are in the order of the events. Cheaper than one message each. Events beyond what may wait to be stored
+/// ([`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity), 256 by default) are refused with
+/// [`PublishError::Overloaded`]; publish those again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishBatch {
     /// The events.

@@ -9,6 +9,7 @@ mod engine {
     mod ordering;
     mod redirects;
     mod respawn;
+    mod retire;
     mod retries;
     mod shutdown;
     pub(crate) mod support;

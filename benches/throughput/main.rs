@@ -2,6 +2,7 @@
 //! then memory per idle endpoint; then healthy endpoints beside hanging ones.
 //!
 //! `cargo bench -- quick` takes a minute and is for looking whether everything runs; `cargo bench -- 2000` sets the milliseconds per measurement.
+//! `cargo bench -- engine 100 1 5000` (or `bare`) makes one measurement alone, for a profiler: endpoints, arbiters, milliseconds.
 
 mod bare;
 mod delivering;
@@ -38,6 +39,15 @@ fn main() {
         idle::run(endpoints.parse().expect("a count"));
         return;
     }
+    if let [which, endpoints, arbiters, millis] = &arguments[..] {
+        alone(
+            which,
+            endpoints.parse().expect("a count"),
+            arbiters.parse().expect("a count"),
+            Duration::from_millis(millis.parse().expect("milliseconds")),
+        );
+        return;
+    }
     let quick = arguments.iter().any(|argument| argument == "quick");
     let millis = arguments
         .iter()
@@ -56,6 +66,19 @@ fn main() {
     throughput(run, rounds);
     idle::run_apart(if quick { 10_000 } else { 100_000 });
     isolation::run(run, rounds);
+}
+
+/// One measurement of one of the two, for a profiler.
+fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
+    let receiver = Receiver::start(endpoints, 0);
+    let measured = match which {
+        "bare" => bare::run(&receiver.urls, arbiters, run),
+        _ => delivering::run(&receiver.urls, arbiters, run),
+    };
+    println!(
+        "{which} {endpoints} {arbiters}: {:.0}/s, {:.1} CPU µs",
+        measured.per_second, measured.cpu_micros
+    );
 }
 
 fn throughput(run: Duration, rounds: usize) {

@@ -18,6 +18,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, InvalidText, RuleId};
 use crate::domain::rule::{InvalidRule, Rule};
 use crate::domain::status::{DeliveryReport, EndpointStatus};
+use crate::domain::tally::Past;
 use crate::domain::url::WebhookUrl;
 use crate::error::PublishError;
 use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
@@ -340,13 +341,26 @@ pub(crate) struct Wake(pub(crate) Vec<(WebhookUrl, u64)>);
 #[rtype(result = "()")]
 pub(crate) struct KnowEndpoints(pub(crate) Arc<[WebhookUrl]>);
 
-/// A subscriber runs: supervisor → router, which from now on reaches it directly.
+/// How a subscriber is reached from now on: supervisor → router. Without a handle, only by waking it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct SubscriberStarted {
+pub(crate) struct Reach {
     pub(crate) url: WebhookUrl,
-    pub(crate) handle: SubscriberHandle,
+    pub(crate) handle: Option<SubscriberHandle>,
 }
+
+/// I have nothing to do and may end: subscriber → supervisor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Retire {
+    pub(crate) url: WebhookUrl,
+    pub(crate) incarnation: u64,
+}
+
+/// End, unless something has arrived meanwhile: supervisor → subscriber. The answer is what it leaves behind, or `None` if it stays.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Past>")]
+pub(crate) struct Leave;
 
 /// A subscriber has ended: its own guard → supervisor.
 #[derive(Debug, Message)]

@@ -19,8 +19,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::handle::{Gone, SubscriberHandle};
 use super::message::{
-    Close, KnowEndpoints, ListRules, Publish, PublishBatch, PutClient, PutRule, Receipt,
-    RemoveRule, RuleError, SubscriberStarted, Wake,
+    Close, KnowEndpoints, ListRules, Publish, PublishBatch, PutClient, PutRule, Reach, Receipt,
+    RemoveRule, RuleError, Wake,
 };
 use super::reply::{Answerer, Deferred};
 use super::shared::Shared;
@@ -547,14 +547,14 @@ impl Handler<PutClient> for RouterActor {
     }
 }
 
-impl Handler<SubscriberStarted> for RouterActor {
+impl Handler<Reach> for RouterActor {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        SubscriberStarted { url, handle }: SubscriberStarted,
-        _: &mut Context<Self>,
-    ) {
+    fn handle(&mut self, Reach { url, handle }: Reach, _: &mut Context<Self>) {
+        let Some(handle) = handle else {
+            self.subscribers.remove(&url);
+            return;
+        };
         self.subscribers.insert(
             url,
             Known {

@@ -21,8 +21,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Sleep;
 
 use super::message::{
-    Abort, Configure, Deliver, Describe, Drain, Drained, Gate, Nudge, PlaceGranted, Redelivered,
-    SubscriberStopped,
+    Abort, Configure, Deliver, Describe, Drain, Drained, Gate, Leave, Nudge, PlaceGranted,
+    Redelivered, Retire, SubscriberStopped,
 };
 use super::places::Holdings;
 use super::reply::{Answerer, Deferred};
@@ -36,6 +36,7 @@ use crate::domain::endpoint::{Endpoint, EndpointPolicy};
 use crate::domain::endpoint_state::{Action, AttemptOrder, EndpointMachine};
 use crate::domain::id::DeliveryId;
 use crate::domain::status::{DeliveryReport, EndpointStatus};
+use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::StoreError;
@@ -58,7 +59,7 @@ pub(crate) struct SubscriberActor {
     feed: StatusFeed,
     drain: Option<Draining>,
     // Last, so that everything else is given back before the supervisor hears of the end.
-    _guard: StopGuard,
+    guard: StopGuard,
 }
 
 /// What a subscriber needs only while it has something to do.
@@ -104,10 +105,24 @@ struct StopGuard {
     supervisor: Addr<SupervisorActor>,
     url: WebhookUrl,
     incarnation: u64,
+    /// Whether the supervisor has to hear of the end, which it does not when it asked for it.
+    armed: bool,
+}
+
+impl StopGuard {
+    /// Tells the supervisor that nothing is left to do.
+    fn ask_to_retire(&self) {
+        let (url, incarnation) = (self.url.clone(), self.incarnation);
+        #[expect(clippy::disallowed_methods, reason = "once per rest")]
+        self.supervisor.do_send(Retire { url, incarnation });
+    }
 }
 
 impl Drop for StopGuard {
     fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
         let stopped = SubscriberStopped {
             url: self.url.clone(),
             incarnation: self.incarnation,
@@ -126,6 +141,8 @@ pub(crate) struct Start {
     pub(crate) shared: Arc<Shared>,
     pub(crate) endpoint: Option<Arc<Endpoint>>,
     pub(crate) policy: Arc<EndpointPolicy>,
+    /// What the endpoint's last subscriber left behind.
+    pub(crate) past: Past,
     pub(crate) missed: Arc<AtomicU64>,
     pub(crate) supervisor: Addr<SupervisorActor>,
     pub(crate) incarnation: u64,
@@ -139,22 +156,24 @@ impl SubscriberActor {
             shared,
             endpoint,
             policy,
+            past,
             missed,
             supervisor,
             incarnation,
             gate,
         } = start;
-        let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy));
+        let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
         if matches!(gate, Gate::Pause) {
             machine.pause();
         }
         Self {
             rng: fastrand::Rng::with_seed(shared.seed ^ hash(url.as_str()) ^ incarnation),
             holdings: Holdings::new(Arc::clone(&shared.places)),
-            _guard: StopGuard {
+            guard: StopGuard {
                 supervisor,
                 url: url.clone(),
                 incarnation,
+                armed: true,
             },
             url,
             shared,
@@ -165,7 +184,10 @@ impl SubscriberActor {
             active: None,
             actions: Vec::new(),
             timer: Timer::default(),
-            feed: StatusFeed::default(),
+            feed: StatusFeed {
+                lost: past.reports_lost,
+                ..StatusFeed::default()
+            },
             drain: None,
         }
     }
@@ -197,11 +219,12 @@ impl SubscriberActor {
         }
         self.holdings.drop_spare();
         self.answer_drain();
-        self.rest_early();
+        self.rest_early(now, cx);
     }
 
-    /// Rests at once where there is no connection to keep, so that a wave over many endpoints does not leave them all waiting to rest.
-    fn rest_early(&mut self) {
+    /// Gives up buffers at once where there is no connection to keep, so that a wave over many endpoints does not leave them all waiting to
+    /// rest.
+    fn rest_early(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) {
         let Some(active) = &self.active else { return };
         let idle = active.work.is_empty() && self.machine.is_quiet() && self.actions.is_empty();
         let keeps = active
@@ -209,12 +232,10 @@ impl SubscriberActor {
             .as_ref()
             .is_some_and(|channel| channel.is_worth_keeping());
         if idle && !keeps {
-            self.machine.rest_now();
+            self.machine.rest_soon(now);
             self.active = None;
             self.actions = Vec::new();
-            if self.machine.next_wake().is_none() {
-                self.timer = Timer::default();
-            }
+            self.poll_timer(cx);
         }
     }
 
@@ -458,6 +479,19 @@ impl SubscriberActor {
             Some(active) if !active.work.is_empty() => active.channel = None,
             _ => self.active = None,
         }
+        let untold = self.feed.changed && self.shared.watchers.statuses.is_watched();
+        if self.may_leave() && !untold {
+            self.guard.ask_to_retire();
+        }
+    }
+
+    /// Says whether the endpoint's next subscriber could go on from the store and the tally alone.
+    fn may_leave(&self) -> bool {
+        let no_work = self
+            .active
+            .as_ref()
+            .is_none_or(|active| active.work.is_empty());
+        no_work && self.actions.is_empty() && self.machine.may_retire()
     }
 
     fn status(&self) -> EndpointStatus {
@@ -661,6 +695,23 @@ impl Handler<Drain> for SubscriberActor {
             answer: Some(answer),
         });
         deferred
+    }
+}
+
+impl Handler<Leave> for SubscriberActor {
+    type Result = MessageResult<Leave>;
+
+    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) -> MessageResult<Leave> {
+        self.take_missed();
+        if !self.may_leave() {
+            return MessageResult(None);
+        }
+        self.guard.armed = false;
+        ctx.stop();
+        MessageResult(Some(Past {
+            reports_lost: self.feed.lost,
+            ..self.machine.past()
+        }))
     }
 }
 

@@ -66,6 +66,12 @@ impl Backlog {
         self.waiting.more
     }
 
+    /// Says whether the store holds nothing more, and nothing is being read.
+    pub(crate) fn is_read(&self) -> bool {
+        let idle = |pages: Pages| !pages.more && !pages.reading;
+        idle(self.queued) && idle(self.waiting)
+    }
+
     /// Says whether a delivery was taken in before.
     pub(crate) fn has_seen(&self, id: DeliveryId) -> bool {
         id <= self.position

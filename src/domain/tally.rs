@@ -1,8 +1,11 @@
 //! What is counted about one endpoint.
 
 use super::attempt::{AttemptRecord, AttemptSummary, Outcome};
+use super::status::EndpointStatus;
+use super::url::WebhookUrl;
+use super::window::ConcurrencyWindow;
 
-/// Counts since the subscriber started, and the health that follows from the latest attempts.
+/// Counts since the engine started (or since the subscriber last panicked), and the health that follows from the latest attempts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     /// Open deliveries, wherever they are.
@@ -15,7 +18,39 @@ pub(crate) struct Tally {
     pub(crate) last_attempt: Option<AttemptSummary>,
 }
 
+/// What a subscriber that retires leaves to the next one of its endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Past {
+    pub(crate) tally: Tally,
+    pub(crate) window: ConcurrencyWindow,
+    pub(crate) reports_lost: u64,
+}
+
+impl Past {
+    /// Returns the status of an endpoint whose subscriber has retired.
+    pub(crate) fn status(&self, url: WebhookUrl) -> EndpointStatus {
+        EndpointStatus {
+            window: self.window.size(),
+            reports_lost: self.reports_lost,
+            ..self.tally.status(url)
+        }
+    }
+}
+
 impl Tally {
+    /// Returns the status of an endpoint that has nothing to do.
+    pub(crate) fn status(&self, url: WebhookUrl) -> EndpointStatus {
+        EndpointStatus {
+            queued: self.open,
+            delivered: self.delivered,
+            dead_lettered: self.dead_lettered,
+            attempts: self.attempts,
+            consecutive_failures: self.consecutive_failures,
+            last_attempt: self.last_attempt,
+            ..EndpointStatus::untouched(url)
+        }
+    }
+
     /// Notes an attempt that delivered.
     pub(crate) fn succeeded(&mut self) {
         self.consecutive_failures = 0;

@@ -19,6 +19,12 @@ impl ConcurrencyWindow {
         }
     }
 
+    /// Returns the window as it is under another maximum.
+    pub(crate) fn with_max(mut self, max: u32) -> Self {
+        self.set_max(max);
+        self
+    }
+
     pub(crate) fn size(self) -> u32 {
         self.size
     }
@@ -35,6 +41,12 @@ impl ConcurrencyWindow {
     pub(crate) fn set_max(&mut self, max: u32) {
         self.max = max.max(1);
         self.size = self.size.min(self.max);
+    }
+}
+
+impl Default for ConcurrencyWindow {
+    fn default() -> Self {
+        Self::new(1)
     }
 }
 

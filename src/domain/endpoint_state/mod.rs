@@ -26,7 +26,7 @@ use super::response::{ResponseClass, holds_endpoint};
 use super::retry::{Progress, Retry};
 use super::retry_after::parse_retry_after;
 use super::status::{EndpointState, EndpointStatus};
-use super::tally::Tally;
+use super::tally::{Past, Tally};
 use super::time::Timestamp;
 use super::url::WebhookUrl;
 use super::window::ConcurrencyWindow;
@@ -110,10 +110,11 @@ pub(crate) struct EndpointMachine {
 
 impl EndpointMachine {
     /// Returns the state of an endpoint of which nothing was read from the store yet.
-    pub(crate) fn new(url: WebhookUrl, policy: Arc<EndpointPolicy>) -> Self {
+    /// The past is what the endpoint's last subscriber left behind.
+    pub(crate) fn new(url: WebhookUrl, policy: Arc<EndpointPolicy>, past: Past) -> Self {
         Self {
             url,
-            window: ConcurrencyWindow::new(policy.max_in_flight),
+            window: past.window.with_max(policy.max_in_flight),
             policy,
             run: Run::Running,
             queue: Queue::default(),
@@ -125,7 +126,7 @@ impl EndpointMachine {
             waiting: BTreeMap::new(),
             hold_until: None,
             backlog: Backlog::unread(),
-            tally: Tally::default(),
+            tally: past.tally,
             late_check_at: None,
             record_again_at: None,
             rest_at: None,
@@ -513,10 +514,29 @@ impl EndpointMachine {
         self.is_drained() && self.queue.is_blocked() && self.due.is_empty()
     }
 
-    /// Gives back memory without waiting for [`Action::Rest`]; for an endpoint that is quiet and has nothing worth keeping.
-    pub(crate) fn rest_now(&mut self) {
-        self.rest_at = Some(Timestamp::NEVER);
+    /// Gives back memory and rests soon; for an endpoint that is quiet and has no connection worth keeping.
+    pub(crate) fn rest_soon(&mut self, now: Timestamp) {
+        self.rest_at = Some(now + REST_SOON_AFTER);
         self.shrink();
+    }
+
+    /// Says whether nothing is left of the endpoint but its tally, so that its subscriber can end and another can go on later.
+    pub(crate) fn may_retire(&self) -> bool {
+        self.run != Run::Draining
+            && self.is_quiet()
+            && self.waiting.is_empty()
+            && self.hold_until.is_none()
+            && self.backlog.is_read()
+            && self.tally.open == 0
+    }
+
+    /// Returns what the endpoint's next subscriber goes on from.
+    pub(crate) fn past(&self) -> Past {
+        Past {
+            tally: self.tally,
+            window: self.window,
+            reports_lost: 0,
+        }
     }
 
     /// Takes other settings; they apply from the next attempt on.
@@ -562,13 +582,8 @@ impl EndpointMachine {
             queued: self.tally.open.saturating_sub(u64::from(self.in_flight())),
             in_flight: self.in_flight(),
             window: self.window.size(),
-            delivered: self.tally.delivered,
-            dead_lettered: self.tally.dead_lettered,
-            attempts: self.tally.attempts,
-            consecutive_failures: self.tally.consecutive_failures,
-            last_attempt: self.tally.last_attempt,
             next_attempt_at,
-            ..EndpointStatus::untouched(self.url.clone())
+            ..self.tally.status(self.url.clone())
         }
     }
 
@@ -682,7 +697,8 @@ impl EndpointMachine {
         match self.rest_at {
             Some(_) if !self.is_quiet() => self.rest_at = None,
             Some(at) if at <= now => {
-                self.rest_now();
+                self.rest_at = Some(Timestamp::NEVER);
+                self.shrink();
                 actions.push(Action::Rest);
             }
             None if self.is_quiet() => self.rest_at = Some(now + REST_AFTER),
@@ -764,6 +780,9 @@ const STORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// After how long without work connections are given up.
 const REST_AFTER: Duration = Duration::from_secs(15);
+
+/// The same where there is no connection to keep.
+const REST_SOON_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,7 @@ fn machine() -> EndpointMachine {
     let mut machine = EndpointMachine::new(
         WebhookUrl::parse("http://a.test/").unwrap(),
         Arc::new(policy),
+        Past::default(),
     );
     let reads = pump(&mut machine, NOW);
     assert!(matches!(

@@ -1,0 +1,279 @@
+//! The life of subscribers: started when there is something to deliver, retired when there is nothing, started again after a panic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::prelude::Request;
+use actix::{Actor as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler};
+
+use super::{Entry, Subscriber, SupervisorActor};
+use crate::actor::handle::{Gone, SubscriberHandle};
+use crate::actor::message::{Gate, Leave, Reach, Redelivered, Retire, SubscriberStopped};
+use crate::actor::subscriber::{Start, SubscriberActor};
+use crate::domain::id::DeliveryId;
+use crate::domain::tally::Past;
+use crate::domain::url::WebhookUrl;
+
+impl SupervisorActor {
+    /// Tells the subscriber of an endpoint that the store holds more for it, and starts it if it does not run.
+    pub(super) fn wake(&mut self, url: &WebhookUrl, count: u64, ctx: &mut Context<Self>) {
+        let entry = self.endpoints.entry(url.clone()).or_default();
+        let handle = match &mut entry.subscriber {
+            Subscriber::NotStarted | Subscriber::Retired(_) => {
+                return self.start_subscriber(url, ctx);
+            }
+            Subscriber::Restarting => return,
+            Subscriber::Leaving { handle, woken, .. } => {
+                *woken = true;
+                handle
+            }
+            Subscriber::Running { handle, .. } => handle,
+        };
+        if let Err(Gone) = handle.nudge(count) {
+            // Its guard has told so, or will; a new one reads everything from the store.
+            log::debug!(endpoint = url.without_query(); "subscriber has just ended");
+        }
+    }
+
+    fn start_subscriber(&mut self, url: &WebhookUrl, ctx: &mut Context<Self>) {
+        let Some(entry) = self.endpoints.get(url).filter(|_| !self.draining) else {
+            return;
+        };
+        let past = match &entry.subscriber {
+            Subscriber::Retired(past) => **past,
+            _ => Past::default(),
+        };
+        self.started += 1;
+        let (endpoint, policy) = self.settings(entry);
+        let missed = Arc::new(AtomicU64::new(0));
+        let start = Start {
+            url: url.clone(),
+            shared: Arc::clone(&self.shared),
+            endpoint,
+            policy,
+            past,
+            missed: Arc::clone(&missed),
+            supervisor: ctx.address(),
+            incarnation: self.started,
+            gate: if entry.paused {
+                Gate::Pause
+            } else {
+                Gate::Resume
+            },
+        };
+        let capacity = self.shared.mailbox;
+        let place = usize::try_from(self.started)
+            .unwrap_or(0)
+            .checked_rem(self.arbiters.len());
+        let addr: Addr<SubscriberActor> = match place.and_then(|place| self.arbiters.get(place)) {
+            Some(arbiter) => SubscriberActor::start_in_arbiter(arbiter, move |ctx| {
+                ctx.set_mailbox_capacity(capacity);
+                SubscriberActor::new(start)
+            }),
+            None => SubscriberActor::create(move |ctx| {
+                ctx.set_mailbox_capacity(capacity);
+                SubscriberActor::new(start)
+            }),
+        };
+        let handle = SubscriberHandle { addr, missed };
+        self.tell_router(url, handle.clone());
+        let since = self.shared.clock.now();
+        if let Some(entry) = self.endpoints.get_mut(url) {
+            entry.subscriber = Subscriber::Running {
+                handle,
+                incarnation: self.started,
+                since,
+            };
+        }
+    }
+
+    fn tell_router(&self, url: &WebhookUrl, handle: SubscriberHandle) {
+        if let Some(router) = &self.router {
+            let reach = Reach {
+                url: url.clone(),
+                handle: Some(handle),
+            };
+            #[expect(clippy::disallowed_methods, reason = "once per start of a subscriber")]
+            router.do_send(reach);
+        }
+    }
+
+    /// Takes note of how the retirement of a subscriber ended: with what it leaves behind, or with something having arrived for it.
+    fn on_leave_answered(
+        &mut self,
+        url: &WebhookUrl,
+        asked: u64,
+        past: Option<Past>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(entry) = self.endpoints.get_mut(url) else {
+            return;
+        };
+        let Subscriber::Leaving {
+            handle,
+            incarnation,
+            since,
+            woken,
+        } = &entry.subscriber
+        else {
+            return;
+        };
+        if *incarnation != asked {
+            return;
+        }
+        let woken = *woken;
+        if let Some(past) = past {
+            entry.subscriber = Subscriber::Retired(Box::new(past));
+            if woken {
+                self.start_subscriber(url, ctx);
+            }
+            return;
+        }
+        let handle = handle.clone();
+        entry.subscriber = Subscriber::Running {
+            handle: handle.clone(),
+            incarnation: asked,
+            since: *since,
+        };
+        self.tell_router(url, handle);
+    }
+
+    /// Tells subscribers of deliveries that were started again by hand, and starts those that do not run.
+    pub(super) fn tell_redelivered(
+        &mut self,
+        fresh: &[(DeliveryId, WebhookUrl)],
+        ctx: &mut Context<Self>,
+    ) -> Vec<Request<SubscriberActor, Redelivered>> {
+        let mut by_url = BTreeMap::<&WebhookUrl, Vec<DeliveryId>>::new();
+        for (id, url) in fresh {
+            by_url.entry(url).or_default().push(*id);
+        }
+        let mut told = Vec::new();
+        for (url, ids) in by_url {
+            let subscriber = self.running(url);
+            if let Some(Entry {
+                subscriber: Subscriber::Leaving { woken, .. },
+                ..
+            }) = self.endpoints.get_mut(url)
+            {
+                // If it ends before it hears of this, the next one reads it from the store.
+                *woken = true;
+            }
+            match subscriber {
+                Some(subscriber) => told.push(subscriber.send(Redelivered(ids))),
+                None => self.wake(url, 0, ctx),
+            }
+        }
+        told
+    }
+
+    pub(super) fn running(&self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
+        match &self.endpoints.get(url)?.subscriber {
+            Subscriber::Running { handle, .. } | Subscriber::Leaving { handle, .. } => {
+                Some(handle.addr.clone())
+            }
+            Subscriber::NotStarted | Subscriber::Retired(_) | Subscriber::Restarting => None,
+        }
+    }
+}
+
+/// Returns after how long a subscriber that has panicked so many times is started again.
+fn restart_wait(restarts: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(30);
+    FIRST
+        .saturating_mul(2_u32.saturating_pow(restarts.saturating_sub(1)))
+        .min(LONGEST)
+}
+/// Start a panicked subscriber again: supervisor → itself.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+struct Restart(WebhookUrl);
+
+impl Handler<SubscriberStopped> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, stopped: SubscriberStopped, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.now();
+        let Some(entry) = self.endpoints.get_mut(&stopped.url) else {
+            return;
+        };
+        let (Subscriber::Running {
+            incarnation, since, ..
+        }
+        | Subscriber::Leaving {
+            incarnation, since, ..
+        }) = &entry.subscriber
+        else {
+            return;
+        };
+        if *incarnation != stopped.incarnation || self.draining {
+            return;
+        }
+        let steady = now.since(*since) > STEADY_AFTER;
+        entry.restarts += 1;
+        entry.subscriber = Subscriber::Restarting;
+        let wait = restart_wait(if steady { 1 } else { entry.restarts });
+        log::error!(endpoint = stopped.url.without_query(), restarts = entry.restarts; "subscriber panicked; it is started again");
+        ctx.notify_later(Restart(stopped.url), wait);
+    }
+}
+
+impl Handler<Retire> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Retire { url, incarnation }: Retire, ctx: &mut Context<Self>) {
+        let (Some(entry), Some(router)) = (self.endpoints.get_mut(&url), &self.router) else {
+            return;
+        };
+        let (handle, since) = match &entry.subscriber {
+            Subscriber::Running {
+                handle,
+                incarnation: running,
+                since,
+            } if *running == incarnation && !self.draining => (handle.clone(), *since),
+            _ => return,
+        };
+        let addr = handle.addr.clone();
+        entry.subscriber = Subscriber::Leaving {
+            handle,
+            incarnation,
+            since,
+            woken: false,
+        };
+        // Once the router has forgotten it, whatever the router handed over is in its mailbox before `Leave`.
+        let forget = router.send(Reach {
+            url: url.clone(),
+            handle: None,
+        });
+        let leave = async move {
+            forget.await.ok()?;
+            addr.send(Leave).await.ok().flatten()
+        };
+        let answered = wrap_future::<_, Self>(leave).map(move |past, supervisor, ctx| {
+            supervisor.on_leave_answered(&url, incarnation, past, ctx);
+        });
+        ctx.spawn(answered);
+    }
+}
+
+impl Handler<Restart> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Restart(url): Restart, ctx: &mut Context<Self>) {
+        if matches!(
+            self.endpoints.get(&url),
+            Some(Entry {
+                subscriber: Subscriber::Restarting,
+                ..
+            })
+        ) {
+            self.start_subscriber(&url, ctx);
+        }
+    }
+}
+/// After how long without a panic a subscriber counts as steady again.
+const STEADY_AFTER: Duration = Duration::from_mins(1);

@@ -1,0 +1,191 @@
+//! The actor that knows every endpoint: it starts a subscriber for each that has deliveries, watches it, starts it again after a panic, and
+//! answers operators.
+
+mod life;
+mod operators;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix::{Actor, ArbiterHandle, Context, Handler, Recipient, ResponseFuture};
+use futures_util::future::join_all;
+
+use super::handle::SubscriberHandle;
+use super::message::{Abort, Drain, DrainAll, Drained, EndpointError, KnowEndpoints, Reach, Wake};
+use super::shared::Shared;
+use crate::domain::endpoint::{Endpoint, EndpointPolicy};
+use crate::domain::tally::Past;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+
+/// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
+///
+/// It answers [`PutEndpoint`], [`RemoveEndpoint`], [`PauseEndpoint`], [`ResumeEndpoint`], [`GetStatus`], [`ListStatus`], [`WatchStatus`],
+/// [`WatchDeliveries`], [`Redeliver`], [`ListDeliveries`] and [`ListDeadLetters`].
+pub struct SupervisorActor {
+    shared: Arc<Shared>,
+    /// Where subscribers run; none means on the supervisor's own arbiter.
+    arbiters: Vec<ArbiterHandle>,
+    router: Option<Recipient<Reach>>,
+    default_policy: Arc<EndpointPolicy>,
+    endpoints: BTreeMap<WebhookUrl, Entry>,
+    started: u64,
+    draining: bool,
+}
+
+/// What the supervisor knows of one endpoint.
+#[derive(Debug, Default)]
+struct Entry {
+    endpoint: Option<Arc<Endpoint>>,
+    paused: bool,
+    restarts: u32,
+    subscriber: Subscriber,
+}
+
+#[derive(Debug, Default)]
+enum Subscriber {
+    /// It has had no deliveries since the engine started.
+    #[default]
+    NotStarted,
+    /// It had nothing left to do and has retired; the next one goes on counting where it ended.
+    Retired(Box<Past>),
+    Running {
+        handle: SubscriberHandle,
+        incarnation: u64,
+        since: Timestamp,
+    },
+    /// It retires: the router forgets it, then it ends unless something has arrived meanwhile.
+    Leaving {
+        handle: SubscriberHandle,
+        incarnation: u64,
+        since: Timestamp,
+        /// Whether there is something new for it, which it may or may not hear of before it ends.
+        woken: bool,
+    },
+    /// It panicked and is started again after a while.
+    Restarting,
+}
+
+impl SupervisorActor {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        arbiters: Vec<ArbiterHandle>,
+        default_policy: EndpointPolicy,
+        endpoints: Vec<Endpoint>,
+        paused: Vec<WebhookUrl>,
+    ) -> Self {
+        let mut supervisor = Self {
+            shared,
+            arbiters,
+            router: None,
+            default_policy: Arc::new(default_policy),
+            endpoints: BTreeMap::new(),
+            started: 0,
+            draining: false,
+        };
+        for endpoint in endpoints {
+            let entry = supervisor
+                .endpoints
+                .entry(endpoint.url.clone())
+                .or_default();
+            entry.endpoint = Some(Arc::new(endpoint));
+        }
+        for url in paused {
+            supervisor.endpoints.entry(url).or_default().paused = true;
+        }
+        supervisor
+    }
+
+    fn entry(&self, url: &str) -> Result<(WebhookUrl, &Entry), EndpointError> {
+        let unknown = || EndpointError::Unknown(url.to_owned());
+        let url = WebhookUrl::parse(url).map_err(|_| unknown())?;
+        self.endpoints
+            .get_key_value(&url)
+            .map(|(url, entry)| (url.clone(), entry))
+            .ok_or_else(unknown)
+    }
+
+    /// Returns the settings and the policy of an endpoint.
+    fn settings(&self, entry: &Entry) -> (Option<Arc<Endpoint>>, Arc<EndpointPolicy>) {
+        let policy = entry
+            .endpoint
+            .as_ref()
+            .map(|endpoint| Arc::new(endpoint.policy.clone()));
+        (
+            entry.endpoint.clone(),
+            policy.unwrap_or_else(|| Arc::clone(&self.default_policy)),
+        )
+    }
+}
+
+impl std::fmt::Debug for SupervisorActor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SupervisorActor")
+            .field("endpoints", &self.endpoints.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Actor for SupervisorActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Wake> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Wake(urls): Wake, ctx: &mut Context<Self>) {
+        for (url, count) in urls {
+            self.wake(&url, count, ctx);
+        }
+    }
+}
+
+impl Handler<KnowEndpoints> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, KnowEndpoints(urls): KnowEndpoints, _: &mut Context<Self>) {
+        for url in urls.iter() {
+            self.endpoints.entry(url.clone()).or_default();
+        }
+    }
+}
+
+/// Whom to tell how subscribers are reached: engine → supervisor, once.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Introduce(pub(crate) Recipient<Reach>);
+
+impl Handler<Introduce> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Introduce(router): Introduce, _: &mut Context<Self>) {
+        self.router = Some(router);
+    }
+}
+
+impl Handler<DrainAll> for SupervisorActor {
+    type Result = ResponseFuture<Drained>;
+
+    fn handle(&mut self, DrainAll(deadline): DrainAll, _: &mut Context<Self>) -> Self::Result {
+        self.draining = true;
+        let subscribers: Vec<_> = self
+            .endpoints
+            .keys()
+            .filter_map(|url| self.running(url))
+            .collect();
+        Box::pin(async move {
+            let drains = subscribers.iter().map(|subscriber| subscriber.send(Drain));
+            // What has not ended by the deadline is broken off below, and counted.
+            drop(tokio::time::timeout(deadline, join_all(drains)).await);
+            let aborts = subscribers.iter().map(|subscriber| subscriber.send(Abort));
+            let ended = join_all(aborts).await;
+            ended
+                .into_iter()
+                .flatten()
+                .fold(Drained::default(), |sum, one| Drained {
+                    delivered: sum.delivered + one.delivered,
+                    aborted: sum.aborted + one.aborted,
+                })
+        })
+    }
+}

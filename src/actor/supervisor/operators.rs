@@ -1,0 +1,305 @@
+//! What the supervisor does for operators: settings, gates, questions, redelivery.
+
+use std::sync::Arc;
+
+use actix::fut::wrap_future;
+use actix::{
+    ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseActFuture,
+    ResponseFuture,
+};
+use futures_util::future::join_all;
+
+use super::{Entry, Subscriber, SupervisorActor};
+use crate::actor::message::{
+    Abort, Configure, Describe, EndpointError, Gate, GetStatus, ListDeadLetters, ListDeliveries,
+    ListStatus, PauseEndpoint, PutEndpoint, Redeliver, RemoveEndpoint, ResumeEndpoint,
+    StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
+};
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::delivery::Delivery;
+use crate::domain::id::DeliveryId;
+use crate::domain::status::{EndpointState, EndpointStatus};
+use crate::domain::url::WebhookUrl;
+use crate::store::{Change, StoreError, page_limit};
+
+impl SupervisorActor {
+    /// Has an endpoint's gate opened or shut, now and after a restart.
+    fn set_gate(
+        &self,
+        url: &str,
+        gate: Gate,
+    ) -> ResponseActFuture<Self, Result<(), EndpointError>> {
+        let url = match self.entry(url) {
+            Ok((url, _)) => url,
+            Err(error) => return Box::pin(wrap_future(std::future::ready(Err(error)))),
+        };
+        let change = match gate {
+            Gate::Pause => Change::Pause(url.clone()),
+            Gate::Resume => Change::Resume(url.clone()),
+        };
+        let keep = wrap_future::<_, Self>(self.shared.store.keep(change));
+        let apply = keep.then(move |kept, supervisor, _| {
+            let subscriber = supervisor.running(&url).filter(|_| kept.is_ok());
+            if let (Ok(()), Some(entry)) = (&kept, supervisor.endpoints.get_mut(&url)) {
+                entry.paused = matches!(gate, Gate::Pause);
+            }
+            wrap_future(async move {
+                if let Some(subscriber) = subscriber {
+                    // One that has just ended is started again with the gate as it is now.
+                    let _ = subscriber.send(gate).await;
+                }
+                kept.map_err(EndpointError::Store)
+            })
+        });
+        Box::pin(apply)
+    }
+
+    /// Returns a question to one endpoint's subscriber; one that does not run needs no asking.
+    fn describe(
+        &self,
+        url: &WebhookUrl,
+        entry: &Entry,
+        this: Addr<Self>,
+    ) -> impl Future<Output = EndpointStatus> + use<> {
+        let past = match &entry.subscriber {
+            Subscriber::Retired(past) => past.status(url.clone()),
+            _ => EndpointStatus::untouched(url.clone()),
+        };
+        let mut status = EndpointStatus {
+            restarts: entry.restarts,
+            ..past
+        };
+        if entry.paused {
+            status.state = EndpointState::Paused;
+        }
+        let leaving = matches!(entry.subscriber, Subscriber::Leaving { .. });
+        let subscriber = self.running(url);
+        async move {
+            let Some(subscriber) = subscriber else {
+                return status;
+            };
+            match subscriber.send(Describe).await {
+                Ok(described) => EndpointStatus {
+                    restarts: status.restarts,
+                    ..described
+                },
+                // It has just retired; what it leaves behind is known by the time of the next question.
+                Err(_) if leaving => {
+                    let url = status.url.to_string();
+                    let again = this.send(GetStatus { url }).await;
+                    again.ok().flatten().unwrap_or(status)
+                }
+                Err(_) => status,
+            }
+        }
+    }
+}
+
+fn passes(filter: StatusFilter, status: &EndpointStatus) -> bool {
+    match filter {
+        StatusFilter::All => true,
+        StatusFilter::Failing => status.consecutive_failures > 0,
+        StatusFilter::Busy => status.queued > 0 || status.in_flight > 0,
+        StatusFilter::Paused => status.state == EndpointState::Paused,
+    }
+}
+impl Handler<PutEndpoint> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
+
+    fn handle(
+        &mut self,
+        PutEndpoint(endpoint): PutEndpoint,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        if let Err(error) = endpoint.check(&self.shared.client_id_header) {
+            return Box::pin(wrap_future(std::future::ready(Err(error.into()))));
+        }
+        let keep = wrap_future::<_, Self>(
+            self.shared
+                .store
+                .keep(Change::PutEndpoint(endpoint.clone())),
+        );
+        let apply = keep.then(move |kept, supervisor, _| {
+            let url = endpoint.url.clone();
+            let mut configure = None;
+            if kept.is_ok() {
+                supervisor
+                    .endpoints
+                    .entry(url.clone())
+                    .or_default()
+                    .endpoint = Some(Arc::new(endpoint));
+                let settings = supervisor
+                    .endpoints
+                    .get(&url)
+                    .map(|entry| supervisor.settings(entry));
+                configure = supervisor.running(&url).zip(settings);
+            }
+            wrap_future(async move {
+                if let Some((subscriber, (endpoint, policy))) = configure {
+                    // One that has just ended is started again with these settings.
+                    let _ = subscriber.send(Configure { endpoint, policy }).await;
+                }
+                kept.map_err(EndpointError::Store)
+            })
+        });
+        Box::pin(apply)
+    }
+}
+
+impl Handler<RemoveEndpoint> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<u64, EndpointError>>;
+
+    fn handle(
+        &mut self,
+        RemoveEndpoint { url }: RemoveEndpoint,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let url = match self.entry(&url) {
+            Ok((url, _)) => url,
+            Err(error) => return Box::pin(wrap_future(std::future::ready(Err(error)))),
+        };
+        let subscriber = self.running(&url);
+        // Forgotten first, so that nothing starts it again; events that arrive meanwhile start a new one.
+        self.endpoints.remove(&url);
+        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
+        Box::pin(wrap_future(async move {
+            if let Some(subscriber) = subscriber {
+                let _ = subscriber.send(Abort).await;
+            }
+            store
+                .keep(Change::RemoveEndpoint(url.clone()))
+                .await
+                .map_err(EndpointError::Store)?;
+            store
+                .remove_endpoint(&url, now)
+                .await
+                .map_err(EndpointError::Store)
+        }))
+    }
+}
+
+impl Handler<PauseEndpoint> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
+
+    fn handle(
+        &mut self,
+        PauseEndpoint { url }: PauseEndpoint,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        self.set_gate(&url, Gate::Pause)
+    }
+}
+
+impl Handler<ResumeEndpoint> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
+
+    fn handle(
+        &mut self,
+        ResumeEndpoint { url }: ResumeEndpoint,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        self.set_gate(&url, Gate::Resume)
+    }
+}
+
+impl Handler<GetStatus> for SupervisorActor {
+    type Result = ResponseFuture<Option<EndpointStatus>>;
+
+    fn handle(&mut self, GetStatus { url }: GetStatus, ctx: &mut Context<Self>) -> Self::Result {
+        let described = self
+            .entry(&url)
+            .ok()
+            .map(|(url, entry)| self.describe(&url, entry, ctx.address()));
+        Box::pin(async move { Some(described?.await) })
+    }
+}
+
+impl Handler<ListStatus> for SupervisorActor {
+    type Result = ResponseFuture<StatusPage>;
+
+    fn handle(
+        &mut self,
+        ListStatus {
+            filter,
+            after,
+            limit,
+        }: ListStatus,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let mut entries = self.endpoints.range((from, std::ops::Bound::Unbounded));
+        let page: Vec<_> = entries.by_ref().take(page_limit(limit)).collect();
+        let last = page.last().map(|(url, _)| (*url).clone());
+        let next = last.filter(|_| entries.next().is_some());
+        let described: Vec<_> = page
+            .into_iter()
+            .map(|(url, entry)| self.describe(url, entry, ctx.address()))
+            .collect();
+        Box::pin(async move {
+            let mut statuses = join_all(described).await;
+            statuses.retain(|status| passes(filter, status));
+            StatusPage { statuses, next }
+        })
+    }
+}
+
+impl Handler<WatchStatus> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, WatchStatus(recipient): WatchStatus, _: &mut Context<Self>) {
+        self.shared.watchers.statuses.add(recipient);
+    }
+}
+
+impl Handler<WatchDeliveries> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, WatchDeliveries(recipient): WatchDeliveries, _: &mut Context<Self>) {
+        self.shared.watchers.reports.add(recipient);
+    }
+}
+
+impl Handler<Redeliver> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<Vec<DeliveryId>, StoreError>>;
+
+    fn handle(&mut self, Redeliver(which): Redeliver, _: &mut Context<Self>) -> Self::Result {
+        let redeliver =
+            wrap_future::<_, Self>(self.shared.store.redeliver(which, self.shared.clock.now()));
+        let tell = redeliver.then(|result, supervisor, ctx: &mut Context<Self>| {
+            let told = result
+                .as_ref()
+                .map(|fresh| supervisor.tell_redelivered(fresh, ctx))
+                .unwrap_or_default();
+            wrap_future(async move {
+                // A subscriber that has just ended reads everything when it is started again.
+                join_all(told).await;
+                result.map(|fresh| fresh.into_iter().map(|(id, _)| id).collect())
+            })
+        });
+        Box::pin(tell)
+    }
+}
+
+impl Handler<ListDeliveries> for SupervisorActor {
+    type Result = ResponseFuture<Result<Vec<Delivery>, StoreError>>;
+
+    fn handle(
+        &mut self,
+        ListDeliveries(query): ListDeliveries,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        self.shared.store.deliveries(query)
+    }
+}
+
+impl Handler<ListDeadLetters> for SupervisorActor {
+    type Result = ResponseFuture<Result<Vec<DeadLetter>, StoreError>>;
+
+    fn handle(
+        &mut self,
+        ListDeadLetters(query): ListDeadLetters,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        self.shared.store.dead_letters(query)
+    }
+}

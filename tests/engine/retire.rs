@@ -1,0 +1,123 @@
+//! A subscriber without anything to do retires, and the next one goes on where it ended.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use actix_webhooks::testing::Reply;
+use actix_webhooks::{EndpointState, Engine, PauseEndpoint, Redeliver, ResumeEndpoint};
+
+use super::support::{HOOK, Sim, event, simulate};
+
+#[test]
+fn what_was_counted_and_the_window_outlive_a_retired_subscriber() {
+    simulate(async |sim| {
+        for round in 1..=5_u64 {
+            sim.publish(&round.to_string()).await;
+            sim.sleep(60).await;
+            let status = sim.status(HOOK).await;
+            assert_eq!((status.delivered, status.attempts), (round, round));
+            assert_eq!(status.window, 2_u32.pow(u32::try_from(round).unwrap()));
+            assert_eq!(status.state, EndpointState::Idle);
+        }
+        assert_eq!(sim.receivers.requests().len(), 5, "each once");
+    });
+}
+
+/// Does something when so many steps of the subscriber's retirement, which comes after so many seconds, have been taken.
+async fn during_retirement<T: 'static>(
+    sim: &Sim,
+    seconds: u64,
+    steps: u32,
+    act: impl AsyncFnOnce(Engine) -> T + 'static,
+) -> T {
+    let (engine, clock) = (sim.engine.clone(), sim.clock.clone());
+    // A task among the actors, because whoever waits outside is only polled when all of them have come to rest.
+    let acting = actix_rt::spawn(async move {
+        clock.sleep(Duration::from_secs(seconds)).await;
+        let mut left = steps;
+        std::future::poll_fn(move |cx| {
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            // At once, behind everything else that is ready.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        act(engine).await
+    });
+    acting.await.unwrap()
+}
+
+/// More than a retirement takes.
+const STEPS: u32 = 16;
+
+#[test]
+fn an_event_that_comes_while_a_subscriber_retires_is_delivered() {
+    for steps in 0..STEPS {
+        simulate(async |sim| {
+            // Slow enough that the second is under way when the subscriber is asked to leave.
+            let slow = Reply::status(200).after(Duration::from_millis(100));
+            sim.receivers.on(HOOK, [Reply::status(200), slow]);
+            sim.publish("first").await;
+            let publish = async |engine: Engine| engine.publish(event("second")).await.unwrap();
+            during_retirement(&sim, 15, steps, publish).await;
+            sim.sleep(1).await;
+            let status = sim.status(HOOK).await;
+            assert_eq!(
+                (status.delivered, status.queued),
+                (2, 0),
+                "after {steps} steps"
+            );
+            sim.publish("third").await;
+            sim.sleep(1).await;
+            assert_eq!(sim.receivers.requests().len(), 3, "after {steps} steps");
+        });
+    }
+}
+
+#[test]
+fn a_redelivery_that_comes_while_a_subscriber_retires_is_delivered() {
+    for steps in 0..STEPS {
+        simulate(async |sim| {
+            sim.publish("first").await;
+            sim.sleep(1).await;
+            let first = sim.reports()[0].delivery_id;
+            let redeliver = async move |engine: Engine| {
+                let fresh = engine.supervisor().send(Redeliver::one(first)).await;
+                fresh.unwrap().unwrap()
+            };
+            let fresh = during_retirement(&sim, 14, steps, redeliver).await;
+            assert_eq!(fresh.len(), 1);
+            sim.sleep(1).await;
+            assert_eq!(sim.receivers.requests().len(), 2, "after {steps} steps");
+        });
+    }
+}
+
+#[test]
+fn a_pause_outlives_a_retired_subscriber() {
+    simulate(async |sim| {
+        sim.publish("first").await;
+        sim.sleep(1).await;
+        let supervisor = sim.engine.supervisor();
+        supervisor
+            .send(PauseEndpoint::new(HOOK))
+            .await
+            .unwrap()
+            .unwrap();
+        sim.sleep(60).await;
+        assert_eq!(sim.status(HOOK).await.state, EndpointState::Paused);
+        sim.publish("second").await;
+        sim.sleep(60).await;
+        assert_eq!(sim.receivers.requests().len(), 1);
+        supervisor
+            .send(ResumeEndpoint::new(HOOK))
+            .await
+            .unwrap()
+            .unwrap();
+        sim.sleep(1).await;
+        assert_eq!(sim.receivers.requests().len(), 2);
+    });
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix::System;
-use actix_webhooks::store::{MemoryLimits, MemoryStore};
+use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore};
 use actix_webhooks::transport::AwcTransport;
 use actix_webhooks::{
     Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch, PublishError, Rule,
@@ -31,7 +31,10 @@ pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
 /// Returns an engine with a rule for each URL.
 pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
     let limits = MemoryLimits {
-        open_deliveries: OPEN,
+        backlog: BacklogLimits {
+            total_deliveries: OPEN,
+            ..BacklogLimits::default()
+        },
         delivered: 1,
         ..MemoryLimits::default()
     };
@@ -123,7 +126,7 @@ pub(crate) async fn pause() {
 }
 
 /// How many deliveries are open at most.
-const OPEN: usize = 4_096;
+const OPEN: u64 = 4_096;
 
 /// How many events a message publishes.
 const BATCH: usize = 64;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::System;
-use actix_webhooks::store::{MemoryLimits, MemoryStore};
+use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore};
 use actix_webhooks::transport::AwcTransport;
 use actix_webhooks::{Engine, Event, PublishError, Rule};
 
@@ -40,7 +40,10 @@ pub(crate) fn run(endpoints: usize) {
                 .expect("a URL")
         };
         let limits = MemoryLimits {
-            open_deliveries: OPEN,
+            backlog: BacklogLimits {
+                total_deliveries: OPEN,
+                ..BacklogLimits::default()
+            },
             ..MemoryLimits::default()
         };
         let transport = AwcTransport::builder()
@@ -94,4 +97,4 @@ async fn deliver(engine: &Engine, number: usize) {
 }
 
 /// How many deliveries are open at most.
-const OPEN: usize = 1_000;
+const OPEN: u64 = 1_000;

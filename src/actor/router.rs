@@ -152,6 +152,7 @@ impl RouterActor {
             id: event.id.clone(),
             at: self.shared.clock.now(),
             alerts: alerts?,
+            outbox: None,
         })
     }
 
@@ -249,7 +250,7 @@ impl RouterActor {
                 // its deliveries but here.
                 self.tell_of_unsure(&events);
                 for publisher in publishers {
-                    publisher.answer(Err(refusal(&error)));
+                    publisher.answer(Err(PublishError::Store(error.copy())));
                 }
                 return;
             }
@@ -259,10 +260,18 @@ impl RouterActor {
         for ((event, publisher), appended) in events.iter().zip(publishers).zip(appended) {
             let deliveries = match appended {
                 Appended::Stored(ids) => {
-                    self.sort(&event.alerts, &ids, &mut touched, &mut unknown);
+                    self.sort(&event.alerts, &ids, &[], &mut touched, &mut unknown);
+                    ids.len()
+                }
+                Appended::StoredInPart { ids, dead } => {
+                    self.sort(&event.alerts, &ids, &dead, &mut touched, &mut unknown);
                     ids.len()
                 }
                 Appended::Remembered { deliveries } => deliveries,
+                Appended::Full(overflow) => {
+                    publisher.answer(Err(PublishError::Overloaded(overflow.to_string())));
+                    continue;
+                }
             };
             publisher.answer(Ok(Receipt::new(event.id.clone(), deliveries)));
         }
@@ -292,13 +301,14 @@ impl RouterActor {
         &mut self,
         alerts: &[NewAlert],
         ids: &[DeliveryId],
+        dead: &[DeliveryId],
         touched: &mut Vec<WebhookUrl>,
         unknown: &mut BTreeMap<WebhookUrl, u64>,
     ) {
         let targets = alerts
             .iter()
             .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
-        for ((alert, url), id) in targets.zip(ids) {
+        for ((alert, url), id) in targets.zip(ids).filter(|(_, id)| !dead.contains(id)) {
             match self.subscribers.get_mut(url) {
                 Some(known) => {
                     if known.outgoing.is_empty() {
@@ -373,20 +383,6 @@ impl RouterActor {
             },
         ));
         deferred
-    }
-}
-
-/// Returns the publisher's own copy of an error that a whole batch met.
-fn refusal(error: &StoreError) -> PublishError {
-    match error {
-        StoreError::Full { .. } => PublishError::Overloaded(error.to_string()),
-        StoreError::Unavailable(cause) => {
-            PublishError::Store(StoreError::Unavailable(cause.to_string().into()))
-        }
-        StoreError::Damaged(cause) => {
-            PublishError::Store(StoreError::Damaged(cause.to_string().into()))
-        }
-        StoreError::UnknownDelivery(id) => PublishError::Store(StoreError::UnknownDelivery(*id)),
     }
 }
 

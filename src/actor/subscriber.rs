@@ -39,7 +39,7 @@ use crate::domain::status::{DeliveryReport, EndpointStatus};
 use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoredEndpoint};
 use crate::transport::{Channel, Request, exchange};
 
 /// Delivers to one webhook URL. Started and watched by the [`SupervisorActor`]; applications do not talk to it.
@@ -58,6 +58,8 @@ pub(crate) struct SubscriberActor {
     timer: Timer,
     feed: StatusFeed,
     drain: Option<Draining>,
+    /// Why the store could not be used the last time.
+    store_error: Option<Arc<str>>,
     // Last, so that everything else is given back before the supervisor hears of the end.
     guard: StopGuard,
 }
@@ -76,7 +78,7 @@ enum Done {
     Loaded(Vec<DeliveryId>, Result<Vec<OpenDelivery>, StoreError>),
     QueuedRead(usize, Result<Vec<OpenDelivery>, StoreError>),
     WaitingRead(usize, Result<Vec<WaitingDelivery>, StoreError>),
-    Counted(Result<u64, StoreError>),
+    EndpointRead(Result<StoredEndpoint, StoreError>),
 }
 
 /// The one timer, armed for what the machine says.
@@ -189,6 +191,7 @@ impl SubscriberActor {
                 ..StatusFeed::default()
             },
             drain: None,
+            store_error: None,
         }
     }
 
@@ -275,15 +278,20 @@ impl SubscriberActor {
                 }
             }
             Done::Recorded(records, result) => self.on_recorded(now, &records, &result),
-            Done::Loaded(ids, Ok(deliveries)) => self.machine.on_loaded(&ids, deliveries),
+            Done::Loaded(ids, Ok(deliveries)) => {
+                self.store_error = None;
+                self.machine.on_loaded(&ids, deliveries);
+            }
             Done::Loaded(ids, Err(error)) => {
                 self.store_failed(&error);
                 self.machine.on_load_failed(now, &ids);
             }
             Done::QueuedRead(limit, Ok(deliveries)) => {
+                self.store_error = None;
                 self.machine.on_queued_read(deliveries, limit);
             }
             Done::WaitingRead(limit, Ok(deliveries)) => {
+                self.store_error = None;
                 self.machine.on_waiting_read(deliveries, limit);
             }
             Done::QueuedRead(_, Err(error)) => {
@@ -294,9 +302,14 @@ impl SubscriberActor {
                 self.store_failed(&error);
                 self.machine.on_waiting_read_failed(now);
             }
-            Done::Counted(Ok(open)) => self.machine.on_counted(open),
-            // Only the number shown is less exact until the backlog has been read.
-            Done::Counted(Err(error)) => self.store_failed(&error),
+            Done::EndpointRead(Ok(StoredEndpoint { open, held_until })) => {
+                self.store_error = None;
+                self.machine.on_endpoint_read(open, held_until);
+            }
+            Done::EndpointRead(Err(error)) => {
+                self.store_failed(&error);
+                self.machine.on_endpoint_read_failed(now);
+            }
         }
     }
 
@@ -306,8 +319,9 @@ impl SubscriberActor {
         records: &[AttemptRecord],
         result: &Result<(), StoreError>,
     ) {
-        if let Err(error) = result {
-            self.store_failed(error);
+        match result {
+            Ok(()) => self.store_error = None,
+            Err(error) => self.store_failed(error),
         }
         for record in records {
             if result.is_err() {
@@ -318,7 +332,8 @@ impl SubscriberActor {
         }
     }
 
-    fn store_failed(&self, error: &StoreError) {
+    fn store_failed(&mut self, error: &StoreError) {
+        self.store_error = Some(describe(error).into());
         log::error!(endpoint = self.url.without_query(), error:? = error; "delivery store failed; asking again");
     }
 
@@ -402,6 +417,10 @@ impl SubscriberActor {
                 Action::Load(ids) => {
                     let call = StoreCall::begin(|| store.load(url, ids.clone()));
                     self.submit(now, cx, call, move |result| Done::Loaded(ids, result));
+                }
+                Action::ReadEndpoint => {
+                    let call = StoreCall::begin(|| store.endpoint(url));
+                    self.submit(now, cx, call, Done::EndpointRead);
                 }
                 Action::ReadQueued { after, limit } => {
                     let call = StoreCall::begin(|| store.queued(url, after, limit));
@@ -496,6 +515,7 @@ impl SubscriberActor {
 
     fn status(&self) -> EndpointStatus {
         EndpointStatus {
+            store_error: self.store_error.clone(),
             reports_lost: self.feed.lost,
             ..self.machine.status()
         }
@@ -574,6 +594,18 @@ impl StatusFeed {
     }
 }
 
+/// Returns an error with its causes.
+fn describe(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(text.as_bytes());
@@ -601,11 +633,6 @@ impl Actor for SubscriberActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let count = StoreCall::begin(|| self.shared.store.open_count(&self.url)).map(Done::Counted);
-        self.active
-            .get_or_insert_default()
-            .work
-            .push(count.boxed_local());
         ctx.spawn(Drive);
     }
 }

@@ -214,6 +214,36 @@ pub struct AttemptRecord {
     pub redirects: u32,
     /// Whether the request went out a second time on a new connection.
     pub sent_twice: bool,
+    /// Until when the receiver asked that nothing be sent to the endpoint; `None` when it did not. Kept with the attempt, so that a restart does
+    /// not forget it.
+    pub hold_until: Option<Timestamp>,
     /// The beginning of the answer's body.
     pub excerpt: Bytes,
+}
+
+/// A finished attempt as it is shown to operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Attempt {
+    /// When, how long, and how it ended.
+    #[serde(flatten)]
+    pub summary: AttemptSummary,
+    /// How many redirects were followed.
+    pub redirects: u32,
+    /// Whether the request went out a second time on a new connection.
+    pub sent_twice: bool,
+    /// The beginning of the answer's body, at most [`EXCERPT_BYTES`]; what is not UTF-8 is replaced.
+    pub excerpt: String,
+}
+
+impl From<&AttemptRecord> for Attempt {
+    fn from(record: &AttemptRecord) -> Self {
+        Self {
+            summary: record.summary,
+            redirects: record.redirects,
+            sent_twice: record.sent_twice,
+            excerpt: String::from_utf8_lossy(&record.excerpt).into_owned(),
+        }
+    }
 }

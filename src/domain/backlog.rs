@@ -10,6 +10,8 @@ use super::time::Timestamp;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backlog {
     position: DeliveryId,
+    /// What the store knows of the endpoint itself.
+    endpoint: Pages,
     queued: Pages,
     waiting: Pages,
     again_at: Option<Timestamp>,
@@ -52,6 +54,7 @@ impl Backlog {
             ..Pages::default()
         };
         Self {
+            endpoint: unread,
             queued: unread,
             waiting: unread,
             ..Self::default()
@@ -69,7 +72,30 @@ impl Backlog {
     /// Says whether the store holds nothing more, and nothing is being read.
     pub(crate) fn is_read(&self) -> bool {
         let idle = |pages: Pages| !pages.more && !pages.reading;
-        idle(self.queued) && idle(self.waiting)
+        idle(self.endpoint) && idle(self.queued) && idle(self.waiting)
+    }
+
+    /// Says whether the store was asked about the endpoint itself. Before, nothing may start: it may be held back.
+    pub(crate) fn endpoint_is_read(&self) -> bool {
+        !self.endpoint.more
+    }
+
+    pub(crate) fn may_read_endpoint(&self, now: Timestamp) -> bool {
+        self.endpoint.may_begin() && self.again_at.is_none_or(|at| at <= now)
+    }
+
+    pub(crate) fn begin_endpoint_read(&mut self) {
+        self.again_at = None;
+        self.endpoint.begin();
+    }
+
+    pub(crate) fn endpoint_read(&mut self) {
+        self.endpoint.end(false);
+    }
+
+    pub(crate) fn endpoint_read_failed(&mut self, again_at: Timestamp) {
+        self.endpoint.end(true);
+        self.again_at = Some(again_at);
     }
 
     /// Says whether a delivery was taken in before.

@@ -22,6 +22,8 @@ pub enum DeadLetterReason {
     WindowOver(Failure),
     /// Its endpoint was removed.
     EndpointRemoved,
+    /// Its endpoint had as many open deliveries as it may, and the store was told to give up what exceeds that.
+    BacklogFull,
 }
 
 impl DeadLetterReason {
@@ -31,7 +33,7 @@ impl DeadLetterReason {
             Self::Permanent(failure)
             | Self::AttemptsExhausted(failure)
             | Self::WindowOver(failure) => Some(failure),
-            Self::EndpointRemoved => None,
+            Self::EndpointRemoved | Self::BacklogFull => None,
         }
     }
 }
@@ -43,6 +45,7 @@ impl fmt::Display for DeadLetterReason {
             Self::AttemptsExhausted(failure) => write!(f, "{failure} on the last attempt"),
             Self::WindowOver(failure) => write!(f, "{failure} when the time for retries was over"),
             Self::EndpointRemoved => f.write_str("endpoint was removed"),
+            Self::BacklogFull => f.write_str("backlog full"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the engine tells the application: how each endpoint does, and how each attempt ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,9 @@ pub struct EndpointStatus {
     /// When the next attempt may start, if it is known and not now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt_at: Option<Timestamp>,
+    /// Why the store could not be used the last time; `None` when it could. Nothing is lost meanwhile: what it refused is kept and handed to it again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub store_error: Option<Arc<str>>,
     /// How many statuses and reports watchers did not get because their mailboxes were full.
     pub reports_lost: u64,
     /// How many times the subscriber was started again after a panic.
@@ -93,6 +97,7 @@ impl EndpointStatus {
             consecutive_failures: 0,
             last_attempt: None,
             next_attempt_at: None,
+            store_error: None,
             reports_lost: 0,
             restarts: 0,
         }

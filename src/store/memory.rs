@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::backlog::{Ledger, Room};
 use super::{
-    Alert, Appended, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    DeliveryStage, EndpointBacklog, NewEvent, OpenDelivery, Progress, Redelivery, Store,
-    StoreError, StoreFuture, WaitingDelivery, page_limit,
+    Alert, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
+    DeliveryQuery, DeliveryStage, EndpointBacklog, NewEvent, OpenDelivery, Progress, Redelivery,
+    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery, page_limit,
 };
 use crate::domain::attempt::{AttemptSummary, Outcome};
 use crate::domain::client::Client;
@@ -26,10 +27,10 @@ use crate::domain::url::WebhookUrl;
 /// ```
 /// use actix_webhooks::store::{MemoryLimits, MemoryStore};
 ///
-/// let store = MemoryStore::with_limits(MemoryLimits { open_deliveries: 10_000, ..MemoryLimits::default() });
+/// let store = MemoryStore::with_limits(MemoryLimits { dead_letters: 1_000, ..MemoryLimits::default() });
 /// # drop(store);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryStore {
     limits: MemoryLimits,
     kept: Mutex<Kept>,
@@ -38,9 +39,9 @@ pub struct MemoryStore {
 /// How much a [`MemoryStore`] keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
-    /// The most open deliveries; beyond them publishing fails with `Overloaded`. Defaults to 1,000,000.
-    pub open_deliveries: usize,
-    /// The most dead letters; beyond them the oldest is forgotten, with a warning in the log. Defaults to 100,000.
+    /// How much may be open.
+    pub backlog: BacklogLimits,
+    /// The most dead letters; beyond them the oldest is forgotten, with a warning in the log. Defaults to 10,000.
     pub dead_letters: usize,
     /// The most delivered deliveries that can still be listed and redelivered. Defaults to 1,000.
     pub delivered: usize,
@@ -51,8 +52,12 @@ pub struct MemoryLimits {
 impl Default for MemoryLimits {
     fn default() -> Self {
         Self {
-            open_deliveries: 1_000_000,
-            dead_letters: 100_000,
+            backlog: BacklogLimits {
+                total_deliveries: 1_000_000,
+                total_bytes: 4 * 1_024 * 1_024 * 1_024,
+                ..BacklogLimits::default()
+            },
+            dead_letters: 10_000,
             delivered: 1_000,
             event_ids: 100_000,
         }
@@ -62,14 +67,14 @@ impl Default for MemoryLimits {
 impl MemoryStore {
     /// Returns an empty store with the default limits.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_limits(MemoryLimits::default())
     }
 
     /// Returns an empty store with these limits.
     pub fn with_limits(limits: MemoryLimits) -> Self {
         Self {
             limits,
-            kept: Mutex::default(),
+            kept: Mutex::new(Kept::new(limits.backlog)),
         }
     }
 
@@ -79,12 +84,20 @@ impl MemoryStore {
     }
 }
 
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// All that is kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     last_id: u64,
+    last_shelf: u64,
     open: BTreeMap<DeliveryId, Entry>,
     shelves: HashMap<WebhookUrl, Shelf>,
+    ledger: Ledger<u64>,
     delivered: BTreeMap<DeliveryId, Entry>,
     dead: BTreeMap<DeliveryId, Entry>,
     events: HashMap<EventId, usize>,
@@ -95,9 +108,12 @@ struct Kept {
     paused: BTreeSet<WebhookUrl>,
 }
 
-/// Which deliveries of one endpoint are open: never attempted, or waiting for a retry.
+/// What is known of one endpoint: which deliveries are open, never attempted or waiting for a retry, and until when it is held back.
 #[derive(Debug, Default)]
 struct Shelf {
+    /// By which the ledger knows it.
+    number: u64,
+    held_until: Option<Timestamp>,
     queued: BTreeSet<DeliveryId>,
     waiting: BTreeSet<(Timestamp, DeliveryId)>,
 }
@@ -110,7 +126,7 @@ struct Entry {
     accepted_at: Timestamp,
     state: DeliveryState,
     progress: Progress,
-    last_attempt: Option<AttemptSummary>,
+    attempts: Vec<Attempt>,
 }
 
 impl Entry {
@@ -121,7 +137,7 @@ impl Entry {
             accepted_at,
             state: DeliveryState::Queued,
             progress: Progress::default(),
-            last_attempt: None,
+            attempts: Vec::new(),
         }
     }
 
@@ -152,7 +168,7 @@ impl Entry {
             accepted_at: self.accepted_at,
             state: self.state,
             attempts_made: self.progress.attempts_made,
-            last_attempt: self.last_attempt,
+            last_attempt: self.last_attempt(),
         }
     }
 
@@ -171,8 +187,12 @@ impl Entry {
             reason,
             at,
             attempts_made: self.progress.attempts_made,
-            last_attempt: self.last_attempt,
+            last_attempt: self.last_attempt(),
         })
+    }
+
+    fn last_attempt(&self) -> Option<AttemptSummary> {
+        self.attempts.last().map(|attempt| attempt.summary)
     }
 
     fn matches(&self, id: DeliveryId, query: &DeliveryQuery) -> bool {
@@ -186,6 +206,8 @@ impl Entry {
         };
         in_stage
             && query.before.is_none_or(|before| id < before)
+            && query.since.is_none_or(|since| self.accepted_at >= since)
+            && query.until.is_none_or(|until| self.accepted_at < until)
             && query.url.as_ref().is_none_or(|url| *url == self.url)
             && query
                 .client_id
@@ -203,27 +225,22 @@ impl Entry {
 }
 
 impl Kept {
-    fn append(
-        &mut self,
-        limits: &MemoryLimits,
-        batch: &[NewEvent],
-    ) -> Result<Vec<Appended>, StoreError> {
-        let new: usize = batch
-            .iter()
-            .flat_map(|event| &event.alerts)
-            .map(|alert| alert.urls.len())
-            .sum();
-        if self.open.len() + new > limits.open_deliveries {
-            let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-            return Err(StoreError::Full {
-                open: count(self.open.len()),
-                limit: count(limits.open_deliveries),
-            });
+    fn new(limits: BacklogLimits) -> Self {
+        Self {
+            last_id: 0,
+            last_shelf: 0,
+            open: BTreeMap::new(),
+            shelves: HashMap::new(),
+            ledger: Ledger::new(limits),
+            delivered: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            events: HashMap::new(),
+            events_in_order: VecDeque::new(),
+            rules: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            paused: BTreeSet::new(),
         }
-        Ok(batch
-            .iter()
-            .map(|event| self.append_one(limits, event))
-            .collect())
     }
 
     fn append_one(&mut self, limits: &MemoryLimits, event: &NewEvent) -> Appended {
@@ -232,10 +249,30 @@ impl Kept {
                 deliveries: *deliveries,
             };
         }
-        let mut ids = Vec::with_capacity(event.alerts.iter().map(|alert| alert.urls.len()).sum());
-        for new in &event.alerts {
-            for url in new.urls.iter() {
-                ids.push(self.open(Entry::new(Arc::clone(&new.alert), url.clone(), event.at)));
+        let targets = event
+            .alerts
+            .iter()
+            .flat_map(|new| new.urls.iter().map(move |url| (&new.alert, url)));
+        let (shelves, numbers) = (&mut self.shelves, &mut self.last_shelf);
+        let sizes = targets.clone().map(|(alert, url)| {
+            let number = shelf(shelves, numbers, url).number;
+            (number, url, size(alert))
+        });
+        let full = match self.ledger.room(sizes) {
+            Room::Enough => Vec::new(),
+            Room::NotFor(full) => full,
+            Room::None(overflow) => return Appended::Full(overflow),
+        };
+        let mut ids = Vec::with_capacity(event.alerts.iter().map(|new| new.urls.len()).sum());
+        let mut dead = Vec::new();
+        for (alert, url) in targets {
+            let id = self.open(Entry::new(Arc::clone(alert), url.clone(), event.at));
+            ids.push(id);
+            if !full.is_empty()
+                && full.contains(&shelf(&mut self.shelves, &mut self.last_shelf, url).number)
+            {
+                self.give_up(limits, id, url, event.at, DeadLetterReason::BacklogFull);
+                dead.push(id);
             }
         }
         self.events.insert(event.id.clone(), ids.len());
@@ -245,23 +282,43 @@ impl Kept {
         {
             self.events.remove(&oldest);
         }
-        Appended::Stored(ids)
+        if dead.is_empty() {
+            Appended::Stored(ids)
+        } else {
+            Appended::StoredInPart { ids, dead }
+        }
     }
 
     fn open(&mut self, entry: Entry) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId::new(self.last_id);
-        if let Some(shelf) = self.shelves.get_mut(&entry.url) {
-            shelf.queued.insert(id);
-        } else {
-            self.shelves
-                .entry(entry.url.clone())
-                .or_default()
-                .queued
-                .insert(id);
-        }
+        let shelf = shelf(&mut self.shelves, &mut self.last_shelf, &entry.url);
+        shelf.queued.insert(id);
+        self.ledger.add(shelf.number, 1, size(&entry.alert));
         self.open.insert(id, entry);
         id
+    }
+
+    /// Makes an open delivery a dead letter without an attempt.
+    fn give_up(
+        &mut self,
+        limits: &MemoryLimits,
+        id: DeliveryId,
+        url: &WebhookUrl,
+        at: Timestamp,
+        reason: DeadLetterReason,
+    ) {
+        let (Some(mut entry), Some(shelf)) = (self.open.remove(&id), self.shelves.get_mut(url))
+        else {
+            return;
+        };
+        shelf.queued.remove(&id);
+        if let DeliveryState::Waiting { due_at } = entry.state {
+            shelf.waiting.remove(&(due_at, id));
+        }
+        self.ledger.take(shelf.number, 1, size(&entry.alert));
+        entry.state = DeliveryState::DeadLettered { at, reason };
+        self.end(limits, id, entry);
     }
 
     fn record(&mut self, limits: &MemoryLimits, record: &AttemptRecord) {
@@ -271,13 +328,21 @@ impl Kept {
         else {
             return;
         };
+        if entry
+            .last_attempt()
+            .is_some_and(|last| last.number >= record.summary.number)
+        {
+            // It is on record already.
+            return;
+        }
         if let DeliveryState::Waiting { due_at } = entry.state {
             shelf.waiting.remove(&(due_at, id));
         } else {
             shelf.queued.remove(&id);
         }
         entry.progress = record.progress;
-        entry.last_attempt = Some(record.summary);
+        entry.attempts.push(Attempt::from(record));
+        shelf.held_until = shelf.held_until.max(record.hold_until);
         let ended = match record.outcome {
             Outcome::Failed { .. } => {
                 let due_at = record.next_attempt_at.unwrap_or(at);
@@ -288,7 +353,9 @@ impl Kept {
             Outcome::Delivered => DeliveryState::Delivered { at },
             Outcome::DeadLettered { reason } => DeliveryState::DeadLettered { at, reason },
         };
+        let number = shelf.number;
         if let Some(mut entry) = self.open.remove(&id) {
+            self.ledger.take(number, 1, size(&entry.alert));
             entry.state = ended;
             self.end(limits, id, entry);
         }
@@ -379,21 +446,16 @@ impl Kept {
     }
 
     fn remove_endpoint(&mut self, limits: &MemoryLimits, url: &WebhookUrl, at: Timestamp) -> u64 {
-        let shelf = self.shelves.remove(url).unwrap_or_default();
+        let Some(shelf) = self.shelves.get(url) else {
+            return 0;
+        };
         let open = shelf.open();
-        for id in shelf
-            .queued
-            .into_iter()
-            .chain(shelf.waiting.into_iter().map(|(_, id)| id))
-        {
-            if let Some(mut entry) = self.open.remove(&id) {
-                entry.state = DeliveryState::DeadLettered {
-                    at,
-                    reason: DeadLetterReason::EndpointRemoved,
-                };
-                self.end(limits, id, entry);
-            }
+        let waiting = shelf.waiting.iter().map(|(_, id)| *id);
+        let ids: Vec<_> = shelf.queued.iter().copied().chain(waiting).collect();
+        for id in ids {
+            self.give_up(limits, id, url, at, DeadLetterReason::EndpointRemoved);
         }
+        self.shelves.remove(url);
         open
     }
 
@@ -471,7 +533,8 @@ impl Kept {
                 self.events.remove(&id);
             }
         }
-        self.shelves.retain(|_, shelf| shelf.open() > 0);
+        self.shelves
+            .retain(|_, shelf| shelf.open() > 0 || shelf.held_until.is_some_and(|at| at >= before));
         u64::try_from(kept - self.delivered.len() - self.dead.len()).unwrap_or(u64::MAX)
     }
 }
@@ -484,7 +547,11 @@ impl Shelf {
 
 impl Store for MemoryStore {
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
-        done(self.kept().append(&self.limits, &batch))
+        let mut kept = self.kept();
+        done(Ok(batch
+            .iter()
+            .map(|event| kept.append_one(&self.limits, event))
+            .collect()))
     }
 
     fn queued(
@@ -542,8 +609,34 @@ impl Store for MemoryStore {
             .collect()))
     }
 
-    fn open_count(&self, url: &WebhookUrl) -> StoreFuture<u64> {
-        done(Ok(self.kept().shelves.get(url).map_or(0, Shelf::open)))
+    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        let known = |shelf: &Shelf| StoredEndpoint {
+            open: shelf.open(),
+            held_until: shelf.held_until,
+        };
+        done(Ok(self
+            .kept()
+            .shelves
+            .get(url)
+            .map(known)
+            .unwrap_or_default()))
+    }
+
+    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
+        let kept = self.kept();
+        let found = kept.find(id).or_else(|| kept.dead.get(&id));
+        done(Ok(found
+            .map(|entry| entry.attempts.clone())
+            .unwrap_or_default()))
+    }
+
+    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        let mut kept = self.kept();
+        let letters = kept.dead_letters(&query);
+        for letter in &letters {
+            kept.dead.remove(&letter.delivery_id);
+        }
+        done(Ok(u64::try_from(letters.len()).unwrap_or(u64::MAX)))
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
@@ -592,6 +685,25 @@ impl Store for MemoryStore {
     fn flush(&self) -> StoreFuture<()> {
         done(Ok(()))
     }
+}
+
+/// Returns the shelf of an endpoint, a new one if there is none.
+fn shelf<'a>(
+    shelves: &'a mut HashMap<WebhookUrl, Shelf>,
+    numbers: &mut u64,
+    url: &WebhookUrl,
+) -> &'a mut Shelf {
+    shelves.entry(url.clone()).or_insert_with(|| {
+        *numbers += 1;
+        Shelf {
+            number: *numbers,
+            ..Shelf::default()
+        }
+    })
+}
+
+fn size(alert: &Alert) -> u64 {
+    u64::try_from(alert.body.len()).unwrap_or(u64::MAX)
 }
 
 /// Returns a future that is ready at once: everything here happens under one short lock.

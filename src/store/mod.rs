@@ -4,17 +4,19 @@
 //! [`testing::store_conformance`](crate::testing) (feature `test-util`) and is given to
 //! [`EngineBuilder::store`](crate::EngineBuilder::store).
 
+mod backlog;
 mod memory;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::memory::{MemoryLimits, MemoryStore};
 pub use crate::domain::alert::Alert;
-pub use crate::domain::attempt::AttemptRecord;
+pub use crate::domain::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
 pub use crate::domain::retry::Progress;
 
@@ -22,6 +24,7 @@ use crate::domain::client::Client;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
 use crate::domain::endpoint::Endpoint;
+use crate::domain::event::Event;
 use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
@@ -44,7 +47,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Every method may return [`StoreError`]; [`StoreError::is_transient`] says whether asking again can help.
 pub trait Store: Send + Sync + 'static {
     /// Accepts events with their deliveries, all of the batch or, on an error, none. An event whose id is remembered is not stored
-    /// again. The answers are in the order of the batch.
+    /// again, and one for which there is no room is not stored at all; the others are. The answers are in the order of the batch.
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>>;
 
     /// Returns deliveries of an endpoint that were never attempted, with ids after `after`, ascending, at most `limit`.
@@ -72,8 +75,11 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> StoreFuture<Vec<EndpointBacklog>>;
 
-    /// Returns how many deliveries of an endpoint are open.
-    fn open_count(&self, url: &WebhookUrl) -> StoreFuture<u64>;
+    /// Returns what is known of an endpoint.
+    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint>;
+
+    /// Returns the finished attempts of a delivery, the first one first, as far as they are kept.
+    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>>;
 
     /// Returns deliveries, newest first.
     fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>>;
@@ -89,6 +95,9 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>>;
 
+    /// Discards the dead letters that a query finds, at most as many as a page, and returns how many.
+    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64>;
+
     /// Makes the open deliveries of an endpoint dead letters with the reason that it was removed, and returns how many.
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64>;
 
@@ -100,6 +109,30 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets ended deliveries, dead letters and event ids from before `before`, and returns how many deliveries.
     fn prune(&self, before: Timestamp) -> StoreFuture<u64>;
+
+    /// Returns for how long ended deliveries are kept: the engine calls [`prune`](Self::prune) for what is older every minute. Defaults to `None`,
+    /// with which it never does.
+    fn retention(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Returns events that the application stored in a transaction of its own and that were not routed yet, the oldest first. Storing one with
+    /// [`NewEvent::outbox`] takes it out. Defaults to none, for stores without an outbox.
+    fn outbox(&self, after: u64, limit: usize) -> StoreFuture<Vec<OutboxEntry>> {
+        let (_, _) = (after, limit);
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Sets an event of the outbox aside with the reason why it can never be routed. Defaults to doing nothing.
+    fn refuse_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
+        let (_, _) = (seq, reason);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Says whether there is an outbox to be looked into. Defaults to `false`.
+    fn has_outbox(&self) -> bool {
+        false
+    }
 
     /// Returns how many deliveries are open in all.
     fn open_total(&self) -> StoreFuture<u64>;
@@ -117,6 +150,65 @@ pub struct NewEvent {
     pub at: Timestamp,
     /// Its alerts; none when no rule matched.
     pub alerts: Vec<NewAlert>,
+    /// Its place in the outbox, from which it is taken in the same transaction; `None` when it does not come from there.
+    pub outbox: Option<u64>,
+}
+
+/// An event in the outbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxEntry {
+    /// Its place.
+    pub seq: u64,
+    /// The event.
+    pub event: Event,
+}
+
+/// What a store knows of an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredEndpoint {
+    /// How many of its deliveries are open.
+    pub open: u64,
+    /// Until when its receiver asked that nothing be sent; it may be over.
+    pub held_until: Option<Timestamp>,
+}
+
+/// How much may be open at once. What exceeds it is refused, or given up if [`WhenFull::DeadLetter`] says so; what is open already is not touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BacklogLimits {
+    /// The most open deliveries of one endpoint. Defaults to 1,000,000.
+    pub endpoint_deliveries: u64,
+    /// The most bytes of bodies of one endpoint's open deliveries. Defaults to 4 GiB.
+    pub endpoint_bytes: u64,
+    /// The most open deliveries in all. Defaults to 10,000,000; in a [`MemoryStore`] to 1,000,000.
+    pub total_deliveries: u64,
+    /// The most bytes of bodies of all open deliveries, each delivery counted with its whole body. Defaults to 64 GiB; in a [`MemoryStore`] to 4 GiB.
+    pub total_bytes: u64,
+    /// What happens beyond the limits of an endpoint. Defaults to [`WhenFull::Refuse`].
+    pub when_full: WhenFull,
+}
+
+/// What happens to an event when one of its endpoints has as much open as it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The event is refused with `PublishError::Overloaded`, and nothing of it is stored.
+    #[default]
+    Refuse,
+    /// The event is accepted; its delivery to that endpoint is a dead letter at once, with the reason `BacklogFull`.
+    DeadLetter,
+}
+
+impl Default for BacklogLimits {
+    fn default() -> Self {
+        const GIB: u64 = 1_024 * 1_024 * 1_024;
+        Self {
+            endpoint_deliveries: 1_000_000,
+            endpoint_bytes: 4 * GIB,
+            total_deliveries: 10_000_000,
+            total_bytes: 64 * GIB,
+            when_full: WhenFull::Refuse,
+        }
+    }
 }
 
 /// An alert to be accepted, with the webhooks that it goes to.
@@ -134,11 +226,34 @@ pub struct NewAlert {
 pub enum Appended {
     /// It was stored; these are its deliveries, alert by alert, webhook by webhook.
     Stored(Vec<DeliveryId>),
+    /// It was stored, but some of its deliveries are dead letters already, because their endpoints have as much open as they may.
+    StoredInPart {
+        /// Its deliveries, alert by alert, webhook by webhook.
+        ids: Vec<DeliveryId>,
+        /// Those of them that are dead letters.
+        dead: Vec<DeliveryId>,
+    },
+    /// There is no room for it; nothing of it was stored.
+    Full(Overflow),
     /// Its id was remembered: nothing was stored. The first one had so many deliveries.
     Remembered {
         /// The deliveries of the first receipt.
         deliveries: usize,
     },
+}
+
+/// Which limit an event would have exceeded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} has {open} {unit} open, the limit is {limit}", self.endpoint.as_ref().map_or("the store", |url| url.without_query()))]
+pub struct Overflow {
+    /// The endpoint; `None` when it is the limit for all.
+    pub endpoint: Option<WebhookUrl>,
+    /// What is counted: `deliveries` or `bytes`.
+    pub unit: &'static str,
+    /// How much is open.
+    pub open: u64,
+    /// How much may be.
+    pub limit: u64,
 }
 
 /// The open deliveries of one endpoint.
@@ -168,6 +283,10 @@ pub struct DeliveryQuery {
     pub rule_type: Option<String>,
     /// Only those in this stage.
     pub stage: Option<DeliveryStage>,
+    /// Only those accepted at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Only those accepted before this instant.
+    pub until: Option<Timestamp>,
     /// Only those before this one, to turn the page.
     pub before: Option<DeliveryId>,
     /// At most so many. 0 means 100; more than 1,000 is 1,000.
@@ -263,13 +382,24 @@ pub enum StoreError {
     /// It cannot be reached or is busy; nothing was changed. Asking again can help.
     #[error("delivery store is unavailable")]
     Unavailable(#[source] BoxError),
-    /// It holds as much as it may. Asking again helps once deliveries have ended.
-    #[error("delivery store is full: {open} deliveries are open, the limit is {limit}")]
-    Full {
-        /// How many deliveries are open.
-        open: u64,
-        /// How many may be.
-        limit: u64,
+    /// There is no room left where it writes. Nothing was changed; asking again helps once there is.
+    #[error("delivery store has no room left on its disk")]
+    NoSpace(#[source] BoxError),
+    /// It may not write. Nothing was changed; asking again helps once it may.
+    #[error("delivery store may not be written to")]
+    ReadOnly(#[source] BoxError),
+    /// Another process has it open.
+    #[error("delivery store {0} is in use by another process")]
+    InUse(String),
+    /// It was written by a newer version of this crate.
+    #[error(
+        "delivery store has schema version {found}, this version of the crate knows {known}; use a newer one"
+    )]
+    NewerSchema {
+        /// The version that was found.
+        found: i64,
+        /// The newest version that is known.
+        known: i64,
     },
     /// What it holds cannot be read. Asking again does not help.
     #[error("delivery store is damaged")]
@@ -280,11 +410,31 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns an error like this one for another caller; of the cause only the text is left.
+    pub(crate) fn copy(&self) -> Self {
+        let text = |cause: &BoxError| BoxError::from(cause.to_string());
+        match self {
+            Self::Unavailable(cause) => Self::Unavailable(text(cause)),
+            Self::NoSpace(cause) => Self::NoSpace(text(cause)),
+            Self::ReadOnly(cause) => Self::ReadOnly(text(cause)),
+            Self::Damaged(cause) => Self::Damaged(text(cause)),
+            Self::InUse(path) => Self::InUse(path.clone()),
+            Self::NewerSchema { found, known } => Self::NewerSchema {
+                found: *found,
+                known: *known,
+            },
+            Self::UnknownDelivery(id) => Self::UnknownDelivery(*id),
+        }
+    }
+
     /// Says whether asking again later can help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Full { .. } => true,
-            Self::Damaged(_) | Self::UnknownDelivery(_) => false,
+            Self::Unavailable(_) | Self::NoSpace(_) | Self::ReadOnly(_) => true,
+            Self::Damaged(_)
+            | Self::InUse(_)
+            | Self::NewerSchema { .. }
+            | Self::UnknownDelivery(_) => false,
         }
     }
 }

@@ -35,6 +35,9 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     reads_queued_deliveries_in_pages(&make().await).await;
     keeps_what_waits_and_loads_it_back(&make().await).await;
     ends_deliveries_once(&make().await).await;
+    keeps_every_attempt(&make().await).await;
+    keeps_how_long_an_endpoint_is_held_back(&make().await).await;
+    discards_dead_letters(&make().await).await;
     counts_backlogs_by_endpoint(&make().await).await;
     lists_newest_first_in_pages(&make().await).await;
     redelivers_as_fresh_deliveries(&make().await).await;
@@ -180,6 +183,82 @@ async fn ends_deliveries_once(store: &impl Store) {
     );
 }
 
+async fn keeps_every_attempt(store: &impl Store) {
+    let all = append(store, 2, A).await;
+    let first = AttemptRecord {
+        excerpt: Bytes::from_static(b"busy"),
+        redirects: 2,
+        sent_twice: true,
+        ..failed(all[0], A, 1, 60)
+    };
+    store.record(vec![first.clone()].into()).await.unwrap();
+    // The same record again, as after an answer that got lost.
+    store.record(vec![first].into()).await.unwrap();
+    let open = store.attempts(all[0]).await.unwrap();
+    assert_eq!(open.len(), 1, "attempts of an open delivery");
+    assert_eq!(
+        (
+            open[0].excerpt.as_str(),
+            open[0].redirects,
+            open[0].sent_twice
+        ),
+        ("busy", 2, true)
+    );
+    assert_eq!(open[0].summary.duration, Duration::from_millis(5));
+    store
+        .record(vec![record(all[0], A, 2, Outcome::Delivered)].into())
+        .await
+        .unwrap();
+    let ended = store.attempts(all[0]).await.unwrap();
+    let numbers: Vec<_> = ended.iter().map(|attempt| attempt.summary.number).collect();
+    assert_eq!(numbers, [1, 2], "attempts of one that has ended");
+    assert!(store.attempts(all[1]).await.unwrap().is_empty());
+    let shown = store.deliveries(DeliveryQuery::default()).await.unwrap();
+    let last = shown[1].last_attempt.unwrap();
+    assert_eq!((last.number, last.status), (2, Some(200)));
+}
+
+async fn keeps_how_long_an_endpoint_is_held_back(store: &impl Store) {
+    let all = append(store, 3, A).await;
+    let held = |id, until: Option<i64>| AttemptRecord {
+        hold_until: until.map(at),
+        ..failed(id, A, 1, 60)
+    };
+    let batch = vec![
+        held(all[0], Some(90)),
+        held(all[1], Some(70)),
+        held(all[2], None),
+    ];
+    store.record(batch.into()).await.unwrap();
+    let known = store.endpoint(&url(A)).await.unwrap();
+    assert_eq!(
+        (known.open, known.held_until),
+        (3, Some(at(90))),
+        "the longest"
+    );
+    let other = store.endpoint(&url(B)).await.unwrap();
+    assert_eq!((other.open, other.held_until), (0, None));
+}
+
+async fn discards_dead_letters(store: &impl Store) {
+    let all = append(store, 2, A).await;
+    let other = append(store, 1, B).await;
+    let batch = vec![dead(all[0], A), dead(all[1], A), dead(other[0], B)];
+    store.record(batch.into()).await.unwrap();
+    let query = DeadLetterQuery {
+        url: Some(url(A)),
+        ..DeadLetterQuery::default()
+    };
+    assert_eq!(store.discard(query.clone()).await.unwrap(), 2);
+    assert_eq!(store.discard(query).await.unwrap(), 0);
+    let left = store
+        .dead_letters(DeadLetterQuery::default())
+        .await
+        .unwrap();
+    let left: Vec<_> = left.iter().map(|letter| letter.delivery_id).collect();
+    assert_eq!(left, [other[0]]);
+}
+
 async fn counts_backlogs_by_endpoint(store: &impl Store) {
     let all = append(store, 2, B).await;
     append(store, 1, A).await;
@@ -201,7 +280,7 @@ async fn counts_backlogs_by_endpoint(store: &impl Store) {
         "a page begins after the last URL of the one before"
     );
     assert_eq!(store.backlogs(None, 1).await.unwrap().len(), 1);
-    assert_eq!(store.open_count(&url(B)).await.unwrap(), 2);
+    assert_eq!(store.endpoint(&url(B)).await.unwrap().open, 2);
 }
 
 async fn lists_newest_first_in_pages(store: &impl Store) {
@@ -258,6 +337,15 @@ async fn lists_newest_first_in_pages(store: &impl Store) {
         ..DeliveryQuery::default()
     };
     assert!(list(nobody).await.is_empty());
+    let accepted = |since, until| DeliveryQuery {
+        since: Some(at(since)),
+        until: Some(at(until)),
+        limit: 1,
+        ..DeliveryQuery::default()
+    };
+    assert_eq!(list(accepted(0, 1)).await, [other[0]]);
+    assert!(list(accepted(1, 2)).await.is_empty());
+    assert!(list(accepted(-1, 0)).await.is_empty());
     let shown = store
         .deliveries(DeliveryQuery {
             event_id: Some("a-0".into()),
@@ -433,6 +521,7 @@ fn event(id: &str, rules: &[&str], urls: &[&str]) -> NewEvent {
         id: id.into(),
         at: at(0),
         alerts: rules.iter().map(new_alert).collect(),
+        outbox: None,
     }
 }
 
@@ -448,7 +537,7 @@ async fn append(store: &impl Store, count: usize, to: &str) -> Vec<DeliveryId> {
 fn ids(appended: Vec<Appended>) -> Vec<DeliveryId> {
     let stored = appended.into_iter().map(|appended| match appended {
         Appended::Stored(ids) => ids,
-        Appended::Remembered { .. } => panic!("the event is new"),
+        other => panic!("the event is new: {other:?}"),
     });
     stored.flatten().collect()
 }
@@ -469,6 +558,7 @@ fn record(id: DeliveryId, to: &str, number: u32, outcome: Outcome) -> AttemptRec
         next_attempt_at: None,
         redirects: 0,
         sent_twice: false,
+        hold_until: None,
         excerpt: Bytes::new(),
     }
 }

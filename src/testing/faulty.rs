@@ -9,9 +9,9 @@ use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
-    Appended, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, Redelivery, Store, StoreError, StoreFuture,
-    WaitingDelivery,
+    Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
+    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Store, StoreError,
+    StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -129,8 +129,32 @@ impl<S: Store> Store for FaultyStore<S> {
         self.store.backlogs(after, limit)
     }
 
-    fn open_count(&self, url: &WebhookUrl) -> StoreFuture<u64> {
-        self.call(|store| store.open_count(url))
+    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        self.call(|store| store.endpoint(url))
+    }
+
+    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
+        self.store.attempts(id)
+    }
+
+    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        self.store.discard(query)
+    }
+
+    fn retention(&self) -> Option<Duration> {
+        self.store.retention()
+    }
+
+    fn outbox(&self, after: u64, limit: usize) -> StoreFuture<Vec<OutboxEntry>> {
+        self.store.outbox(after, limit)
+    }
+
+    fn refuse_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
+        self.store.refuse_outbox(seq, reason)
+    }
+
+    fn has_outbox(&self) -> bool {
+        self.store.has_outbox()
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {

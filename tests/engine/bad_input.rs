@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use actix_webhooks::testing::SimClock;
+use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore, WhenFull};
+use actix_webhooks::testing::{Reply, SimClock};
 use actix_webhooks::{
-    Auth, BuildError, Client, Endpoint, EndpointError, Engine, EngineBuilder, Event, GetStatus,
-    InvalidEvent, InvalidUrl, ListRules, PauseEndpoint, PublishBatch, PublishError, PutClient,
-    PutEndpoint, PutRule, RemoveEndpoint, RemoveRule, Rule, RuleError, WebhookUrl,
+    Auth, BuildError, Client, DeadLetterReason, Endpoint, EndpointError, Engine, EngineBuilder,
+    Event, GetStatus, InvalidEvent, InvalidUrl, ListRules, PauseEndpoint, PublishBatch,
+    PublishError, PutClient, PutEndpoint, PutRule, RemoveEndpoint, RemoveRule, Rule, RuleError,
+    WebhookUrl,
 };
 use serde_json::{Value, json};
 
@@ -239,15 +241,18 @@ fn unknown_endpoints_are_named_in_the_error() {
 
 #[test]
 fn more_than_may_be_open_is_refused_and_nothing_is_lost() {
-    let limits = actix_webhooks::store::MemoryLimits {
-        open_deliveries: 2,
-        ..Default::default()
+    let limits = MemoryLimits {
+        backlog: BacklogLimits {
+            total_deliveries: 2,
+            ..BacklogLimits::default()
+        },
+        ..MemoryLimits::default()
     };
     simulate_with(
         |builder| {
             builder
                 .rule(rule("r"))
-                .store(actix_webhooks::store::MemoryStore::with_limits(limits))
+                .store(MemoryStore::with_limits(limits))
         },
         async |sim| {
             sim.receivers.on(
@@ -265,6 +270,88 @@ fn more_than_may_be_open_is_refused_and_nothing_is_lost() {
             sim.publish("c").await;
             sim.sleep(5).await;
             assert_eq!(sim.status(HOOK).await.delivered, 3);
+        },
+    );
+}
+
+fn limited(when_full: WhenFull) -> MemoryStore {
+    MemoryStore::with_limits(MemoryLimits {
+        backlog: BacklogLimits {
+            endpoint_deliveries: 2,
+            when_full,
+            ..BacklogLimits::default()
+        },
+        ..MemoryLimits::default()
+    })
+}
+
+const OTHER: &str = "http://other.test/hook";
+
+/// A rule for events "a" to [`HOOK`], and one for all to another endpoint.
+fn two_endpoints(builder: EngineBuilder) -> EngineBuilder {
+    builder
+        .rule(Rule::new("one", "a").webhook(HOOK).unwrap())
+        .rule(Rule::new("other", "*").webhook(OTHER).unwrap())
+}
+
+fn of_type(rule_type: &str, id: &str) -> Event {
+    Event::new(rule_type, "client").id(id)
+}
+
+#[test]
+fn an_endpoint_with_too_much_open_refuses_its_events_and_no_others() {
+    simulate_with(
+        |builder| two_endpoints(builder).store(limited(WhenFull::Refuse)),
+        async |sim| {
+            sim.receivers.on(HOOK, [Reply::hang(), Reply::hang()]);
+            for id in ["0", "1"] {
+                sim.engine.publish(of_type("a", id)).await.unwrap();
+                sim.sleep(1).await;
+            }
+            let batch = PublishBatch::new([of_type("a", "2"), of_type("b", "3")]);
+            let answers = sim.engine.router().send(batch).await.unwrap();
+            let accepted: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+            assert_eq!(accepted, [false, true]);
+            assert!(
+                matches!(&answers[0], Err(PublishError::Overloaded(why)) if why.contains(HOOK) && why.contains("limit is 2")),
+                "{:?}",
+                answers[0]
+            );
+            sim.sleep(1).await;
+            assert_eq!(sim.status(OTHER).await.delivered, 3);
+            assert!(sim.dead_letters().await.is_empty());
+        },
+    );
+}
+
+#[test]
+fn what_exceeds_an_endpoints_backlog_can_be_given_up_instead() {
+    simulate_with(
+        |builder| two_endpoints(builder).store(limited(WhenFull::DeadLetter)),
+        async |sim| {
+            sim.receivers.on(HOOK, [Reply::hang(), Reply::hang()]);
+            for number in 0..4 {
+                sim.engine
+                    .publish(of_type("a", &number.to_string()))
+                    .await
+                    .unwrap();
+                sim.sleep(1).await;
+            }
+            sim.sleep(1).await;
+            assert_eq!(
+                sim.status(OTHER).await.delivered,
+                4,
+                "the other delivery of the same event is not touched"
+            );
+            let given_up = sim.dead_letters().await;
+            let given_up: Vec<_> = given_up
+                .iter()
+                .map(|letter| (letter.event_id.as_str(), letter.reason))
+                .collect();
+            let full = DeadLetterReason::BacklogFull;
+            assert_eq!(given_up, [("3", full), ("2", full)]);
+            sim.sleep(60).await;
+            assert_eq!(sim.status(HOOK).await.delivered, 2, "after their timeouts");
         },
     );
 }

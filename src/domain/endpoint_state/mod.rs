@@ -38,6 +38,8 @@ pub(crate) enum Action {
     Record(AttemptRecord),
     /// Read these deliveries back, then call `on_loaded` or `on_load_failed`.
     Load(Vec<DeliveryId>),
+    /// Read what the store knows of the endpoint, then call `on_endpoint_read` or `on_endpoint_read_failed`.
+    ReadEndpoint,
     /// Read deliveries that were never attempted, then call `on_queued_read` or `on_read_failed`.
     ReadQueued {
         /// Those after this one.
@@ -149,12 +151,19 @@ impl EndpointMachine {
         self.rest_at = None;
     }
 
-    /// Takes the number of open deliveries that the store counted.
-    pub(crate) fn on_counted(&mut self, open: u64) {
+    /// Takes what the store knows of the endpoint: how many deliveries are open, and until when it is held back.
+    pub(crate) fn on_endpoint_read(&mut self, open: u64, held_until: Option<Timestamp>) {
+        self.backlog.endpoint_read();
+        self.hold_until = self.hold_until.max(held_until);
         // A count that comes late counts deliveries that have ended since; once all is in memory it is known better.
         if self.backlog.more_queued() || self.backlog.more_waiting() {
             self.tally.open = self.tally.open.max(open);
         }
+    }
+
+    /// Notes that `Action::ReadEndpoint` failed: it is tried again a little later.
+    pub(crate) fn on_endpoint_read_failed(&mut self, now: Timestamp) {
+        self.backlog.endpoint_read_failed(now + STORE_AGAIN_AFTER);
     }
 
     /// Notes that the store holds `count` deliveries more than this machine was told of.
@@ -255,6 +264,7 @@ impl EndpointMachine {
     /// Says whether an attempt may start, if the process has a place for it.
     pub(crate) fn can_start(&self) -> bool {
         self.run == Run::Running
+            && self.backlog.endpoint_is_read()
             && self.hold_until.is_none()
             && !self.queue.is_blocked()
             && self.in_flight() < self.window.size()
@@ -321,6 +331,7 @@ impl EndpointMachine {
         } = self.in_flight.remove(&id)?;
         self.late -= u32::from(late);
         let mut progress = delivery.progress;
+        let held_before = self.hold_until;
         let (outcome, next_attempt_at) = self.judge(now, exchange, &mut progress, rng);
         let answer = exchange.result.as_ref().ok();
         let summary = AttemptSummary {
@@ -343,6 +354,7 @@ impl EndpointMachine {
             next_attempt_at,
             redirects: exchange.redirects,
             sent_twice: exchange.sent_twice,
+            hold_until: self.hold_until.filter(|until| Some(*until) != held_before),
             excerpt: answer
                 .map(|answer| answer.excerpt.clone())
                 .unwrap_or_default(),
@@ -636,6 +648,10 @@ impl EndpointMachine {
 
     fn read_backlog(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         self.backlog.pass(now);
+        if self.backlog.may_read_endpoint(now) {
+            self.backlog.begin_endpoint_read();
+            actions.push(Action::ReadEndpoint);
+        }
         let ordered = self.policy.ordering != Ordering::Unordered;
         if self.waiting.len() < MAX_WAITING / 2 && self.backlog.may_read_waiting(now) {
             let known =

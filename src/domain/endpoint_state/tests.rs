@@ -43,8 +43,13 @@ fn machine() -> EndpointMachine {
     let reads = pump(&mut machine, NOW);
     assert!(matches!(
         reads[..],
-        [Action::ReadWaiting { .. }, Action::ReadQueued { .. }]
+        [
+            Action::ReadEndpoint,
+            Action::ReadWaiting { .. },
+            Action::ReadQueued { .. }
+        ]
     ));
+    machine.on_endpoint_read(0, None);
     machine.on_waiting_read(Vec::new(), 1);
     machine.on_queued_read(Vec::new(), 1);
     machine

@@ -329,7 +329,8 @@ fn what_exceeds_an_endpoints_backlog_can_be_given_up_instead() {
     simulate_with(
         |builder| two_endpoints(builder).store(limited(WhenFull::DeadLetter)),
         async |sim| {
-            sim.receivers.on(HOOK, [Reply::hang(), Reply::hang()]);
+            sim.receivers
+                .on(HOOK, [Reply::hang(), Reply::hang(), Reply::status(200)]);
             for number in 0..4 {
                 sim.engine
                     .publish(of_type("a", &number.to_string()))

@@ -34,6 +34,12 @@ impl Timestamp {
         self.0.div_euclid(1_000)
     }
 
+    /// Returns the instant that was so long before this one.
+    pub fn before(self, wait: Duration) -> Self {
+        let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// Returns how long after `earlier` this instant is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);

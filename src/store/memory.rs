@@ -7,7 +7,7 @@ use super::backlog::{Ledger, Room};
 use super::{
     Alert, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
     DeliveryQuery, DeliveryStage, EndpointBacklog, NewEvent, OpenDelivery, Progress, Redelivery,
-    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery, page_limit,
+    Retention, Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery, page_limit,
 };
 use crate::domain::attempt::{AttemptSummary, Outcome};
 use crate::domain::client::Client;
@@ -514,12 +514,11 @@ impl Kept {
         }
     }
 
-    fn prune(&mut self, before: Timestamp) -> u64 {
+    fn prune(&mut self, now: Timestamp, keep: Retention) -> u64 {
         let kept = self.delivered.len() + self.dead.len();
         let recent = |entry: &Entry| match entry.state {
-            DeliveryState::Delivered { at } | DeliveryState::DeadLettered { at, .. } => {
-                at >= before
-            }
+            DeliveryState::Delivered { at } => at >= now.before(keep.ended),
+            DeliveryState::DeadLettered { at, .. } => at >= now.before(keep.dead_letters),
             DeliveryState::Queued | DeliveryState::Waiting { .. } => true,
         };
         self.delivered.retain(|_, entry| recent(entry));
@@ -527,14 +526,14 @@ impl Kept {
         while self
             .events_in_order
             .front()
-            .is_some_and(|(at, _)| *at < before)
+            .is_some_and(|(at, _)| *at < now.before(keep.event_ids))
         {
             if let Some((_, id)) = self.events_in_order.pop_front() {
                 self.events.remove(&id);
             }
         }
         self.shelves
-            .retain(|_, shelf| shelf.open() > 0 || shelf.held_until.is_some_and(|at| at >= before));
+            .retain(|_, shelf| shelf.open() > 0 || shelf.held_until.is_some_and(|at| at >= now));
         u64::try_from(kept - self.delivered.len() - self.dead.len()).unwrap_or(u64::MAX)
     }
 }
@@ -674,8 +673,8 @@ impl Store for MemoryStore {
         }))
     }
 
-    fn prune(&self, before: Timestamp) -> StoreFuture<u64> {
-        done(Ok(self.kept().prune(before)))
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
+        done(Ok(self.kept().prune(now, keep)))
     }
 
     fn open_total(&self) -> StoreFuture<u64> {

@@ -6,6 +6,8 @@
 
 mod backlog;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::memory::{MemoryLimits, MemoryStore};
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{OutboxError, SqliteOptions, SqliteStore};
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
@@ -107,12 +111,11 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the configuration as it was kept.
     fn configuration(&self) -> StoreFuture<Configuration>;
 
-    /// Forgets ended deliveries, dead letters and event ids from before `before`, and returns how many deliveries.
-    fn prune(&self, before: Timestamp) -> StoreFuture<u64>;
+    /// Forgets what is kept for longer than it should be, as of `now`, and returns how many deliveries.
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64>;
 
-    /// Returns for how long ended deliveries are kept: the engine calls [`prune`](Self::prune) for what is older every minute. Defaults to `None`,
-    /// with which it never does.
-    fn retention(&self) -> Option<Duration> {
+    /// Returns for how long things are kept: the engine calls [`prune`](Self::prune) with this every minute. Defaults to `None`, with which it never does.
+    fn retention(&self) -> Option<Retention> {
         None
     }
 
@@ -159,8 +162,19 @@ pub struct NewEvent {
 pub struct OutboxEntry {
     /// Its place.
     pub seq: u64,
-    /// The event.
-    pub event: Event,
+    /// The event, or why it cannot be read.
+    pub event: Result<Event, String>,
+}
+
+/// For how long a store keeps what has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Deliveries that have ended, with their attempts.
+    pub ended: Duration,
+    /// Dead letters that were neither redelivered nor discarded.
+    pub dead_letters: Duration,
+    /// The ids of events, at least.
+    pub event_ids: Duration,
 }
 
 /// What a store knows of an endpoint.

@@ -23,7 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Alert, Appended, AttemptRecord, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage,
-    NewAlert, NewEvent, Progress, Redelivery, Store, StoreError,
+    NewAlert, NewEvent, Progress, Redelivery, Retention, Store, StoreError,
 };
 
 /// Checks that a store keeps the contract of [`Store`]. `make` returns an empty store each time it is called.
@@ -461,12 +461,15 @@ async fn prunes_what_has_ended(store: &impl Store) {
         .record(vec![delivered(all[0], A), dead(all[1], A)].into())
         .await
         .unwrap();
-    assert_eq!(
-        store.prune(at(1)).await.unwrap(),
-        0,
-        "both ended at second 1"
-    );
-    assert_eq!(store.prune(at(2)).await.unwrap(), 2);
+    let keep = |ended, dead_letters| Retention {
+        ended: Duration::from_secs(ended),
+        dead_letters: Duration::from_secs(dead_letters),
+        event_ids: Duration::from_secs(ended),
+    };
+    let pruned = async |now, keep| store.prune(at(now), keep).await.unwrap();
+    assert_eq!(pruned(11, keep(10, 10)).await, 0, "both ended at second 1");
+    assert_eq!(pruned(12, keep(10, 20)).await, 1, "the delivered one");
+    assert_eq!(pruned(22, keep(10, 20)).await, 1, "the dead letter");
     assert_eq!(store.open_total().await.unwrap(), 1, "what is open stays");
     let again = store
         .append(vec![event("a-0", &["r"], &[A])].into())

@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Store, StoreError,
+    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention, Store, StoreError,
     StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 
@@ -141,7 +141,7 @@ impl<S: Store> Store for FaultyStore<S> {
         self.store.discard(query)
     }
 
-    fn retention(&self) -> Option<Duration> {
+    fn retention(&self) -> Option<Retention> {
         self.store.retention()
     }
 
@@ -185,8 +185,8 @@ impl<S: Store> Store for FaultyStore<S> {
         self.store.configuration()
     }
 
-    fn prune(&self, before: Timestamp) -> StoreFuture<u64> {
-        self.store.prune(before)
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
+        self.store.prune(now, keep)
     }
 
     fn open_total(&self) -> StoreFuture<u64> {

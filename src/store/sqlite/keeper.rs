@@ -1,0 +1,85 @@
+//! Moving the write-ahead log into the file, without stalling the writer.
+//!
+//! A thread with a connection of its own does the bulk of it beside the writer. What was written meanwhile the writer moves itself, between two
+//! commits: little enough not to be felt. Then the log starts again from its beginning.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use rusqlite::Connection;
+
+use super::error::store_error;
+use crate::store::StoreError;
+
+/// The writer's part: it looks at how long the log is.
+pub(super) struct Keeper {
+    log: PathBuf,
+    limit: u64,
+    wake: SyncSender<()>,
+    /// Set by the thread when the bulk is moved.
+    moved: Arc<AtomicBool>,
+    asked: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        connection: &Connection,
+        log: PathBuf,
+        wake: SyncSender<()>,
+        moved: Arc<AtomicBool>,
+    ) -> Result<Self, StoreError> {
+        let page: u64 = connection
+            .pragma_query_value(None, "page_size", |row| row.get(0))
+            .map_err(store_error)?;
+        // The file of a log that starts again keeps its length, up to this; so that its length tells when there is something to be done.
+        connection
+            .execute_batch(&format!("PRAGMA journal_size_limit = {}", page * SHORT_LOG))
+            .map_err(store_error)?;
+        Ok(Self {
+            log,
+            limit: page * LONG_LOG,
+            wake,
+            moved,
+            asked: false,
+        })
+    }
+
+    pub(super) fn after_commit(&mut self, connection: &Connection) {
+        if self.asked {
+            if self.moved.swap(false, Ordering::Acquire) {
+                self.asked = false;
+                checkpoint(connection);
+            }
+            return;
+        }
+        let length = std::fs::metadata(&self.log).map_or(0, |file| file.len());
+        if length > self.limit {
+            // One signal fits, and one is all that is needed.
+            self.asked = self.wake.try_send(()).is_ok();
+        }
+    }
+}
+
+/// The thread's part.
+pub(super) fn keep(connection: &Connection, woken: &Receiver<()>, moved: &AtomicBool) {
+    while woken.recv().is_ok() {
+        checkpoint(connection);
+        moved.store(true, Ordering::Release);
+    }
+}
+
+/// Moves as much of the log as nobody reads any more.
+fn checkpoint(connection: &Connection) {
+    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    if let Err(error) = moved {
+        log::warn!(error:? = error; "log could not be moved into the file; it grows until it can");
+    }
+}
+
+/// From how many pages on the log is moved into the file.
+const LONG_LOG: u64 = 16_000;
+
+/// To how many pages the file of a log that starts again is cut.
+const SHORT_LOG: u64 = 2_000;

@@ -1,0 +1,454 @@
+//! The durable store: one SQLite file.
+
+mod append;
+mod error;
+mod keeper;
+mod outbox;
+mod prune;
+mod query;
+mod reader;
+mod record;
+mod rows;
+mod schema;
+mod settings;
+mod writer;
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use self::keeper::{Keeper, keep};
+pub use self::outbox::OutboxError;
+use self::prune::{Cut, Step};
+use self::reader::Question;
+use self::schema::{Role, connect, migrate};
+use self::writer::{Job, Task, Writer};
+use super::{
+    Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
+    DeliveryQuery, EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention,
+    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
+};
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::delivery::Delivery;
+use crate::domain::id::DeliveryId;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+
+/// Keeps everything in one SQLite file, and acknowledges nothing before it is on the disk.
+///
+/// What a future has returned `Ok` for survives a crash of the process, of the system, and a loss of power, as far as the disk keeps what it has confirmed:
+/// write-ahead log, `synchronous=FULL`. Whatever queues up while one commit is syncing goes into the next; nothing waits otherwise.
+///
+/// The file holds bodies and the secrets of rules, clients and endpoints: keep it where only the application can read it. One process has it open at a time; a
+/// lock on the file beside it (`<name>-lock`) sees to that. The application may keep tables of its own in it, whose names do not begin with
+/// `webhook_`, and use [`publish_in`](Self::publish_in). Clones are handles to the same store.
+///
+/// ```
+/// use actix_webhooks::Engine;
+/// use actix_webhooks::store::SqliteStore;
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("webhooks.db");
+/// let engine = Engine::builder().store(SqliteStore::open(&path)?).start().await?;
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+/// Settings of a [`SqliteStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqliteOptions {
+    /// How much may be open.
+    pub backlog: BacklogLimits,
+    /// For how long delivered deliveries, and the attempts of all, are kept to be listed and redelivered. Defaults to 7 days.
+    pub keep_ended: Duration,
+    /// For how long dead letters are kept. Defaults to 30 days.
+    pub keep_dead_letters: Duration,
+    /// For how long the ids of events are remembered at least, so that publishing one again delivers nothing. Defaults to 24 h; those whose
+    /// deliveries are kept longer are remembered longer.
+    pub keep_event_ids: Duration,
+    /// How large the file may become before the oldest deliveries that have ended are forgotten earlier; what is open and dead letters are kept. Defaults to 8 GiB.
+    pub max_bytes: u64,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            backlog: BacklogLimits::default(),
+            keep_ended: Duration::from_hours(7 * 24),
+            keep_dead_letters: Duration::from_hours(30 * 24),
+            keep_event_ids: Duration::from_hours(24),
+            max_bytes: 8 * 1_024 * 1_024 * 1_024,
+        }
+    }
+}
+
+struct Shared {
+    options: SqliteOptions,
+    path: PathBuf,
+    /// `None` once the store is being dropped.
+    senders: Option<Senders>,
+    threads: Vec<JoinHandle<()>>,
+    // Given back when the threads have ended.
+    _lock: File,
+}
+
+struct Senders {
+    jobs: Sender<Box<dyn Job>>,
+    questions: Sender<Question>,
+}
+
+impl SqliteStore {
+    /// Opens a store on a file with the default options, making it if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process has it open, [`StoreError::NewerSchema`] when a newer version of this crate wrote it,
+    /// [`StoreError::Damaged`] when it is not a database or cannot be read, [`StoreError::ReadOnly`], [`StoreError::NoSpace`], and
+    /// [`StoreError::Unavailable`] for whatever else the system refuses.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with(path, SqliteOptions::default())
+    }
+
+    /// Opens a store on a file with these options.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, StoreError> {
+        let path = path.as_ref().to_path_buf();
+        let lock = lock(&path)?;
+        let mut connection = connect(&path, Role::Writer)?;
+        migrate(&mut connection)?;
+        let (wake, woken) = sync_channel(1);
+        let moved = Arc::<AtomicBool>::default();
+        let keeper = Keeper::new(&connection, beside(&path, "-wal"), wake, Arc::clone(&moved))?;
+        let writer = Writer::new(connection, options.backlog, keeper)?;
+        let (jobs, job_queue) = channel();
+        let (questions, question_queue) = channel();
+        let question_queue = Arc::new(Mutex::new(question_queue));
+        let mut threads = vec![
+            spawn("webhooks-write", move || writer.serve(&job_queue))?,
+            start_keeper(&path, woken, moved)?,
+        ];
+        for _ in 0..READERS {
+            threads.push(start_reader(&path, Arc::clone(&question_queue))?);
+        }
+        let shared = Shared {
+            options,
+            path,
+            senders: Some(Senders { jobs, questions }),
+            threads,
+            _lock: lock,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Has the writer do something; the future is ready when it is on the disk.
+    fn write<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnMut(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<T> {
+        let (answer, answered) = oneshot::channel();
+        let task = Task {
+            work,
+            bytes,
+            result: None,
+            answer,
+        };
+        if let Some(senders) = &self.shared.senders {
+            // Without a writer the answer below says so.
+            let _ = senders.jobs.send(Box::new(task));
+        }
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(stopped())) })
+    }
+
+    /// Has a reader look something up.
+    fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<T> {
+        let (answer, answered) = oneshot::channel();
+        let question = move |connection: &Connection| {
+            // Whoever asked may have stopped waiting.
+            let _ = answer.send(look(connection));
+        };
+        if let Some(senders) = &self.shared.senders {
+            let _ = senders.questions.send(Box::new(question));
+        }
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(stopped())) })
+    }
+
+    /// Forgets deliveries step by step, with room for others in between, and returns how many.
+    async fn prune_ended(&self, cut: Cut) -> Result<u64, StoreError> {
+        let (mut forgotten, mut next) = (0, Some(0));
+        while let Some(after) = next {
+            let step = self
+                .write(0, move |writer| writer.prune_ended(after, cut))
+                .await?;
+            let Step {
+                forgotten: more,
+                next: following,
+            } = step;
+            forgotten += more;
+            next = following;
+        }
+        Ok(forgotten)
+    }
+
+    async fn prune_all(self, keep: Cut) -> Result<u64, StoreError> {
+        let mut forgotten = self.prune_ended(keep).await?;
+        while self
+            .write(0, move |writer| writer.prune_events(keep))
+            .await?
+        {}
+        let max_bytes = self.shared.options.max_bytes;
+        while let Some(oldest) = self
+            .write(0, move |writer| writer.oldest_beyond(max_bytes))
+            .await?
+        {
+            let cut = Cut {
+                ended: oldest,
+                ..keep
+            };
+            let more = self.prune_ended(cut).await?;
+            forgotten += more;
+            if more == 0 {
+                break;
+            }
+        }
+        while self.write(0, Writer::shrink).await? {}
+        Ok(forgotten)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.senders = None;
+        for thread in self.threads.drain(..) {
+            // One that panicked has logged so, and there is nothing left to be done for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for SqliteStore {
+    fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
+        let alerts = batch.iter().flat_map(|event| &event.alerts);
+        let bytes = alerts.map(|new| new.alert.body.len()).sum();
+        self.write(bytes, move |writer| writer.append(&batch))
+    }
+
+    fn queued(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<OpenDelivery>> {
+        let url = url.clone();
+        self.read(move |connection| query::queued(connection, &url, after, limit))
+    }
+
+    fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
+        let url = url.clone();
+        self.read(move |connection| query::waiting(connection, &url, limit))
+    }
+
+    fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
+        let url = url.clone();
+        self.read(move |connection| query::load(connection, &url, &ids))
+    }
+
+    fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
+        let bytes = batch.iter().map(|record| record.excerpt.len()).sum();
+        self.write(bytes, move |writer| writer.record(&batch))
+    }
+
+    fn backlogs(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<EndpointBacklog>> {
+        self.read(move |connection| query::backlogs(connection, after.as_ref(), limit))
+    }
+
+    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        let url = url.clone();
+        self.read(move |connection| query::endpoint(connection, &url))
+    }
+
+    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
+        self.read(move |connection| query::attempts(connection, id))
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
+        self.read(move |connection| query::deliveries(connection, &query))
+    }
+
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
+        self.read(move |connection| query::dead_letters(connection, &query))
+    }
+
+    fn redeliver(
+        &self,
+        which: Redelivery,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
+        self.write(0, move |writer| writer.redeliver(&which, now))
+    }
+
+    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        self.write(0, move |writer| writer.discard(&query))
+    }
+
+    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
+        let (store, url) = (self.clone(), url.clone());
+        Box::pin(async move {
+            let mut buried = 0;
+            loop {
+                let url = url.clone();
+                let work = move |writer: &mut Writer| writer.bury(&url, now, BURIED_AT_ONCE);
+                let some = store.write(0, work).await?;
+                buried += u64::try_from(some).unwrap_or(u64::MAX);
+                if some < BURIED_AT_ONCE {
+                    return Ok(buried);
+                }
+            }
+        })
+    }
+
+    fn keep(&self, change: Change) -> StoreFuture<()> {
+        self.write(0, move |writer| writer.keep(&change))
+    }
+
+    fn configuration(&self) -> StoreFuture<Configuration> {
+        self.read(settings::configuration)
+    }
+
+    fn retention(&self) -> Option<Retention> {
+        Some(Retention {
+            ended: self.shared.options.keep_ended,
+            dead_letters: self.shared.options.keep_dead_letters,
+            event_ids: self.shared.options.keep_event_ids,
+        })
+    }
+
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
+        let ended = now.before(keep.ended);
+        let cut = Cut {
+            ended,
+            dead: now.before(keep.dead_letters),
+            events: now.before(keep.event_ids).min(ended),
+        };
+        Box::pin(self.clone().prune_all(cut))
+    }
+
+    fn outbox(&self, after: u64, limit: usize) -> StoreFuture<Vec<OutboxEntry>> {
+        self.read(move |connection| outbox::outbox(connection, after, limit))
+    }
+
+    fn refuse_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
+        self.write(0, move |writer| writer.refuse_outbox(seq, &reason))
+    }
+
+    fn has_outbox(&self) -> bool {
+        true
+    }
+
+    fn open_total(&self) -> StoreFuture<u64> {
+        self.write(0, |writer| Ok(writer.ledger.total().deliveries))
+    }
+
+    fn flush(&self) -> StoreFuture<()> {
+        // Jobs are done in their order, so that everything before is on the disk when this one is.
+        self.write(0, |_| Ok(()))
+    }
+}
+
+/// Takes the lock that keeps a second process from opening the same file.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let unavailable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            StoreError::ReadOnly(Box::new(error))
+        }
+        std::io::ErrorKind::StorageFull => StoreError::NoSpace(Box::new(error)),
+        _ => StoreError::Unavailable(Box::new(error)),
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(beside(path, "-lock"))
+        .map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
+
+/// Returns the path of a file that belongs to another.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let spawned = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work);
+    spawned.map_err(|error| StoreError::Unavailable(Box::new(error)))
+}
+
+fn start_keeper(
+    path: &Path,
+    woken: Receiver<()>,
+    moved: Arc<AtomicBool>,
+) -> Result<JoinHandle<()>, StoreError> {
+    let connection = connect(path, Role::Writer)?;
+    spawn("webhooks-log", move || keep(&connection, &woken, &moved))
+}
+
+fn start_reader(
+    path: &Path,
+    questions: Arc<Mutex<Receiver<Question>>>,
+) -> Result<JoinHandle<()>, StoreError> {
+    let connection = connect(path, Role::Reader)?;
+    spawn("webhooks-read", move || {
+        reader::serve(&connection, &questions);
+    })
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the store has stopped".into())
+}
+
+/// How many threads read.
+const READERS: usize = 2;
+
+/// How many deliveries of a removed endpoint one transaction ends.
+const BURIED_AT_ONCE: usize = 500;

@@ -1,0 +1,169 @@
+//! Forgetting what is old, in steps so small that nobody waits for them.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::error::store_error;
+use super::writer::Writer;
+use crate::domain::time::Timestamp;
+use crate::store::StoreError;
+
+/// What is forgotten.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    /// Deliveries that ended before.
+    pub(super) ended: Timestamp,
+    /// Dead letters given up before.
+    pub(super) dead: Timestamp,
+    /// Ids of events accepted before.
+    pub(super) events: Timestamp,
+}
+
+/// What a step has come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Step {
+    pub(super) forgotten: u64,
+    /// Where the next step goes on; `None` when there is nothing more.
+    pub(super) next: Option<i64>,
+}
+
+/// A delivery that may be old enough.
+struct Candidate {
+    id: i64,
+    alert: i64,
+    forget: bool,
+}
+
+impl Writer {
+    /// Forgets some of the deliveries with ids after `after` that ended before the cut.
+    pub(super) fn prune_ended(&mut self, after: i64, cut: Cut) -> Result<Step, StoreError> {
+        self.prune_some(after, cut).map_err(store_error)
+    }
+
+    fn prune_some(&mut self, after: i64, cut: Cut) -> rusqlite::Result<Step> {
+        let latest = cut.ended.max(cut.dead).unix_millis();
+        let sql = "SELECT id, alert, CASE listed WHEN 1 THEN ended_at < ?4 ELSE ended_at < ?3 END, accepted_at < ?5 \
+                   FROM webhook_ended WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let candidates: Vec<(Candidate, bool)> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_map(
+                params![
+                    after,
+                    STEP,
+                    cut.ended.unix_millis(),
+                    cut.dead.unix_millis(),
+                    latest
+                ],
+                |row| {
+                    let candidate = Candidate {
+                        id: row.get(0)?,
+                        alert: row.get(1)?,
+                        forget: row.get(2)?,
+                    };
+                    Ok((candidate, row.get(3)?))
+                },
+            )?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut step = Step::default();
+        for (candidate, _) in candidates.iter().filter(|(candidate, _)| candidate.forget) {
+            self.forget(candidate)?;
+            step.forgotten += 1;
+        }
+        // Ids ascend with the time of acceptance, and nothing ends before it is accepted.
+        let full = candidates.len() == STEP;
+        let last = candidates.last().filter(|(_, old)| *old && full);
+        step.next = last.map(|(candidate, _)| candidate.id);
+        Ok(step)
+    }
+
+    fn forget(&self, candidate: &Candidate) -> rusqlite::Result<()> {
+        let delivery = [candidate.id];
+        for sql in [
+            "DELETE FROM webhook_ended WHERE id = ?1",
+            "DELETE FROM webhook_attempt WHERE delivery = ?1",
+        ] {
+            self.connection.prepare_cached(sql)?.execute(delivery)?;
+        }
+        // Most alerts have one delivery; the others are rewritten until the last is forgotten.
+        let alert = [candidate.alert];
+        let deleted = self
+            .connection
+            .prepare_cached("DELETE FROM webhook_alert WHERE seq = ?1 AND refs <= 1")?
+            .execute(alert)?;
+        if deleted == 0 {
+            self.connection
+                .prepare_cached("UPDATE webhook_alert SET refs = refs - 1 WHERE seq = ?1")?
+                .execute(alert)?;
+        } else {
+            self.connection
+                .prepare_cached("DELETE FROM webhook_redelivered WHERE alert = ?1")?
+                .execute(alert)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets some event ids. Says whether there may be more.
+    pub(super) fn prune_events(&mut self, cut: Cut) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM webhook_event WHERE seq IN \
+                   (SELECT seq FROM webhook_event ORDER BY seq LIMIT ?1) AND accepted_at < ?2";
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let deleted = statement.execute(params![STEP, cut.events.unix_millis()]);
+        Ok(deleted.map_err(store_error)? == STEP)
+    }
+
+    /// Returns the time before which deliveries must have ended to be forgotten, so that the file comes closer to `max_bytes`; `None` when it is small
+    /// enough, or when nothing has ended.
+    pub(super) fn oldest_beyond(
+        &mut self,
+        max_bytes: u64,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let pragma = |name: &str| -> Result<u64, StoreError> {
+            let value = self
+                .connection
+                .pragma_query_value(None, name, |row| row.get(0));
+            value.map_err(store_error)
+        };
+        let used = (pragma("page_count")?.saturating_sub(pragma("freelist_count")?))
+            .saturating_mul(pragma("page_size")?);
+        if used <= max_bytes {
+            return Ok(None);
+        }
+        // A tenth of the log at a time.
+        let sql = "SELECT MAX(ended_at) FROM (SELECT ended_at FROM webhook_ended WHERE listed = 0 ORDER BY id \
+                   LIMIT MAX(1000, (SELECT COUNT(*) FROM webhook_ended) / 10))";
+        let oldest: Option<Option<i64>> = self
+            .connection
+            .query_row(sql, [], |row| row.get(0))
+            .optional()
+            .map_err(store_error)?;
+        Ok(oldest
+            .flatten()
+            .map(|millis| Timestamp::from_unix_millis(millis.saturating_add(1))))
+    }
+
+    /// Gives some free pages back to the file system when there are many. Says whether there are more.
+    pub(super) fn shrink(&mut self) -> Result<bool, StoreError> {
+        let pragma = |name: &str| -> Result<u64, StoreError> {
+            let value = self
+                .connection
+                .pragma_query_value(None, name, |row| row.get(0));
+            value.map_err(store_error)
+        };
+        if pragma("freelist_count")? <= (pragma("page_count")? / 4).max(KEPT_FREE) {
+            return Ok(false);
+        }
+        let mut statement = self
+            .connection
+            .prepare("PRAGMA incremental_vacuum(512)")
+            .map_err(store_error)?;
+        let mut rows = statement.query([]).map_err(store_error)?;
+        while rows.next().map_err(store_error)?.is_some() {}
+        Ok(true)
+    }
+}
+
+/// How many rows one step looks at.
+const STEP: usize = 500;
+
+/// How many free pages the file keeps for what comes next.
+const KEPT_FREE: u64 = 1_024;

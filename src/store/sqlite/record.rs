@@ -1,0 +1,260 @@
+//! Writing what happened: finished attempts, removed endpoints, redelivered and discarded dead letters.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::error::store_error;
+use super::query;
+use super::rows::{self, int, uint};
+use super::writer::Writer;
+use crate::domain::attempt::Outcome;
+use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::id::DeliveryId;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+use crate::store::{AttemptRecord, DeadLetterQuery, Redelivery, StoreError};
+
+/// What the log needs to know of an open delivery that ends.
+struct Ending {
+    alert: i64,
+    accepted_at: i64,
+    attempts_made: u32,
+    bytes: u64,
+}
+
+impl Writer {
+    pub(super) fn record(&mut self, batch: &[AttemptRecord]) -> Result<(), StoreError> {
+        for record in batch {
+            self.record_one(record).map_err(store_error)?;
+        }
+        Ok(())
+    }
+
+    fn record_one(&mut self, record: &AttemptRecord) -> rusqlite::Result<()> {
+        let Some(endpoint) = self.known_endpoint(&record.url)? else {
+            return Ok(());
+        };
+        let reason = match record.outcome {
+            Outcome::Failed { .. } => {
+                if self.reschedule(endpoint, record)? {
+                    self.insert_attempt(record)?;
+                    self.hold(endpoint, record.hold_until)?;
+                }
+                return Ok(());
+            }
+            Outcome::Delivered => None,
+            Outcome::DeadLettered { reason } => Some(reason),
+        };
+        let Some(mut ending) = self.take_open(endpoint, record.delivery_id)? else {
+            // It has ended already.
+            return Ok(());
+        };
+        ending.attempts_made = record.progress.attempts_made;
+        self.insert_attempt(record)?;
+        self.hold(endpoint, record.hold_until)?;
+        self.insert_ended(
+            endpoint,
+            record.delivery_id,
+            &ending,
+            record.summary.at,
+            reason,
+        )
+    }
+
+    /// Says whether the attempt was new.
+    fn reschedule(&self, endpoint: i64, record: &AttemptRecord) -> rusqlite::Result<bool> {
+        let sql = "UPDATE webhook_open SET attempts_made = ?3, window_ends_at = ?4, due_at = ?5 \
+                   WHERE endpoint = ?1 AND id = ?2 AND attempts_made < ?3";
+        let due_at = record.next_attempt_at.unwrap_or(record.summary.at);
+        let updated = self.connection.prepare_cached(sql)?.execute(params![
+            endpoint,
+            int(record.delivery_id.get()),
+            record.progress.attempts_made,
+            record.progress.window_ends_at.map(Timestamp::unix_millis),
+            due_at.unix_millis(),
+        ])?;
+        Ok(updated > 0)
+    }
+
+    fn hold(&self, endpoint: i64, until: Option<Timestamp>) -> rusqlite::Result<()> {
+        let Some(until) = until else { return Ok(()) };
+        let sql = "UPDATE webhook_endpoint SET held_until = MAX(?2, COALESCE(held_until, ?2)) WHERE id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement
+            .execute(params![endpoint, until.unix_millis()])
+            .map(drop)
+    }
+
+    fn insert_attempt(&self, record: &AttemptRecord) -> rusqlite::Result<()> {
+        let sql = "INSERT OR IGNORE INTO webhook_attempt \
+                   (delivery, number, at, duration_ms, status, failure, redirects, sent_twice, excerpt) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let summary = &record.summary;
+        let failure = summary.failure.as_ref().map(rows::json).transpose()?;
+        let inserted = self.connection.prepare_cached(sql)?.execute(params![
+            int(record.delivery_id.get()),
+            summary.number,
+            summary.at.unix_millis(),
+            rows::millis(summary.duration),
+            summary.status,
+            failure,
+            record.redirects,
+            record.sent_twice,
+            &record.excerpt[..],
+        ]);
+        inserted.map(drop)
+    }
+
+    /// Takes a delivery out of those that are open.
+    fn take_open(&mut self, endpoint: i64, id: DeliveryId) -> rusqlite::Result<Option<Ending>> {
+        let sql = "DELETE FROM webhook_open WHERE endpoint = ?1 AND id = ?2 \
+                   RETURNING alert, accepted_at, attempts_made, bytes";
+        let taken = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![endpoint, int(id.get())], |row| {
+                Ok(Ending {
+                    alert: row.get(0)?,
+                    accepted_at: row.get(1)?,
+                    attempts_made: row.get(2)?,
+                    bytes: row.get(3)?,
+                })
+            })
+            .optional()?;
+        if let Some(ending) = &taken {
+            self.note_ended(endpoint, ending.bytes);
+        }
+        Ok(taken)
+    }
+
+    fn insert_ended(
+        &self,
+        endpoint: i64,
+        id: DeliveryId,
+        ending: &Ending,
+        at: Timestamp,
+        reason: Option<DeadLetterReason>,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO webhook_ended \
+                   (id, endpoint, alert, accepted_at, ended_at, attempts_made, reason, listed) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let inserted = self.connection.prepare_cached(sql)?.execute(params![
+            int(id.get()),
+            endpoint,
+            ending.alert,
+            ending.accepted_at,
+            at.unix_millis(),
+            ending.attempts_made,
+            reason.as_ref().map(rows::json).transpose()?,
+            reason.is_some(),
+        ]);
+        inserted.map(drop)
+    }
+
+    /// Makes what an endpoint has open dead letters, at most `limit`, and returns how many.
+    pub(super) fn bury(
+        &mut self,
+        url: &WebhookUrl,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.bury_some(url, at, limit).map_err(store_error)
+    }
+
+    fn bury_some(
+        &mut self,
+        url: &WebhookUrl,
+        at: Timestamp,
+        limit: usize,
+    ) -> rusqlite::Result<usize> {
+        let Some(endpoint) = self.known_endpoint(url)? else {
+            return Ok(0);
+        };
+        let ids: Vec<i64> = self
+            .connection
+            .prepare_cached("SELECT id FROM webhook_open WHERE endpoint = ?1 LIMIT ?2")?
+            .query_map(params![endpoint, limit], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for id in &ids {
+            let id = DeliveryId::new(uint(*id));
+            if let Some(ending) = self.take_open(endpoint, id)? {
+                let reason = Some(DeadLetterReason::EndpointRemoved);
+                self.insert_ended(endpoint, id, &ending, at, reason)?;
+            }
+        }
+        self.connection
+            .prepare_cached("UPDATE webhook_endpoint SET held_until = NULL WHERE id = ?1")?
+            .execute([endpoint])?;
+        Ok(ids.len())
+    }
+
+    pub(super) fn redeliver(
+        &mut self,
+        which: &Redelivery,
+        now: Timestamp,
+    ) -> Result<Vec<(DeliveryId, WebhookUrl)>, StoreError> {
+        let mut ids = match which {
+            Redelivery::One(id) => vec![*id],
+            Redelivery::DeadLetters(query) => self.dead_letter_ids(query)?,
+        };
+        ids.sort_unstable();
+        let mut fresh = Vec::with_capacity(ids.len());
+        for id in ids {
+            let again = self.redeliver_one(id, now).map_err(store_error)?;
+            fresh.push(again.ok_or(StoreError::UnknownDelivery(id))?);
+        }
+        Ok(fresh)
+    }
+
+    fn redeliver_one(
+        &mut self,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<(DeliveryId, WebhookUrl)>> {
+        let sql = "SELECT d.endpoint, d.alert, e.url, LENGTH(a.body) \
+                   FROM (SELECT id, endpoint, alert FROM webhook_ended WHERE id = ?1 \
+                         UNION ALL SELECT id, endpoint, alert FROM webhook_open WHERE id = ?1) d \
+                   JOIN webhook_endpoint e ON e.id = d.endpoint JOIN webhook_alert a ON a.seq = d.alert";
+        let found = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([int(id.get())], |row| {
+                Ok((row.get(0)?, row.get(1)?, rows::url(row, 2)?, row.get(3)?))
+            })
+            .optional()?;
+        let Some((endpoint, alert, url, bytes)) = found else {
+            return Ok(None);
+        };
+        let fresh = self.insert_open(endpoint, alert, now, bytes)?;
+        for sql in [
+            "UPDATE webhook_alert SET refs = refs + 1 WHERE seq = ?1",
+            "INSERT INTO webhook_redelivered (alert, id) VALUES (?1, ?2)",
+        ] {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let parameters = params![alert, int(fresh.get())];
+            let count = statement.parameter_count();
+            statement.execute(parameters.get(..count).unwrap_or_default())?;
+        }
+        self.unlist(id)?;
+        Ok(Some((fresh, url)))
+    }
+
+    /// Takes a dead letter off the list; it stays in the log.
+    fn unlist(&self, id: DeliveryId) -> rusqlite::Result<()> {
+        let sql = "UPDATE webhook_ended SET listed = 0 WHERE id = ?1 AND listed = 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.execute([int(id.get())]).map(drop)
+    }
+
+    pub(super) fn discard(&mut self, query: &DeadLetterQuery) -> Result<u64, StoreError> {
+        let ids = self.dead_letter_ids(query)?;
+        for id in &ids {
+            self.unlist(*id).map_err(store_error)?;
+        }
+        Ok(u64::try_from(ids.len()).unwrap_or(u64::MAX))
+    }
+
+    fn dead_letter_ids(&self, query: &DeadLetterQuery) -> Result<Vec<DeliveryId>, StoreError> {
+        let letters = query::dead_letters(&self.connection, query)?;
+        Ok(letters.iter().map(|letter| letter.delivery_id).collect())
+    }
+}

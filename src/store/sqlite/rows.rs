@@ -1,0 +1,140 @@
+//! Between rows and values.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::Row;
+use rusqlite::types::Type;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::domain::attempt::AttemptSummary;
+use crate::domain::id::{AlertId, DeliveryId};
+use crate::domain::payload::PayloadFormat;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+use crate::store::{Alert, BoxError};
+
+/// SQLite's integers have a sign; ours do not need it.
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn uint(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn size(alert: &Alert) -> u64 {
+    u64::try_from(alert.body.len()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<DeliveryId> {
+    row.get(column).map(|id| DeliveryId::new(uint(id)))
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_unix_millis)
+}
+
+pub(super) fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    let millis: Option<i64> = row.get(column)?;
+    Ok(millis.map(Timestamp::from_unix_millis))
+}
+
+pub(super) fn url(row: &Row<'_>, column: usize) -> rusqlite::Result<WebhookUrl> {
+    let text = row.get_ref(column)?.as_str()?;
+    WebhookUrl::parse(text).map_err(|error| unreadable(column, error))
+}
+
+/// Writes a value that has no column type of its own.
+pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| unreadable(column, error))
+}
+
+pub(super) fn maybe_json<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        None => Ok(None),
+        Some(text) => serde_json::from_str(text).map_err(|error| unreadable(column, error)),
+    }
+}
+
+fn unreadable(column: usize, error: impl Into<BoxError>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}
+
+pub(super) fn format_name(format: PayloadFormat) -> &'static str {
+    match format {
+        PayloadFormat::Alert => "alert",
+        PayloadFormat::StandardWebhooks => "standard_webhooks",
+        PayloadFormat::CloudEvents => "cloud_events",
+        PayloadFormat::Raw => "raw",
+    }
+}
+
+fn format(row: &Row<'_>, column: usize) -> rusqlite::Result<PayloadFormat> {
+    let name = row.get_ref(column)?.as_str()?;
+    let formats = [
+        PayloadFormat::Alert,
+        PayloadFormat::StandardWebhooks,
+        PayloadFormat::CloudEvents,
+        PayloadFormat::Raw,
+    ];
+    let known = formats
+        .into_iter()
+        .find(|format| format_name(*format) == name);
+    known.ok_or_else(|| unreadable(column, format!("unknown payload format {name:?}")))
+}
+
+pub(super) fn alert_id(row: &Row<'_>, column: usize) -> rusqlite::Result<AlertId> {
+    let bytes: [u8; 16] = row.get(column)?;
+    Ok(AlertId::from_uuid(Uuid::from_bytes(bytes)))
+}
+
+/// The columns of an alert as [`alert`] reads them, of a table named `a`.
+pub(super) const ALERT: &str =
+    "a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, a.company_id, a.format, a.body";
+
+/// Reads an alert from the columns [`ALERT`], which begin at `first`.
+pub(super) fn alert(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Alert>> {
+    let text = |offset: usize| row.get::<_, String>(first + offset);
+    let company: Option<String> = row.get(first + 5)?;
+    Ok(Arc::new(Alert {
+        id: alert_id(row, first)?,
+        event_id: text(1)?.into(),
+        rule_id: text(2)?.into(),
+        rule_type: text(3)?,
+        client_id: text(4)?.into(),
+        company_id: company.map(Into::into),
+        format: format(row, first + 6)?,
+        body: Bytes::copy_from_slice(row.get_ref(first + 7)?.as_blob()?),
+    }))
+}
+
+/// The columns of an attempt's summary as [`summary`] reads them, of a table named `t`.
+pub(super) const SUMMARY: &str = "t.number, t.at, t.duration_ms, t.status, t.failure";
+
+/// Reads the summary of an attempt from the columns [`SUMMARY`], which begin at `first`.
+pub(super) fn summary(row: &Row<'_>, first: usize) -> rusqlite::Result<AttemptSummary> {
+    Ok(AttemptSummary {
+        number: row.get(first)?,
+        at: time(row, first + 1)?,
+        duration: Duration::from_millis(uint(row.get(first + 2)?)),
+        status: row.get(first + 3)?,
+        failure: maybe_json(row, first + 4)?,
+    })
+}

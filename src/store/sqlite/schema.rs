@@ -1,0 +1,177 @@
+//! The tables, and how a file gets them. They can be read with any SQLite shell.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::store_error;
+use crate::store::StoreError;
+
+/// Each brings a file one version further. A released one is never changed.
+const MIGRATIONS: [&str; 1] = [
+    // Ids are ours, ascending, and never given twice. `open` is small and apart from what has ended, so that the hot path does not depend on how
+    // much is kept. It is ordered by endpoint, then id: both reads of a subscriber are one walk.
+    "CREATE TABLE webhook_endpoint (
+         id INTEGER PRIMARY KEY,
+         url TEXT NOT NULL UNIQUE,
+         held_until INTEGER
+     );
+     CREATE TABLE webhook_event (
+         seq INTEGER PRIMARY KEY,
+         id TEXT NOT NULL UNIQUE,
+         accepted_at INTEGER NOT NULL,
+         first_alert INTEGER NOT NULL,
+         alerts INTEGER NOT NULL,
+         first_delivery INTEGER NOT NULL,
+         deliveries INTEGER NOT NULL
+     );
+     CREATE TABLE webhook_alert (
+         seq INTEGER PRIMARY KEY,
+         id BLOB NOT NULL,
+         event_id TEXT NOT NULL,
+         rule_id TEXT NOT NULL,
+         rule_type TEXT NOT NULL,
+         client_id TEXT NOT NULL,
+         company_id TEXT,
+         format TEXT NOT NULL,
+         accepted_at INTEGER NOT NULL,
+         refs INTEGER NOT NULL,
+         body BLOB NOT NULL
+     );
+     CREATE TABLE webhook_open (
+         endpoint INTEGER NOT NULL,
+         id INTEGER NOT NULL,
+         alert INTEGER NOT NULL,
+         accepted_at INTEGER NOT NULL,
+         bytes INTEGER NOT NULL,
+         attempts_made INTEGER NOT NULL DEFAULT 0,
+         window_ends_at INTEGER,
+         due_at INTEGER,
+         PRIMARY KEY (endpoint, id)
+     ) WITHOUT ROWID;
+     CREATE INDEX webhook_waiting ON webhook_open (endpoint, due_at, id) WHERE due_at IS NOT NULL;
+     CREATE TABLE webhook_ended (
+         id INTEGER PRIMARY KEY,
+         endpoint INTEGER NOT NULL,
+         alert INTEGER NOT NULL,
+         accepted_at INTEGER NOT NULL,
+         ended_at INTEGER NOT NULL,
+         attempts_made INTEGER NOT NULL,
+         reason TEXT,
+         listed INTEGER NOT NULL DEFAULT 0
+     );
+     CREATE INDEX webhook_ended_by_endpoint ON webhook_ended (endpoint, id);
+     CREATE INDEX webhook_dead_letter ON webhook_ended (id) WHERE listed = 1;
+     CREATE TABLE webhook_attempt (
+         delivery INTEGER NOT NULL,
+         number INTEGER NOT NULL,
+         at INTEGER NOT NULL,
+         duration_ms INTEGER NOT NULL,
+         status INTEGER,
+         failure TEXT,
+         redirects INTEGER NOT NULL,
+         sent_twice INTEGER NOT NULL,
+         excerpt BLOB NOT NULL,
+         PRIMARY KEY (delivery, number)
+     ) WITHOUT ROWID;
+     CREATE TABLE webhook_redelivered (
+         alert INTEGER NOT NULL,
+         id INTEGER NOT NULL,
+         PRIMARY KEY (alert, id)
+     ) WITHOUT ROWID;
+     CREATE TABLE webhook_rule (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+     CREATE TABLE webhook_client (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+     CREATE TABLE webhook_setting (url TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+     CREATE TABLE webhook_paused (url TEXT PRIMARY KEY) WITHOUT ROWID;
+     CREATE TABLE webhook_outbox (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         event TEXT NOT NULL,
+         refused TEXT
+     );
+     CREATE TABLE webhook_store (
+         only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+         version INTEGER NOT NULL,
+         last_delivery INTEGER NOT NULL,
+         last_alert INTEGER NOT NULL
+     );
+     INSERT INTO webhook_store VALUES (1, 1, 0, 0);",
+];
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Writer,
+    Reader,
+}
+
+/// Opens a connection with its settings.
+pub(super) fn connect(path: &std::path::Path, role: Role) -> Result<Connection, StoreError> {
+    let flags = match role {
+        Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        Role::Reader => OpenFlags::SQLITE_OPEN_READ_WRITE,
+    };
+    // Every connection stays on its thread.
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(store_error)?;
+    connection.busy_timeout(BUSY).map_err(store_error)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if role == Role::Writer {
+        // Both have an effect on a new file only.
+        pragma(&connection, "page_size = 8192")?;
+        pragma(&connection, "auto_vacuum = INCREMENTAL")?;
+    }
+    pragma(&connection, "journal_mode = WAL")?;
+    // A commit is on the disk before it is acknowledged.
+    pragma(&connection, "synchronous = FULL")?;
+    // Moving the log into the file is the store's own business, so that it never happens in the middle of a commit.
+    pragma(&connection, "wal_autocheckpoint = 0")?;
+    pragma(&connection, "cache_size = -16384")?;
+    pragma(&connection, "temp_store = MEMORY")?;
+    if role == Role::Reader {
+        pragma(&connection, "query_only = ON")?;
+    }
+    Ok(connection)
+}
+
+/// Brings a file to the newest version. The version stands in a table of ours, because the application may keep tables of its own in the file.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(store_error)?;
+    let found = version(&transaction)?;
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(migration).map_err(store_error)?;
+    }
+    if found < known {
+        transaction
+            .execute("UPDATE webhook_store SET version = ?1", [known])
+            .map_err(store_error)?;
+    }
+    transaction.commit().map_err(store_error)
+}
+
+/// Returns the version of a file, 0 of one without our tables.
+fn version(connection: &Connection) -> Result<i64, StoreError> {
+    let ours = connection
+        .table_exists(None, "webhook_store")
+        .map_err(store_error)?;
+    if !ours {
+        return Ok(0);
+    }
+    connection
+        .query_row("SELECT version FROM webhook_store", [], |row| row.get(0))
+        .map_err(store_error)
+}
+
+fn pragma(connection: &Connection, text: &str) -> Result<(), StoreError> {
+    connection
+        .execute_batch(&format!("PRAGMA {text}"))
+        .map_err(store_error)
+}
+
+/// How long a connection waits for another one to end its transaction: the application may write to the same file.
+const BUSY: Duration = Duration::from_secs(5);

@@ -1,0 +1,271 @@
+//! The one thread that writes. Whatever queued up while the last commit was syncing goes into the next one: nothing waits for others to come,
+//! and the more there is to do, the less each costs.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::sync::oneshot;
+
+use super::error::store_error;
+use super::keeper::Keeper;
+use crate::domain::url::WebhookUrl;
+use crate::store::backlog::Ledger;
+use crate::store::{BacklogLimits, StoreError};
+
+/// Something to be written.
+pub(super) trait Job: Send {
+    /// Does the work inside a transaction. It may be done again in another one, when the first was rolled back.
+    fn run(&mut self, writer: &mut Writer) -> Result<(), StoreError>;
+
+    /// Answers whoever waits, once the transaction has ended.
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
+
+    /// About how many bytes it writes.
+    fn bytes(&self) -> usize;
+}
+
+/// A job that answers with a value.
+pub(super) struct Task<T, F> {
+    pub(super) work: F,
+    pub(super) bytes: usize,
+    pub(super) result: Option<T>,
+    pub(super) answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Task<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Writer) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
+        self.result = Some((self.work)(writer)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Self { result, answer, .. } = *self;
+        let gone = || StoreError::Unavailable("the writer gave up".into());
+        let result = committed.and_then(|()| result.ok_or_else(gone));
+        // Whoever asked may have stopped waiting; the work is done all the same.
+        let _ = answer.send(result);
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// What only the writer has: its connection, and what it knows without asking the file.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) ledger: Ledger<i64>,
+    endpoints: HashMap<WebhookUrl, i64>,
+    pub(super) last: LastIds,
+    /// What was noted during the transaction, to be taken back if it is rolled back.
+    noted: Noted,
+    keeper: Keeper,
+}
+
+/// The highest ids given so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LastIds {
+    pub(super) delivery: i64,
+    pub(super) alert: i64,
+}
+
+#[derive(Default)]
+struct Noted {
+    endpoints: Vec<WebhookUrl>,
+    opened: Vec<(i64, u64)>,
+    ended: Vec<(i64, u64)>,
+    last: LastIds,
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        limits: BacklogLimits,
+        keeper: Keeper,
+    ) -> Result<Self, StoreError> {
+        let mut writer = Self {
+            keeper,
+            connection,
+            ledger: Ledger::new(limits),
+            endpoints: HashMap::new(),
+            last: LastIds::default(),
+            noted: Noted::default(),
+        };
+        writer.load().map_err(store_error)?;
+        Ok(writer)
+    }
+
+    fn load(&mut self) -> rusqlite::Result<()> {
+        self.last = self.connection.query_row(
+            "SELECT last_delivery, last_alert FROM webhook_store",
+            [],
+            |row| {
+                Ok(LastIds {
+                    delivery: row.get(0)?,
+                    alert: row.get(1)?,
+                })
+            },
+        )?;
+        let mut open = self
+            .connection
+            .prepare("SELECT endpoint, COUNT(*), SUM(bytes) FROM webhook_open GROUP BY endpoint")?;
+        let mut rows = open.query([])?;
+        while let Some(row) = rows.next()? {
+            self.ledger.add(row.get(0)?, row.get(1)?, row.get(2)?);
+        }
+        Ok(())
+    }
+
+    /// Serves until the last sender is gone.
+    pub(super) fn serve(mut self, jobs: &Receiver<Box<dyn Job>>) {
+        while let Ok(first) = jobs.recv() {
+            let mut batch = vec![first];
+            let done = self.transaction(|writer| writer.fill(&mut batch, jobs));
+            match done {
+                Ok(()) => finish(batch, &Ok(())),
+                // What failed must not take the others with it.
+                Err(_) if batch.len() > 1 => self.one_by_one(batch),
+                Err(error) => finish(batch, &Err(error)),
+            }
+            self.keeper.after_commit(&self.connection);
+        }
+    }
+
+    /// Runs the first job and those that have queued up meanwhile.
+    fn fill(
+        &mut self,
+        batch: &mut Vec<Box<dyn Job>>,
+        jobs: &Receiver<Box<dyn Job>>,
+    ) -> Result<(), StoreError> {
+        let mut bytes = 0;
+        let mut next = 0;
+        while let Some(job) = batch.get_mut(next) {
+            bytes += job.bytes();
+            job.run(self)?;
+            next += 1;
+            if next >= MAX_JOBS || bytes >= MAX_BYTES {
+                break;
+            }
+            batch.extend(jobs.try_recv());
+        }
+        Ok(())
+    }
+
+    fn one_by_one(&mut self, batch: Vec<Box<dyn Job>>) {
+        for mut job in batch {
+            let done = self.transaction(|writer| job.run(writer));
+            job.finish(done);
+        }
+    }
+
+    fn transaction(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.noted.last = self.last;
+        self.execute("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|()| {
+            if self.last != self.noted.last {
+                self.save_last_ids()?;
+            }
+            self.execute("COMMIT")
+        });
+        if done.is_err() {
+            self.roll_back();
+        }
+        self.noted = Noted::default();
+        done
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        statement.execute([]).map(drop).map_err(store_error)
+    }
+
+    fn save_last_ids(&self) -> Result<(), StoreError> {
+        let sql = "UPDATE webhook_store SET last_delivery = ?1, last_alert = ?2";
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let saved = statement.execute(params![self.last.delivery, self.last.alert]);
+        saved.map(drop).map_err(store_error)
+    }
+
+    /// Takes back what the transaction has noted. SQLite may have rolled back already, then there is nothing to be done there.
+    fn roll_back(&mut self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            log::error!(error:? = error; "transaction could not be rolled back");
+        }
+        let noted = std::mem::take(&mut self.noted);
+        for url in noted.endpoints {
+            self.endpoints.remove(&url);
+        }
+        for (endpoint, bytes) in noted.opened {
+            self.ledger.take(endpoint, 1, bytes);
+        }
+        for (endpoint, bytes) in noted.ended {
+            self.ledger.add(endpoint, 1, bytes);
+        }
+        self.last = noted.last;
+    }
+
+    /// Returns the number of an endpoint, a new one if it has none.
+    pub(super) fn endpoint(&mut self, url: &WebhookUrl) -> rusqlite::Result<i64> {
+        if let Some(number) = self.endpoints.get(url) {
+            return Ok(*number);
+        }
+        let known = self.known_endpoint(url)?;
+        let number = match known {
+            Some(number) => number,
+            None => self
+                .connection
+                .prepare_cached("INSERT INTO webhook_endpoint (url) VALUES (?1)")?
+                .insert([url.as_str()])?,
+        };
+        self.endpoints.insert(url.clone(), number);
+        self.noted.endpoints.push(url.clone());
+        Ok(number)
+    }
+
+    /// Returns the number of an endpoint, if it has one.
+    pub(super) fn known_endpoint(&self, url: &WebhookUrl) -> rusqlite::Result<Option<i64>> {
+        if let Some(number) = self.endpoints.get(url) {
+            return Ok(Some(*number));
+        }
+        self.connection
+            .prepare_cached("SELECT id FROM webhook_endpoint WHERE url = ?1")?
+            .query_row([url.as_str()], |row| row.get(0))
+            .optional()
+    }
+
+    pub(super) fn note_opened(&mut self, endpoint: i64, bytes: u64) {
+        self.ledger.add(endpoint, 1, bytes);
+        self.noted.opened.push((endpoint, bytes));
+    }
+
+    pub(super) fn note_ended(&mut self, endpoint: i64, bytes: u64) {
+        self.ledger.take(endpoint, 1, bytes);
+        self.noted.ended.push((endpoint, bytes));
+    }
+}
+
+fn finish(batch: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
+    for job in batch {
+        let result = match committed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.copy()),
+        };
+        job.finish(result);
+    }
+}
+
+/// How many jobs one transaction takes at most.
+const MAX_JOBS: usize = 1_024;
+
+/// After how many bytes of bodies a transaction takes no further job.
+const MAX_BYTES: usize = 8 * 1_024 * 1_024;

@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use crate::actor::clock::Clock;
 use crate::actor::credentials::Credentials;
-use crate::actor::message::{Close, DrainAll, KnowEndpoints, Publish, Receipt, Wake};
+use crate::actor::message::{
+    Close, DrainAll, KnowEndpoints, LookIntoOutbox, Publish, Receipt, Terminate, Wake,
+};
 use crate::actor::places::Places;
 use crate::actor::router::RouterActor;
 use crate::actor::shared::Shared;
@@ -101,6 +103,13 @@ impl Engine {
         }
     }
 
+    /// Tells the engine that events were stored in an outbox (such as by [`SqliteStore::publish_in`](crate::store::SqliteStore::publish_in)) and committed.
+    /// Without it they are found within a second.
+    pub fn notify_outbox(&self) {
+        // A full mailbox or a stopped engine: the next look finds them.
+        let _ = self.router.try_send(LookIntoOutbox);
+    }
+
     /// Refuses new events, lets what is in flight end, breaks off what has not ended by `deadline`, and stops the actors.
     ///
     /// What is queued or waits for a retry stays in the store. A second call finds nothing to do.
@@ -119,6 +128,9 @@ impl Engine {
             log::error!(error:? = error; "store could not be asked what is pending at shutdown");
             0
         });
+        // Without arbiters of the engine's own they would go on until the system ends, and keep the store open.
+        let _ = self.router.send(Terminate).await;
+        let _ = self.supervisor.send(Terminate).await;
         for arbiter in self
             .arbiters
             .lock()

@@ -78,15 +78,15 @@ pub mod limits {
 }
 
 pub use crate::actor::message::{
-    EndpointError, GetStatus, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
-    PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver,
-    RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StatusFilter, StatusPage,
-    WatchDeliveries, WatchStatus,
+    DiscardDeadLetters, EndpointError, GetStatus, ListAttempts, ListDeadLetters, ListDeliveries,
+    ListRules, ListStatus, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule,
+    Receipt, Redeliver, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StatusFilter,
+    StatusPage, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
 pub use crate::actor::supervisor::SupervisorActor;
-pub use crate::domain::attempt::{AttemptSummary, Failure, Outcome};
+pub use crate::domain::attempt::{Attempt, AttemptSummary, Failure, Outcome};
 pub use crate::domain::auth::{Auth, Secret};
 pub use crate::domain::client::Client;
 pub use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::handle::SubscriberHandle;
 use super::places::Place;
+use crate::domain::attempt::Attempt;
 use crate::domain::client::Client;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::{Delivery, OpenDelivery};
@@ -321,6 +322,26 @@ impl Message for ListDeliveries {
     type Result = Result<Vec<Delivery>, StoreError>;
 }
 
+/// Asks for the finished attempts of a delivery, the first one first: application → [`SupervisorActor`](crate::SupervisorActor).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListAttempts {
+    /// The delivery.
+    pub id: DeliveryId,
+}
+
+impl Message for ListAttempts {
+    type Result = Result<Vec<Attempt>, StoreError>;
+}
+
+/// Discards the dead letters that a query finds, at most 1,000 a time: application → [`SupervisorActor`](crate::SupervisorActor). They stay in the record
+/// of deliveries. The answer is how many there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscardDeadLetters(pub DeadLetterQuery);
+
+impl Message for DiscardDeadLetters {
+    type Result = Result<u64, StoreError>;
+}
+
 /// Asks for dead letters, newest first: application → [`SupervisorActor`](crate::SupervisorActor).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDeadLetters(pub DeadLetterQuery);
@@ -421,10 +442,20 @@ pub(crate) struct Drain;
 #[rtype(result = "Drained")]
 pub(crate) struct Abort;
 
+/// There may be something new in the outbox: application → router.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LookIntoOutbox;
+
 /// Refuse events from now on, and answer when those under way are answered: engine → router.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Close;
+
+/// Stop: engine → router and supervisor, when everything else has ended.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Terminate;
 
 /// Drain every subscriber, breaking off what is not done by the deadline: engine → supervisor.
 #[derive(Clone, Copy, Debug, Message)]

@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod credentials;
 pub(crate) mod handle;
 pub(crate) mod message;
+mod outbox;
 pub(crate) mod places;
 pub(crate) mod reply;
 pub(crate) mod router;

@@ -9,9 +9,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use actix::fut::ActorFuture;
-use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use actix::{Actor, ActorContext as _, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
@@ -19,9 +20,10 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::handle::{Gone, SubscriberHandle};
 use super::message::{
-    Close, KnowEndpoints, ListRules, Publish, PublishBatch, PutClient, PutRule, Reach, Receipt,
-    RemoveRule, RuleError, Wake,
+    Close, KnowEndpoints, ListRules, LookIntoOutbox, Publish, PublishBatch, PutClient, PutRule,
+    Reach, Receipt, RemoveRule, RuleError, Terminate, Wake,
 };
+use super::outbox::Outbox;
 use super::reply::{Answerer, Deferred};
 use super::shared::Shared;
 use super::store_call::StoreCall;
@@ -36,7 +38,7 @@ use crate::domain::routing::RoutingTable;
 use crate::domain::rule::Rule;
 use crate::domain::url::WebhookUrl;
 use crate::error::PublishError;
-use crate::store::{Appended, Change, NewAlert, NewEvent, StoreError};
+use crate::store::{Appended, Change, NewAlert, NewEvent, OutboxEntry, StoreError};
 
 /// Takes events in and keeps the rules: the actor that applications publish to.
 ///
@@ -53,6 +55,7 @@ pub struct RouterActor {
     inbox: VecDeque<Incoming>,
     appending: FuturesOrdered<LocalBoxFuture<'static, AppendEnded>>,
     calls: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    outbox: Outbox,
     closing: Option<Answerer<()>>,
     closed: bool,
 }
@@ -71,6 +74,8 @@ enum Publisher {
     One(Answerer<Result<Receipt, PublishError>>),
     /// One place in the answer to a batch.
     Part(Rc<BatchAnswer>, usize),
+    /// Nobody: it comes from this place in the outbox, and stays there if it is refused.
+    Outbox(u64),
 }
 
 /// The answer to a batch, collected place by place.
@@ -107,6 +112,7 @@ impl RouterActor {
             inbox: VecDeque::new(),
             appending: FuturesOrdered::new(),
             calls: FuturesUnordered::new(),
+            outbox: Outbox::default(),
             closing: None,
             closed: false,
         };
@@ -197,6 +203,7 @@ impl RouterActor {
                 worked = true;
             }
             while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
+            worked |= self.read_outbox(cx);
             if !self.inbox.is_empty() && self.appending.len() < MAX_APPENDS {
                 self.append(cx);
                 worked = true;
@@ -208,6 +215,53 @@ impl RouterActor {
         }
         // Others on this arbiter want their turn too.
         cx.waker().wake_by_ref();
+    }
+
+    /// Takes events out of the outbox as far as there is room. Says whether there were any.
+    fn read_outbox(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let room = self.shared.mailbox.saturating_sub(self.inbox.len());
+        if self.closed || room == 0 {
+            return false;
+        }
+        let Some(entries) = self
+            .outbox
+            .read(&*self.shared.store, room.min(MAX_BATCH), cx)
+        else {
+            return false;
+        };
+        let any = !entries.is_empty();
+        for OutboxEntry { seq, event } in entries {
+            let prepared = match &event {
+                Ok(event) => self
+                    .prepare(event)
+                    .map_err(|error| (error.is_transient(), error.to_string())),
+                Err(unreadable) => Err((false, unreadable.clone())),
+            };
+            match prepared {
+                Ok(event) => {
+                    let event = NewEvent {
+                        outbox: Some(seq),
+                        ..event
+                    };
+                    self.inbox.push_back((event, Publisher::Outbox(seq)));
+                }
+                Err((true, _)) => self.outbox.come_back_to(seq),
+                Err((false, reason)) => self.set_aside(seq, reason),
+            }
+        }
+        any
+    }
+
+    /// Marks an event of the outbox that can never be routed.
+    fn set_aside(&mut self, seq: u64, reason: String) {
+        log::error!(seq, reason; "event in the outbox cannot be routed; it is set aside");
+        let marked = StoreCall::begin(|| self.shared.store.refuse_outbox(seq, reason));
+        let marked = marked.map(move |result| {
+            if let Err(error) = result {
+                log::error!(seq, error:? = error; "event in the outbox could not be set aside; it is looked at again");
+            }
+        });
+        self.calls.push(marked.boxed_local());
     }
 
     fn append(&mut self, cx: &mut TaskContext<'_>) {
@@ -250,7 +304,7 @@ impl RouterActor {
                 // its deliveries but here.
                 self.tell_of_unsure(&events);
                 for publisher in publishers {
-                    publisher.answer(Err(PublishError::Store(error.copy())));
+                    self.answer(publisher, Err(PublishError::Store(error.copy())));
                 }
                 return;
             }
@@ -269,11 +323,14 @@ impl RouterActor {
                 }
                 Appended::Remembered { deliveries } => deliveries,
                 Appended::Full(overflow) => {
-                    publisher.answer(Err(PublishError::Overloaded(overflow.to_string())));
+                    self.answer(
+                        publisher,
+                        Err(PublishError::Overloaded(overflow.to_string())),
+                    );
                     continue;
                 }
             };
-            publisher.answer(Ok(Receipt::new(event.id.clone(), deliveries)));
+            self.answer(publisher, Ok(Receipt::new(event.id.clone(), deliveries)));
         }
         self.hand_over(touched, &mut unknown);
         self.wake(unknown);
@@ -386,11 +443,16 @@ impl RouterActor {
     }
 }
 
-impl Publisher {
-    fn answer(self, answer: Result<Receipt, PublishError>) {
-        match self {
-            Self::One(answerer) => answerer.send(answer),
-            Self::Part(batch, place) => batch.put(place, answer),
+impl RouterActor {
+    fn answer(&mut self, publisher: Publisher, answer: Result<Receipt, PublishError>) {
+        match (publisher, answer) {
+            (Publisher::One(answerer), answer) => answerer.send(answer),
+            (Publisher::Part(batch, place), answer) => batch.put(place, answer),
+            (Publisher::Outbox(_), Ok(_)) => {}
+            (Publisher::Outbox(seq), Err(error)) => {
+                log::warn!(seq, error:? = error; "event stays in the outbox for now");
+                self.outbox.come_back_to(seq);
+            }
         }
     }
 }
@@ -445,6 +507,18 @@ impl Actor for RouterActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Drive);
+        if self.shared.store.has_outbox() {
+            self.outbox.look();
+            ctx.run_interval(SWEEP_EVERY, |_, ctx| ctx.notify(LookIntoOutbox));
+        }
+    }
+}
+
+impl Handler<LookIntoOutbox> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: LookIntoOutbox, _: &mut Context<Self>) {
+        self.outbox.look();
     }
 }
 
@@ -487,7 +561,7 @@ impl Handler<PublishBatch> for RouterActor {
             let publisher = Publisher::Part(Rc::clone(&batch), place);
             match self.prepare(&event) {
                 Ok(event) => self.inbox.push_back((event, publisher)),
-                Err(error) => publisher.answer(Err(error)),
+                Err(error) => self.answer(publisher, Err(error)),
             }
         }
         deferred
@@ -561,6 +635,14 @@ impl Handler<Reach> for RouterActor {
     }
 }
 
+impl Handler<Terminate> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Terminate, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
 impl Handler<Close> for RouterActor {
     type Result = Deferred<()>;
 
@@ -571,6 +653,9 @@ impl Handler<Close> for RouterActor {
         deferred
     }
 }
+
+/// How often the outbox is looked into without being told.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How many events one append stores at most.
 const MAX_BATCH: usize = 256;

@@ -182,6 +182,19 @@ pub struct AttemptSummary {
     pub failure: Option<Failure>,
 }
 
+impl AttemptSummary {
+    /// Returns the summary of an attempt that delivered with a 200.
+    pub fn new(number: u32, at: Timestamp, duration: Duration) -> Self {
+        Self {
+            number,
+            at,
+            duration,
+            status: Some(200),
+            failure: None,
+        }
+    }
+}
+
 /// How an attempt ended on the wire, redirects followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exchange {

@@ -43,12 +43,6 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
     }
 
     #[cfg(feature = "sqlite")]
-    /// Returns what is open for an endpoint.
-    pub(crate) fn of(&self, endpoint: K) -> Open {
-        self.endpoints.get(&endpoint).copied().unwrap_or_default()
-    }
-
-    #[cfg(feature = "sqlite")]
     pub(crate) fn total(&self) -> Open {
         self.total
     }

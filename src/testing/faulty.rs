@@ -1,5 +1,6 @@
 //! A store that fails and delays.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,24 +29,23 @@ pub struct Faults {
 /// Wraps a store and makes its hot calls (append, record, and the reads of subscribers) fail and take time.
 ///
 /// Calls to the store behind it keep their order, as the contract asks.
-#[derive(Debug)]
-pub struct FaultyStore<S> {
-    store: Arc<S>,
+#[derive(Clone)]
+pub struct FaultyStore {
+    store: Arc<dyn Store>,
     faults: Arc<Mutex<(Faults, fastrand::Rng)>>,
 }
 
-impl<S> Clone for FaultyStore<S> {
-    fn clone(&self) -> Self {
-        Self {
-            store: Arc::clone(&self.store),
-            faults: Arc::clone(&self.faults),
-        }
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyStore")
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
     }
 }
 
-impl<S: Store> FaultyStore<S> {
+impl FaultyStore {
     /// Wraps a store; chance is drawn from `seed`.
-    pub fn new(store: S, faults: Faults, seed: u64) -> Self {
+    pub fn new(store: impl Store, faults: Faults, seed: u64) -> Self {
         Self {
             store: Arc::new(store),
             faults: Arc::new(Mutex::new((faults, fastrand::Rng::with_seed(seed)))),
@@ -58,12 +58,15 @@ impl<S: Store> FaultyStore<S> {
     }
 
     /// Returns the store behind it.
-    pub fn inner(&self) -> &S {
-        &self.store
+    pub fn inner(&self) -> &dyn Store {
+        &*self.store
     }
 
     /// Makes a call, or does not; the work is done at once, so that its order is that of the calls.
-    fn call<T: Send + 'static>(&self, call: impl FnOnce(&S) -> StoreFuture<T>) -> StoreFuture<T> {
+    fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> StoreFuture<T>,
+    ) -> StoreFuture<T> {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         let (
             Faults {
@@ -77,7 +80,7 @@ impl<S: Store> FaultyStore<S> {
         let fails_after = rng.f64() < failing_after;
         let delay = delay.mul_f64(rng.f64());
         drop(faults);
-        let work = (!fails).then(|| call(&self.store));
+        let work = (!fails).then(|| call(&*self.store));
         Box::pin(async move {
             if !delay.is_zero() {
                 #[expect(clippy::disallowed_methods, reason = "a faulty store takes its time")]
@@ -95,7 +98,7 @@ impl<S: Store> FaultyStore<S> {
     }
 }
 
-impl<S: Store> Store for FaultyStore<S> {
+impl Store for FaultyStore {
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
         self.call(|store| store.append(batch))
     }

@@ -3,6 +3,7 @@
 //! - [`SimClock`] runs an engine in simulated time: days of retries pass in milliseconds, the same way every time.
 //! - [`ScriptedTransport`] plays the receivers and notes every request.
 //! - [`FaultyStore`] makes a store fail and delay.
+//! - [`Blocking`] makes a store answer at once, so that simulated time stands still meanwhile.
 //! - [`store_conformance`] checks that a store keeps the contract of [`Store`](crate::store::Store).
 //!
 //! ```
@@ -26,11 +27,13 @@
 //! });
 //! ```
 
+mod blocking;
 mod conformance;
 mod faulty;
 mod scripted;
 mod sim_clock;
 
+pub use self::blocking::Blocking;
 pub use self::conformance::store_conformance;
 pub use self::faulty::{Faults, FaultyStore};
 pub use self::scripted::{Reply, ScriptedTransport, SentRequest};

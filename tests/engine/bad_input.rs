@@ -255,10 +255,8 @@ fn more_than_may_be_open_is_refused_and_nothing_is_lost() {
                 .store(MemoryStore::with_limits(limits))
         },
         async |sim| {
-            sim.receivers.on(
-                HOOK,
-                [actix_webhooks::testing::Reply::status(200).after(Duration::from_secs(1))],
-            );
+            sim.receivers
+                .on(HOOK, [Reply::status(200).after(Duration::from_secs(1))]);
             sim.publish("a").await;
             sim.publish("b").await;
             let third = sim.engine.publish(event("c")).await;

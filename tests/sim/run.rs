@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use actix_webhooks::store::{DeliveryQuery, MemoryLimits, MemoryStore, Store as _};
+use actix_webhooks::store::{DeliveryQuery, Store};
 use actix_webhooks::testing::{FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::{
     Delivery, DeliveryId, EndpointStatus, Engine, Event, EventId, ListStatus, StatusPage,
@@ -32,7 +32,7 @@ pub(crate) struct Story {
 pub(crate) struct Life<'a> {
     pub(crate) world: &'a World,
     pub(crate) clock: SimClock,
-    pub(crate) store: FaultyStore<MemoryStore>,
+    pub(crate) store: FaultyStore,
     pub(crate) transport: Watched,
     pub(crate) ledger: Ledger,
     pub(crate) engine: Engine,
@@ -53,13 +53,13 @@ pub(crate) struct Published {
     pub(crate) refused: Vec<Event>,
 }
 
-pub(crate) fn live_through(world: &World) -> Story {
+pub(crate) fn live_through(world: &World, store: impl Store) -> Story {
     SimClock::run(async |clock| {
         let ledger = Ledger::new(&clock);
         // Whatever hangs for ever hangs until then.
         let lived = tokio::time::timeout(
             Duration::from_hours(24 * 365),
-            live(world, clock, ledger.clone()),
+            live(world, clock, ledger.clone(), store),
         )
         .await;
         if lived.is_err() {
@@ -76,8 +76,8 @@ pub(crate) fn live_through(world: &World) -> Story {
     })
 }
 
-async fn live(world: &World, clock: SimClock, ledger: Ledger) {
-    let mut life = Life::begin(world, clock, ledger).await;
+async fn live(world: &World, clock: SimClock, ledger: Ledger, store: impl Store) {
+    let mut life = Life::begin(world, clock, ledger, store).await;
     for (wait, step) in &world.steps {
         life.clock.sleep(*wait).await;
         life.publish_refused();
@@ -88,7 +88,7 @@ async fn live(world: &World, clock: SimClock, ledger: Ledger) {
 }
 
 impl<'a> Life<'a> {
-    async fn begin(world: &'a World, clock: SimClock, ledger: Ledger) -> Self {
+    async fn begin(world: &'a World, clock: SimClock, ledger: Ledger, store: impl Store) -> Self {
         let receivers = ScriptedTransport::new();
         let rng = Mutex::new(fastrand::Rng::with_seed(world.seed ^ 0x5eed));
         let tempers: Vec<_> = world
@@ -125,11 +125,7 @@ impl<'a> Life<'a> {
             "world: limit {} mailbox {} faults {:?}",
             world.max_in_flight, world.mailbox, world.faults
         ));
-        let limits = MemoryLimits {
-            delivered: 100_000,
-            ..MemoryLimits::default()
-        };
-        let store = FaultyStore::new(MemoryStore::with_limits(limits), world.faults, world.seed);
+        let store = FaultyStore::new(store, world.faults, world.seed);
         let transport = Watched {
             receivers,
             ledger: ledger.clone(),

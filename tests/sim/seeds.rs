@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
-use actix_webhooks::testing::SimClock;
+use actix_webhooks::store::{MemoryLimits, MemoryStore, SqliteStore, Store};
+use actix_webhooks::testing::{Blocking, SimClock};
 
 use super::run::{Story, live_through};
 use super::world::World;
@@ -88,9 +89,36 @@ fn a_world_in_which_time_stands_still_ends() {
     assert!(message.contains("stands still"), "{message}");
 }
 
+/// The same worlds over a store on a file. It answers at once, so that simulated time stands still meanwhile.
+#[test]
+fn every_promise_holds_over_a_store_on_a_file() {
+    let seeds = number("SIM_FILE_SEEDS").unwrap_or(DEFAULT_FILE_SEEDS);
+    let folder = tempfile::tempdir().unwrap();
+    let failed = in_all_threads(seeds, |seed| {
+        let file = folder.path().join(seed.to_string());
+        let store = Blocking(SqliteStore::open(file).unwrap());
+        story(seed, store).problems
+    });
+    assert!(
+        failed.is_empty(),
+        "{} of {seeds} worlds broke a promise:\n{}",
+        failed.len(),
+        told(&failed)
+    );
+}
+
 fn story_of(seed: u64) -> Story {
+    let limits = MemoryLimits {
+        delivered: 100_000,
+        ..MemoryLimits::default()
+    };
+    story(seed, MemoryStore::with_limits(limits))
+}
+
+fn story(seed: u64, store: impl Store) -> Story {
     quieten();
-    match catch_unwind(AssertUnwindSafe(|| live_through(&World::draw(seed)))) {
+    let world = World::draw(seed);
+    match catch_unwind(AssertUnwindSafe(|| live_through(&world, store))) {
         Ok(story) => story,
         Err(panic) => Story {
             problems: vec![format!("panicked: {}", text_of(&*panic))],
@@ -170,6 +198,9 @@ fn quieten() {
 
 /// How many worlds are run unless `SIM_SEEDS` says otherwise.
 const DEFAULT_SEEDS: u64 = 200;
+
+/// The same over a store on a file, unless `SIM_FILE_SEEDS` says otherwise.
+const DEFAULT_FILE_SEEDS: u64 = 6;
 
 /// How many worlds are run twice and compared.
 const TWICE: u64 = 20;

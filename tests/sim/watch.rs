@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Context, Handler};
-use actix_webhooks::store::MemoryStore;
 use actix_webhooks::testing::{FaultyStore, SimClock};
 use actix_webhooks::{
     DeliveryReport, Endpoint, EndpointStatus, Engine, WatchDeliveries, WatchStatus, WebhookUrl,
@@ -27,7 +26,7 @@ struct Watcher(Heard);
 pub(crate) async fn start(
     world: &World,
     clock: &SimClock,
-    store: &FaultyStore<MemoryStore>,
+    store: &FaultyStore,
     transport: &Watched,
     (seed, heard): (u64, &Heard),
     settings: Vec<Endpoint>,

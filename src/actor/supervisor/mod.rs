@@ -6,17 +6,25 @@ mod operators;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, ArbiterHandle, Context, Handler, Recipient, ResponseFuture};
+use actix::fut::wrap_future;
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, ArbiterHandle, AsyncContext as _, Context,
+    Handler, Recipient, ResponseFuture,
+};
 use futures_util::future::join_all;
 
 use super::handle::SubscriberHandle;
-use super::message::{Abort, Drain, DrainAll, Drained, EndpointError, KnowEndpoints, Reach, Wake};
+use super::message::{
+    Abort, Drain, DrainAll, Drained, EndpointError, KnowEndpoints, Reach, Terminate, Wake,
+};
 use super::shared::Shared;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
 use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
+use crate::store::Retention;
 
 /// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
 ///
@@ -31,6 +39,7 @@ pub struct SupervisorActor {
     endpoints: BTreeMap<WebhookUrl, Entry>,
     started: u64,
     draining: bool,
+    pruning: bool,
 }
 
 /// What the supervisor knows of one endpoint.
@@ -82,6 +91,7 @@ impl SupervisorActor {
             endpoints: BTreeMap::new(),
             started: 0,
             draining: false,
+            pruning: false,
         };
         for endpoint in endpoints {
             let entry = supervisor
@@ -118,6 +128,28 @@ impl SupervisorActor {
     }
 }
 
+impl SupervisorActor {
+    /// Has the store forget what is old, unless it still does so since the last time.
+    fn prune(&mut self, keep: Retention, ctx: &mut Context<Self>) {
+        if self.pruning || self.draining {
+            return;
+        }
+        self.pruning = true;
+        let pruning = self.shared.store.prune(self.shared.clock.now(), keep);
+        let done = wrap_future::<_, Self>(pruning).map(|result, supervisor, _| {
+            supervisor.pruning = false;
+            match result {
+                Ok(0) => {}
+                Ok(forgotten) => log::debug!(forgotten; "old deliveries forgotten"),
+                Err(error) => {
+                    log::error!(error:? = error; "old deliveries could not be forgotten; tried again in a minute");
+                }
+            }
+        });
+        ctx.spawn(done);
+    }
+}
+
 impl std::fmt::Debug for SupervisorActor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SupervisorActor")
@@ -128,6 +160,14 @@ impl std::fmt::Debug for SupervisorActor {
 
 impl Actor for SupervisorActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        if let Some(keep) = self.shared.store.retention() {
+            ctx.run_interval(PRUNE_EVERY, move |supervisor, ctx| {
+                supervisor.prune(keep, ctx);
+            });
+        }
+    }
 }
 
 impl Handler<Wake> for SupervisorActor {
@@ -163,6 +203,14 @@ impl Handler<Introduce> for SupervisorActor {
     }
 }
 
+impl Handler<Terminate> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Terminate, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
 impl Handler<DrainAll> for SupervisorActor {
     type Result = ResponseFuture<Drained>;
 
@@ -189,3 +237,6 @@ impl Handler<DrainAll> for SupervisorActor {
         })
     }
 }
+
+/// How often the store is asked to forget what is old.
+const PRUNE_EVERY: Duration = Duration::from_mins(1);

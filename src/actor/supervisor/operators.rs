@@ -11,10 +11,11 @@ use futures_util::future::join_all;
 
 use super::{Entry, Subscriber, SupervisorActor};
 use crate::actor::message::{
-    Abort, Configure, Describe, EndpointError, Gate, GetStatus, ListDeadLetters, ListDeliveries,
-    ListStatus, PauseEndpoint, PutEndpoint, Redeliver, RemoveEndpoint, ResumeEndpoint,
-    StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
+    Abort, Configure, Describe, DiscardDeadLetters, EndpointError, Gate, GetStatus, ListAttempts,
+    ListDeadLetters, ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint, Redeliver,
+    RemoveEndpoint, ResumeEndpoint, StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
 };
+use crate::domain::attempt::Attempt;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
 use crate::domain::id::DeliveryId;
@@ -289,6 +290,26 @@ impl Handler<ListDeliveries> for SupervisorActor {
         _: &mut Context<Self>,
     ) -> Self::Result {
         self.shared.store.deliveries(query)
+    }
+}
+
+impl Handler<ListAttempts> for SupervisorActor {
+    type Result = ResponseFuture<Result<Vec<Attempt>, StoreError>>;
+
+    fn handle(&mut self, ListAttempts { id }: ListAttempts, _: &mut Context<Self>) -> Self::Result {
+        self.shared.store.attempts(id)
+    }
+}
+
+impl Handler<DiscardDeadLetters> for SupervisorActor {
+    type Result = ResponseFuture<Result<u64, StoreError>>;
+
+    fn handle(
+        &mut self,
+        DiscardDeadLetters(query): DiscardDeadLetters,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        self.shared.store.discard(query)
     }
 }
 

@@ -130,12 +130,6 @@ pub(super) fn backlogs(
     })
 }
 
-pub(super) fn open_total(connection: &Connection) -> Result<u64, StoreError> {
-    let sql = "SELECT COUNT(*) FROM webhook_open";
-    let count = connection.query_row(sql, [], |row| row.get(0));
-    count.map_err(store_error)
-}
-
 pub(super) fn attempts(
     connection: &Connection,
     id: DeliveryId,

@@ -1,0 +1,149 @@
+//! A store whose calls have ended when they return.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::delivery::Delivery;
+use crate::domain::id::DeliveryId;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+use crate::store::{
+    Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
+    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention, Store,
+    StoreFuture, StoredEndpoint, WaitingDelivery,
+};
+
+/// Wraps a store and makes the caller's thread wait for every answer.
+///
+/// A store that answers from threads of its own takes real time, during which simulated time would run on: wrapped in this one it takes none, and
+/// simulations with it are repeatable.
+#[derive(Clone, Debug)]
+pub struct Blocking<S>(pub S);
+
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for the answer, and returns it as a future that is ready.
+fn block<T: Send + 'static>(call: StoreFuture<T>) -> StoreFuture<T> {
+    let mut call = pin!(call);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(answer) = call.as_mut().poll(&mut cx) {
+            return Box::pin(std::future::ready(answer));
+        }
+        thread::park();
+    }
+}
+
+impl<S: Store> Store for Blocking<S> {
+    fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
+        block(self.0.append(batch))
+    }
+
+    fn queued(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<OpenDelivery>> {
+        block(self.0.queued(url, after, limit))
+    }
+
+    fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
+        block(self.0.waiting(url, limit))
+    }
+
+    fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
+        block(self.0.load(url, ids))
+    }
+
+    fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
+        block(self.0.record(batch))
+    }
+
+    fn backlogs(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<EndpointBacklog>> {
+        block(self.0.backlogs(after, limit))
+    }
+
+    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        block(self.0.endpoint(url))
+    }
+
+    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
+        block(self.0.attempts(id))
+    }
+
+    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        block(self.0.discard(query))
+    }
+
+    fn retention(&self) -> Option<Retention> {
+        self.0.retention()
+    }
+
+    fn outbox(&self, after: u64, limit: usize) -> StoreFuture<Vec<OutboxEntry>> {
+        block(self.0.outbox(after, limit))
+    }
+
+    fn refuse_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
+        block(self.0.refuse_outbox(seq, reason))
+    }
+
+    fn has_outbox(&self) -> bool {
+        self.0.has_outbox()
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
+        block(self.0.deliveries(query))
+    }
+
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
+        block(self.0.dead_letters(query))
+    }
+
+    fn redeliver(
+        &self,
+        which: Redelivery,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
+        block(self.0.redeliver(which, now))
+    }
+
+    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
+        block(self.0.remove_endpoint(url, now))
+    }
+
+    fn keep(&self, change: Change) -> StoreFuture<()> {
+        block(self.0.keep(change))
+    }
+
+    fn configuration(&self) -> StoreFuture<Configuration> {
+        block(self.0.configuration())
+    }
+
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
+        block(self.0.prune(now, keep))
+    }
+
+    fn open_total(&self) -> StoreFuture<u64> {
+        block(self.0.open_total())
+    }
+
+    fn flush(&self) -> StoreFuture<()> {
+        block(self.0.flush())
+    }
+}

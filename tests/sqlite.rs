@@ -1,0 +1,9 @@
+//! The durable store, under an engine and on its own.
+
+mod sqlite {
+    mod broken;
+    mod outbox;
+    mod restart;
+    mod retention;
+    pub(crate) mod support;
+}

@@ -1,0 +1,131 @@
+//! Events that the application stores in its own transactions.
+
+use std::time::Duration;
+
+use actix_webhooks::Event;
+use actix_webhooks::store::{OutboxError, SqliteStore};
+use actix_webhooks::testing::SimClock;
+use rusqlite::Connection;
+
+use super::support::{HOOK, Life, crash, event, status};
+
+fn shop(life: &Life) -> Connection {
+    let shop = Connection::open(life.file()).unwrap();
+    let made = shop.execute("CREATE TABLE IF NOT EXISTS orders (number INTEGER)", []);
+    made.unwrap();
+    shop
+}
+
+#[test]
+fn an_event_is_committed_or_rolled_back_with_its_order() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        let mut shop = shop(&life);
+        for (number, commit) in [(1, true), (2, false), (3, true)] {
+            let order = shop.transaction().unwrap();
+            order
+                .execute("INSERT INTO orders VALUES (?1)", [number])
+                .unwrap();
+            SqliteStore::publish_in(&order, &event(&format!("order-{number}"))).unwrap();
+            if commit {
+                order.commit().unwrap();
+            } else {
+                order.rollback().unwrap();
+            }
+        }
+        engine.notify_outbox();
+        clock.sleep(Duration::from_millis(10)).await;
+        assert_eq!(
+            life.receivers.requests().len(),
+            2,
+            "at once after the notice"
+        );
+        let sent = life.receivers.requests();
+        let events: Vec<_> = sent
+            .iter()
+            .map(|sent| sent.request.alert.event_id.as_str())
+            .collect();
+        assert_eq!(events, ["order-1", "order-3"], "in their order");
+        crash(engine).await;
+    });
+}
+
+#[test]
+fn an_event_that_nobody_told_of_is_found_and_one_left_by_a_crash_too() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        let mut shop = shop(&life);
+        let order = shop.transaction().unwrap();
+        SqliteStore::publish_in(&order, &event("quiet")).unwrap();
+        order.commit().unwrap();
+        clock.sleep(Duration::from_secs(2)).await;
+        assert_eq!(status(&engine).await.delivered, 1);
+        crash(engine).await;
+
+        for number in 0..1_000 {
+            let order = shop.transaction().unwrap();
+            SqliteStore::publish_in(&order, &event(&format!("down-{number}"))).unwrap();
+            order.commit().unwrap();
+        }
+        let engine = life.start(&clock).await;
+        clock.sleep(Duration::from_secs(5)).await;
+        assert_eq!(status(&engine).await.delivered, 1_000, "more than one page");
+        let left: i64 = shop
+            .query_row("SELECT COUNT(*) FROM webhook_outbox", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(left, 0);
+        crash(engine).await;
+    });
+}
+
+#[test]
+fn an_event_that_is_in_the_outbox_and_was_published_too_is_delivered_once() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        engine.publish(event("twice")).await.unwrap();
+        let mut shop = shop(&life);
+        let order = shop.transaction().unwrap();
+        SqliteStore::publish_in(&order, &event("twice")).unwrap();
+        order.commit().unwrap();
+        clock.sleep(Duration::from_secs(3)).await;
+        assert_eq!(life.receivers.requests().len(), 1);
+        crash(engine).await;
+    });
+}
+
+#[test]
+fn what_can_never_be_routed_is_set_aside_and_holds_nobody_back() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let engine = life
+            .start_with(&clock, |builder| builder.max_body_bytes(1_000))
+            .await;
+        let mut shop = shop(&life);
+        let order = shop.transaction().unwrap();
+        let large = event("large").message("x".repeat(2_000));
+        SqliteStore::publish_in(&order, &large).unwrap();
+        SqliteStore::publish_in(&order, &event("small")).unwrap();
+        let garbage = "INSERT INTO webhook_outbox (event) VALUES ('{')";
+        order.execute(garbage, []).unwrap();
+        SqliteStore::publish_in(&order, &event("last")).unwrap();
+        let invalid = SqliteStore::publish_in(&order, &Event::new("", "client"));
+        assert!(matches!(invalid, Err(OutboxError::Invalid(_))));
+        order.commit().unwrap();
+        clock.sleep(Duration::from_secs(3)).await;
+        assert_eq!(life.receivers.requests().len(), 2, "small and last");
+        let refused: Vec<String> = shop
+            .prepare("SELECT refused FROM webhook_outbox ORDER BY seq")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(refused.len(), 2);
+        assert!(refused[0].contains("larger than the limit"), "{refused:?}");
+        assert!(status(&engine).await.url.as_str() == HOOK);
+        crash(engine).await;
+    });
+}

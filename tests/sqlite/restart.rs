@@ -1,0 +1,188 @@
+//! What an engine finds again when it starts on the file of another.
+
+use std::time::Duration;
+
+use actix_webhooks::store::{DeliveryQuery, SqliteStore, Store as _, StoreError};
+use actix_webhooks::testing::{Reply, SimClock};
+use actix_webhooks::transport::Answer;
+use actix_webhooks::{
+    Auth, Client, DeadLetterReason, Endpoint, EndpointState, Failure, ListAttempts, ListRules,
+    PauseEndpoint, Rule,
+};
+
+use super::support::{HOOK, Life, crash, event, status};
+
+#[test]
+fn what_was_accepted_is_delivered_after_a_restart() {
+    let life = Life::new();
+    life.receivers.on(HOOK, [Reply::hang(), Reply::status(200)]);
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        for number in 0..600 {
+            engine.publish(event(&number.to_string())).await.unwrap();
+        }
+        let report = engine.shutdown(Duration::ZERO).await;
+        assert_eq!((report.pending, report.aborted), (600, 1));
+        drop(engine);
+
+        let engine = life.start(&clock).await;
+        clock.sleep(Duration::from_secs(10)).await;
+        let after = status(&engine).await;
+        assert_eq!((after.delivered, after.queued), (600, 0));
+        let sent = life.receivers.requests().len();
+        assert_eq!(sent, 601, "the one that was in flight is sent again");
+        let again = engine.publish(event("599")).await.unwrap();
+        assert_eq!(again.deliveries, 1, "the first receipt");
+        clock.sleep(Duration::from_secs(10)).await;
+        assert_eq!(life.receivers.requests().len(), 601);
+        crash(engine).await;
+    });
+}
+
+#[test]
+fn a_retry_keeps_its_time_and_its_count() {
+    let life = Life::new();
+    life.receivers.on(HOOK, [Reply::status(502)]);
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        engine.publish(event("e")).await.unwrap();
+        clock.sleep(Duration::from_secs(20)).await;
+        assert_eq!(life.receivers.requests().len(), 2, "at 0 and 15 s");
+        crash(engine).await;
+
+        let engine = life.start(&clock).await;
+        clock.sleep(Duration::from_secs(20)).await;
+        assert_eq!(life.receivers.requests().len(), 2, "not before 45 s");
+        clock.sleep(Duration::from_secs(10)).await;
+        assert_eq!(life.receivers.requests().len(), 3);
+        let attempts: Vec<u32> = life
+            .receivers
+            .requests()
+            .iter()
+            .map(|sent| sent.request.attempt)
+            .collect();
+        assert_eq!(attempts, [1, 2, 3]);
+        clock.sleep(Duration::from_secs(120)).await;
+        assert_eq!(life.receivers.requests().len(), 4, "four in all");
+        let shown = status(&engine).await;
+        assert_eq!((shown.dead_lettered, shown.queued), (1, 0));
+        let letters = engine
+            .supervisor()
+            .send(actix_webhooks::ListDeadLetters::default())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            letters[0].reason,
+            DeadLetterReason::AttemptsExhausted(Failure::Status(502))
+        );
+        let id = letters[0].delivery_id;
+        let attempts = engine.supervisor().send(ListAttempts { id }).await;
+        let numbers: Vec<u32> = attempts
+            .unwrap()
+            .unwrap()
+            .iter()
+            .map(|attempt| attempt.summary.number)
+            .collect();
+        assert_eq!(numbers, [1, 2, 3, 4], "those before the restart too");
+        crash(engine).await;
+    });
+}
+
+#[test]
+fn a_hold_and_a_pause_survive() {
+    let life = Life::new();
+    let held = Answer::new(503).retry_after("3600");
+    life.receivers
+        .on(HOOK, [Reply::answer(held), Reply::status(200)]);
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        engine.publish(event("held")).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        let EndpointState::RateLimited { until } = status(&engine).await.state else {
+            panic!("a 503 with Retry-After holds the endpoint");
+        };
+        crash(engine).await;
+
+        let engine = life.start(&clock).await;
+        engine.publish(event("later")).await.unwrap();
+        clock.sleep(Duration::from_secs(60)).await;
+        assert_eq!(
+            status(&engine).await.state,
+            EndpointState::RateLimited { until }
+        );
+        assert_eq!(life.receivers.requests().len(), 1, "nothing is sent");
+        engine
+            .supervisor()
+            .send(PauseEndpoint::new(HOOK))
+            .await
+            .unwrap()
+            .unwrap();
+        crash(engine).await;
+
+        let engine = life.start(&clock).await;
+        clock.sleep(Duration::from_hours(2)).await;
+        assert_eq!(status(&engine).await.state, EndpointState::Paused);
+        assert_eq!(life.receivers.requests().len(), 1);
+        engine
+            .supervisor()
+            .send(actix_webhooks::ResumeEndpoint::new(HOOK))
+            .await
+            .unwrap()
+            .unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(status(&engine).await.delivered, 2);
+        crash(engine).await;
+    });
+}
+
+#[test]
+fn the_configuration_is_kept_and_what_the_builder_is_given_wins() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let other = "http://other.test/";
+        let engine = life
+            .start_with(&clock, |builder| {
+                builder
+                    .client(Client::new("client").auth(Auth::bearer("secret")))
+                    .rule(Rule::new("kept", "*").webhook(other).unwrap())
+            })
+            .await;
+        crash(engine).await;
+        let engine = life
+            .start_with(&clock, |builder| {
+                let moved = Rule::new("kept", "*")
+                    .webhook("http://moved.test/")
+                    .unwrap();
+                builder.rule(moved).endpoint(Endpoint::new(other).unwrap())
+            })
+            .await;
+        let rules = engine.router().send(ListRules).await.unwrap();
+        let kept = rules.iter().find(|rule| rule.id.as_str() == "kept");
+        assert_eq!(kept.unwrap().webhooks[0].as_str(), "http://moved.test/");
+        engine.publish(event("e")).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        let sent = life.receivers.requests();
+        let authorization = sent[0].request.authorization.as_ref().unwrap();
+        assert_eq!(authorization.expose(), "Bearer secret");
+        crash(engine).await;
+    });
+}
+
+#[actix_rt::test]
+async fn a_second_opening_of_the_same_file_is_refused() {
+    let life = Life::new();
+    let first = SqliteStore::open(life.file()).unwrap();
+    let second = SqliteStore::open(life.file());
+    assert!(
+        matches!(&second, Err(StoreError::InUse(path)) if path.ends_with("webhooks.db")),
+        "{second:?}"
+    );
+    let clone = first.clone();
+    drop(first);
+    assert!(SqliteStore::open(life.file()).is_err(), "a clone is left");
+    drop(clone);
+    let again = SqliteStore::open(life.file()).unwrap();
+    let nothing = again.deliveries(DeliveryQuery::default()).await.unwrap();
+    assert!(nothing.is_empty());
+}

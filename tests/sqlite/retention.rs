@@ -1,0 +1,163 @@
+//! What is kept, for how long, and that forgetting gives room back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_webhooks::store::{
+    Alert, Appended, AttemptRecord, BacklogLimits, DeliveryQuery, NewAlert, NewEvent, Progress,
+    SqliteOptions, SqliteStore, Store as _, WhenFull,
+};
+use actix_webhooks::{
+    AlertId, AttemptSummary, DeliveryId, EventId, Outcome, PayloadFormat, RuleId, Timestamp,
+    WebhookUrl,
+};
+use bytes::Bytes;
+
+use super::support::{HOOK, Life};
+
+fn url() -> WebhookUrl {
+    WebhookUrl::parse(HOOK).unwrap()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_millis(seconds * 1_000)
+}
+
+fn new_event(id: &str, seconds: i64, body: usize) -> NewEvent {
+    let (event_id, rule_id) = (EventId::from(id), RuleId::from("rule"));
+    let alert = Alert {
+        id: AlertId::new(&event_id, &rule_id),
+        event_id: event_id.clone(),
+        rule_id,
+        rule_type: "type".to_owned(),
+        client_id: "client".into(),
+        company_id: None,
+        format: PayloadFormat::Alert,
+        body: Bytes::from(vec![b'x'; body]),
+    };
+    NewEvent {
+        id: event_id,
+        at: at(seconds),
+        alerts: vec![NewAlert {
+            alert: Arc::new(alert),
+            urls: Arc::from([url()]),
+        }],
+        outbox: None,
+    }
+}
+
+fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
+    AttemptRecord {
+        delivery_id: id,
+        url: url(),
+        summary: AttemptSummary::new(1, at(seconds), Duration::from_millis(3)),
+        outcome: Outcome::Delivered,
+        progress: Progress {
+            attempts_made: 1,
+            window_ends_at: None,
+        },
+        next_attempt_at: None,
+        redirects: 0,
+        sent_twice: false,
+        hold_until: None,
+        excerpt: Bytes::from_static(b"ok"),
+    }
+}
+
+/// Delivers so many events of 4 KiB.
+async fn deliver(store: &SqliteStore, prefix: &str, count: usize, seconds: i64) {
+    let events = (0..count).map(|number| new_event(&format!("{prefix}-{number}"), seconds, 4_096));
+    for appended in store.append(events.collect()).await.unwrap() {
+        let Appended::Stored(ids) = appended else {
+            panic!("it is new");
+        };
+        let records = ids.into_iter().map(|id| delivered(id, seconds));
+        store.record(records.collect()).await.unwrap();
+    }
+}
+
+async fn listed(store: &SqliteStore) -> usize {
+    let query = DeliveryQuery {
+        limit: 1_000,
+        ..DeliveryQuery::default()
+    };
+    store.deliveries(query).await.unwrap().len()
+}
+
+#[actix_rt::test]
+async fn the_oldest_goes_first_when_the_file_is_too_large_and_the_file_shrinks() {
+    let life = Life::new();
+    let options = SqliteOptions {
+        max_bytes: 6 * 1_024 * 1_024,
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open_with(life.file(), options).unwrap();
+    let keep = store.retention().unwrap();
+    deliver(&store, "old", 3_000, 1).await;
+    deliver(&store, "new", 500, 2).await;
+    let forgotten = store.prune(at(3), keep).await.unwrap();
+    assert!((1_000..3_500).contains(&forgotten), "{forgotten}");
+    let newest = store.deliveries(DeliveryQuery::default()).await.unwrap();
+    assert_eq!(newest[0].event_id.as_str(), "new-499");
+    assert_eq!(store.prune(at(3), keep).await.unwrap(), 0, "small enough");
+}
+
+#[actix_rt::test]
+async fn pruning_by_age_takes_many_steps_and_leaves_what_is_young() {
+    let life = Life::new();
+    let store = SqliteStore::open(life.file()).unwrap();
+    deliver(&store, "old", 1_300, 1).await;
+    deliver(&store, "new", 10, 1_000).await;
+    let mut keep = store.retention().unwrap();
+    keep.ended = Duration::from_secs(500);
+    keep.event_ids = keep.ended;
+    assert_eq!(store.prune(at(1_000), keep).await.unwrap(), 1_300);
+    assert_eq!(listed(&store).await, 10);
+    let again = vec![new_event("old-0", 1_000, 10), new_event("new-0", 1_000, 10)];
+    let again = store.append(again.into()).await.unwrap();
+    assert!(matches!(again[0], Appended::Stored(_)), "forgotten");
+    assert!(matches!(again[1], Appended::Remembered { deliveries: 1 }));
+}
+
+#[actix_rt::test]
+async fn the_limits_of_the_backlog_hold_after_reopening() {
+    let life = Life::new();
+    let options = |when_full| SqliteOptions {
+        backlog: BacklogLimits {
+            endpoint_deliveries: 3,
+            total_bytes: 1_000,
+            when_full,
+            ..BacklogLimits::default()
+        },
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open_with(life.file(), options(WhenFull::Refuse)).unwrap();
+    let batch = |ids: &[&str]| {
+        ids.iter()
+            .map(|id| new_event(id, 1, 300))
+            .collect::<Arc<_>>()
+    };
+    let first = store.append(batch(&["a", "b"])).await.unwrap();
+    assert!(first.iter().all(|one| matches!(one, Appended::Stored(_))));
+    drop(store);
+
+    let store = SqliteStore::open_with(life.file(), options(WhenFull::Refuse)).unwrap();
+    let second = store.append(batch(&["c", "d", "a"])).await.unwrap();
+    assert!(matches!(second[0], Appended::Stored(_)), "{second:?}");
+    assert!(matches!(&second[1], Appended::Full(_)), "{second:?}");
+    assert!(
+        matches!(second[2], Appended::Remembered { deliveries: 1 }),
+        "what is remembered needs no room: {second:?}"
+    );
+    drop(store);
+
+    let store = SqliteStore::open_with(life.file(), options(WhenFull::DeadLetter)).unwrap();
+    let third = store.append(batch(&["d"])).await.unwrap();
+    let [Appended::StoredInPart { ids, dead }] = &third[..] else {
+        panic!("its delivery is given up: {third:?}");
+    };
+    assert_eq!(ids, dead);
+    let letters = store.dead_letters(Default::default()).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(store.open_total().await.unwrap(), 3);
+}

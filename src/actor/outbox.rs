@@ -1,8 +1,10 @@
 //! Where the router stands in the store's outbox.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::store_call::StoreCall;
 use crate::store::{OutboxEntry, Store};
@@ -13,12 +15,24 @@ pub(crate) struct Outbox {
     /// The place up to which events were taken out.
     after: u64,
     wanted: bool,
+    sweep: Option<Interval>,
     reading: Option<(StoreCall<Vec<OutboxEntry>>, usize)>,
     /// An event that was refused for now, and is read again at the next look.
     back_to: Option<u64>,
 }
 
 impl Outbox {
+    /// Has the outbox read now, and again every so often.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the shell that owns the timer"
+    )]
+    pub(crate) fn sweep_every(&mut self, period: Duration) {
+        let mut sweep = tokio::time::interval(period);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.sweep = Some(sweep);
+    }
+
     /// Has the outbox read at the next turn.
     pub(crate) fn look(&mut self) {
         self.wanted = true;
@@ -40,6 +54,13 @@ impl Outbox {
         limit: usize,
         cx: &mut Context<'_>,
     ) -> Option<Vec<OutboxEntry>> {
+        while self
+            .sweep
+            .as_mut()
+            .is_some_and(|sweep| sweep.poll_tick(cx).is_ready())
+        {
+            self.look();
+        }
         if self.reading.is_none() && self.wanted {
             self.wanted = false;
             let after = self.after;

@@ -508,8 +508,7 @@ impl Actor for RouterActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Drive);
         if self.shared.store.has_outbox() {
-            self.outbox.look();
-            ctx.run_interval(SWEEP_EVERY, |_, ctx| ctx.notify(LookIntoOutbox));
+            self.outbox.sweep_every(SWEEP_EVERY);
         }
     }
 }

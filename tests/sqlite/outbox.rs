@@ -60,7 +60,7 @@ fn an_event_that_nobody_told_of_is_found_and_one_left_by_a_crash_too() {
         let order = shop.transaction().unwrap();
         SqliteStore::publish_in(&order, &event("quiet")).unwrap();
         order.commit().unwrap();
-        clock.sleep(Duration::from_secs(2)).await;
+        clock.sleep(Duration::from_millis(1_100)).await;
         assert_eq!(status(&engine).await.delivered, 1);
         crash(engine).await;
 

@@ -1,0 +1,63 @@
+//! A loss of power: what was written and not synced is gone.
+//!
+//! A small library, loaded into the child before the system's, copies a file whenever the child has synced it. When the child has been killed, its
+//! files are replaced by those copies: the worst that a disk that keeps its promises can do.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) struct Power {
+    library: PathBuf,
+}
+
+impl Power {
+    /// Builds the library; `None` where it cannot work.
+    pub(crate) fn prepare(folder: &Path) -> Option<Self> {
+        if !cfg!(target_os = "linux") {
+            println!("crash test: no loss of power on this system");
+            return None;
+        }
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/synced.c");
+        let library = folder.join("synced.so");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .args([library.as_os_str(), source.as_ref(), "-ldl".as_ref()])
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "the C compiler builds {source}"
+        );
+        Some(Self { library })
+    }
+
+    /// Has a child's files watched.
+    pub(crate) fn watch(&self, child: &mut Command) {
+        child.env("LD_PRELOAD", &self.library);
+    }
+
+    /// Takes away what was not synced, and returns how many files that changed.
+    pub(crate) fn cut(&self, file: &Path) -> usize {
+        let mut cut = 0;
+        for suffix in ["", "-wal"] {
+            let path = with_suffix(file, suffix);
+            let synced = with_suffix(&path, ".synced");
+            let before = std::fs::read(&path).unwrap_or_default();
+            match std::fs::copy(&synced, &path) {
+                Ok(_) => cut += usize::from(std::fs::read(&path).unwrap_or_default() != before),
+                // Never synced: it need not be there at all.
+                Err(_) => {
+                    cut += usize::from(std::fs::remove_file(&path).is_ok());
+                }
+            }
+        }
+        // The index of the log lives in memory and is built again.
+        let _ = std::fs::remove_file(with_suffix(file, "-shm"));
+        cut
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

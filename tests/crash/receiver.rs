@@ -1,0 +1,80 @@
+//! The receiver of all rounds, in the parent, which is never killed.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+
+/// A request that was answered.
+pub(crate) struct Request {
+    pub(crate) alert: String,
+    pub(crate) attempt: u32,
+    pub(crate) at: Instant,
+    pub(crate) status: u16,
+}
+
+pub(crate) struct Receiver {
+    pub(crate) url: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Receiver {
+    pub(crate) fn start() -> Self {
+        let requests = Arc::<Mutex<Vec<Request>>>::default();
+        let (sender, port) = channel();
+        let noted = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            actix_rt::System::new().block_on(async {
+                let server = HttpServer::new(move || {
+                    App::new()
+                        .app_data(web::Data::from(Arc::clone(&noted)))
+                        .default_service(web::to(answer))
+                })
+                .workers(1)
+                .bind(("127.0.0.1", 0))
+                .expect("a port");
+                sender
+                    .send(server.addrs()[0].port())
+                    .expect("somebody waits for it");
+                server.run().await.expect("it serves");
+            });
+        });
+        let port = port.recv().expect("the receiver starts");
+        Self {
+            url: format!("http://127.0.0.1:{port}/hook"),
+            requests,
+        }
+    }
+
+    /// Returns the requests since the last time.
+    pub(crate) fn take(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.requests.lock().unwrap())
+    }
+}
+
+/// Refuses some alerts for good and some for the first time, by their ids, and takes the others.
+async fn answer(
+    request: HttpRequest,
+    _: web::Bytes,
+    requests: web::Data<Mutex<Vec<Request>>>,
+) -> HttpResponse {
+    let header = |name: &str| {
+        let value = request.headers().get(name).expect("the engine sends it");
+        value.to_str().expect("it is text").to_owned()
+    };
+    let alert = header("webhook-id");
+    let attempt: u32 = header("webhook-attempt").parse().expect("a number");
+    let status = match (alert.as_bytes()[0], alert.as_bytes()[1], attempt) {
+        (b'0', b'0'..=b'3', _) => 400,
+        (b'1', _, 1) | (b'2', b'0'..=b'3', _) => 503,
+        _ => 200,
+    };
+    requests.lock().unwrap().push(Request {
+        alert,
+        attempt,
+        at: Instant::now(),
+        status,
+    });
+    HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status")).finish()
+}

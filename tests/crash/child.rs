@@ -5,14 +5,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix::System;
-use actix_webhooks::store::{DeadLetterQuery, SqliteStore, Store as _};
-use actix_webhooks::{EndpointPolicy, Engine, Event, RetryPolicy, Rule};
+use actix_webhooks::store::{DeadLetterQuery, SqliteStore, Store as _, StoreError};
+use actix_webhooks::{
+    EndpointPolicy, Engine, Event, ListStatus, PublishError, Receipt, RetryPolicy, Rule,
+};
 
 /// The argument by which this program is the child.
 pub(crate) const COMMAND: &str = "child";
 
 /// The life in which nothing is published.
 pub(crate) const LAST_LIFE: &str = "last";
+
+/// The life in which the disk is full for a while.
+pub(crate) const FULL_LIFE: &str = "full";
+
+/// What it writes when an event was refused because the disk is full.
+pub(crate) const REFUSED: &str = "!refused";
+
+/// What it writes when a status says that the store cannot be used.
+pub(crate) const TOLD: &str = "!told";
 
 /// The only rule.
 pub(crate) const RULE: &str = "rule";
@@ -56,7 +67,11 @@ async fn publish(engine: &Engine, life: &str) {
             for number in 0..MOST_EVENTS / PUBLISHERS {
                 let id = format!("{life}-{publisher}-{number}");
                 let event = Event::new("thing.happened", "client").id(id.as_str());
-                let receipt = engine.publish(event).await.expect("it is accepted");
+                let receipt = if life == FULL_LIFE {
+                    insist(&engine, event).await
+                } else {
+                    engine.publish(event).await.expect("it is accepted")
+                };
                 assert_eq!(receipt.deliveries, 1);
                 // One write, so that the parent never sees part of a line as a whole one.
                 let mut out = std::io::stdout().lock();
@@ -71,6 +86,30 @@ async fn publish(engine: &Engine, life: &str) {
     }
     // Everything is published; the end is the parent's business.
     std::future::pending::<()>().await;
+}
+
+/// Publishes until it is accepted, and says why it is not: the disk is full, the publisher hears so, and the endpoint's status says so.
+async fn insist(engine: &Engine, event: Event) -> Receipt {
+    loop {
+        match engine.publish(event.clone()).await {
+            Ok(receipt) => return receipt,
+            Err(error @ PublishError::Store(StoreError::NoSpace(_))) => {
+                assert!(error.is_transient());
+                println!("{REFUSED}");
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+        let page = engine.supervisor().send(ListStatus::default()).await;
+        let page = page.expect("the supervisor answers");
+        let told = page.statuses.iter().any(|status| {
+            let error = status.store_error.as_deref();
+            error.is_some_and(|error| error.contains("no room left"))
+        });
+        if told {
+            println!("{TOLD}");
+        }
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Waits until nothing is open, and writes the events of the dead letters.

@@ -2,10 +2,10 @@
 //!
 //! Each round has a file of its own: a child process works on it and is killed with SIGKILL, several times, and a last one delivers what is
 //! left. `CRASH_ROUNDS` sets how many rounds there are (default 2). Every second round loses power too: what the child had not synced when it was
-//! killed is taken away from its files (Linux only).
+//! killed is taken away from its files. One more round has the disk full for a while in the middle of it. (Both on Linux only.)
 
 mod child;
-mod power;
+mod disk;
 mod receiver;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use actix_webhooks::{AlertId, EventId, RuleId};
 
 use self::child::{IN_FLIGHT, RULE, WAITS};
-use self::power::Power;
+use self::disk::Disk;
 use self::receiver::{Receiver, Request};
 
 fn main() {
@@ -44,6 +44,7 @@ fn main() {
     for round in 0..rounds {
         all.add(run_round(round, &receiver, &mut rng));
     }
+    run_full_round(&receiver, &mut rng);
     println!(
         "crash test: {} acknowledged, {} delivered, {} dead letters, {} sent again after {} kills, {} files cut back to what was synced: nothing lost",
         all.acknowledged, all.delivered, all.dead, all.duplicates, all.kills, all.cut
@@ -75,8 +76,8 @@ impl Sum {
 fn run_round(round: usize, receiver: &Receiver, rng: &mut fastrand::Rng) -> Sum {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("webhooks.db");
-    let power = (round % 2 == 1)
-        .then(|| Power::prepare(folder.path()))
+    let disk = (round % 2 == 1)
+        .then(|| Disk::prepare(folder.path()))
         .flatten();
     let kills = rng.usize(1..=4);
     let (mut acknowledged, mut cut) = (BTreeSet::new(), 0);
@@ -87,12 +88,61 @@ fn run_round(round: usize, receiver: &Receiver, rng: &mut fastrand::Rng) -> Sum 
             &receiver.url,
             life,
             after,
-            power.as_ref(),
+            disk.as_ref(),
         ));
-        cut += power.as_ref().map_or(0, |power| power.cut(&file));
+        cut += disk.as_ref().map_or(0, |disk| disk.cut(&file));
     }
-    let dead = last_child(&file, &receiver.url, power.as_ref());
+    let dead = last_child(&file, &receiver.url, disk.as_ref());
     check(&acknowledged, &dead, &receiver.take(), kills, cut)
+}
+
+/// The disk is full for a while: what is published then is refused with a reason, what was accepted is delivered when there is room again.
+fn run_full_round(receiver: &Receiver, rng: &mut fastrand::Rng) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("webhooks.db");
+    let Some(disk) = Disk::prepare(folder.path()) else {
+        return;
+    };
+    let mut child = command(&file, &receiver.url, child::FULL_LIFE, Some(&disk))
+        .spawn()
+        .expect("a child");
+    let lines = lines_of(child.stdout.take().expect("its output is piped"));
+    let mut acknowledged = BTreeSet::new();
+    acknowledged.insert(lines.recv_timeout(PATIENCE).expect("it accepts something"));
+    std::thread::sleep(Duration::from_millis(rng.u64(0..100)));
+    Disk::set_full(&file, true);
+    let (mut refused, mut told) = (0, 0);
+    while refused < 20 || told == 0 {
+        match lines
+            .recv_timeout(PATIENCE)
+            .expect("it says what happens")
+            .as_str()
+        {
+            child::REFUSED => refused += 1,
+            child::TOLD => told += 1,
+            event => drop(acknowledged.insert(event.to_owned())),
+        }
+    }
+    Disk::set_full(&file, false);
+    let again = lines
+        .iter()
+        .find(|line| line != child::REFUSED && line != child::TOLD);
+    acknowledged.extend([again.expect("it accepts events again")]);
+    std::thread::sleep(Duration::from_millis(200));
+    child.kill().expect("it can be killed");
+    child.wait().expect("it has ended");
+    let said = lines
+        .iter()
+        .filter(|line| line != child::REFUSED && line != child::TOLD);
+    acknowledged.extend(said);
+    let dead = last_child(&file, &receiver.url, Some(&disk));
+    // While nothing can be recorded, whatever was sent is sent once more.
+    let bound = 1 + acknowledged.len();
+    check(&acknowledged, &dead, &receiver.take(), bound, 0);
+    println!(
+        "crash test: disk full under load: {refused} refused, {} acknowledged before and after, nothing lost",
+        acknowledged.len()
+    );
 }
 
 /// Runs a child, kills it so long after its first acknowledgement, and returns what it had acknowledged.
@@ -101,9 +151,9 @@ fn killed_child(
     url: &str,
     life: usize,
     after: Duration,
-    power: Option<&Power>,
+    disk: Option<&Disk>,
 ) -> BTreeSet<String> {
-    let mut child = command(file, url, &life.to_string(), power)
+    let mut child = command(file, url, &life.to_string(), disk)
         .spawn()
         .expect("a child");
     let lines = lines_of(child.stdout.take().expect("its output is piped"));
@@ -121,8 +171,8 @@ fn killed_child(
 }
 
 /// Runs a child that publishes nothing more, until nothing is open, and returns the events of the dead letters.
-fn last_child(file: &Path, url: &str, power: Option<&Power>) -> BTreeSet<String> {
-    let mut child = command(file, url, child::LAST_LIFE, power)
+fn last_child(file: &Path, url: &str, disk: Option<&Disk>) -> BTreeSet<String> {
+    let mut child = command(file, url, child::LAST_LIFE, disk)
         .spawn()
         .expect("a child");
     let lines = lines_of(child.stdout.take().expect("its output is piped"));
@@ -142,7 +192,7 @@ fn last_child(file: &Path, url: &str, power: Option<&Power>) -> BTreeSet<String>
     dead
 }
 
-fn command(file: &Path, url: &str, life: &str, power: Option<&Power>) -> Command {
+fn command(file: &Path, url: &str, life: &str, disk: Option<&Disk>) -> Command {
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(program);
     command
@@ -150,8 +200,8 @@ fn command(file: &Path, url: &str, life: &str, power: Option<&Power>) -> Command
         .arg(file)
         .args([url, life])
         .stdout(Stdio::piped());
-    if let Some(power) = power {
-        power.watch(&mut command);
+    if let Some(disk) = disk {
+        disk.watch(&mut command);
     }
     command
 }

@@ -1,24 +1,24 @@
-//! A loss of power: what was written and not synced is gone.
+//! A disk that can be full, and that loses power: what was written and not synced is gone.
 //!
 //! A small library, loaded into the child before the system's, copies a file whenever the child has synced it. When the child has been killed, its
-//! files are replaced by those copies: the worst that a disk that keeps its promises can do.
+//! files are replaced by those copies: the worst that a disk that keeps its promises can do. The same library refuses to write while a flag is set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(crate) struct Power {
+pub(crate) struct Disk {
     library: PathBuf,
 }
 
-impl Power {
+impl Disk {
     /// Builds the library; `None` where it cannot work.
     pub(crate) fn prepare(folder: &Path) -> Option<Self> {
         if !cfg!(target_os = "linux") {
-            println!("crash test: no loss of power on this system");
+            println!("crash test: no full disk and no loss of power on this system");
             return None;
         }
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/synced.c");
-        let library = folder.join("synced.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/disk.c");
+        let library = folder.join("disk.so");
         let built = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
             .args([library.as_os_str(), source.as_ref(), "-ldl".as_ref()])
@@ -33,6 +33,16 @@ impl Power {
     /// Has a child's files watched.
     pub(crate) fn watch(&self, child: &mut Command) {
         child.env("LD_PRELOAD", &self.library);
+    }
+
+    /// Lets nothing be written to the store from now on, or again.
+    pub(crate) fn set_full(file: &Path, full: bool) {
+        let flag = with_suffix(file, ".full");
+        if full {
+            std::fs::write(flag, "").expect("the flag is no file of the store");
+        } else {
+            std::fs::remove_file(flag).expect("it was full");
+        }
     }
 
     /// Takes away what was not synced, and returns how many files that changed.

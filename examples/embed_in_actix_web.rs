@@ -1,7 +1,7 @@
 //! An actix-web service that publishes from a handler, shows how the endpoints do, and shuts down cleanly on Ctrl-C.
 //!
 //! ```text
-//! cargo run --example embed_in_actix_web -- http://127.0.0.1:9000/hooks
+//! cargo run --example embed_in_actix_web -- http://127.0.0.1:9000/hooks webhooks.db
 //! curl -X POST http://127.0.0.1:8080/invoices/42/pay
 //! curl http://127.0.0.1:8080/webhooks
 //! ```
@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, Responder, get, post, web};
+use actix_webhooks::store::SqliteStore;
 use actix_webhooks::{Client, Engine, Event, ListStatus, PublishError, Rule};
 use serde_json::json;
 
@@ -45,7 +46,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let webhook = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "http://127.0.0.1:9000/hooks".to_owned());
+    let file = std::env::args()
+        .nth(2)
+        .unwrap_or_else(|| "webhooks.db".to_owned());
     let engine = Engine::builder()
+        .store(SqliteStore::open(&file)?)
         .client(Client::new("client-1").name("Bank of Dave"))
         .rule(Rule::new("invoices", "invoice.*").webhook(&webhook)?)
         .start()
@@ -60,7 +65,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     })
     .workers(2)
     .bind(("127.0.0.1", 8080))?;
-    println!("listening on http://127.0.0.1:8080, sending to {webhook}");
+    println!("listening on http://127.0.0.1:8080, sending to {webhook}, events live in {file}");
     // Ends on Ctrl-C, once the requests under way have been answered. Only then does the engine stop taking events.
     server.run().await?;
 

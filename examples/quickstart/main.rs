@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_webhooks::store::SqliteStore;
 use actix_webhooks::{
     Auth, Client, Endpoint, Engine, Event, InvalidUrl, PublishBatch, RetryPolicy, Rule,
     WatchDeliveries, WatchStatus,
@@ -24,7 +25,11 @@ const CLIENT_B: &str = "bae0c1d2-0000-4000-8000-00000000000b";
 async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     env_logger::init();
     let receivers = Receivers::start()?;
-    let engine = start_engine(&receivers).await?;
+    // A file of its own each time; an application has one that stays.
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("webhooks.db");
+    println!("events live in {}", file.display());
+    let engine = start_engine(&receivers, SqliteStore::open(&file)?).await?;
 
     let watch = Watch::start();
     engine
@@ -55,7 +60,10 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(print_table(&receivers, &watch.ended(), deliveries))
 }
 
-async fn start_engine(receivers: &Receivers) -> Result<Engine, Box<dyn std::error::Error>> {
+async fn start_engine(
+    receivers: &Receivers,
+    store: SqliteStore,
+) -> Result<Engine, Box<dyn std::error::Error>> {
     let url = |customer: Customer| receivers.url(customer);
     let rule = |id: &str, rule_type: &str, customer: Customer| -> Result<Rule, InvalidUrl> {
         Rule::new(id, rule_type).webhook(&url(customer))
@@ -67,6 +75,7 @@ async fn start_engine(receivers: &Receivers) -> Result<Engine, Box<dyn std::erro
             Duration::from_secs(2),
         ]));
     let engine = Engine::builder()
+        .store(store)
         .client(Client::new(CLIENT_A).name("Bank of Dave"))
         .client(
             Client::new(CLIENT_B)

@@ -1,9 +1,10 @@
 //! The engine: the same requests, published as events and delivered from a store in memory.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use actix::System;
-use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore};
+use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore, SqliteOptions, SqliteStore};
 use actix_webhooks::transport::AwcTransport;
 use actix_webhooks::{
     Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch, PublishError, Rule,
@@ -13,13 +14,16 @@ use crate::IN_FLIGHT;
 use crate::measure::{Meter, Sample};
 
 /// Publishes for `run`, waits until everything is delivered, and says how much that was.
-pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
+pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration, kept: Kept) -> Sample {
     System::new().block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
         // One arbiter means this very thread, as for the bare loop; publishing is part of what is measured.
-        let engine = engine(urls, if arbiters == 1 { 0 } else { arbiters })
-            .start()
-            .await
-            .expect("the engine starts");
+        let arbiters = if arbiters == 1 { 0 } else { arbiters };
+        let builder = match kept {
+            Kept::InMemory => engine(urls, arbiters).store(in_memory(OPEN)),
+            Kept::OnDisk => engine(urls, arbiters).store(on_disk(folder.path(), OPEN)),
+        };
+        let engine = builder.start().await.expect("the engine starts");
         let meter = Meter::start();
         let sent = publish(&engine, urls.len(), run).await;
         let report = engine.shutdown(Duration::ZERO).await;
@@ -28,16 +32,41 @@ pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
     })
 }
 
-/// Returns an engine with a rule for each URL.
-pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
-    let limits = MemoryLimits {
-        backlog: BacklogLimits {
-            total_deliveries: OPEN,
-            ..BacklogLimits::default()
-        },
+/// Where events live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    InMemory,
+    OnDisk,
+}
+
+/// Returns a store in memory that keeps what is open and nothing else.
+pub(crate) fn in_memory(open: u64) -> MemoryStore {
+    MemoryStore::with_limits(MemoryLimits {
+        backlog: limited(open),
         delivered: 1,
         ..MemoryLimits::default()
+    })
+}
+
+/// Returns a store on a file, with the whole record of deliveries kept.
+pub(crate) fn on_disk(folder: &Path, open: u64) -> SqliteStore {
+    let options = SqliteOptions {
+        backlog: limited(open),
+        ..SqliteOptions::default()
     };
+    SqliteStore::open_with(folder.join("webhooks.db"), options).expect("the store opens")
+}
+
+fn limited(open: u64) -> BacklogLimits {
+    BacklogLimits {
+        endpoint_deliveries: open,
+        total_deliveries: open,
+        ..BacklogLimits::default()
+    }
+}
+
+/// Returns an engine with a rule for each URL.
+pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
     let transport = AwcTransport::builder()
         .max_idle_connections(4_096)
         .build()
@@ -47,7 +76,6 @@ pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
     policy.max_in_flight = in_flight;
     let builder = Engine::builder()
         .arbiters(arbiters)
-        .store(MemoryStore::with_limits(limits))
         .transport(transport)
         .default_policy(policy)
         .mailbox_capacity(1_024)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler, System};
 use actix_webhooks::{DeliveryReport, Outcome, PublishBatch, WatchDeliveries};
 
-use crate::delivering::{engine, event, pause};
+use crate::delivering::{engine, event, in_memory, pause};
 use crate::measure::{median, percentile};
 use crate::receiver::Receiver;
 
@@ -96,6 +96,7 @@ impl Handler<DeliveryReport> for Watcher {
 fn measure(urls: &[String], run: Duration, outstanding: usize) -> Healthy {
     System::new().block_on(async {
         let engine = engine(urls, 2)
+            .store(in_memory(MOST_OPEN))
             .max_in_flight(512)
             .start()
             .await
@@ -166,3 +167,6 @@ fn measure(urls: &[String], run: Duration, outstanding: usize) -> Healthy {
         }
     })
 }
+
+/// How many deliveries are open at most.
+const MOST_OPEN: u64 = 4_096;

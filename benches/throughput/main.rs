@@ -13,6 +13,7 @@ mod receiver;
 
 use std::time::Duration;
 
+use self::delivering::Kept;
 use self::measure::{Sample, median};
 use self::receiver::Receiver;
 
@@ -73,7 +74,8 @@ fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
     let receiver = Receiver::start(endpoints, 0);
     let measured = match which {
         "bare" => bare::run(&receiver.urls, arbiters, run),
-        _ => delivering::run(&receiver.urls, arbiters, run),
+        "durable" => delivering::run(&receiver.urls, arbiters, run, Kept::OnDisk),
+        _ => delivering::run(&receiver.urls, arbiters, run, Kept::InMemory),
     };
     println!(
         "{which} {endpoints} {arbiters}: {:.0}/s, {:.1} CPU µs",
@@ -92,7 +94,7 @@ fn throughput(run: Duration, rounds: usize) {
             let mut pairs: Vec<(Sample, Sample)> = Vec::new();
             for _ in 0..rounds {
                 let bare = bare::run(&receiver.urls, arbiters, run);
-                let engine = delivering::run(&receiver.urls, arbiters, run);
+                let engine = delivering::run(&receiver.urls, arbiters, run, Kept::InMemory);
                 pairs.push((bare, engine));
             }
             let ratios: Vec<f64> = pairs

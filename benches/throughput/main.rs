@@ -6,6 +6,7 @@
 
 mod bare;
 mod delivering;
+mod durable;
 mod idle;
 mod isolation;
 mod measure;
@@ -40,6 +41,12 @@ fn main() {
         idle::run(endpoints.parse().expect("a count"));
         return;
     }
+    if let [command, which, scale] = &arguments[..]
+        && command == durable::COMMAND
+    {
+        durable::run(which, scale);
+        return;
+    }
     if let [which, endpoints, arbiters, millis] = &arguments[..] {
         alone(
             which,
@@ -61,12 +68,13 @@ fn main() {
         "1 KiB bodies, {IN_FLIGHT} attempts in flight, receiver in its own process on the same machine,"
     );
     println!(
-        "{rounds} rounds of {} ms in turn (bare, engine, bare, engine, …), medians\n",
+        "{rounds} rounds of {} ms in turn (bare, in memory, on disk, bare, …), medians\n",
         run.as_millis()
     );
     throughput(run, rounds);
     idle::run_apart(if quick { 10_000 } else { 100_000 });
     isolation::run(run, rounds);
+    durable::run_apart(quick);
 }
 
 /// One measurement of one of the two, for a profiler.
@@ -85,33 +93,69 @@ fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
 
 fn throughput(run: Duration, rounds: usize) {
     println!(
-        "{:>9} {:>8} | {:>10} {:>8} | {:>10} {:>8} | {:>6} {:>13}",
-        "endpoints", "arbiters", "bare/s", "CPU µs", "engine/s", "CPU µs", "ratio", "worst … best"
+        "{:>9} {:>8} | {:>8} {:>6} | {:>22} {:>6} {:>5} {:>12} | {:>22} {:>6} {:>5} {:>12}",
+        "endpoints",
+        "arbiters",
+        "bare/s",
+        "CPU µs",
+        "engine, in memory: /s",
+        "CPU µs",
+        "ratio",
+        "worst … best",
+        "engine, on disk: /s",
+        "CPU µs",
+        "ratio",
+        "worst … best"
     );
     for endpoints in [1, 100, 1_000] {
         let receiver = Receiver::start(endpoints, 0);
         for arbiters in [1, 2] {
-            let mut pairs: Vec<(Sample, Sample)> = Vec::new();
+            let mut rows: Vec<[Sample; 3]> = Vec::new();
             for _ in 0..rounds {
-                let bare = bare::run(&receiver.urls, arbiters, run);
-                let engine = delivering::run(&receiver.urls, arbiters, run, Kept::InMemory);
-                pairs.push((bare, engine));
+                rows.push([
+                    bare::run(&receiver.urls, arbiters, run),
+                    delivering::run(&receiver.urls, arbiters, run, Kept::InMemory),
+                    delivering::run(&receiver.urls, arbiters, run, Kept::OnDisk),
+                ]);
             }
-            let ratios: Vec<f64> = pairs
-                .iter()
-                .map(|(bare, engine)| engine.per_second / bare.per_second)
-                .collect();
-            let of = |pick: fn(&(Sample, Sample)) -> f64| median(pairs.iter().map(pick).collect());
+            let [bare, memory, disk] = [0, 1, 2].map(|column| Column::of(&rows, column));
             println!(
-                "{endpoints:>9} {arbiters:>8} | {:>10.0} {:>8.1} | {:>10.0} {:>8.1} | {:>6.2} {:>6.2} … {:.2}",
-                of(|(bare, _)| bare.per_second),
-                of(|(bare, _)| bare.cpu_micros),
-                of(|(_, engine)| engine.per_second),
-                of(|(_, engine)| engine.cpu_micros),
-                median(ratios.clone()),
-                ratios.iter().copied().fold(f64::MAX, f64::min),
-                ratios.iter().copied().fold(0.0, f64::max)
+                "{endpoints:>9} {arbiters:>8} | {:>8.0} {:>6.1} | {memory} | {disk}",
+                bare.per_second, bare.cpu_micros
             );
         }
+    }
+}
+
+/// The medians of one column, and how they compare with the first.
+struct Column {
+    per_second: f64,
+    cpu_micros: f64,
+    ratios: Vec<f64>,
+}
+
+impl Column {
+    fn of(rows: &[[Sample; 3]], column: usize) -> Self {
+        let ratio = |row: &[Sample; 3]| row[column].per_second / row[0].per_second;
+        Self {
+            per_second: median(rows.iter().map(|row| row[column].per_second).collect()),
+            cpu_micros: median(rows.iter().map(|row| row[column].cpu_micros).collect()),
+            ratios: rows.iter().map(ratio).collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let worst = self.ratios.iter().copied().fold(f64::MAX, f64::min);
+        let best = self.ratios.iter().copied().fold(0.0, f64::max);
+        write!(
+            f,
+            "{:>22.0} {:>6.1} {:>5.2} {:>12}",
+            self.per_second,
+            self.cpu_micros,
+            median(self.ratios.clone()),
+            format!("{worst:.2} … {best:.2}")
+        )
     }
 }

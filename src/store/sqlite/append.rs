@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::error::store_error;
+use super::record::Ending;
 use super::rows::{self, int, uint};
 use super::writer::Writer;
 use crate::domain::dead_letter::DeadLetterReason;
@@ -40,7 +41,7 @@ impl Writer {
             for endpoint in endpoints.by_ref().take(new.urls.len()) {
                 let given_up = full.contains(&endpoint);
                 let id = if given_up {
-                    self.insert_given_up(endpoint, alert, event.at)?
+                    self.give_up(endpoint, alert, event.at)?
                 } else {
                     self.insert_open(endpoint, alert, event.at, rows::size(&new.alert))?
                 };
@@ -141,24 +142,22 @@ impl Writer {
         Ok(DeliveryId::new(uint(self.last.delivery)))
     }
 
-    fn insert_given_up(
+    fn give_up(
         &mut self,
         endpoint: i64,
         alert: i64,
         at: Timestamp,
     ) -> rusqlite::Result<DeliveryId> {
         self.last.delivery += 1;
-        let sql = "INSERT INTO webhook_ended \
-                   (id, endpoint, alert, accepted_at, ended_at, attempts_made, reason, listed) \
-                   VALUES (?1, ?2, ?3, ?4, ?4, 0, ?5, 1)";
-        self.connection.prepare_cached(sql)?.execute(params![
-            self.last.delivery,
-            endpoint,
+        let ending = Ending {
             alert,
-            at.unix_millis(),
-            rows::json(&DeadLetterReason::BacklogFull)?,
-        ])?;
-        Ok(DeliveryId::new(uint(self.last.delivery)))
+            accepted_at: at.unix_millis(),
+            attempts_made: 0,
+            bytes: 0,
+        };
+        let (id, reason) = (self.last.delivery, DeadLetterReason::BacklogFull);
+        self.insert_given_up(endpoint, id, &ending, at, reason)?;
+        Ok(DeliveryId::new(uint(id)))
     }
 
     fn take_from_outbox(&self, event: &NewEvent) -> rusqlite::Result<()> {

@@ -134,12 +134,11 @@ pub(super) fn attempts(
     connection: &Connection,
     id: DeliveryId,
 ) -> Result<Vec<Attempt>, StoreError> {
-    let sql = format!(
-        "SELECT {}, t.redirects, t.sent_twice, t.excerpt FROM webhook_attempt t \
-         WHERE t.delivery = ?1 ORDER BY t.number",
-        rows::SUMMARY
-    );
-    all(connection, &sql, [int(id.get())], |row| {
+    let sql = "SELECT number, at, duration_ms, status, failure, redirects, sent_twice, excerpt \
+               FROM webhook_attempt WHERE delivery = ?1 \
+               UNION ALL SELECT attempts_made, ended_at, duration_ms, status, failure, redirects, sent_twice, excerpt \
+               FROM webhook_ended WHERE id = ?1 AND duration_ms IS NOT NULL ORDER BY 1";
+    all(connection, sql, [int(id.get())], |row| {
         Ok(Attempt {
             summary: rows::summary(row, 0)?,
             redirects: row.get(5)?,
@@ -188,6 +187,9 @@ pub(super) fn deliveries(
     Ok(found)
 }
 
+/// The columns of the last attempt of a delivery that has ended, as [`rows::summary`] reads them. Without a duration there was none.
+const LAST_ATTEMPT: &str = "CASE WHEN d.duration_ms IS NOT NULL THEN d.attempts_made END, d.ended_at, d.duration_ms, d.status, d.failure";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Table {
     Open,
@@ -217,9 +219,15 @@ fn listed(
     if let Some(event) = &query.event_id {
         of_event(connection, event, &mut conditions)?;
     }
-    let (name, columns) = match table {
-        Table::Open => ("webhook_open", "d.due_at, NULL, NULL"),
-        Table::Ended => ("webhook_ended", "NULL, d.ended_at, d.reason"),
+    let (from, columns) = match table {
+        Table::Open => (
+            "webhook_open d LEFT JOIN webhook_attempt t ON t.delivery = d.id AND t.number = d.attempts_made",
+            format!("d.due_at, NULL, NULL, {}", rows::SUMMARY),
+        ),
+        Table::Ended => (
+            "webhook_ended d",
+            format!("NULL, d.ended_at, d.reason, {LAST_ATTEMPT}"),
+        ),
     };
     match query.stage {
         Some(DeliveryStage::Delivered) => conditions.sql.push_str(" AND d.reason IS NULL"),
@@ -228,11 +236,9 @@ fn listed(
     }
     let sql = format!(
         "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.accepted_at, d.attempts_made, \
-                {columns}, {} \
-         FROM {name} d JOIN webhook_alert a ON a.seq = d.alert JOIN webhook_endpoint e ON e.id = d.endpoint \
-         LEFT JOIN webhook_attempt t ON t.delivery = d.id AND t.number = d.attempts_made \
+                {columns} \
+         FROM {from} JOIN webhook_alert a ON a.seq = d.alert JOIN webhook_endpoint e ON e.id = d.endpoint \
          WHERE 1{} ORDER BY d.id DESC LIMIT {}",
-        rows::SUMMARY,
         conditions.sql,
         page_limit(query.limit)
     );
@@ -319,11 +325,9 @@ pub(super) fn dead_letters(
     let event = query.event_id.as_ref().map(|event| text(event.as_str()));
     conditions.and("a.event_id = ?", event);
     let sql = format!(
-        "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.reason, d.ended_at, d.attempts_made, {} \
+        "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.reason, d.ended_at, d.attempts_made, {LAST_ATTEMPT} \
          FROM webhook_ended d JOIN webhook_alert a ON a.seq = d.alert JOIN webhook_endpoint e ON e.id = d.endpoint \
-         LEFT JOIN webhook_attempt t ON t.delivery = d.id AND t.number = d.attempts_made \
          WHERE d.listed = 1{} ORDER BY d.id DESC LIMIT {}",
-        rows::SUMMARY,
         conditions.sql,
         page_limit(query.limit)
     );

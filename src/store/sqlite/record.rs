@@ -14,11 +14,11 @@ use crate::domain::url::WebhookUrl;
 use crate::store::{AttemptRecord, DeadLetterQuery, Redelivery, StoreError};
 
 /// What the log needs to know of an open delivery that ends.
-struct Ending {
-    alert: i64,
-    accepted_at: i64,
-    attempts_made: u32,
-    bytes: u64,
+pub(super) struct Ending {
+    pub(super) alert: i64,
+    pub(super) accepted_at: i64,
+    pub(super) attempts_made: u32,
+    pub(super) bytes: u64,
 }
 
 impl Writer {
@@ -44,20 +44,12 @@ impl Writer {
             Outcome::Delivered => None,
             Outcome::DeadLettered { reason } => Some(reason),
         };
-        let Some(mut ending) = self.take_open(endpoint, record.delivery_id)? else {
+        let Some(ending) = self.take_open(endpoint, record.delivery_id)? else {
             // It has ended already.
             return Ok(());
         };
-        ending.attempts_made = record.progress.attempts_made;
-        self.insert_attempt(record)?;
         self.hold(endpoint, record.hold_until)?;
-        self.insert_ended(
-            endpoint,
-            record.delivery_id,
-            &ending,
-            record.summary.at,
-            reason,
-        )
+        self.insert_ended(endpoint, record, &ending, reason)
     }
 
     /// Says whether the attempt was new.
@@ -126,26 +118,58 @@ impl Writer {
         Ok(taken)
     }
 
+    /// Puts a delivery that an attempt has ended into the log.
     fn insert_ended(
         &self,
         endpoint: i64,
-        id: DeliveryId,
+        record: &AttemptRecord,
         ending: &Ending,
-        at: Timestamp,
         reason: Option<DeadLetterReason>,
     ) -> rusqlite::Result<()> {
         let sql = "INSERT INTO webhook_ended \
-                   (id, endpoint, alert, accepted_at, ended_at, attempts_made, reason, listed) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                   (id, endpoint, alert, accepted_at, ended_at, attempts_made, reason, listed, \
+                    duration_ms, status, failure, redirects, sent_twice, excerpt) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+        let summary = &record.summary;
         let inserted = self.connection.prepare_cached(sql)?.execute(params![
-            int(id.get()),
+            int(record.delivery_id.get()),
+            endpoint,
+            ending.alert,
+            ending.accepted_at,
+            summary.at.unix_millis(),
+            summary.number,
+            reason.as_ref().map(rows::json).transpose()?,
+            reason.is_some(),
+            rows::millis(summary.duration),
+            summary.status,
+            summary.failure.as_ref().map(rows::json).transpose()?,
+            record.redirects,
+            record.sent_twice,
+            &record.excerpt[..],
+        ]);
+        inserted.map(drop)
+    }
+
+    /// Puts a delivery that ended without an attempt into the log, as a dead letter.
+    pub(super) fn insert_given_up(
+        &self,
+        endpoint: i64,
+        id: i64,
+        ending: &Ending,
+        at: Timestamp,
+        reason: DeadLetterReason,
+    ) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO webhook_ended \
+                   (id, endpoint, alert, accepted_at, ended_at, attempts_made, reason, listed) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)";
+        let inserted = self.connection.prepare_cached(sql)?.execute(params![
+            id,
             endpoint,
             ending.alert,
             ending.accepted_at,
             at.unix_millis(),
             ending.attempts_made,
-            reason.as_ref().map(rows::json).transpose()?,
-            reason.is_some(),
+            rows::json(&reason)?,
         ]);
         inserted.map(drop)
     }
@@ -175,10 +199,9 @@ impl Writer {
             .query_map(params![endpoint, limit], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for id in &ids {
-            let id = DeliveryId::new(uint(*id));
-            if let Some(ending) = self.take_open(endpoint, id)? {
-                let reason = Some(DeadLetterReason::EndpointRemoved);
-                self.insert_ended(endpoint, id, &ending, at, reason)?;
+            if let Some(ending) = self.take_open(endpoint, DeliveryId::new(uint(*id)))? {
+                let reason = DeadLetterReason::EndpointRemoved;
+                self.insert_given_up(endpoint, *id, &ending, at, reason)?;
             }
         }
         self.connection

@@ -58,7 +58,14 @@ const MIGRATIONS: [&str; 1] = [
          ended_at INTEGER NOT NULL,
          attempts_made INTEGER NOT NULL,
          reason TEXT,
-         listed INTEGER NOT NULL DEFAULT 0
+         listed INTEGER NOT NULL,
+         -- The last attempt; those before it are in webhook_attempt.
+         duration_ms INTEGER,
+         status INTEGER,
+         failure TEXT,
+         redirects INTEGER,
+         sent_twice INTEGER,
+         excerpt BLOB
      );
      CREATE INDEX webhook_ended_by_endpoint ON webhook_ended (endpoint, id);
      CREATE INDEX webhook_dead_letter ON webhook_ended (id) WHERE listed = 1;

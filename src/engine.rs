@@ -413,8 +413,10 @@ async fn merge(store: &dyn Store, given: Configuration) -> Result<Configuration,
     let changes = given.rules.iter().cloned().map(Change::PutRule);
     let changes = changes.chain(given.clients.iter().cloned().map(Change::PutClient));
     let changes = changes.chain(given.endpoints.iter().cloned().map(Change::PutEndpoint));
-    for change in changes {
-        store.keep(change).await.map_err(BuildError::Store)?;
+    // Asked for all at once, so that a store can write them together.
+    let kept: Vec<_> = changes.map(|change| store.keep(change)).collect();
+    for change in kept {
+        change.await.map_err(BuildError::Store)?;
     }
     store.configuration().await.map_err(BuildError::Store)
 }

@@ -96,11 +96,32 @@ pub(crate) fn event(number: usize) -> Event {
     Event::new(number.to_string(), "client").message("x".repeat(850))
 }
 
-/// Publishes in batches for `run`, round robin; where too much is open it waits a moment, as a publisher would.
+/// Publishes for `run` from several tasks, and waits until everything is delivered.
 async fn publish(engine: &Engine, endpoints: usize, run: Duration) -> u64 {
-    let (mut sent, mut next) = (0, 0);
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
     let deadline = Instant::now() + run;
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|publisher| {
+            let first = publisher * BATCH;
+            actix_rt::spawn(publish_batches(engine.clone(), first, endpoints, deadline))
+        })
+        .collect();
+    let mut sent = 0;
+    for publisher in publishers {
+        sent += publisher.await.expect("no publisher panics");
+    }
+    wait_until_empty(engine).await;
+    sent
+}
+
+/// Publishes in batches, round robin; where too much is open it waits a moment, as a publisher would.
+async fn publish_batches(
+    engine: Engine,
+    mut next: usize,
+    endpoints: usize,
+    deadline: Instant,
+) -> u64 {
+    let mut sent = 0;
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
     while Instant::now() < deadline {
         let batch = PublishBatch::new((0..BATCH).map(|number| event((next + number) % endpoints)));
@@ -113,12 +134,11 @@ async fn publish(engine: &Engine, endpoints: usize, run: Duration) -> u64 {
                 Err(error) => panic!("{error}"),
             }
         }
-        next = (next + BATCH) % endpoints;
+        next = (next + PUBLISHERS * BATCH) % endpoints;
         if full {
             pause().await;
         }
     }
-    wait_until_empty(engine).await;
     sent
 }
 
@@ -156,5 +176,8 @@ pub(crate) async fn pause() {
 /// How many deliveries are open at most.
 const OPEN: u64 = 4_096;
 
+/// How many tasks publish.
+const PUBLISHERS: usize = 8;
+
 /// How many events a message publishes.
-const BATCH: usize = 64;
+const BATCH: usize = 32;

@@ -141,12 +141,15 @@ async fn growth(folder: &Path, deliveries: usize) {
     let batches = deliveries / BATCH;
     keep.ended = Duration::from_secs(u64::try_from(batches / 10).expect("it is small"));
     keep.event_ids = keep.ended;
-    let mut sizes = Vec::new();
+    let (mut sizes, mut taken) = (Vec::new(), Vec::new());
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
     let begun = Instant::now();
     for batch in 0..batches {
         let now = Timestamp::from_unix_millis(i64::try_from(batch).expect("it is small") * 1_000);
+        #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
+        let batch_begun = Instant::now();
         deliver_batch(&store, batch, now).await;
+        taken.push(batch_begun.elapsed().as_secs_f64() * 1e3);
         if batch % (batches / 50).max(1) == 0 {
             store.prune(now, keep).await.expect("it forgets");
         }
@@ -159,6 +162,12 @@ async fn growth(folder: &Path, deliveries: usize) {
     println!(
         "  {:.0} deliveries/s appended, recorded and forgotten again, by one caller in batches of {BATCH}",
         per_second(deliveries, begun.elapsed())
+    );
+    println!(
+        "  such a batch appended and recorded: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+        percentile(&mut taken, 0.5),
+        percentile(&mut taken, 0.99),
+        percentile(&mut taken, 1.0)
     );
     keep.ended = Duration::ZERO;
     keep.event_ids = Duration::ZERO;

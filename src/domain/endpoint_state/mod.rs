@@ -624,6 +624,13 @@ impl EndpointMachine {
         WINDOW.saturating_sub(self.queue.len() + self.due.len())
     }
 
+    /// For how many deliveries the backlog is read ahead: for some rounds of the concurrency window, so that a thousand endpoints which have just
+    /// started, or which fail, do not fill the memory with what they cannot send yet.
+    fn read_ahead(&self) -> usize {
+        let window = usize::try_from(self.window.size()).unwrap_or(WINDOW);
+        window.saturating_mul(8).clamp(WINDOW / 8, WINDOW)
+    }
+
     fn can_load(&self) -> bool {
         self.run == Run::Running && self.due.len() < WINDOW
     }
@@ -666,12 +673,11 @@ impl EndpointMachine {
         }
         // The lanes of waiting retries must be closed before those behind them are let in.
         let lanes_known = !ordered || !self.backlog.more_waiting();
-        if lanes_known && self.room() > WINDOW / 2 && self.backlog.may_read_queued(now) {
+        let (ahead, loaded) = (self.read_ahead(), self.queue.len() + self.due.len());
+        if lanes_known && loaded < ahead / 2 && self.backlog.may_read_queued(now) {
             let after = self.backlog.begin_queued_read();
-            actions.push(Action::ReadQueued {
-                after,
-                limit: self.room(),
-            });
+            let limit = ahead - loaded;
+            actions.push(Action::ReadQueued { after, limit });
         }
     }
 

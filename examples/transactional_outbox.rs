@@ -57,6 +57,10 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     }
 
     let deadline = Duration::from_secs(5);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an example that waits for its own receiver"
+    )]
     let all_told = async {
         while told.lock().is_ok_and(|told| told.len() < 3) {
             actix_rt::time::sleep(Duration::from_millis(10)).await;

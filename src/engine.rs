@@ -275,7 +275,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets how many messages wait in an actor's mailbox, and how many events wait in the router to be stored. Defaults to 256; at least 1.
+    /// Sets how many messages wait in an actor's mailbox, and how many events wait in the router to be stored when another message with events is refused. Defaults to 256; at least 1.
     #[must_use]
     pub fn mailbox_capacity(mut self, messages: usize) -> Self {
         self.mailbox = messages;

@@ -29,8 +29,8 @@
 //!
 //! # What it promises
 //! An event whose [`Receipt`] was returned is attempted until it is delivered or is a dead letter that can be listed and redelivered: at
-//! least once. **This version ships the [`MemoryStore`](store::MemoryStore) only, whose promise ends with the process**: a crash loses what is
-//! open. The [`Store`](store::Store) trait is the place for a durable one.
+//! least once. With a `store::SqliteStore` that holds across crashes of the process and the system; **without one, an engine keeps events in a
+//! [`MemoryStore`](store::MemoryStore), whose promise ends with the process**.
 //!
 //! # Where to begin
 //! - [`Engine`] and [`EngineBuilder`]: start, publish, shut down.
@@ -42,7 +42,8 @@
 //! # Features
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `test-util` | off | `testing`: simulated time, scripted receivers, a faulty store, the store conformance suite |
+//! | `sqlite` | on | `store::SqliteStore`: everything durable in one file |
+//! | `test-util` | off | `testing`: simulated time, scripted receivers, a faulty and a blocking store, the store conformance suite |
 //!
 //! # Log events
 //! | level | message | fields | when |
@@ -53,6 +54,14 @@
 //! | warn | `dead letter forgotten: …` | `delivery_id`, `limit` | the memory store holds as many dead letters as it may |
 //! | error | `subscriber panicked; it is started again` | `endpoint`, `restarts` | a bug in this crate |
 //! | error | `delivery store failed; asking again` | `endpoint`, `error` | a store call failed |
+//! | debug | `old deliveries forgotten` | `forgotten` | once a minute, if there were any |
+//! | warn | `event stays in the outbox for now` | `seq`, `error` | it was refused for a reason that may pass |
+//! | error | `event in the outbox cannot be routed; it is set aside` | `seq`, `reason` | it is too large, or unreadable |
+//! | error | `event in the outbox could not be set aside; …` | `seq`, `error` | a store call failed |
+//! | error | `outbox could not be read; it is looked into again` | `error` | a store call failed |
+//! | error | `old deliveries could not be forgotten; …` | `error` | a store call failed |
+//! | warn | `log could not be moved into the file; it grows until it can` | `error` | SQLite could not checkpoint |
+//! | error | `transaction could not be rolled back` | `error` | SQLite refused a rollback |
 //! | error | `store could not be …` | `error` | a store call failed at shutdown |
 //!
 //! URLs are logged without their queries; secrets and bodies are never logged.
@@ -76,6 +85,10 @@ pub mod limits {
     pub use crate::domain::retry::{MAX_RETRIES, MAX_WAIT};
     pub use crate::domain::url::MAX_URL_BYTES;
 }
+
+/// The version of `rusqlite` that [`SqliteStore::publish_in`](crate::store::SqliteStore::publish_in) takes transactions of.
+#[cfg(feature = "sqlite")]
+pub use rusqlite;
 
 pub use crate::actor::message::{
     DiscardDeadLetters, EndpointError, GetStatus, ListAttempts, ListDeadLetters, ListDeliveries,

@@ -46,9 +46,9 @@ impl Message for Publish {
 
 /// Publishes several events, each accepted or refused by itself: application → [`RouterActor`](crate::RouterActor).
 ///
-/// The answers are in the order of the events. Cheaper than one message each. Events beyond what may wait to be stored
-/// ([`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity), 256 by default) are refused with
-/// [`PublishError::Overloaded`]; publish those again.
+/// The answers are in the order of the events. Cheaper than one message each. The batch is taken as a whole, or, while as many events as may
+/// ([`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity), 256 by default) wait to be stored already, refused as a whole with
+/// [`PublishError::Overloaded`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishBatch {
     /// The events.

@@ -23,10 +23,6 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Has the outbox read now, and again every so often.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the shell that owns the timer"
-    )]
     pub(crate) fn sweep_every(&mut self, period: Duration) {
         let mut sweep = tokio::time::interval(period);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -135,17 +135,21 @@ impl RouterActor {
         self.clients.insert(client.id.clone(), client);
     }
 
-    /// Finds what an event leads to and encodes it.
-    fn prepare(&mut self, event: &Event) -> Result<NewEvent, PublishError> {
+    /// Says whether a message with events can be taken. A batch is taken as a whole: it is in memory already.
+    fn admit(&self) -> Result<(), PublishError> {
         if self.closed {
             return Err(PublishError::ShuttingDown);
         }
-        if self.inbox.len() >= self.shared.mailbox {
-            let waiting = self.inbox.len();
-            return Err(PublishError::Overloaded(format!(
-                "{waiting} events wait to be stored"
-            )));
+        let waiting = self.inbox.len();
+        if waiting >= self.shared.mailbox {
+            let why = format!("{waiting} events wait to be stored");
+            return Err(PublishError::Overloaded(why));
         }
+        Ok(())
+    }
+
+    /// Finds what an event leads to and encodes it.
+    fn prepare(&mut self, event: &Event) -> Result<NewEvent, PublishError> {
         event.check()?;
         let mut matches = std::mem::take(&mut self.matches);
         self.rules.matches(event, &mut matches);
@@ -525,7 +529,7 @@ impl Handler<Publish> for RouterActor {
     type Result = Deferred<Result<Receipt, PublishError>>;
 
     fn handle(&mut self, Publish { event }: Publish, _: &mut Context<Self>) -> Self::Result {
-        match self.prepare(&event) {
+        match self.admit().and_then(|()| self.prepare(&event)) {
             Err(error) => Deferred::ready(Err(error)),
             Ok(event) => {
                 let (answerer, deferred) = Deferred::new();
@@ -556,9 +560,15 @@ impl Handler<PublishBatch> for RouterActor {
             answerer: Some(answerer),
         };
         let batch = Rc::new(BatchAnswer(RefCell::new(collecting)));
+        let admitted = self.admit().is_ok();
         for (place, event) in events.into_iter().enumerate() {
             let publisher = Publisher::Part(Rc::clone(&batch), place);
-            match self.prepare(&event) {
+            let prepared = if admitted {
+                self.prepare(&event)
+            } else {
+                self.admit().and_then(|()| self.prepare(&event))
+            };
+            match prepared {
                 Ok(event) => self.inbox.push_back((event, publisher)),
                 Err(error) => self.answer(publisher, Err(error)),
             }

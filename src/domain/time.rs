@@ -35,6 +35,7 @@ impl Timestamp {
     }
 
     /// Returns the instant that was so long before this one.
+    #[must_use]
     pub fn before(self, wait: Duration) -> Self {
         let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(millis))

@@ -40,6 +40,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     discards_dead_letters(&make().await).await;
     counts_backlogs_by_endpoint(&make().await).await;
     lists_newest_first_in_pages(&make().await).await;
+    lists_what_a_query_asks_for(&make().await).await;
     redelivers_as_fresh_deliveries(&make().await).await;
     buries_what_a_removed_endpoint_had_open(&make().await).await;
     keeps_the_configuration(&make().await).await;
@@ -283,6 +284,11 @@ async fn counts_backlogs_by_endpoint(store: &impl Store) {
     assert_eq!(store.endpoint(&url(B)).await.unwrap().open, 2);
 }
 
+async fn listed(store: &impl Store, query: DeliveryQuery) -> Vec<DeliveryId> {
+    let deliveries = store.deliveries(query).await.unwrap();
+    deliveries.iter().map(|delivery| delivery.id).collect()
+}
+
 async fn lists_newest_first_in_pages(store: &impl Store) {
     let all = append(store, 4, A).await;
     let other = append(store, 1, B).await;
@@ -290,15 +296,7 @@ async fn lists_newest_first_in_pages(store: &impl Store) {
         .record(vec![delivered(all[0], A), dead(all[1], A)].into())
         .await
         .unwrap();
-    let list = async |query: DeliveryQuery| -> Vec<DeliveryId> {
-        store
-            .deliveries(query)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|delivery| delivery.id)
-            .collect()
-    };
+    let list = async |query| listed(store, query).await;
     assert_eq!(
         list(DeliveryQuery::default()).await,
         [other[0], all[3], all[2], all[1], all[0]]
@@ -317,6 +315,16 @@ async fn lists_newest_first_in_pages(store: &impl Store) {
         .await,
         [all[1], all[0]]
     );
+}
+
+async fn lists_what_a_query_asks_for(store: &impl Store) {
+    let all = append(store, 4, A).await;
+    let other = append(store, 1, B).await;
+    store
+        .record(vec![delivered(all[0], A), dead(all[1], A)].into())
+        .await
+        .unwrap();
+    let list = async |query| listed(store, query).await;
     let stage = |stage| DeliveryQuery {
         stage: Some(stage),
         ..DeliveryQuery::default()
@@ -538,9 +546,11 @@ async fn append(store: &impl Store, count: usize, to: &str) -> Vec<DeliveryId> {
 }
 
 fn ids(appended: Vec<Appended>) -> Vec<DeliveryId> {
-    let stored = appended.into_iter().map(|appended| match appended {
-        Appended::Stored(ids) => ids,
-        other => panic!("the event is new: {other:?}"),
+    let stored = appended.into_iter().map(|appended| {
+        let Appended::Stored(ids) = appended else {
+            panic!("the event is new: {appended:?}");
+        };
+        ids
     });
     stored.flatten().collect()
 }

@@ -46,7 +46,7 @@ impl Disk {
     }
 
     /// Takes away what was not synced, and returns how many files that changed.
-    pub(crate) fn cut(&self, file: &Path) -> usize {
+    pub(crate) fn cut(file: &Path) -> usize {
         let mut cut = 0;
         for suffix in ["", "-wal"] {
             let path = with_suffix(file, suffix);

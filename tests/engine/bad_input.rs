@@ -143,6 +143,19 @@ fn events_that_cannot_be_sent_are_refused_and_not_remembered() {
 }
 
 #[test]
+fn a_batch_larger_than_any_mailbox_is_taken_as_a_whole() {
+    simulate(async |sim| {
+        let events = (0..5_000).map(|number| event(&number.to_string()));
+        let answers = sim.engine.router().send(PublishBatch::new(events)).await;
+        let answers = answers.unwrap();
+        assert_eq!(answers.len(), 5_000);
+        assert!(answers.iter().all(Result::is_ok));
+        sim.sleep(60).await;
+        assert_eq!(sim.status(HOOK).await.delivered, 5_000);
+    });
+}
+
+#[test]
 fn a_batch_is_judged_event_by_event() {
     simulate(async |sim| {
         let batch = PublishBatch::new([event("a"), event(""), event("b")]);

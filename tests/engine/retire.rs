@@ -109,6 +109,19 @@ fn a_pause_outlives_a_retired_subscriber() {
             .unwrap();
         sim.sleep(60).await;
         assert_eq!(sim.status(HOOK).await.state, EndpointState::Paused);
+        for open in [true, false] {
+            let state = if open {
+                let resumed = supervisor.send(ResumeEndpoint::new(HOOK)).await;
+                resumed.unwrap().unwrap();
+                EndpointState::Idle
+            } else {
+                let paused = supervisor.send(PauseEndpoint::new(HOOK)).await;
+                paused.unwrap().unwrap();
+                EndpointState::Paused
+            };
+            sim.sleep(1).await;
+            assert_eq!(sim.states().last(), Some(&state), "watchers are told");
+        }
         sim.publish("second").await;
         sim.sleep(60).await;
         assert_eq!(sim.receivers.requests().len(), 1);

@@ -1,10 +1,13 @@
 //! Files that cannot be used, disks that are full, pages that are corrupt: a clear error at the call, and nothing acknowledged is lost.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::time::Duration;
 
 use actix_webhooks::store::{SqliteStore, StoreError};
+use actix_webhooks::testing::{Reply, SimClock};
+use actix_webhooks::{EngineBuilder, GetStatus, Rule};
 
-use super::support::Life;
+use super::support::{HOOK, Life, crash, event, status};
 
 #[test]
 fn a_file_of_a_newer_version_is_left_alone() {
@@ -74,4 +77,47 @@ fn a_corrupt_page_is_an_error_at_the_call_that_meets_it() {
     drop(file);
     let opened = SqliteStore::open(life.file());
     assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_holds_back_its_endpoint_and_no_other() {
+    let life = Life::new();
+    let other = "http://other.test/";
+    let both =
+        |builder: EngineBuilder| builder.rule(Rule::new("other", "*").webhook(other).unwrap());
+    life.receivers.on(HOOK, [Reply::hang(), Reply::status(200)]);
+    life.receivers
+        .on(other, [Reply::hang(), Reply::status(200)]);
+    SimClock::run(async |clock| {
+        let engine = life.start_with(&clock, both).await;
+        engine.publish(event("e")).await.unwrap();
+        crash(engine).await;
+        let file = rusqlite::Connection::open(life.file()).unwrap();
+        let damage = "UPDATE webhook_alert SET format = 'nonsense' WHERE rule_id = 'rule'";
+        assert_eq!(file.execute(damage, []).unwrap(), 1);
+
+        let engine = life.start_with(&clock, both).await;
+        clock.sleep(Duration::from_mins(1)).await;
+        let supervisor = engine.supervisor();
+        let well = supervisor
+            .send(GetStatus::new(other))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((well.delivered, well.store_error), (1, None));
+        let held = status(&engine).await;
+        assert_eq!(held.delivered, 0);
+        assert_eq!(held.queued, 1, "it is known that something is there");
+        let error = held.store_error.unwrap();
+        assert!(
+            error.contains("damaged") && error.contains("nonsense"),
+            "{error}"
+        );
+        let mend = "UPDATE webhook_alert SET format = 'alert' WHERE rule_id = 'rule'";
+        file.execute(mend, []).unwrap();
+        clock.sleep(Duration::from_mins(1)).await;
+        let mended = status(&engine).await;
+        assert_eq!((mended.delivered, mended.store_error), (1, None));
+        crash(engine).await;
+    });
 }

@@ -62,7 +62,7 @@ fn a_retry_keeps_its_time_and_its_count() {
             .map(|sent| sent.request.attempt)
             .collect();
         assert_eq!(attempts, [1, 2, 3]);
-        clock.sleep(Duration::from_secs(120)).await;
+        clock.sleep(Duration::from_mins(2)).await;
         assert_eq!(life.receivers.requests().len(), 4, "four in all");
         let shown = status(&engine).await;
         assert_eq!((shown.dead_lettered, shown.queued), (1, 0));
@@ -106,7 +106,7 @@ fn a_hold_and_a_pause_survive() {
 
         let engine = life.start(&clock).await;
         engine.publish(event("later")).await.unwrap();
-        clock.sleep(Duration::from_secs(60)).await;
+        clock.sleep(Duration::from_mins(1)).await;
         assert_eq!(
             status(&engine).await.state,
             EndpointState::RateLimited { until }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_webhooks::store::{
-    Alert, Appended, AttemptRecord, BacklogLimits, DeliveryQuery, NewAlert, NewEvent, Progress,
-    SqliteOptions, SqliteStore, Store as _, WhenFull,
+    Alert, Appended, AttemptRecord, BacklogLimits, DeadLetterQuery, DeliveryQuery, NewAlert,
+    NewEvent, Progress, SqliteOptions, SqliteStore, Store as _, WhenFull,
 };
 use actix_webhooks::{
     AlertId, AttemptSummary, DeliveryId, EventId, Outcome, PayloadFormat, RuleId, Timestamp,
@@ -157,7 +157,10 @@ async fn the_limits_of_the_backlog_hold_after_reopening() {
         panic!("its delivery is given up: {third:?}");
     };
     assert_eq!(ids, dead);
-    let letters = store.dead_letters(Default::default()).await.unwrap();
+    let letters = store
+        .dead_letters(DeadLetterQuery::default())
+        .await
+        .unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(store.open_total().await.unwrap(), 3);
 }

@@ -42,10 +42,7 @@ impl SupervisorActor {
         let Some(entry) = self.endpoints.get(url).filter(|_| !self.draining) else {
             return;
         };
-        let past = match &entry.subscriber {
-            Subscriber::Retired(past) => **past,
-            _ => Past::default(),
-        };
+        let past = entry.subscriber.past().copied().unwrap_or_default();
         self.started += 1;
         let (endpoint, policy) = self.settings(entry);
         let missed = Arc::new(AtomicU64::new(0));
@@ -229,14 +226,18 @@ impl Handler<Retire> for SupervisorActor {
         let (Some(entry), Some(router)) = (self.endpoints.get_mut(&url), &self.router) else {
             return;
         };
-        let (handle, since) = match &entry.subscriber {
-            Subscriber::Running {
-                handle,
-                incarnation: running,
-                since,
-            } if *running == incarnation && !self.draining => (handle.clone(), *since),
-            _ => return,
+        let Subscriber::Running {
+            handle,
+            incarnation: running,
+            since,
+        } = &entry.subscriber
+        else {
+            return;
         };
+        if *running != incarnation || self.draining {
+            return;
+        }
+        let (handle, since) = (handle.clone(), *since);
         let addr = handle.addr.clone();
         entry.subscriber = Subscriber::Leaving {
             handle,

@@ -28,8 +28,9 @@ use crate::store::Retention;
 
 /// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
 ///
-/// It answers [`PutEndpoint`], [`RemoveEndpoint`], [`PauseEndpoint`], [`ResumeEndpoint`], [`GetStatus`], [`ListStatus`], [`WatchStatus`],
-/// [`WatchDeliveries`], [`Redeliver`], [`ListDeliveries`] and [`ListDeadLetters`].
+/// It answers [`PutEndpoint`](crate::PutEndpoint), [`RemoveEndpoint`](crate::RemoveEndpoint), [`PauseEndpoint`](crate::PauseEndpoint), [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus), [`ListStatus`](crate::ListStatus),
+/// [`WatchStatus`](crate::WatchStatus), [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver), [`ListDeliveries`](crate::ListDeliveries), [`ListAttempts`](crate::ListAttempts), [`ListDeadLetters`](crate::ListDeadLetters) and
+/// [`DiscardDeadLetters`](crate::DiscardDeadLetters).
 pub struct SupervisorActor {
     shared: Arc<Shared>,
     /// Where subscribers run; none means on the supervisor's own arbiter.
@@ -73,6 +74,17 @@ enum Subscriber {
     },
     /// It panicked and is started again after a while.
     Restarting,
+}
+
+impl Subscriber {
+    /// Returns what the last one left behind, if it has retired.
+    fn past(&self) -> Option<&Past> {
+        if let Self::Retired(past) = self {
+            Some(past)
+        } else {
+            None
+        }
+    }
 }
 
 impl SupervisorActor {

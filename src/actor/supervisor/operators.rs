@@ -39,17 +39,25 @@ impl SupervisorActor {
             Gate::Resume => Change::Resume(url.clone()),
         };
         let keep = wrap_future::<_, Self>(self.shared.store.keep(change));
-        let apply = keep.then(move |kept, supervisor, _| {
+        let apply = keep.then(move |kept, supervisor, ctx: &mut Context<Self>| {
+            let (this, shared) = (ctx.address(), Arc::clone(&supervisor.shared));
             let subscriber = supervisor.running(&url).filter(|_| kept.is_ok());
             if let (Ok(()), Some(entry)) = (&kept, supervisor.endpoints.get_mut(&url)) {
                 entry.paused = matches!(gate, Gate::Pause);
             }
             wrap_future(async move {
-                if let Some(subscriber) = subscriber {
-                    // One that has just ended is started again with the gate as it is now.
-                    let _ = subscriber.send(gate).await;
+                kept.map_err(EndpointError::Store)?;
+                // One that has just ended is started again with the gate as it is now.
+                let told = match subscriber {
+                    Some(subscriber) => subscriber.send(gate).await.is_ok(),
+                    None => false,
+                };
+                let url = url.to_string();
+                if !told && let Ok(Some(status)) = this.send(GetStatus { url }).await {
+                    // Nobody runs who would tell.
+                    shared.watchers.statuses.tell(&status);
                 }
-                kept.map_err(EndpointError::Store)
+                Ok(())
             })
         });
         Box::pin(apply)
@@ -62,10 +70,10 @@ impl SupervisorActor {
         entry: &Entry,
         this: Addr<Self>,
     ) -> impl Future<Output = EndpointStatus> + use<> {
-        let past = match &entry.subscriber {
-            Subscriber::Retired(past) => past.status(url.clone()),
-            _ => EndpointStatus::untouched(url.clone()),
-        };
+        let past = entry.subscriber.past().map_or_else(
+            || EndpointStatus::untouched(url.clone()),
+            |past| past.status(url.clone()),
+        );
         let mut status = EndpointStatus {
             restarts: entry.restarts,
             ..past

@@ -7,7 +7,7 @@ use super::record::Ending;
 use super::rows::{self, int, uint};
 use super::writer::Writer;
 use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{CompanyId, DeliveryId};
 use crate::domain::time::Timestamp;
 use crate::store::backlog::Room;
 use crate::store::{Alert, Appended, NewEvent, StoreError};
@@ -112,7 +112,7 @@ impl Writer {
             alert.rule_id.as_str(),
             alert.rule_type,
             alert.client_id.as_str(),
-            alert.company_id.as_ref().map(|company| company.as_str()),
+            alert.company_id.as_ref().map(CompanyId::as_str),
             rows::format_name(alert.format),
             at.unix_millis(),
             refs,

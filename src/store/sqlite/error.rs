@@ -23,3 +23,35 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
 pub(super) fn damaged(what: impl Into<BoxError>) -> StoreError {
     StoreError::Damaged(what.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn of_code(code: i32) -> StoreError {
+        store_error(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+
+    #[test]
+    fn every_error_says_what_the_caller_can_do() {
+        assert!(matches!(of_code(ffi::SQLITE_FULL), StoreError::NoSpace(_)));
+        assert!(matches!(
+            of_code(ffi::SQLITE_READONLY),
+            StoreError::ReadOnly(_)
+        ));
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
+            assert!(matches!(of_code(code), StoreError::Damaged(_)), "{code}");
+            assert!(!of_code(code).is_transient());
+        }
+        for code in [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_LOCKED,
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_CANTOPEN,
+        ] {
+            assert!(of_code(code).is_transient(), "{code}");
+        }
+    }
+}

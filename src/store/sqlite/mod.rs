@@ -14,7 +14,8 @@ mod settings;
 mod writer;
 
 use std::fmt;
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
@@ -47,7 +48,7 @@ use crate::domain::url::WebhookUrl;
 /// What a future has returned `Ok` for survives a crash of the process, of the system, and a loss of power, as far as the disk keeps what it has confirmed:
 /// write-ahead log, `synchronous=FULL`. Whatever queues up while one commit is syncing goes into the next; nothing waits otherwise.
 ///
-/// The file holds bodies and the secrets of rules, clients and endpoints: keep it where only the application can read it. One process has it open at a time; a
+/// The file holds bodies and the secrets of rules, clients and endpoints; it is made so that only its owner can read it (on Unix). One process has it open at a time; a
 /// lock on the file beside it (`<name>-lock`) sees to that. The application may keep tables of its own in it, whose names do not begin with
 /// `webhook_`, and use [`publish_in`](Self::publish_in). Clones are handles to the same store.
 ///
@@ -388,23 +389,37 @@ impl Store for SqliteStore {
     }
 }
 
+/// Returns how a file is opened that only its owner may read, if it has to be made.
+fn private() -> OpenOptions {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
 /// Takes the lock that keeps a second process from opening the same file.
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let unavailable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+    let unavailable = |error: std::io::Error| {
+        let kind = error.kind();
+        if matches!(
+            kind,
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+        ) {
             StoreError::ReadOnly(Box::new(error))
+        } else if kind == ErrorKind::StorageFull {
+            StoreError::NoSpace(Box::new(error))
+        } else {
+            StoreError::Unavailable(Box::new(error))
         }
-        std::io::ErrorKind::StorageFull => StoreError::NoSpace(Box::new(error)),
-        _ => StoreError::Unavailable(Box::new(error)),
     };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(beside(path, "-lock"))
-        .map_err(unavailable)?;
+    let file = private().open(beside(path, "-lock")).map_err(unavailable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            // SQLite gives its other files the same rights as this one.
+            private().open(path).map_err(unavailable)?;
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.display().to_string())),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }

@@ -38,6 +38,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     keeps_every_attempt(&make().await).await;
     keeps_how_long_an_endpoint_is_held_back(&make().await).await;
     discards_dead_letters(&make().await).await;
+    keeps_one_callers_mistake_from_the_others(&make().await).await;
     counts_backlogs_by_endpoint(&make().await).await;
     lists_newest_first_in_pages(&make().await).await;
     lists_what_a_query_asks_for(&make().await).await;
@@ -182,6 +183,33 @@ async fn ends_deliveries_once(store: &impl Store) {
         letters[0].reason,
         DeadLetterReason::Permanent(Failure::Status(400))
     );
+}
+
+async fn keeps_one_callers_mistake_from_the_others(store: &impl Store) {
+    let unknown = DeliveryId::new(1_000_000);
+    let mut calls = Vec::new();
+    for number in 0..40 {
+        let batch = vec![event(&format!("e-{number}"), &["r"], &[A])];
+        calls.push((
+            store.append(batch.into()),
+            store.redeliver(Redelivery::One(unknown), at(1)),
+        ));
+    }
+    let mut all = Vec::new();
+    for (append, redeliver) in calls {
+        all.extend(ids(append.await.unwrap()));
+        let refused = redeliver.await;
+        assert!(
+            matches!(refused, Err(StoreError::UnknownDelivery(id)) if id == unknown),
+            "{refused:?}"
+        );
+    }
+    assert!(all.is_sorted_by(|one, next| one < next), "{all:?}");
+    assert_eq!(store.open_total().await.unwrap(), 40);
+    assert_eq!(store.endpoint(&url(A)).await.unwrap().open, 40);
+    let queued = store.queued(&url(A), DeliveryId::new(0), 100).await;
+    let queued: Vec<_> = queued.unwrap().iter().map(|delivery| delivery.id).collect();
+    assert_eq!(queued, all);
 }
 
 async fn keeps_every_attempt(store: &impl Store) {

@@ -1,10 +1,12 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::domain::attempt::Answer;
+use crate::domain::attempt::{Answer, AttemptRecord, Exchange};
+use crate::domain::delivery::WaitingDelivery;
 use crate::domain::id::AlertId;
 use crate::domain::payload::PayloadFormat;
-use crate::domain::retry::RetryPolicy;
+use crate::domain::retry::{Progress, RetryPolicy};
+use fastrand::Rng;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_000_000);
 

@@ -1,14 +1,9 @@
-//! A store in memory: as fast as it gets, and gone with the process.
+//! What a store in memory keeps, and how it changes. Everything here happens under one short lock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use super::backlog::{Ledger, Room};
-use super::{
-    Alert, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, DeliveryStage, EndpointBacklog, NewEvent, OpenDelivery, Progress, Redelivery,
-    Retention, Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery, page_limit,
-};
+use super::MemoryLimits;
 use crate::domain::attempt::{AttemptSummary, Outcome};
 use crate::domain::client::Client;
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
@@ -18,119 +13,54 @@ use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-
-/// Keeps everything in memory.
-///
-/// **What a crash loses:** everything that is open, all dead letters and all records. It suits tests and applications that accept
-/// that; nothing is lost while the process lives. What it keeps is bounded by [`MemoryLimits`].
-///
-/// ```
-/// use actix_webhooks::store::{MemoryLimits, MemoryStore};
-///
-/// let store = MemoryStore::with_limits(MemoryLimits { dead_letters: 1_000, ..MemoryLimits::default() });
-/// # drop(store);
-/// ```
-#[derive(Debug)]
-pub struct MemoryStore {
-    limits: MemoryLimits,
-    kept: Mutex<Kept>,
-}
-
-/// How much a [`MemoryStore`] keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryLimits {
-    /// How much may be open.
-    pub backlog: BacklogLimits,
-    /// The most dead letters; beyond them the oldest is forgotten, with a warning in the log. Defaults to 10,000.
-    pub dead_letters: usize,
-    /// The most delivered deliveries that can still be listed and redelivered. Defaults to 1,000.
-    pub delivered: usize,
-    /// The most event ids that are remembered, so that publishing them again delivers nothing. Defaults to 100,000.
-    pub event_ids: usize,
-}
-
-impl Default for MemoryLimits {
-    fn default() -> Self {
-        Self {
-            backlog: BacklogLimits {
-                total_deliveries: 1_000_000,
-                total_bytes: 4 * 1_024 * 1_024 * 1_024,
-                ..BacklogLimits::default()
-            },
-            dead_letters: 10_000,
-            delivered: 1_000,
-            event_ids: 100_000,
-        }
-    }
-}
-
-impl MemoryStore {
-    /// Returns an empty store with the default limits.
-    pub fn new() -> Self {
-        Self::with_limits(MemoryLimits::default())
-    }
-
-    /// Returns an empty store with these limits.
-    pub fn with_limits(limits: MemoryLimits) -> Self {
-        Self {
-            limits,
-            kept: Mutex::new(Kept::new(limits.backlog)),
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Every change below is complete or not begun when a panic could pass through, so a poisoned lock is harmless.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+use crate::store::backlog::{Ledger, Room};
+use crate::store::{
+    Alert, Appended, Attempt, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
+    DeliveryStage, EndpointBacklog, NewEvent, OpenDelivery, Progress, Redelivery, Retention,
+    StoreError, WaitingDelivery, page_limit,
+};
 
 /// All that is kept.
 #[derive(Debug)]
-struct Kept {
-    last_id: u64,
-    last_shelf: u64,
-    open: BTreeMap<DeliveryId, Entry>,
-    shelves: HashMap<WebhookUrl, Shelf>,
-    ledger: Ledger<u64>,
-    delivered: BTreeMap<DeliveryId, Entry>,
-    dead: BTreeMap<DeliveryId, Entry>,
-    events: HashMap<EventId, usize>,
-    events_in_order: VecDeque<(Timestamp, EventId)>,
-    rules: BTreeMap<RuleId, Rule>,
-    clients: BTreeMap<ClientId, Client>,
-    endpoints: BTreeMap<WebhookUrl, Endpoint>,
-    paused: BTreeSet<WebhookUrl>,
+pub(super) struct Kept {
+    pub(super) last_id: u64,
+    pub(super) last_shelf: u64,
+    pub(super) open: BTreeMap<DeliveryId, Entry>,
+    pub(super) shelves: HashMap<WebhookUrl, Shelf>,
+    pub(super) ledger: Ledger<u64>,
+    pub(super) delivered: BTreeMap<DeliveryId, Entry>,
+    pub(super) dead: BTreeMap<DeliveryId, Entry>,
+    pub(super) events: HashMap<EventId, usize>,
+    pub(super) events_in_order: VecDeque<(Timestamp, EventId)>,
+    pub(super) rules: BTreeMap<RuleId, Rule>,
+    pub(super) clients: BTreeMap<ClientId, Client>,
+    pub(super) endpoints: BTreeMap<WebhookUrl, Endpoint>,
+    pub(super) paused: BTreeSet<WebhookUrl>,
 }
 
 /// What is known of one endpoint: which deliveries are open, never attempted or waiting for a retry, and until when it is held back.
 #[derive(Debug, Default)]
-struct Shelf {
+pub(super) struct Shelf {
     /// By which the ledger knows it.
-    number: u64,
-    held_until: Option<Timestamp>,
-    queued: BTreeSet<DeliveryId>,
-    waiting: BTreeSet<(Timestamp, DeliveryId)>,
+    pub(super) number: u64,
+    pub(super) held_until: Option<Timestamp>,
+    pub(super) queued: BTreeSet<DeliveryId>,
+    pub(super) waiting: BTreeSet<(Timestamp, DeliveryId)>,
 }
 
 /// One delivery.
 #[derive(Clone, Debug)]
-struct Entry {
-    alert: Arc<Alert>,
-    url: WebhookUrl,
-    accepted_at: Timestamp,
-    state: DeliveryState,
-    progress: Progress,
-    attempts: Vec<Attempt>,
+pub(super) struct Entry {
+    pub(super) alert: Arc<Alert>,
+    pub(super) url: WebhookUrl,
+    pub(super) accepted_at: Timestamp,
+    pub(super) state: DeliveryState,
+    pub(super) progress: Progress,
+    pub(super) attempts: Vec<Attempt>,
 }
 
 impl Entry {
-    fn new(alert: Arc<Alert>, url: WebhookUrl, accepted_at: Timestamp) -> Self {
+    pub(super) fn new(alert: Arc<Alert>, url: WebhookUrl, accepted_at: Timestamp) -> Self {
         Self {
             alert,
             url,
@@ -141,7 +71,7 @@ impl Entry {
         }
     }
 
-    fn open(&self, id: DeliveryId) -> OpenDelivery {
+    pub(super) fn open(&self, id: DeliveryId) -> OpenDelivery {
         let due_at = match self.state {
             DeliveryState::Waiting { due_at } => Some(due_at),
             DeliveryState::Queued
@@ -156,7 +86,7 @@ impl Entry {
         }
     }
 
-    fn shown(&self, id: DeliveryId) -> Delivery {
+    pub(super) fn shown(&self, id: DeliveryId) -> Delivery {
         Delivery {
             id,
             alert_id: self.alert.id,
@@ -172,7 +102,7 @@ impl Entry {
         }
     }
 
-    fn dead_letter(&self, id: DeliveryId) -> Option<DeadLetter> {
+    pub(super) fn dead_letter(&self, id: DeliveryId) -> Option<DeadLetter> {
         let DeliveryState::DeadLettered { at, reason } = self.state else {
             return None;
         };
@@ -191,11 +121,11 @@ impl Entry {
         })
     }
 
-    fn last_attempt(&self) -> Option<AttemptSummary> {
+    pub(super) fn last_attempt(&self) -> Option<AttemptSummary> {
         self.attempts.last().map(|attempt| attempt.summary)
     }
 
-    fn matches(&self, id: DeliveryId, query: &DeliveryQuery) -> bool {
+    pub(super) fn matches(&self, id: DeliveryId, query: &DeliveryQuery) -> bool {
         let in_stage = match query.stage {
             None => true,
             Some(DeliveryStage::Open) => self.state.is_open(),
@@ -225,7 +155,7 @@ impl Entry {
 }
 
 impl Kept {
-    fn new(limits: BacklogLimits) -> Self {
+    pub(super) fn new(limits: BacklogLimits) -> Self {
         Self {
             last_id: 0,
             last_shelf: 0,
@@ -243,7 +173,7 @@ impl Kept {
         }
     }
 
-    fn append_one(&mut self, limits: &MemoryLimits, event: &NewEvent) -> Appended {
+    pub(super) fn append_one(&mut self, limits: &MemoryLimits, event: &NewEvent) -> Appended {
         if let Some(deliveries) = self.events.get(&event.id) {
             return Appended::Remembered {
                 deliveries: *deliveries,
@@ -289,7 +219,7 @@ impl Kept {
         }
     }
 
-    fn open(&mut self, entry: Entry) -> DeliveryId {
+    pub(super) fn open(&mut self, entry: Entry) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId::new(self.last_id);
         let shelf = shelf(&mut self.shelves, &mut self.last_shelf, &entry.url);
@@ -300,7 +230,7 @@ impl Kept {
     }
 
     /// Makes an open delivery a dead letter without an attempt.
-    fn give_up(
+    pub(super) fn give_up(
         &mut self,
         limits: &MemoryLimits,
         id: DeliveryId,
@@ -321,7 +251,7 @@ impl Kept {
         self.end(limits, id, entry);
     }
 
-    fn record(&mut self, limits: &MemoryLimits, record: &AttemptRecord) {
+    pub(super) fn record(&mut self, limits: &MemoryLimits, record: &AttemptRecord) {
         let (id, at) = (record.delivery_id, record.summary.at);
         let (Some(entry), Some(shelf)) =
             (self.open.get_mut(&id), self.shelves.get_mut(&record.url))
@@ -362,7 +292,7 @@ impl Kept {
     }
 
     /// Keeps a delivery that has ended, as long as there is room.
-    fn end(&mut self, limits: &MemoryLimits, id: DeliveryId, entry: Entry) {
+    pub(super) fn end(&mut self, limits: &MemoryLimits, id: DeliveryId, entry: Entry) {
         if let DeliveryState::Delivered { .. } = entry.state {
             self.delivered.insert(id, entry);
             if self.delivered.len() > limits.delivered {
@@ -378,15 +308,15 @@ impl Kept {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = (&DeliveryId, &Entry)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&DeliveryId, &Entry)> {
         self.open.iter().chain(&self.delivered).chain(&self.dead)
     }
 
-    fn find(&self, id: DeliveryId) -> Option<&Entry> {
+    pub(super) fn find(&self, id: DeliveryId) -> Option<&Entry> {
         self.open.get(&id).or_else(|| self.delivered.get(&id))
     }
 
-    fn deliveries(&self, query: &DeliveryQuery) -> Vec<Delivery> {
+    pub(super) fn deliveries(&self, query: &DeliveryQuery) -> Vec<Delivery> {
         let mut found: Vec<_> = self
             .all()
             .filter(|(id, entry)| entry.matches(**id, query))
@@ -399,7 +329,7 @@ impl Kept {
             .collect()
     }
 
-    fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
+    pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
         let below = ..query.before.unwrap_or(DeliveryId::new(u64::MAX));
         let newest_first = self
             .dead
@@ -421,7 +351,7 @@ impl Kept {
         matching.take(page_limit(query.limit)).collect()
     }
 
-    fn redeliver(
+    pub(super) fn redeliver(
         &mut self,
         which: &Redelivery,
         now: Timestamp,
@@ -445,7 +375,12 @@ impl Kept {
         Ok(again)
     }
 
-    fn remove_endpoint(&mut self, limits: &MemoryLimits, url: &WebhookUrl, at: Timestamp) -> u64 {
+    pub(super) fn remove_endpoint(
+        &mut self,
+        limits: &MemoryLimits,
+        url: &WebhookUrl,
+        at: Timestamp,
+    ) -> u64 {
         let Some(shelf) = self.shelves.get(url) else {
             return 0;
         };
@@ -459,7 +394,7 @@ impl Kept {
         open
     }
 
-    fn backlog(&self, url: &WebhookUrl, shelf: &Shelf) -> Option<EndpointBacklog> {
+    pub(super) fn backlog(&self, url: &WebhookUrl, shelf: &Shelf) -> Option<EndpointBacklog> {
         let waiting = shelf.waiting.iter().map(|(_, id)| id);
         // Ids ascend with time, so that the smallest is the oldest.
         let oldest = self
@@ -475,7 +410,7 @@ impl Kept {
         })
     }
 
-    fn waiting(&self, url: &WebhookUrl, limit: usize) -> Vec<WaitingDelivery> {
+    pub(super) fn waiting(&self, url: &WebhookUrl, limit: usize) -> Vec<WaitingDelivery> {
         let waiting = self
             .shelves
             .get(url)
@@ -493,7 +428,7 @@ impl Kept {
         found.collect()
     }
 
-    fn keep(&mut self, change: Change) {
+    pub(super) fn keep(&mut self, change: Change) {
         match change {
             Change::PutRule(rule) => drop(self.rules.insert(rule.id.clone(), rule)),
             Change::RemoveRule(id) => drop(self.rules.remove(&id)),
@@ -514,7 +449,7 @@ impl Kept {
         }
     }
 
-    fn prune(&mut self, now: Timestamp, keep: Retention) -> u64 {
+    pub(super) fn prune(&mut self, now: Timestamp, keep: Retention) -> u64 {
         let kept = self.delivered.len() + self.dead.len();
         let recent = |entry: &Entry| match entry.state {
             DeliveryState::Delivered { at } => at >= now.before(keep.ended),
@@ -539,150 +474,8 @@ impl Kept {
 }
 
 impl Shelf {
-    fn open(&self) -> u64 {
+    pub(super) fn open(&self) -> u64 {
         u64::try_from(self.queued.len() + self.waiting.len()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Store for MemoryStore {
-    fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
-        let mut kept = self.kept();
-        done(Ok(batch
-            .iter()
-            .map(|event| kept.append_one(&self.limits, event))
-            .collect()))
-    }
-
-    fn queued(
-        &self,
-        url: &WebhookUrl,
-        after: DeliveryId,
-        limit: usize,
-    ) -> StoreFuture<Vec<OpenDelivery>> {
-        let next = DeliveryId::new(after.get().saturating_add(1));
-        let kept = self.kept();
-        let ids = kept
-            .shelves
-            .get(url)
-            .into_iter()
-            .flat_map(|shelf| shelf.queued.range(next..))
-            .take(limit);
-        done(Ok(ids
-            .filter_map(|id| Some(kept.open.get(id)?.open(*id)))
-            .collect()))
-    }
-
-    fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
-        done(Ok(self.kept().waiting(url, limit)))
-    }
-
-    fn load(&self, _: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
-        let kept = self.kept();
-        done(Ok(ids
-            .iter()
-            .filter_map(|id| Some(kept.open.get(id)?.open(*id)))
-            .collect()))
-    }
-
-    fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
-        let mut kept = self.kept();
-        for record in &*batch {
-            kept.record(&self.limits, record);
-        }
-        done(Ok(()))
-    }
-
-    fn backlogs(
-        &self,
-        after: Option<WebhookUrl>,
-        limit: usize,
-    ) -> StoreFuture<Vec<EndpointBacklog>> {
-        let kept = self.kept();
-        let later = |url: &WebhookUrl| after.as_ref().is_none_or(|after| url > after);
-        let mut urls: Vec<_> = kept.shelves.iter().filter(|(url, _)| later(url)).collect();
-        urls.sort_by(|a, b| a.0.cmp(b.0));
-        done(Ok(urls
-            .into_iter()
-            .filter_map(|(url, shelf)| kept.backlog(url, shelf))
-            .take(limit)
-            .collect()))
-    }
-
-    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
-        let known = |shelf: &Shelf| StoredEndpoint {
-            open: shelf.open(),
-            held_until: shelf.held_until,
-        };
-        done(Ok(self
-            .kept()
-            .shelves
-            .get(url)
-            .map(known)
-            .unwrap_or_default()))
-    }
-
-    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
-        let kept = self.kept();
-        let found = kept.find(id).or_else(|| kept.dead.get(&id));
-        done(Ok(found
-            .map(|entry| entry.attempts.clone())
-            .unwrap_or_default()))
-    }
-
-    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
-        let mut kept = self.kept();
-        let letters = kept.dead_letters(&query);
-        for letter in &letters {
-            kept.dead.remove(&letter.delivery_id);
-        }
-        done(Ok(u64::try_from(letters.len()).unwrap_or(u64::MAX)))
-    }
-
-    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
-        done(Ok(self.kept().deliveries(&query)))
-    }
-
-    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
-        done(Ok(self.kept().dead_letters(&query)))
-    }
-
-    fn redeliver(
-        &self,
-        which: Redelivery,
-        now: Timestamp,
-    ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
-        done(self.kept().redeliver(&which, now))
-    }
-
-    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
-        done(Ok(self.kept().remove_endpoint(&self.limits, url, now)))
-    }
-
-    fn keep(&self, change: Change) -> StoreFuture<()> {
-        self.kept().keep(change);
-        done(Ok(()))
-    }
-
-    fn configuration(&self) -> StoreFuture<Configuration> {
-        let kept = self.kept();
-        done(Ok(Configuration {
-            rules: kept.rules.values().cloned().collect(),
-            clients: kept.clients.values().cloned().collect(),
-            endpoints: kept.endpoints.values().cloned().collect(),
-            paused: kept.paused.iter().cloned().collect(),
-        }))
-    }
-
-    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
-        done(Ok(self.kept().prune(now, keep)))
-    }
-
-    fn open_total(&self) -> StoreFuture<u64> {
-        done(Ok(u64::try_from(self.kept().open.len()).unwrap_or(u64::MAX)))
-    }
-
-    fn flush(&self) -> StoreFuture<()> {
-        done(Ok(()))
     }
 }
 
@@ -703,9 +496,4 @@ fn shelf<'a>(
 
 fn size(alert: &Alert) -> u64 {
     u64::try_from(alert.body.len()).unwrap_or(u64::MAX)
-}
-
-/// Returns a future that is ready at once: everything here happens under one short lock.
-fn done<T: Send + 'static>(result: Result<T, StoreError>) -> StoreFuture<T> {
-    Box::pin(std::future::ready(result))
 }

@@ -1,0 +1,156 @@
+//! Messages: events wait in the inbox for the next turn, changes of the configuration are kept first.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{ActorContext as _, Context, Handler};
+
+use super::publisher::{BatchAnswer, Publisher};
+use super::{Known, RouterActor};
+use crate::actor::message::{
+    Close, KnowEndpoints, ListRules, LookIntoOutbox, Publish, PublishBatch, PutClient, PutRule,
+    Reach, Receipt, RemoveRule, RuleError, Terminate,
+};
+use crate::actor::reply::Deferred;
+use crate::domain::rule::Rule;
+use crate::error::PublishError;
+use crate::store::Change;
+
+impl Handler<LookIntoOutbox> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: LookIntoOutbox, _: &mut Context<Self>) {
+        self.outbox.look();
+    }
+}
+
+impl Handler<Publish> for RouterActor {
+    type Result = Deferred<Result<Receipt, PublishError>>;
+
+    fn handle(&mut self, Publish { event }: Publish, _: &mut Context<Self>) -> Self::Result {
+        match self.admit().and_then(|()| self.prepare(&event)) {
+            Err(error) => Deferred::ready(Err(error)),
+            Ok(event) => {
+                let (answerer, deferred) = Deferred::new();
+                self.inbox.push_back((event, Publisher::One(answerer)));
+                deferred
+            }
+        }
+    }
+}
+
+impl Handler<PublishBatch> for RouterActor {
+    type Result = Deferred<Vec<Result<Receipt, PublishError>>>;
+
+    fn handle(
+        &mut self,
+        PublishBatch { events }: PublishBatch,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        if events.is_empty() {
+            return Deferred::ready(Vec::new());
+        }
+        let (answerer, deferred) = Deferred::new();
+        let batch = BatchAnswer::new(events.len(), answerer);
+        let admitted = self.admit().is_ok();
+        for (place, event) in events.into_iter().enumerate() {
+            let publisher = Publisher::Part(Rc::clone(&batch), place);
+            let prepared = if admitted {
+                self.prepare(&event)
+            } else {
+                self.admit().and_then(|()| self.prepare(&event))
+            };
+            match prepared {
+                Ok(event) => self.inbox.push_back((event, publisher)),
+                Err(error) => self.answer(publisher, Err(error)),
+            }
+        }
+        deferred
+    }
+}
+
+impl Handler<PutRule> for RouterActor {
+    type Result = Deferred<Result<(), RuleError>>;
+
+    fn handle(&mut self, PutRule(rule): PutRule, ctx: &mut Context<Self>) -> Self::Result {
+        if let Err(error) = rule.check() {
+            return Deferred::ready(Err(error.into()));
+        }
+        self.change(ctx, Change::PutRule(rule.clone()), move |router| {
+            router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)));
+            router.put_rule(rule);
+        })
+    }
+}
+
+impl Handler<RemoveRule> for RouterActor {
+    type Result = Deferred<Result<bool, RuleError>>;
+
+    fn handle(&mut self, RemoveRule(id): RemoveRule, ctx: &mut Context<Self>) -> Self::Result {
+        if self.rules.get(&id).is_none() {
+            return Deferred::ready(Ok(false));
+        }
+        self.change(ctx, Change::RemoveRule(id.clone()), move |router| {
+            router.shared.credentials.retire_rule(&id);
+            router.rules.remove(&id).is_some()
+        })
+    }
+}
+
+impl Handler<ListRules> for RouterActor {
+    type Result = Vec<Rule>;
+
+    fn handle(&mut self, _: ListRules, _: &mut Context<Self>) -> Vec<Rule> {
+        self.rules.iter().map(|rule| Rule::clone(rule)).collect()
+    }
+}
+
+impl Handler<PutClient> for RouterActor {
+    type Result = Deferred<Result<(), RuleError>>;
+
+    fn handle(&mut self, PutClient(client): PutClient, ctx: &mut Context<Self>) -> Self::Result {
+        if let Err(error) = client.check() {
+            return Deferred::ready(Err(error.into()));
+        }
+        self.change(ctx, Change::PutClient(client.clone()), move |router| {
+            router.put_client(client);
+        })
+    }
+}
+
+impl Handler<Reach> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Reach { url, handle }: Reach, _: &mut Context<Self>) {
+        let Some(handle) = handle else {
+            self.subscribers.remove(&url);
+            return;
+        };
+        self.subscribers.insert(
+            url,
+            Known {
+                handle,
+                outgoing: Vec::new(),
+            },
+        );
+    }
+}
+
+impl Handler<Terminate> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Terminate, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Close> for RouterActor {
+    type Result = Deferred<()>;
+
+    fn handle(&mut self, _: Close, _: &mut Context<Self>) -> Deferred<()> {
+        self.closed = true;
+        let (answerer, deferred) = Deferred::new();
+        self.closing = Some(answerer);
+        deferred
+    }
+}

@@ -1,0 +1,344 @@
+//! The actor that takes events in: it finds the rules, encodes the alerts, has them stored, and hands the deliveries on.
+//!
+//! Whatever arrived since the last turn is stored in one call. Appends are answered in the order in which they were made,
+//! so that a subscriber is told of its deliveries in the order of their ids.
+
+mod append;
+mod handlers;
+mod publisher;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix::fut::ActorFuture;
+use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _};
+
+use self::publisher::Publisher;
+use super::handle::SubscriberHandle;
+use super::message::{RuleError, Wake};
+use super::outbox::Outbox;
+use super::reply::{Answerer, Deferred};
+use super::shared::Shared;
+use super::store_call::StoreCall;
+use super::supervisor::SupervisorActor;
+use crate::domain::alert::Alert;
+use crate::domain::client::Client;
+use crate::domain::delivery::OpenDelivery;
+use crate::domain::event::Event;
+use crate::domain::id::{AlertId, ClientId};
+use crate::domain::routing::RoutingTable;
+use crate::domain::rule::Rule;
+use crate::domain::url::WebhookUrl;
+use crate::error::PublishError;
+use crate::store::{Appended, Change, NewAlert, NewEvent, OutboxEntry, StoreError};
+
+/// Takes events in and keeps the rules: the actor that applications publish to.
+///
+/// It answers [`Publish`](crate::Publish), [`PublishBatch`](crate::PublishBatch), [`PutRule`](crate::PutRule), [`RemoveRule`](crate::RemoveRule),
+/// [`ListRules`](crate::ListRules) and [`PutClient`](crate::PutClient).
+pub struct RouterActor {
+    shared: Arc<Shared>,
+    supervisor: Addr<SupervisorActor>,
+    rules: RoutingTable,
+    clients: BTreeMap<ClientId, Client>,
+    subscribers: HashMap<WebhookUrl, Known>,
+    // Kept for their room.
+    matches: Vec<Arc<Rule>>,
+    encoded: Vec<u8>,
+    inbox: VecDeque<Incoming>,
+    appending: FuturesOrdered<LocalBoxFuture<'static, AppendEnded>>,
+    calls: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    outbox: Outbox,
+    closing: Option<Answerer<()>>,
+    closed: bool,
+}
+
+/// A subscriber that runs, and what is about to be handed to it.
+struct Known {
+    handle: SubscriberHandle,
+    outgoing: Vec<OpenDelivery>,
+}
+
+/// An event that is ready to be stored, and who waits for the receipt.
+type Incoming = (NewEvent, Publisher);
+
+/// An append that has ended, with what it was about.
+struct AppendEnded {
+    events: Arc<[NewEvent]>,
+    publishers: Vec<Publisher>,
+    result: Result<Vec<Appended>, StoreError>,
+}
+
+impl RouterActor {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        supervisor: Addr<SupervisorActor>,
+        rules: Vec<Rule>,
+        clients: Vec<Client>,
+    ) -> Self {
+        let mut router = Self {
+            shared,
+            supervisor,
+            rules: RoutingTable::default(),
+            clients: BTreeMap::new(),
+            subscribers: HashMap::new(),
+            matches: Vec::new(),
+            encoded: Vec::new(),
+            inbox: VecDeque::new(),
+            appending: FuturesOrdered::new(),
+            calls: FuturesUnordered::new(),
+            outbox: Outbox::default(),
+            closing: None,
+            closed: false,
+        };
+        for client in clients {
+            router.put_client(client);
+        }
+        for rule in rules {
+            router.put_rule(rule);
+        }
+        router
+    }
+
+    fn put_rule(&mut self, rule: Rule) {
+        self.shared.credentials.put_rule(&rule);
+        self.rules.put(rule);
+    }
+
+    fn put_client(&mut self, client: Client) {
+        self.shared.credentials.put_client(&client);
+        self.clients.insert(client.id.clone(), client);
+    }
+
+    /// Says whether a message with events can be taken. A batch is taken as a whole: it is in memory already.
+    fn admit(&self) -> Result<(), PublishError> {
+        if self.closed {
+            return Err(PublishError::ShuttingDown);
+        }
+        let waiting = self.inbox.len();
+        if waiting >= self.shared.mailbox {
+            let why = format!("{waiting} events wait to be stored");
+            return Err(PublishError::Overloaded(why));
+        }
+        Ok(())
+    }
+
+    /// Finds what an event leads to and encodes it.
+    fn prepare(&mut self, event: &Event) -> Result<NewEvent, PublishError> {
+        event.check()?;
+        let mut matches = std::mem::take(&mut self.matches);
+        self.rules.matches(event, &mut matches);
+        let alerts: Result<Vec<NewAlert>, PublishError> = matches
+            .drain(..)
+            .map(|rule| self.alert(event, &rule))
+            .collect();
+        self.matches = matches;
+        Ok(NewEvent {
+            id: event.id.clone(),
+            at: self.shared.clock.now(),
+            alerts: alerts?,
+            outbox: None,
+        })
+    }
+
+    fn alert(&mut self, event: &Event, rule: &Rule) -> Result<NewAlert, PublishError> {
+        let id = AlertId::new(&event.id, &rule.id);
+        let client_name = self
+            .clients
+            .get(&event.client_id)
+            .and_then(|client| client.name.as_deref());
+        self.encoded.clear();
+        let encoded = rule
+            .format
+            .encode(event, id, &rule.id, client_name, &mut self.encoded);
+        encoded.map_err(|error| PublishError::Store(StoreError::Damaged(Box::new(error))))?;
+        let (size, limit) = (self.encoded.len(), self.shared.max_body_bytes);
+        if size > limit {
+            return Err(PublishError::TooLarge { size, limit });
+        }
+        let alert = Alert {
+            id,
+            event_id: event.id.clone(),
+            rule_id: rule.id.clone(),
+            rule_type: event.rule_type.clone(),
+            client_id: event.client_id.clone(),
+            company_id: event.company_id.clone(),
+            format: rule.format,
+            // As large as it is, in one allocation.
+            body: Bytes::copy_from_slice(&self.encoded),
+        };
+        Ok(NewAlert {
+            alert: Arc::new(alert),
+            urls: Arc::clone(&rule.webhooks),
+        })
+    }
+
+    /// Stores what has arrived and hands on what was stored, in rounds until there is nothing more to do.
+    fn turn(&mut self, cx: &mut TaskContext<'_>) {
+        for _ in 0..ROUNDS_PER_TURN {
+            let mut worked = false;
+            while let Poll::Ready(Some(ended)) = self.appending.poll_next_unpin(cx) {
+                self.on_appended(ended);
+                worked = true;
+            }
+            while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
+            worked |= self.read_outbox(cx);
+            if !self.inbox.is_empty() && self.appending.len() < MAX_APPENDS {
+                self.append(cx);
+                worked = true;
+            }
+            if !worked {
+                self.answer_close();
+                return;
+            }
+        }
+        // Others on this arbiter want their turn too.
+        cx.waker().wake_by_ref();
+    }
+
+    /// Takes events out of the outbox as far as there is room. Says whether there were any.
+    fn read_outbox(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let room = self.shared.mailbox.saturating_sub(self.inbox.len());
+        if self.closed || room == 0 {
+            return false;
+        }
+        let Some(entries) = self
+            .outbox
+            .read(&*self.shared.store, room.min(MAX_BATCH), cx)
+        else {
+            return false;
+        };
+        let any = !entries.is_empty();
+        for OutboxEntry { seq, event } in entries {
+            let prepared = match &event {
+                Ok(event) => self
+                    .prepare(event)
+                    .map_err(|error| (error.is_transient(), error.to_string())),
+                Err(unreadable) => Err((false, unreadable.clone())),
+            };
+            match prepared {
+                Ok(event) => {
+                    let event = NewEvent {
+                        outbox: Some(seq),
+                        ..event
+                    };
+                    self.inbox.push_back((event, Publisher::Outbox(seq)));
+                }
+                Err((true, _)) => self.outbox.come_back_to(seq),
+                Err((false, reason)) => self.set_aside(seq, reason),
+            }
+        }
+        any
+    }
+
+    /// Marks an event of the outbox that can never be routed.
+    fn set_aside(&mut self, seq: u64, reason: String) {
+        log::error!(seq, reason; "event in the outbox cannot be routed; it is set aside");
+        let marked = StoreCall::begin(|| self.shared.store.refuse_outbox(seq, reason));
+        let marked = marked.map(move |result| {
+            if let Err(error) = result {
+                log::error!(seq, error:? = error; "event in the outbox could not be set aside; it is looked at again");
+            }
+        });
+        self.calls.push(marked.boxed_local());
+    }
+
+    fn wake(&mut self, unknown: BTreeMap<WebhookUrl, u64>) {
+        if !unknown.is_empty() {
+            self.tell_supervisor(Wake(unknown.into_iter().collect()));
+        }
+    }
+
+    /// Sends a message that must not get lost: it waits for a place in the supervisor's mailbox.
+    fn tell_supervisor<M>(&mut self, message: M)
+    where
+        M: actix::Message<Result = ()> + Send + 'static,
+        SupervisorActor: Handler<M>,
+    {
+        // The supervisor ends after the router, or with the whole system.
+        let sent = self.supervisor.send(message).map(drop);
+        self.calls.push(sent.boxed_local());
+    }
+
+    fn answer_close(&mut self) {
+        if self.inbox.is_empty()
+            && self.appending.is_empty()
+            && let Some(answerer) = self.closing.take()
+        {
+            answerer.send(());
+        }
+    }
+
+    /// Has a change of the configuration kept, then applies it and answers.
+    fn change<T: 'static>(
+        &self,
+        ctx: &mut Context<Self>,
+        change: Change,
+        apply: impl FnOnce(&mut Self) -> T + 'static,
+    ) -> Deferred<Result<T, RuleError>> {
+        let (answerer, deferred) = Deferred::new();
+        let keep = actix::fut::wrap_future::<_, Self>(self.shared.store.keep(change));
+        ctx.wait(actix::fut::ActorFutureExt::map(
+            keep,
+            move |result, router, _| {
+                answerer.send(result.map(|()| apply(router)).map_err(RuleError::Store));
+            },
+        ));
+        deferred
+    }
+}
+
+/// Runs a turn whenever the actor is woken.
+struct Drive;
+
+impl ActorFuture<RouterActor> for Drive {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut RouterActor,
+        _: &mut Context<RouterActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        actor.turn(cx);
+        Poll::Pending
+    }
+}
+
+impl std::fmt::Debug for RouterActor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouterActor")
+            .field("rules", &self.rules.iter().count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Actor for RouterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Drive);
+        if self.shared.store.has_outbox() {
+            self.outbox.sweep_every(SWEEP_EVERY);
+        }
+    }
+}
+
+/// How often the outbox is looked into without being told.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How many events one append stores at most.
+const MAX_BATCH: usize = 256;
+
+/// How many appends are under way at most.
+const MAX_APPENDS: usize = 64;
+
+/// How many rounds a turn has before others get theirs.
+const ROUNDS_PER_TURN: usize = 8;

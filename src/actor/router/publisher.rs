@@ -1,0 +1,73 @@
+//! Who waits for a receipt.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::RouterActor;
+use crate::actor::message::Receipt;
+use crate::actor::reply::Answerer;
+use crate::error::PublishError;
+
+/// Who waits for a receipt.
+pub(super) enum Publisher {
+    One(Answerer<Result<Receipt, PublishError>>),
+    /// One place in the answer to a batch.
+    Part(Rc<BatchAnswer>, usize),
+    /// Nobody: it comes from this place in the outbox, and stays there if it is refused.
+    Outbox(u64),
+}
+
+/// The answer to a batch, collected place by place.
+pub(super) struct BatchAnswer(RefCell<Collecting>);
+
+struct Collecting {
+    answers: Vec<Option<Result<Receipt, PublishError>>>,
+    missing: usize,
+    answerer: Option<Answerer<Vec<Result<Receipt, PublishError>>>>,
+}
+
+impl BatchAnswer {
+    /// Returns the answer to a batch of so many events, which is sent when there is one for each.
+    pub(super) fn new(
+        events: usize,
+        answerer: Answerer<Vec<Result<Receipt, PublishError>>>,
+    ) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(Collecting {
+            answers: std::iter::repeat_with(|| None).take(events).collect(),
+            missing: events,
+            answerer: Some(answerer),
+        })))
+    }
+
+    pub(super) fn put(&self, place: usize, answer: Result<Receipt, PublishError>) {
+        let mut collecting = self.0.borrow_mut();
+        if let Some(slot) = collecting.answers.get_mut(place) {
+            *slot = Some(answer);
+        }
+        collecting.missing -= 1;
+        if collecting.missing == 0
+            && let Some(answerer) = collecting.answerer.take()
+        {
+            answerer.send(
+                std::mem::take(&mut collecting.answers)
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            );
+        }
+    }
+}
+
+impl RouterActor {
+    pub(super) fn answer(&mut self, publisher: Publisher, answer: Result<Receipt, PublishError>) {
+        match (publisher, answer) {
+            (Publisher::One(answerer), answer) => answerer.send(answer),
+            (Publisher::Part(batch, place), answer) => batch.put(place, answer),
+            (Publisher::Outbox(_), Ok(_)) => {}
+            (Publisher::Outbox(seq), Err(error)) => {
+                log::warn!(seq, error:? = error; "event stays in the outbox for now");
+                self.outbox.come_back_to(seq);
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What watchers are told, and the one timer.
+
+use std::pin::Pin;
+use std::task::Context as TaskContext;
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use super::SubscriberActor;
+use crate::actor::shared::Shared;
+use crate::domain::alert::Alert;
+use crate::domain::attempt::AttemptRecord;
+use crate::domain::status::{DeliveryReport, EndpointStatus};
+use crate::domain::time::Timestamp;
+
+/// The one timer, armed for what the machine says.
+#[derive(Default)]
+pub(super) struct Timer {
+    pub(super) sleep: Option<Pin<Box<Sleep>>>,
+    pub(super) armed_for: Option<Timestamp>,
+}
+
+/// When watchers were told, and whether there is something new.
+#[derive(Default)]
+pub(super) struct StatusFeed {
+    pub(super) told_at: Option<Timestamp>,
+    pub(super) changed: bool,
+    pub(super) lost: u64,
+}
+
+impl SubscriberActor {
+    pub(super) fn status(&self) -> EndpointStatus {
+        EndpointStatus {
+            store_error: self.store_error.clone(),
+            reports_lost: self.feed.lost,
+            ..self.machine.status()
+        }
+    }
+
+    /// Tells watchers of statuses, if there is something new and the last time is long enough ago.
+    pub(super) fn tell_status(&mut self, now: Timestamp) {
+        if !self.feed.changed
+            || !self.shared.watchers.statuses.is_watched()
+            || self.feed.due_at() > Some(now)
+        {
+            return;
+        }
+        let lost = self.shared.watchers.statuses.tell(&self.status());
+        // Whoever had no place for it gets the state of the next time.
+        self.feed = StatusFeed {
+            told_at: Some(now),
+            changed: lost > 0,
+            lost: self.feed.lost + lost,
+        };
+    }
+
+    /// Arms the timer for what comes first, and says whether it has fired.
+    pub(super) fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let watched = self.feed.changed && self.shared.watchers.statuses.is_watched();
+        let status_at = self.feed.due_at().filter(|_| watched);
+        let next = [self.machine.next_wake(), status_at]
+            .into_iter()
+            .flatten()
+            .min();
+        self.timer.poll(next, &self.shared, cx)
+    }
+
+    pub(super) fn report(&mut self, alert: &Alert, record: &AttemptRecord) {
+        log::debug!(
+            endpoint = self.url.without_query(), delivery_id = record.delivery_id.get(), attempt = record.summary.number,
+            outcome:? = record.outcome; "attempt finished"
+        );
+        if !self.shared.watchers.reports.is_watched() {
+            return;
+        }
+        let report = DeliveryReport {
+            delivery_id: record.delivery_id,
+            alert_id: alert.id,
+            event_id: alert.event_id.clone(),
+            rule_id: alert.rule_id.clone(),
+            url: record.url.clone(),
+            attempt: record.summary.number,
+            outcome: record.outcome,
+            status: record.summary.status,
+            at: record.summary.at,
+            duration: record.summary.duration,
+            redirects: record.redirects,
+            sent_twice: record.sent_twice,
+            next_attempt_at: record.next_attempt_at,
+        };
+        self.feed.lost += self.shared.watchers.reports.tell(&report);
+    }
+}
+
+impl Timer {
+    /// Arms the timer for `next` if it would fire later, and says whether it has fired. A timer that fires too early does no harm, so that it
+    /// is not moved every time something is postponed.
+    pub(super) fn poll(
+        &mut self,
+        next: Option<Timestamp>,
+        shared: &Shared,
+        cx: &mut TaskContext<'_>,
+    ) -> bool {
+        if let Some(next) = next
+            && self.armed_for.is_none_or(|armed_for| next < armed_for)
+        {
+            match &mut self.sleep {
+                Some(sleep) => shared.clock.reset(sleep.as_mut(), next),
+                None => self.sleep = Some(Box::pin(shared.clock.sleep_until(next))),
+            }
+            self.armed_for = Some(next);
+        }
+        let armed = self.sleep.as_mut().filter(|_| self.armed_for.is_some());
+        let fired = armed.is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+        if fired {
+            self.armed_for = None;
+        }
+        fired
+    }
+
+    pub(super) fn drop_unarmed(&mut self) {
+        if self.armed_for.is_none() {
+            self.sleep = None;
+        }
+    }
+}
+
+impl StatusFeed {
+    /// Returns when watchers may be told again; `None` when they were never told.
+    pub(super) fn due_at(&self) -> Option<Timestamp> {
+        self.told_at.map(|at| at + STATUS_INTERVAL)
+    }
+}
+
+/// How often a watcher of statuses is told about one endpoint at most.
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,0 +1,399 @@
+//! The actor of one webhook URL: it performs what the endpoint's state machine decides.
+//!
+//! Message handlers only tell the machine what happened. All work is done in [`turn`](SubscriberActor::turn), which actix runs after the
+//! mailbox has been drained and whenever an attempt, a store call or the timer wakes the actor. Attempts and store calls
+//! are futures owned by the actor: when it ends, they end with it, so that a respawned one never meets an attempt of its predecessor.
+
+mod feed;
+mod handlers;
+mod work;
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, Addr, AsyncContext, Context};
+use futures_util::StreamExt as _;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+
+use self::feed::{StatusFeed, Timer};
+use super::message::{Gate, Retire, SubscriberStopped};
+use super::places::Holdings;
+use super::reply::Answerer;
+use super::shared::Shared;
+use super::supervisor::SupervisorActor;
+use crate::domain::attempt::{AttemptRecord, Exchange};
+use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
+use crate::domain::endpoint::{Endpoint, EndpointPolicy};
+use crate::domain::endpoint_state::{Action, EndpointMachine};
+use crate::domain::id::DeliveryId;
+use crate::domain::tally::Past;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+use crate::store::{StoreError, StoredEndpoint};
+use crate::transport::Channel;
+
+/// Delivers to one webhook URL. Started and watched by the [`SupervisorActor`]; applications do not talk to it.
+pub(crate) struct SubscriberActor {
+    url: WebhookUrl,
+    shared: Arc<Shared>,
+    endpoint: Option<Arc<Endpoint>>,
+    policy: Arc<EndpointPolicy>,
+    machine: EndpointMachine,
+    missed: Arc<AtomicU64>,
+    rng: fastrand::Rng,
+    active: Option<Box<Active>>,
+    // After the attempts, so that a place is free only when its attempt is gone.
+    holdings: Holdings,
+    actions: Vec<Action>,
+    timer: Timer,
+    feed: StatusFeed,
+    drain: Option<Draining>,
+    /// Why the store could not be used the last time.
+    store_error: Option<Arc<str>>,
+    // Last, so that everything else is given back before the supervisor hears of the end.
+    guard: StopGuard,
+}
+
+/// What a subscriber needs only while it has something to do.
+#[derive(Default)]
+struct Active {
+    channel: Option<Rc<dyn Channel>>,
+    work: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+}
+
+/// Work that has ended.
+enum Done {
+    Attempt(DeliveryId, Exchange),
+    Recorded(Arc<[AttemptRecord]>, Result<(), StoreError>),
+    Loaded(Vec<DeliveryId>, Result<Vec<OpenDelivery>, StoreError>),
+    QueuedRead(usize, Result<Vec<OpenDelivery>, StoreError>),
+    WaitingRead(usize, Result<Vec<WaitingDelivery>, StoreError>),
+    EndpointRead(Result<StoredEndpoint, StoreError>),
+}
+
+struct Draining {
+    delivered_before: u64,
+    /// `None` once the supervisor was told that nothing is in flight.
+    answer: Option<Answerer<()>>,
+}
+
+/// Tells the supervisor that the subscriber has ended, however it ended: actix restarts nothing after a panic and tells nobody.
+struct StopGuard {
+    supervisor: Addr<SupervisorActor>,
+    url: WebhookUrl,
+    incarnation: u64,
+    /// Whether the supervisor has to hear of the end, which it does not when it asked for it.
+    armed: bool,
+}
+
+impl StopGuard {
+    /// Tells the supervisor that nothing is left to do.
+    fn ask_to_retire(&self) {
+        let (url, incarnation) = (self.url.clone(), self.incarnation);
+        #[expect(clippy::disallowed_methods, reason = "once per rest")]
+        self.supervisor.do_send(Retire { url, incarnation });
+    }
+}
+
+impl Drop for StopGuard {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let stopped = SubscriberStopped {
+            url: self.url.clone(),
+            incarnation: self.incarnation,
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "once per subscriber, from a destructor that cannot wait"
+        )]
+        self.supervisor.do_send(stopped);
+    }
+}
+
+/// What a subscriber is started with.
+pub(crate) struct Start {
+    pub(crate) url: WebhookUrl,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    pub(crate) policy: Arc<EndpointPolicy>,
+    /// What the endpoint's last subscriber left behind.
+    pub(crate) past: Past,
+    pub(crate) missed: Arc<AtomicU64>,
+    pub(crate) supervisor: Addr<SupervisorActor>,
+    pub(crate) incarnation: u64,
+    pub(crate) gate: Gate,
+}
+
+impl SubscriberActor {
+    pub(crate) fn new(start: Start) -> Self {
+        let Start {
+            url,
+            shared,
+            endpoint,
+            policy,
+            past,
+            missed,
+            supervisor,
+            incarnation,
+            gate,
+        } = start;
+        let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
+        if matches!(gate, Gate::Pause) {
+            machine.pause();
+        }
+        Self {
+            rng: fastrand::Rng::with_seed(shared.seed ^ hash(url.as_str()) ^ incarnation),
+            holdings: Holdings::new(Arc::clone(&shared.places)),
+            guard: StopGuard {
+                supervisor,
+                url: url.clone(),
+                incarnation,
+                armed: true,
+            },
+            url,
+            shared,
+            endpoint,
+            policy,
+            machine,
+            missed,
+            active: None,
+            actions: Vec::new(),
+            timer: Timer::default(),
+            feed: StatusFeed {
+                lost: past.reports_lost,
+                ..StatusFeed::default()
+            },
+            drain: None,
+            store_error: None,
+        }
+    }
+
+    /// Does everything that can be done now, in rounds until one finds nothing more to do.
+    fn turn(&mut self, ctx: &Context<Self>, cx: &mut TaskContext<'_>) {
+        self.take_missed();
+        let mut now = self.shared.clock.now();
+        let mut settled = false;
+        for _ in 0..ROUNDS_PER_TURN {
+            let mut worked = self.collect(now, cx);
+            self.feed.changed |= self.machine.pump(now, &mut self.actions);
+            worked |= self.start_attempts(now, ctx);
+            worked |= self.perform(now, cx);
+            self.feed.changed |= worked;
+            self.tell_status(now);
+            let woken = self.poll_timer(cx);
+            if !worked && !woken {
+                settled = true;
+                break;
+            }
+            if woken {
+                now = self.shared.clock.now();
+            }
+        }
+        if !settled {
+            // Others on this arbiter want their turn too.
+            cx.waker().wake_by_ref();
+        }
+        self.holdings.drop_spare();
+        self.answer_drain();
+        self.rest_early(now, cx);
+    }
+
+    /// Gives up buffers at once where there is no connection to keep, so that a wave over many endpoints does not leave them all waiting to
+    /// rest.
+    fn rest_early(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) {
+        let Some(active) = &self.active else { return };
+        let idle = active.work.is_empty() && self.machine.is_quiet() && self.actions.is_empty();
+        let keeps = active
+            .channel
+            .as_ref()
+            .is_some_and(|channel| channel.is_worth_keeping());
+        if idle && !keeps {
+            self.machine.rest_soon(now);
+            self.active = None;
+            self.actions = Vec::new();
+            self.poll_timer(cx);
+        }
+    }
+
+    /// Takes note of deliveries that the full mailbox had no place for.
+    fn take_missed(&mut self) {
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            self.machine.on_backlog(missed);
+            self.feed.changed = true;
+        }
+    }
+
+    /// Takes in work that has ended. Says whether there was any.
+    fn collect(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
+        let mut worked = false;
+        for _ in 0..WORK_PER_ROUND {
+            let Some(active) = &mut self.active else {
+                break;
+            };
+            let Poll::Ready(Some(done)) = active.work.poll_next_unpin(cx) else {
+                break;
+            };
+            self.on_done(now, done);
+            worked = true;
+        }
+        worked
+    }
+
+    fn on_done(&mut self, now: Timestamp, done: Done) {
+        match done {
+            Done::Attempt(id, exchange) => {
+                let place =
+                    self.machine
+                        .on_finished(now, id, &exchange, &mut self.rng, &mut self.actions);
+                if let Some(class) = place {
+                    self.holdings.give_back(class);
+                }
+            }
+            Done::Recorded(records, result) => self.on_recorded(now, &records, &result),
+            Done::Loaded(ids, Ok(deliveries)) => {
+                self.store_error = None;
+                self.machine.on_loaded(&ids, deliveries);
+            }
+            Done::Loaded(ids, Err(error)) => {
+                self.store_failed(&error);
+                self.machine.on_load_failed(now, &ids);
+            }
+            Done::QueuedRead(limit, Ok(deliveries)) => {
+                self.store_error = None;
+                self.machine.on_queued_read(deliveries, limit);
+            }
+            Done::WaitingRead(limit, Ok(deliveries)) => {
+                self.store_error = None;
+                self.machine.on_waiting_read(deliveries, limit);
+            }
+            Done::QueuedRead(_, Err(error)) => {
+                self.store_failed(&error);
+                self.machine.on_queued_read_failed(now);
+            }
+            Done::WaitingRead(_, Err(error)) => {
+                self.store_failed(&error);
+                self.machine.on_waiting_read_failed(now);
+            }
+            Done::EndpointRead(Ok(StoredEndpoint { open, held_until })) => {
+                self.store_error = None;
+                self.machine.on_endpoint_read(open, held_until);
+            }
+            Done::EndpointRead(Err(error)) => {
+                self.store_failed(&error);
+                self.machine.on_endpoint_read_failed(now);
+            }
+        }
+    }
+
+    fn on_recorded(
+        &mut self,
+        now: Timestamp,
+        records: &[AttemptRecord],
+        result: &Result<(), StoreError>,
+    ) {
+        match result {
+            Ok(()) => self.store_error = None,
+            Err(error) => self.store_failed(error),
+        }
+        for record in records {
+            if result.is_err() {
+                self.machine.on_record_refused(now, record);
+            } else if let Some(alert) = self.machine.on_recorded(record) {
+                self.report(&alert, record);
+            }
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError) {
+        self.store_error = Some(describe(error).into());
+        log::error!(endpoint = self.url.without_query(), error:? = error; "delivery store failed; asking again");
+    }
+
+    fn rest(&mut self) {
+        self.timer.drop_unarmed();
+        match &mut self.active {
+            Some(active) if !active.work.is_empty() => active.channel = None,
+            _ => self.active = None,
+        }
+        let untold = self.feed.changed && self.shared.watchers.statuses.is_watched();
+        if self.may_leave() && !untold {
+            self.guard.ask_to_retire();
+        }
+    }
+
+    /// Says whether the endpoint's next subscriber could go on from the store and the tally alone.
+    fn may_leave(&self) -> bool {
+        let no_work = self
+            .active
+            .as_ref()
+            .is_none_or(|active| active.work.is_empty());
+        no_work && self.actions.is_empty() && self.machine.may_retire()
+    }
+
+    fn answer_drain(&mut self) {
+        if let Some(draining) = &mut self.drain
+            && self.machine.is_drained()
+            && let Some(answer) = draining.answer.take()
+        {
+            answer.send(());
+        }
+    }
+}
+
+/// Returns an error with its causes.
+fn describe(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+/// Runs a turn whenever the actor is woken.
+struct Drive;
+
+impl ActorFuture<SubscriberActor> for Drive {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut SubscriberActor,
+        ctx: &mut Context<SubscriberActor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        actor.turn(ctx, cx);
+        Poll::Pending
+    }
+}
+
+impl Actor for SubscriberActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Drive);
+    }
+}
+
+/// How much ended work one round takes in.
+const WORK_PER_ROUND: usize = 64;
+
+/// How many rounds a turn has before others get theirs.
+const ROUNDS_PER_TURN: usize = 16;

@@ -1,0 +1,154 @@
+//! Attempts and store calls: started here, owned by the actor, collected in its turn.
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use actix::{AsyncContext, Context};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+
+use super::{Done, SubscriberActor};
+use crate::actor::store_call::StoreCall;
+use crate::domain::attempt::{AttemptRecord, Exchange, Failure};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::endpoint_state::{Action, AttemptOrder};
+use crate::domain::time::Timestamp;
+use crate::store::StoreError;
+use crate::transport::{Channel, Request, exchange};
+
+impl SubscriberActor {
+    /// Starts attempts while the endpoint may and the process has places. Says whether any was started.
+    pub(super) fn start_attempts(&mut self, now: Timestamp, ctx: &Context<Self>) -> bool {
+        let mut started = false;
+        while self.machine.can_start() {
+            let class = self.machine.place_class();
+            if !self.holdings.take(class, || ctx.address().recipient()) {
+                break;
+            }
+            let Some(order) = self.machine.start(now) else {
+                self.holdings.give_back(class);
+                break;
+            };
+            let attempt = self.attempt(order, now);
+            self.active.get_or_insert_default().work.push(attempt);
+            started = true;
+        }
+        started
+    }
+
+    pub(super) fn attempt(
+        &mut self,
+        order: AttemptOrder,
+        now: Timestamp,
+    ) -> LocalBoxFuture<'static, Done> {
+        let AttemptOrder {
+            delivery_id,
+            alert,
+            number,
+        } = order;
+        let endpoint_auth = self
+            .endpoint
+            .as_ref()
+            .and_then(|endpoint| endpoint.auth.as_ref());
+        let authorization = self.shared.credentials.authorization(&alert, endpoint_auth);
+        let request = Request {
+            url: self.url.clone(),
+            alert,
+            attempt: number,
+            sent_at: now,
+            authorization,
+            left_origin: false,
+        };
+        let attempt = exchange(self.channel(), request, Arc::clone(&self.policy));
+        async move {
+            let ended = AssertUnwindSafe(attempt).catch_unwind().await;
+            let panicked = |_| Exchange {
+                result: Err(Failure::Panicked),
+                status: None,
+                redirects: 0,
+                sent_twice: false,
+            };
+            Done::Attempt(delivery_id, ended.unwrap_or_else(panicked))
+        }
+        .boxed_local()
+    }
+
+    pub(super) fn channel(&mut self) -> Rc<dyn Channel> {
+        let active = self.active.get_or_insert_default();
+        let open = || {
+            let header = &self.shared.client_id_header;
+            if let Some(endpoint) = &self.endpoint {
+                self.shared.transport.open(endpoint, header)
+            } else {
+                let endpoint = Endpoint::at(self.url.clone()).policy((*self.policy).clone());
+                self.shared.transport.open(&endpoint, header)
+            }
+        };
+        Rc::clone(active.channel.get_or_insert_with(|| Rc::from(open())))
+    }
+
+    /// Performs what the machine has decided. Says whether there was anything.
+    pub(super) fn perform(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
+        if self.actions.is_empty() {
+            return false;
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut records = Vec::new();
+        for action in actions.drain(..) {
+            let (store, url) = (&self.shared.store, &self.url);
+            match action {
+                Action::Record(record) => records.push(record),
+                Action::Load(ids) => {
+                    let call = StoreCall::begin(|| store.load(url, ids.clone()));
+                    self.submit(now, cx, call, move |result| Done::Loaded(ids, result));
+                }
+                Action::ReadEndpoint => {
+                    let call = StoreCall::begin(|| store.endpoint(url));
+                    self.submit(now, cx, call, Done::EndpointRead);
+                }
+                Action::ReadQueued { after, limit } => {
+                    let call = StoreCall::begin(|| store.queued(url, after, limit));
+                    self.submit(now, cx, call, move |result| Done::QueuedRead(limit, result));
+                }
+                Action::ReadWaiting { limit } => {
+                    let call = StoreCall::begin(|| store.waiting(url, limit));
+                    self.submit(now, cx, call, move |result| {
+                        Done::WaitingRead(limit, result)
+                    });
+                }
+                Action::CountAsSick(attempts) => self.holdings.count_as_sick(attempts),
+                Action::Rest => self.rest(),
+            }
+        }
+        if !records.is_empty() {
+            let records: Arc<[AttemptRecord]> = records.into();
+            let call = StoreCall::begin(|| self.shared.store.record(Arc::clone(&records)));
+            self.submit(now, cx, call, move |result| Done::Recorded(records, result));
+        }
+        if self.actions.is_empty() && self.active.is_some() {
+            // Nothing was added meanwhile, so the room is kept for the next time; at rest it is given back.
+            self.actions = actions;
+        }
+        true
+    }
+
+    /// Polls a store call once, because a store in memory has the answer at once, and keeps it if it has not.
+    pub(super) fn submit<T: 'static>(
+        &mut self,
+        now: Timestamp,
+        cx: &mut TaskContext<'_>,
+        mut call: StoreCall<T>,
+        done: impl FnOnce(Result<T, StoreError>) -> Done + 'static,
+    ) {
+        match call.poll_unpin(cx) {
+            Poll::Ready(result) => self.on_done(now, done(result)),
+            Poll::Pending => self
+                .active
+                .get_or_insert_default()
+                .work
+                .push(call.map(done).boxed_local()),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What the end of an attempt means, and getting it on record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{Action, EndpointMachine, InFlight, LATE_AFTER, STORE_AGAIN_AFTER};
+use crate::domain::alert::Alert;
+use crate::domain::attempt::{AttemptRecord, AttemptSummary, Exchange, Failure, Outcome};
+use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::id::DeliveryId;
+use crate::domain::places::PlaceClass;
+use crate::domain::response::{ResponseClass, holds_endpoint};
+use crate::domain::retry::{Progress, Retry};
+use crate::domain::retry_after::parse_retry_after;
+use crate::domain::time::Timestamp;
+
+impl EndpointMachine {
+    /// Takes the end of an attempt, decides what it means, and has it recorded. Returns the kind of place that is free again.
+    pub(crate) fn on_finished(
+        &mut self,
+        now: Timestamp,
+        id: DeliveryId,
+        exchange: &Exchange,
+        rng: &mut Rng,
+        actions: &mut Vec<Action>,
+    ) -> Option<PlaceClass> {
+        let InFlight {
+            delivery,
+            started_at,
+            class,
+            late,
+        } = self.in_flight.remove(&id)?;
+        self.late -= u32::from(late);
+        let mut progress = delivery.progress;
+        let held_before = self.hold_until;
+        let (outcome, next_attempt_at) = self.judge(now, exchange, &mut progress, rng);
+        let answer = exchange.result.as_ref().ok();
+        let summary = AttemptSummary {
+            number: progress.attempts_made,
+            at: now,
+            duration: now.since(started_at),
+            status: exchange.status,
+            failure: match outcome {
+                Outcome::Delivered => None,
+                Outcome::Failed { failure } => Some(failure),
+                Outcome::DeadLettered { reason } => reason.failure(),
+            },
+        };
+        let record = AttemptRecord {
+            delivery_id: id,
+            url: self.url.clone(),
+            summary,
+            outcome,
+            progress,
+            next_attempt_at,
+            redirects: exchange.redirects,
+            sent_twice: exchange.sent_twice,
+            hold_until: self.hold_until.filter(|until| Some(*until) != held_before),
+            excerpt: answer
+                .map(|answer| answer.excerpt.clone())
+                .unwrap_or_default(),
+        };
+        actions.push(Action::Record(record));
+        self.recording.insert(id, delivery.alert);
+        Some(class)
+    }
+
+    /// Decides what the end of an attempt means for its delivery and for the endpoint.
+    pub(super) fn judge(
+        &mut self,
+        now: Timestamp,
+        exchange: &Exchange,
+        progress: &mut Progress,
+        rng: &mut Rng,
+    ) -> (Outcome, Option<Timestamp>) {
+        let (failure, transient) = match &exchange.result {
+            Ok(answer) => match self.policy.responses.classify(answer.status) {
+                ResponseClass::Delivered => {
+                    progress.attempts_made = progress.attempts_made.saturating_add(1);
+                    self.window.on_success();
+                    self.tally.succeeded();
+                    return (Outcome::Delivered, None);
+                }
+                ResponseClass::Transient => (Failure::Status(answer.status), true),
+                ResponseClass::Permanent | ResponseClass::Redirected => {
+                    (Failure::Status(answer.status), false)
+                }
+            },
+            Err(failure) => (*failure, failure.is_transient().unwrap_or(false)),
+        };
+        self.tally.failed(transient);
+        if !transient {
+            progress.attempts_made = progress.attempts_made.saturating_add(1);
+            if failure.status().is_some() {
+                // It answered promptly and clearly: nothing about the endpoint is sick.
+                self.window.on_success();
+            }
+            return (
+                Outcome::DeadLettered {
+                    reason: DeadLetterReason::Permanent(failure),
+                },
+                None,
+            );
+        }
+        self.window.on_transient_failure();
+        let asked = exchange
+            .result
+            .as_ref()
+            .ok()
+            .and_then(|answer| answer.retry_after.as_deref());
+        let retry_after = asked
+            .and_then(|value| parse_retry_after(value, now, self.policy.retry.retry_after_cap()));
+        if let (Failure::Status(status), Some(wait)) = (failure, retry_after)
+            && holds_endpoint(status)
+            && wait > Duration::ZERO
+        {
+            self.hold_until = self.hold_until.max(Some(now + wait));
+        }
+        match self
+            .policy
+            .retry
+            .after_failure(progress, now, retry_after, rng)
+        {
+            Retry::At(due_at) => (Outcome::Failed { failure }, Some(due_at)),
+            Retry::AttemptsExhausted => (
+                Outcome::DeadLettered {
+                    reason: DeadLetterReason::AttemptsExhausted(failure),
+                },
+                None,
+            ),
+            Retry::WindowOver => (
+                Outcome::DeadLettered {
+                    reason: DeadLetterReason::WindowOver(failure),
+                },
+                None,
+            ),
+        }
+    }
+
+    /// Notes that an attempt is on record: only now may anything depend on it. Returns what was sent.
+    pub(crate) fn on_recorded(&mut self, record: &AttemptRecord) -> Option<Arc<Alert>> {
+        let id = record.delivery_id;
+        let alert = self.recording.remove(&id)?;
+        self.tally.count(record);
+        match record.next_attempt_at {
+            Some(due_at) => self.wait((due_at, id), alert.company_id.clone()),
+            None => self
+                .queue
+                .open_lane(self.policy.ordering, alert.company_id.as_ref()),
+        }
+        Some(alert)
+    }
+
+    /// Notes that the store could not record an attempt for now: it is handed out again a little later.
+    pub(crate) fn on_record_refused(&mut self, now: Timestamp, record: &AttemptRecord) {
+        self.refused.push(record.clone());
+        self.record_again_at.get_or_insert(now + STORE_AGAIN_AFTER);
+    }
+
+    pub(super) fn record_again(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.record_again_at.is_some_and(|at| at <= now) {
+            self.record_again_at = None;
+            actions.extend(self.refused.drain(..).map(Action::Record));
+        }
+    }
+
+    pub(super) fn judge_lateness(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.late_check_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let (mut newly_late, mut moved) = (0, 0);
+        let mut oldest = None;
+        for attempt in self.in_flight.values_mut().filter(|attempt| !attempt.late) {
+            if attempt.started_at + LATE_AFTER <= now {
+                attempt.late = true;
+                newly_late += 1;
+                if attempt.class == PlaceClass::Prompt {
+                    attempt.class = PlaceClass::Sick;
+                    moved += 1;
+                }
+            } else {
+                oldest = Some(oldest.map_or(attempt.started_at, |at: Timestamp| {
+                    at.min(attempt.started_at)
+                }));
+            }
+        }
+        self.late_check_at = oldest.map(|started_at| started_at + LATE_AFTER);
+        self.late += newly_late;
+        if moved > 0 {
+            actions.push(Action::CountAsSick(moved));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Having nothing to do: giving memory back, and leaving the rest to the endpoint's next subscriber.
+
+use std::collections::BTreeMap;
+
+use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER, Run};
+use crate::domain::tally::Past;
+use crate::domain::time::Timestamp;
+
+impl EndpointMachine {
+    /// Says whether nothing is in flight and everything is on record.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.in_flight.is_empty() && self.recording.is_empty()
+    }
+
+    /// Says whether nothing is in flight and nothing is about to start.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_drained() && self.queue.is_blocked() && self.due.is_empty()
+    }
+
+    /// Gives back memory and rests soon; for an endpoint that is quiet and has no connection worth keeping.
+    pub(crate) fn rest_soon(&mut self, now: Timestamp) {
+        self.rest_at = Some(now + REST_SOON_AFTER);
+        self.shrink();
+    }
+
+    /// Says whether nothing is left of the endpoint but its tally, so that its subscriber can end and another can go on later.
+    pub(crate) fn may_retire(&self) -> bool {
+        self.run != Run::Draining
+            && self.is_quiet()
+            && self.waiting.is_empty()
+            && self.hold_until.is_none()
+            && self.backlog.is_read()
+            && self.tally.open == 0
+    }
+
+    /// Returns what the endpoint's next subscriber goes on from.
+    pub(crate) fn past(&self) -> Past {
+        Past {
+            tally: self.tally,
+            window: self.window,
+            reports_lost: 0,
+        }
+    }
+
+    pub(super) fn rest(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        match self.rest_at {
+            Some(_) if !self.is_quiet() => self.rest_at = None,
+            Some(at) if at <= now => {
+                self.rest_at = Some(Timestamp::NEVER);
+                self.shrink();
+                actions.push(Action::Rest);
+            }
+            None if self.is_quiet() => self.rest_at = Some(now + REST_AFTER),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Gives back memory: an empty map keeps room for its next entries, and there may be many endpoints at rest.
+    pub(super) fn shrink(&mut self) {
+        self.queue.shrink();
+        self.in_flight = BTreeMap::new();
+        self.recording = BTreeMap::new();
+        self.refused = Vec::new();
+        self.due = BTreeMap::new();
+        if self.waiting.is_empty() {
+            self.waiting = BTreeMap::new();
+        }
+    }
+}

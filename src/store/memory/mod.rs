@@ -1,0 +1,235 @@
+//! A store in memory: as fast as it gets, and gone with the process.
+
+mod kept;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::kept::{Kept, Shelf};
+use super::{
+    Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
+    DeliveryQuery, EndpointBacklog, NewEvent, OpenDelivery, Redelivery, Retention, Store,
+    StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
+};
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::delivery::Delivery;
+use crate::domain::id::DeliveryId;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+
+/// Keeps everything in memory.
+///
+/// **What a crash loses:** everything that is open, all dead letters and all records. It suits tests and applications that accept
+/// that; nothing is lost while the process lives. What it keeps is bounded by [`MemoryLimits`].
+///
+/// ```
+/// use actix_webhooks::store::{MemoryLimits, MemoryStore};
+///
+/// let store = MemoryStore::with_limits(MemoryLimits { dead_letters: 1_000, ..MemoryLimits::default() });
+/// # drop(store);
+/// ```
+#[derive(Debug)]
+pub struct MemoryStore {
+    limits: MemoryLimits,
+    kept: Mutex<Kept>,
+}
+
+/// How much a [`MemoryStore`] keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// How much may be open.
+    pub backlog: BacklogLimits,
+    /// The most dead letters; beyond them the oldest is forgotten, with a warning in the log. Defaults to 10,000.
+    pub dead_letters: usize,
+    /// The most delivered deliveries that can still be listed and redelivered. Defaults to 1,000.
+    pub delivered: usize,
+    /// The most event ids that are remembered, so that publishing them again delivers nothing. Defaults to 100,000.
+    pub event_ids: usize,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> Self {
+        Self {
+            backlog: BacklogLimits {
+                total_deliveries: 1_000_000,
+                total_bytes: 4 * 1_024 * 1_024 * 1_024,
+                ..BacklogLimits::default()
+            },
+            dead_letters: 10_000,
+            delivered: 1_000,
+            event_ids: 100_000,
+        }
+    }
+}
+
+impl MemoryStore {
+    /// Returns an empty store with the default limits.
+    pub fn new() -> Self {
+        Self::with_limits(MemoryLimits::default())
+    }
+
+    /// Returns an empty store with these limits.
+    pub fn with_limits(limits: MemoryLimits) -> Self {
+        Self {
+            limits,
+            kept: Mutex::new(Kept::new(limits.backlog)),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Every change below is complete or not begun when a panic could pass through, so a poisoned lock is harmless.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store for MemoryStore {
+    fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
+        let mut kept = self.kept();
+        done(Ok(batch
+            .iter()
+            .map(|event| kept.append_one(&self.limits, event))
+            .collect()))
+    }
+
+    fn queued(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<OpenDelivery>> {
+        let next = DeliveryId::new(after.get().saturating_add(1));
+        let kept = self.kept();
+        let ids = kept
+            .shelves
+            .get(url)
+            .into_iter()
+            .flat_map(|shelf| shelf.queued.range(next..))
+            .take(limit);
+        done(Ok(ids
+            .filter_map(|id| Some(kept.open.get(id)?.open(*id)))
+            .collect()))
+    }
+
+    fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
+        done(Ok(self.kept().waiting(url, limit)))
+    }
+
+    fn load(&self, _: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
+        let kept = self.kept();
+        done(Ok(ids
+            .iter()
+            .filter_map(|id| Some(kept.open.get(id)?.open(*id)))
+            .collect()))
+    }
+
+    fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
+        let mut kept = self.kept();
+        for record in &*batch {
+            kept.record(&self.limits, record);
+        }
+        done(Ok(()))
+    }
+
+    fn backlogs(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<EndpointBacklog>> {
+        let kept = self.kept();
+        let later = |url: &WebhookUrl| after.as_ref().is_none_or(|after| url > after);
+        let mut urls: Vec<_> = kept.shelves.iter().filter(|(url, _)| later(url)).collect();
+        urls.sort_by(|a, b| a.0.cmp(b.0));
+        done(Ok(urls
+            .into_iter()
+            .filter_map(|(url, shelf)| kept.backlog(url, shelf))
+            .take(limit)
+            .collect()))
+    }
+
+    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        let known = |shelf: &Shelf| StoredEndpoint {
+            open: shelf.open(),
+            held_until: shelf.held_until,
+        };
+        done(Ok(self
+            .kept()
+            .shelves
+            .get(url)
+            .map(known)
+            .unwrap_or_default()))
+    }
+
+    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
+        let kept = self.kept();
+        let found = kept.find(id).or_else(|| kept.dead.get(&id));
+        done(Ok(found
+            .map(|entry| entry.attempts.clone())
+            .unwrap_or_default()))
+    }
+
+    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        let mut kept = self.kept();
+        let letters = kept.dead_letters(&query);
+        for letter in &letters {
+            kept.dead.remove(&letter.delivery_id);
+        }
+        done(Ok(u64::try_from(letters.len()).unwrap_or(u64::MAX)))
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
+        done(Ok(self.kept().deliveries(&query)))
+    }
+
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
+        done(Ok(self.kept().dead_letters(&query)))
+    }
+
+    fn redeliver(
+        &self,
+        which: Redelivery,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
+        done(self.kept().redeliver(&which, now))
+    }
+
+    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
+        done(Ok(self.kept().remove_endpoint(&self.limits, url, now)))
+    }
+
+    fn keep(&self, change: Change) -> StoreFuture<()> {
+        self.kept().keep(change);
+        done(Ok(()))
+    }
+
+    fn configuration(&self) -> StoreFuture<Configuration> {
+        let kept = self.kept();
+        done(Ok(Configuration {
+            rules: kept.rules.values().cloned().collect(),
+            clients: kept.clients.values().cloned().collect(),
+            endpoints: kept.endpoints.values().cloned().collect(),
+            paused: kept.paused.iter().cloned().collect(),
+        }))
+    }
+
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
+        done(Ok(self.kept().prune(now, keep)))
+    }
+
+    fn open_total(&self) -> StoreFuture<u64> {
+        done(Ok(u64::try_from(self.kept().open.len()).unwrap_or(u64::MAX)))
+    }
+
+    fn flush(&self) -> StoreFuture<()> {
+        done(Ok(()))
+    }
+}
+
+/// Returns a future that is ready at once: everything here happens under one short lock.
+fn done<T: Send + 'static>(result: Result<T, StoreError>) -> StoreFuture<T> {
+    Box::pin(std::future::ready(result))
+}

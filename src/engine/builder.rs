@@ -133,7 +133,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the largest body, in bytes; larger ones fail with [`PublishError::TooLarge`]. Defaults to 1 MiB.
+    /// Sets the largest body, in bytes; larger ones fail with [`PublishError::TooLarge`](crate::PublishError::TooLarge). Defaults to 1 MiB.
     #[must_use]
     pub fn max_body_bytes(mut self, max: usize) -> Self {
         self.max_body_bytes = max;

@@ -62,7 +62,7 @@ pub struct Engine {
 pub struct ShutdownReport {
     /// How many deliveries were completed while shutting down.
     pub delivered: u64,
-    /// How many deliveries are still open: in the store, to go on when an engine is started on it again. With a [`MemoryStore`] they are lost.
+    /// How many deliveries are still open: in the store, to go on when an engine is started on it again. With a [`MemoryStore`](crate::store::MemoryStore) they are lost.
     pub pending: u64,
     /// How many attempts were broken off at the deadline. Their deliveries are among the pending.
     pub aborted: u64,

@@ -493,6 +493,12 @@ async fn keeps_the_configuration(store: &impl Store) {
 
 async fn prunes_what_has_ended(store: &impl Store) {
     let all = append(store, 3, A).await;
+    let shared = store.append(vec![event("shared", &["r"], &[A, B])].into());
+    let shared = ids(shared.await.unwrap());
+    store
+        .record(vec![delivered(shared[0], A)].into())
+        .await
+        .unwrap();
     store
         .record(vec![delivered(all[0], A), dead(all[1], A)].into())
         .await
@@ -504,9 +510,20 @@ async fn prunes_what_has_ended(store: &impl Store) {
     };
     let pruned = async |now, keep| store.prune(at(now), keep).await.unwrap();
     assert_eq!(pruned(11, keep(10, 10)).await, 0, "both ended at second 1");
-    assert_eq!(pruned(12, keep(10, 20)).await, 1, "the delivered one");
+    assert_eq!(pruned(12, keep(10, 20)).await, 2, "those delivered");
     assert_eq!(pruned(22, keep(10, 20)).await, 1, "the dead letter");
-    assert_eq!(store.open_total().await.unwrap(), 1, "what is open stays");
+    assert_eq!(store.open_total().await.unwrap(), 2, "what is open stays");
+    let open = store.queued(&url(B), DeliveryId::new(0), 10).await.unwrap();
+    assert_eq!(open.len(), 1, "and so does its alert, which others had too");
+    let again = store.redeliver(Redelivery::One(shared[1]), at(30)).await;
+    let again = again.unwrap();
+    store
+        .record(vec![delivered(shared[1], B)].into())
+        .await
+        .unwrap();
+    assert_eq!(pruned(100, keep(10, 20)).await, 1);
+    let open = store.load(&url(B), vec![again[0].0]).await.unwrap();
+    assert_eq!(open.len(), 1, "and one that is delivered once more");
     let again = store
         .append(vec![event("a-0", &["r"], &[A])].into())
         .await

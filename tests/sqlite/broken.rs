@@ -65,6 +65,12 @@ fn the_tables_of_the_application_are_left_alone() {
 fn a_corrupt_page_is_an_error_at_the_call_that_meets_it() {
     let life = Life::new();
     drop(SqliteStore::open(life.file()).unwrap());
+    // Everything into the file, whichever connection was closed last.
+    let connection = rusqlite::Connection::open(life.file()).unwrap();
+    connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    drop(connection);
     let size = std::fs::metadata(life.file()).unwrap().len();
     let mut file = std::fs::File::options()
         .write(true)

@@ -240,6 +240,8 @@ impl RouterActor {
 
     /// Marks an event of the outbox that can never be routed.
     fn set_aside(&mut self, seq: u64, reason: String) {
+        // Once it is marked it is not found again.
+        self.outbox.come_back_to(seq);
         log::error!(seq, reason; "event in the outbox cannot be routed; it is set aside");
         let marked = StoreCall::begin(|| self.shared.store.refuse_outbox(seq, reason));
         let marked = marked.map(move |result| {

@@ -30,12 +30,14 @@ impl SupervisorActor {
                 *woken = true;
                 handle
             }
-            Subscriber::Running { handle, .. } => handle,
+            Subscriber::Running { handle, .. } => {
+                let handle = handle.clone();
+                nudge(&handle, url, count);
+                // The router does not know it: it was started a moment ago, or before there was a router.
+                return self.tell_router(url, handle);
+            }
         };
-        if let Err(Gone) = handle.nudge(count) {
-            // Its guard has told so, or will; a new one reads everything from the store.
-            log::debug!(endpoint = url.without_query(); "subscriber has just ended");
-        }
+        nudge(handle, url, count);
     }
 
     fn start_subscriber(&mut self, url: &WebhookUrl, ctx: &mut Context<Self>) {
@@ -174,6 +176,13 @@ impl SupervisorActor {
             }
             Subscriber::NotStarted | Subscriber::Retired(_) | Subscriber::Restarting => None,
         }
+    }
+}
+
+fn nudge(handle: &SubscriberHandle, url: &WebhookUrl, count: u64) {
+    if let Err(Gone) = handle.nudge(count) {
+        // Its guard has told so, or will; a new one reads everything from the store.
+        log::debug!(endpoint = url.without_query(); "subscriber has just ended");
     }
 }
 

@@ -110,7 +110,10 @@ struct Shared {
 
 struct Senders {
     jobs: Sender<Box<dyn Job>>,
-    questions: Sender<Question>,
+    /// What subscribers read.
+    reads: Sender<Question>,
+    /// What operators ask. It may take long, and has a thread of its own, so that no subscriber waits for it.
+    inquiries: Sender<Question>,
 }
 
 impl SqliteStore {
@@ -138,19 +141,25 @@ impl SqliteStore {
         let keeper = Keeper::new(&connection, beside(&path, "-wal"), wake, Arc::clone(&moved))?;
         let writer = Writer::new(connection, options.backlog, keeper)?;
         let (jobs, job_queue) = channel();
-        let (questions, question_queue) = channel();
-        let question_queue = Arc::new(Mutex::new(question_queue));
+        let (reads, read_queue) = channel();
+        let (inquiries, inquiry_queue) = channel();
+        let read_queue = Arc::new(Mutex::new(read_queue));
         let mut threads = vec![
             spawn("webhooks-write", move || writer.serve(&job_queue))?,
             start_keeper(&path, woken, moved)?,
+            start_reader(&path, Arc::new(Mutex::new(inquiry_queue)))?,
         ];
         for _ in 0..READERS {
-            threads.push(start_reader(&path, Arc::clone(&question_queue))?);
+            threads.push(start_reader(&path, Arc::clone(&read_queue))?);
         }
         let shared = Shared {
             options,
             path,
-            senders: Some(Senders { jobs, questions }),
+            senders: Some(Senders {
+                jobs,
+                reads,
+                inquiries,
+            }),
             threads,
             _lock: lock,
         };
@@ -179,9 +188,25 @@ impl SqliteStore {
         Box::pin(async move { answered.await.unwrap_or_else(|_| Err(stopped())) })
     }
 
-    /// Has a reader look something up.
+    /// Has something read for a subscriber.
     fn read<T: Send + 'static>(
         &self,
+        look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<T> {
+        self.look(|senders| &senders.reads, look)
+    }
+
+    /// Has something looked up for an operator.
+    fn inquire<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<T> {
+        self.look(|senders| &senders.inquiries, look)
+    }
+
+    fn look<T: Send + 'static>(
+        &self,
+        queue: impl FnOnce(&Senders) -> &Sender<Question>,
         look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<T> {
         let (answer, answered) = oneshot::channel();
@@ -190,7 +215,7 @@ impl SqliteStore {
             let _ = answer.send(look(connection));
         };
         if let Some(senders) = &self.shared.senders {
-            let _ = senders.questions.send(Box::new(question));
+            let _ = queue(senders).send(Box::new(question));
         }
         Box::pin(async move { answered.await.unwrap_or_else(|_| Err(stopped())) })
     }
@@ -302,15 +327,15 @@ impl Store for SqliteStore {
     }
 
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
-        self.read(move |connection| query::attempts(connection, id))
+        self.inquire(move |connection| query::attempts(connection, id))
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
-        self.read(move |connection| query::deliveries(connection, &query))
+        self.inquire(move |connection| query::deliveries(connection, &query))
     }
 
     fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
-        self.read(move |connection| query::dead_letters(connection, &query))
+        self.inquire(move |connection| query::dead_letters(connection, &query))
     }
 
     fn redeliver(
@@ -462,7 +487,7 @@ fn stopped() -> StoreError {
     StoreError::Unavailable("the store has stopped".into())
 }
 
-/// How many threads read.
+/// How many threads read for subscribers.
 const READERS: usize = 2;
 
 /// How many deliveries of a removed endpoint one transaction ends.

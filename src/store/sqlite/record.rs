@@ -233,17 +233,11 @@ impl Writer {
         id: DeliveryId,
         now: Timestamp,
     ) -> rusqlite::Result<Option<(DeliveryId, WebhookUrl)>> {
-        let sql = "SELECT d.endpoint, d.alert, e.url, LENGTH(a.body) \
-                   FROM (SELECT id, endpoint, alert FROM webhook_ended WHERE id = ?1 \
-                         UNION ALL SELECT id, endpoint, alert FROM webhook_open WHERE id = ?1) d \
-                   JOIN webhook_endpoint e ON e.id = d.endpoint JOIN webhook_alert a ON a.seq = d.alert";
-        let found = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row([int(id.get())], |row| {
-                Ok((row.get(0)?, row.get(1)?, rows::url(row, 2)?, row.get(3)?))
-            })
-            .optional()?;
+        // Those that have ended are found by their ids; to find one that is open, all that is open is looked through.
+        let found = match self.delivery_in("webhook_ended", id)? {
+            Some(found) => Some(found),
+            None => self.delivery_in("webhook_open", id)?,
+        };
         let Some((endpoint, alert, url, bytes)) = found else {
             return Ok(None);
         };
@@ -259,6 +253,24 @@ impl Writer {
         }
         self.unlist(id)?;
         Ok(Some((fresh, url)))
+    }
+
+    /// Returns the endpoint, the alert, the URL and the size of a delivery in one of the two tables.
+    fn delivery_in(
+        &self,
+        table: &str,
+        id: DeliveryId,
+    ) -> rusqlite::Result<Option<(i64, i64, WebhookUrl, u64)>> {
+        let sql = format!(
+            "SELECT d.endpoint, d.alert, e.url, LENGTH(a.body) FROM {table} d \
+             JOIN webhook_endpoint e ON e.id = d.endpoint JOIN webhook_alert a ON a.seq = d.alert \
+             WHERE d.id = ?1"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let found = statement.query_row([int(id.get())], |row| {
+            Ok((row.get(0)?, row.get(1)?, rows::url(row, 2)?, row.get(3)?))
+        });
+        found.optional()
     }
 
     /// Takes a dead letter off the list; it stays in the log.

@@ -205,11 +205,12 @@ impl Writer {
         for url in noted.endpoints {
             self.endpoints.remove(&url);
         }
-        for (endpoint, bytes) in noted.opened {
-            self.ledger.take(endpoint, 1, bytes);
-        }
+        // What was opened and ended in the same transaction has to be open before it can be taken back.
         for (endpoint, bytes) in noted.ended {
             self.ledger.add(endpoint, 1, bytes);
+        }
+        for (endpoint, bytes) in noted.opened {
+            self.ledger.take(endpoint, 1, bytes);
         }
         self.last = noted.last;
     }
@@ -269,3 +270,56 @@ const MAX_JOBS: usize = 1_024;
 
 /// After how many bytes of bodies a transaction takes no further job.
 const MAX_BYTES: usize = 8 * 1_024 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::store::sqlite::schema::{Role, connect, migrate};
+
+    fn url(text: &str) -> WebhookUrl {
+        WebhookUrl::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_transaction_that_is_rolled_back_leaves_nothing_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("webhooks.db");
+        let mut connection = connect(&file, Role::Writer).unwrap();
+        migrate(&mut connection).unwrap();
+        let (wake, _woken) = sync_channel(1);
+        let keeper = Keeper::new(&connection, file, wake, Arc::default()).unwrap();
+        let mut writer = Writer::new(connection, BacklogLimits::default(), keeper).unwrap();
+        let kept = writer.transaction(|writer| {
+            let a = writer.endpoint(&url("http://a.test/")).unwrap();
+            writer.note_opened(a, 10);
+            Ok(())
+        });
+        kept.unwrap();
+        let before = (writer.ledger.total(), writer.last);
+
+        let undone = writer.transaction(|writer| {
+            let a = writer.endpoint(&url("http://a.test/")).unwrap();
+            let b = writer.endpoint(&url("http://b.test/")).unwrap();
+            // Opened and ended in the same transaction, and only opened.
+            writer.note_opened(b, 7);
+            writer.note_ended(b, 7);
+            writer.note_opened(a, 5);
+            writer.last.delivery += 3;
+            Err(StoreError::Unavailable("the disk went away".into()))
+        });
+        assert!(undone.is_err());
+        assert_eq!((writer.ledger.total(), writer.last), before);
+        assert_eq!(writer.known_endpoint(&url("http://b.test/")).unwrap(), None);
+        let again = writer.transaction(|writer| {
+            let b = writer.endpoint(&url("http://b.test/")).unwrap();
+            writer.note_opened(b, 1);
+            writer.note_ended(b, 1);
+            Ok(())
+        });
+        again.unwrap();
+        assert_eq!(writer.ledger.total(), before.0, "one delivery of ten bytes");
+    }
+}

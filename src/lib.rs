@@ -55,7 +55,7 @@
 //! | error | `subscriber panicked; it is started again` | `endpoint`, `restarts` | a bug in this crate |
 //! | error | `delivery store failed; asking again` | `endpoint`, `error` | a store call failed |
 //! | debug | `old deliveries forgotten` | `forgotten` | once a minute, if there were any |
-//! | warn | `event stays in the outbox for now` | `seq`, `error` | it was refused for a reason that may pass |
+//! | warn | `event stays in the outbox for now, …` | `seq`, `error` | it was refused for a reason that may pass; told once a look |
 //! | error | `event in the outbox cannot be routed; it is set aside` | `seq`, `reason` | it is too large, or unreadable |
 //! | error | `event in the outbox could not be set aside; …` | `seq`, `error` | a store call failed |
 //! | error | `outbox could not be read; it is looked into again` | `error` | a store call failed |

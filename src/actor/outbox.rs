@@ -15,6 +15,8 @@ pub(crate) struct Outbox {
     /// The place up to which events were taken out.
     after: u64,
     wanted: bool,
+    /// Whether the next read begins where an event was refused.
+    rewind: bool,
     sweep: Option<Interval>,
     reading: Option<(StoreCall<Vec<OutboxEntry>>, usize)>,
     /// An event that was refused for now, and is read again at the next look.
@@ -32,15 +34,19 @@ impl Outbox {
     /// Has the outbox read at the next turn.
     pub(crate) fn look(&mut self) {
         self.wanted = true;
-        if let Some(seq) = self.back_to.take() {
-            // Whatever follows it and was taken out meanwhile is remembered by its event id.
-            self.after = self.after.min(seq.saturating_sub(1));
-        }
+        self.rewind = true;
     }
 
-    /// Has an event read again at the next look.
-    pub(crate) fn come_back_to(&mut self, seq: u64) {
+    /// Has an event read again at the next look, before which nothing more is read. Says whether it is the first since the last look.
+    pub(crate) fn come_back_to(&mut self, seq: u64) -> bool {
+        let first = self.back_to.is_none();
         self.back_to = Some(self.back_to.map_or(seq, |earlier| earlier.min(seq)));
+        first
+    }
+
+    /// Says whether a read would begin now.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.reading.is_none() && self.wanted && (self.back_to.is_none() || self.rewind)
     }
 
     /// Reads on, and returns what was found; `None` while there is nothing to be read.
@@ -57,8 +63,13 @@ impl Outbox {
         {
             self.look();
         }
-        if self.reading.is_none() && self.wanted {
+        if self.is_wanted() {
             self.wanted = false;
+            self.rewind = false;
+            if let Some(seq) = self.back_to.take() {
+                // Whatever follows it and was taken out meanwhile is remembered by its event id.
+                self.after = self.after.min(seq.saturating_sub(1));
+            }
             let after = self.after;
             self.reading = Some((StoreCall::begin(|| store.outbox(after, limit)), limit));
         }
@@ -79,5 +90,57 @@ impl Outbox {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    fn reading(after: u64) -> (Outbox, tokio::sync::oneshot::Sender<Vec<OutboxEntry>>) {
+        let (sender, entries) = tokio::sync::oneshot::channel();
+        let call = StoreCall::begin(|| Box::pin(async move { Ok(entries.await.unwrap()) }));
+        let outbox = Outbox {
+            after,
+            reading: Some((call, 256)),
+            ..Outbox::default()
+        };
+        (outbox, sender)
+    }
+
+    #[test]
+    fn an_event_that_was_refused_while_others_were_being_read_is_read_again() {
+        let (mut outbox, sender) = reading(10);
+        outbox.come_back_to(5);
+        outbox.look();
+        let entry = OutboxEntry {
+            seq: 20,
+            event: Err(String::new()),
+        };
+        sender.send(vec![entry]).unwrap();
+        let (store, mut cx) = (MemoryStore::new(), Context::from_waker(Waker::noop()));
+        assert_eq!(
+            outbox.read(&store, 256, &mut cx).map(|read| read.len()),
+            Some(1)
+        );
+        assert!(outbox.is_wanted());
+        assert_eq!(outbox.read(&store, 256, &mut cx), Some(Vec::new()));
+        assert_eq!(outbox.after, 4, "from the event that was refused");
+    }
+
+    #[test]
+    fn after_a_refusal_nothing_is_read_before_the_next_look() {
+        let mut outbox = Outbox {
+            wanted: true,
+            ..Outbox::default()
+        };
+        assert!(outbox.come_back_to(7));
+        assert!(!outbox.come_back_to(9), "told once");
+        assert!(!outbox.is_wanted());
+        outbox.look();
+        assert!(outbox.is_wanted());
     }
 }

@@ -90,7 +90,7 @@ impl Queue {
     }
 
     /// Returns how many of these deliveries may start.
-    pub(crate) fn count_among(&self, ids: &BTreeMap<DeliveryId, Option<CompanyId>>) -> usize {
+    pub(crate) fn count_among<T>(&self, ids: &BTreeMap<DeliveryId, T>) -> usize {
         if ids.is_empty() {
             return 0;
         }
@@ -98,6 +98,12 @@ impl Queue {
             .iter()
             .filter(|delivery| ids.contains_key(&delivery.id))
             .count()
+    }
+
+    /// Says whether a delivery is in the queue. It looks through all of it.
+    pub(crate) fn contains(&self, id: DeliveryId) -> bool {
+        let mut queued = self.ready.iter().chain(self.lanes.values().flatten());
+        queued.any(|delivery| delivery.id == id)
     }
 
     /// Gives back memory that a burst took.

@@ -121,8 +121,9 @@ impl RouterActor {
             .iter()
             .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
         for ((alert, url), id) in targets.zip(ids).filter(|(_, id)| !dead.contains(id)) {
+            let waking = !self.waking.is_empty() && self.waking.contains_key(url);
             match self.subscribers.get_mut(url) {
-                Some(known) => {
+                Some(known) if !waking => {
                     if known.outgoing.is_empty() {
                         touched.push(url.clone());
                     }
@@ -134,7 +135,7 @@ impl RouterActor {
                         due_at: None,
                     });
                 }
-                None => *unknown.entry(url.clone()).or_default() += 1,
+                Some(_) | None => *unknown.entry(url.clone()).or_default() += 1,
             }
         }
     }

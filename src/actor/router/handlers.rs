@@ -77,7 +77,7 @@ impl Handler<PutRule> for RouterActor {
             return Deferred::ready(Err(error.into()));
         }
         self.change(ctx, Change::PutRule(rule.clone()), move |router| {
-            router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)));
+            router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)), Vec::new());
             router.put_rule(rule);
         })
     }

@@ -7,6 +7,7 @@ mod append;
 mod handlers;
 mod publisher;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,7 +55,10 @@ pub struct RouterActor {
     encoded: Vec<u8>,
     inbox: VecDeque<Incoming>,
     appending: FuturesOrdered<LocalBoxFuture<'static, AppendEnded>>,
-    calls: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    /// Messages to the supervisor on their way, each with the endpoints that it wakes.
+    calls: FuturesUnordered<LocalBoxFuture<'static, Vec<WebhookUrl>>>,
+    /// How many such messages there are for an endpoint. What comes later for it must not pass them.
+    waking: HashMap<WebhookUrl, u32>,
     outbox: Outbox,
     closing: Option<Answerer<()>>,
     closed: bool,
@@ -94,6 +98,7 @@ impl RouterActor {
             inbox: VecDeque::new(),
             appending: FuturesOrdered::new(),
             calls: FuturesUnordered::new(),
+            waking: HashMap::new(),
             outbox: Outbox::default(),
             closing: None,
             closed: false,
@@ -188,7 +193,9 @@ impl RouterActor {
                 self.on_appended(ended);
                 worked = true;
             }
-            while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(cx) {}
+            while let Poll::Ready(Some(woken)) = self.calls.poll_next_unpin(cx) {
+                self.on_woken(woken);
+            }
             worked |= self.read_outbox(cx);
             if !self.inbox.is_empty() && self.appending.len() < MAX_APPENDS {
                 self.append(cx);
@@ -231,11 +238,11 @@ impl RouterActor {
                     };
                     self.inbox.push_back((event, Publisher::Outbox(seq)));
                 }
-                Err((true, _)) => self.outbox.come_back_to(seq),
+                Err((true, _)) => drop(self.outbox.come_back_to(seq)),
                 Err((false, reason)) => self.set_aside(seq, reason),
             }
         }
-        any
+        any || self.outbox.is_wanted()
     }
 
     /// Marks an event of the outbox that can never be routed.
@@ -248,24 +255,41 @@ impl RouterActor {
             if let Err(error) = result {
                 log::error!(seq, error:? = error; "event in the outbox could not be set aside; it is looked at again");
             }
+            Vec::new()
         });
         self.calls.push(marked.boxed_local());
     }
 
     fn wake(&mut self, unknown: BTreeMap<WebhookUrl, u64>) {
-        if !unknown.is_empty() {
-            self.tell_supervisor(Wake(unknown.into_iter().collect()));
+        if unknown.is_empty() {
+            return;
+        }
+        let woken: Vec<WebhookUrl> = unknown.keys().cloned().collect();
+        for url in &woken {
+            *self.waking.entry(url.clone()).or_default() += 1;
+        }
+        self.tell_supervisor(Wake(unknown.into_iter().collect()), woken);
+    }
+
+    fn on_woken(&mut self, woken: Vec<WebhookUrl>) {
+        for url in woken {
+            if let Entry::Occupied(mut waking) = self.waking.entry(url) {
+                *waking.get_mut() -= 1;
+                if *waking.get() == 0 {
+                    waking.remove();
+                }
+            }
         }
     }
 
     /// Sends a message that must not get lost: it waits for a place in the supervisor's mailbox.
-    fn tell_supervisor<M>(&mut self, message: M)
+    fn tell_supervisor<M>(&mut self, message: M, woken: Vec<WebhookUrl>)
     where
         M: actix::Message<Result = ()> + Send + 'static,
         SupervisorActor: Handler<M>,
     {
         // The supervisor ends after the router, or with the whole system.
-        let sent = self.supervisor.send(message).map(drop);
+        let sent = self.supervisor.send(message).map(|_| woken);
         self.calls.push(sent.boxed_local());
     }
 

@@ -65,8 +65,9 @@ impl RouterActor {
             (Publisher::Part(batch, place), answer) => batch.put(place, answer),
             (Publisher::Outbox(_), Ok(_)) => {}
             (Publisher::Outbox(seq), Err(error)) => {
-                log::warn!(seq, error:? = error; "event stays in the outbox for now");
-                self.outbox.come_back_to(seq);
+                if self.outbox.come_back_to(seq) {
+                    log::warn!(seq, error:? = error; "event stays in the outbox for now, and so may those after it");
+                }
             }
         }
     }

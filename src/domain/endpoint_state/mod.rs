@@ -83,6 +83,14 @@ struct InFlight {
     late: bool,
 }
 
+/// A delivery that is read back.
+#[derive(Debug, Default)]
+struct Due {
+    company: Option<CompanyId>,
+    /// Whether those behind it wait for it where order is kept. One that was started again by hand has not passed the gate yet.
+    closed_lane: bool,
+}
+
 /// The state of one endpoint.
 #[derive(Debug)]
 pub(crate) struct EndpointMachine {
@@ -92,7 +100,7 @@ pub(crate) struct EndpointMachine {
     window: ConcurrencyWindow,
     queue: Queue,
     /// Retries that are due, with the companies by which order is kept: being read back, or in the queue already.
-    due: BTreeMap<DeliveryId, Option<CompanyId>>,
+    due: BTreeMap<DeliveryId, Due>,
     in_flight: BTreeMap<DeliveryId, InFlight>,
     late: u32,
     /// Attempts that have ended and are not on record yet.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, EndpointMachine, MAX_WAITING, Run, STORE_AGAIN_AFTER, WINDOW};
+use super::{Action, Due, EndpointMachine, MAX_WAITING, Run, STORE_AGAIN_AFTER, WINDOW};
 use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
 use crate::domain::endpoint::Ordering;
 use crate::domain::id::{CompanyId, DeliveryId};
@@ -94,8 +94,10 @@ impl EndpointMachine {
         self.backlog.waiting_read_failed(now + STORE_AGAIN_AFTER);
     }
 
-    /// Takes deliveries that were started again by hand. Their ids may have been passed already, by deliveries that were handed over first.
-    pub(crate) fn on_redelivered(&mut self, ids: Vec<DeliveryId>, actions: &mut Vec<Action>) {
+    /// Takes deliveries that were started again by hand. Their ids may have been passed already, by deliveries that were handed over first; or a read
+    /// that was made for another reason has found them, and they are under way.
+    pub(crate) fn on_redelivered(&mut self, mut ids: Vec<DeliveryId>, actions: &mut Vec<Action>) {
+        ids.retain(|id| !self.is_under_way(*id));
         self.tally.open += u64::try_from(ids.len()).unwrap_or(u64::MAX);
         let (passed, ahead): (Vec<_>, Vec<_>) =
             ids.into_iter().partition(|id| self.backlog.has_seen(*id));
@@ -103,7 +105,8 @@ impl EndpointMachine {
             self.backlog.note_queued();
         }
         if !passed.is_empty() {
-            self.due.extend(passed.iter().map(|id| (*id, None)));
+            let due = |id: &DeliveryId| (*id, Due::default());
+            self.due.extend(passed.iter().map(due));
             actions.push(Action::Load(passed));
         }
         self.rest_at = None;
@@ -113,8 +116,15 @@ impl EndpointMachine {
     pub(crate) fn on_loaded(&mut self, asked: &[DeliveryId], deliveries: Vec<OpenDelivery>) {
         let found: BTreeSet<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
         for id in asked {
-            if !found.contains(id) && self.due.remove(id).is_some() {
+            if found.contains(id) {
+                continue;
+            }
+            if let Some(gone) = self.due.remove(id) {
                 self.tally.open = self.tally.open.saturating_sub(1);
+                if gone.closed_lane {
+                    let company = gone.company.as_ref();
+                    self.queue.open_lane(self.policy.ordering, company);
+                }
             }
         }
         for delivery in deliveries {
@@ -129,8 +139,9 @@ impl EndpointMachine {
     /// Notes that reading due retries back failed: they wait a little longer.
     pub(crate) fn on_load_failed(&mut self, now: Timestamp, asked: &[DeliveryId]) {
         for id in asked {
-            if let Some(company) = self.due.remove(id) {
-                self.waiting.insert((now + STORE_AGAIN_AFTER, *id), company);
+            if let Some(due) = self.due.remove(id) {
+                self.waiting
+                    .insert((now + STORE_AGAIN_AFTER, *id), due.company);
             }
         }
     }
@@ -181,7 +192,11 @@ impl EndpointMachine {
             if due_at > now {
                 break;
             }
-            self.due.insert(id, entry.remove());
+            let due = Due {
+                company: entry.remove(),
+                closed_lane: true,
+            };
+            self.due.insert(id, due);
             ids.push(id);
         }
         if !ids.is_empty() {
@@ -228,5 +243,14 @@ impl EndpointMachine {
                 + self.waiting.len();
             self.tally.open = u64::try_from(known).unwrap_or(u64::MAX);
         }
+    }
+
+    /// Says whether a delivery is anywhere in memory.
+    fn is_under_way(&self, id: DeliveryId) -> bool {
+        self.due.contains_key(&id)
+            || self.in_flight.contains_key(&id)
+            || self.recording.contains_key(&id)
+            || self.waiting.keys().any(|(_, waiting)| *waiting == id)
+            || self.queue.contains(id)
     }
 }

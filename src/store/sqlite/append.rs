@@ -24,8 +24,11 @@ impl Writer {
             Room::Enough => Vec::new(),
             Room::NotFor(full) => full,
             Room::None(overflow) => {
-                let remembered = self.remembered(event)?;
-                return Ok(remembered.unwrap_or(Appended::Full(overflow)));
+                let Some(remembered) = self.remembered(event)? else {
+                    return Ok(Appended::Full(overflow));
+                };
+                self.take_from_outbox(event)?;
+                return Ok(remembered);
             }
         };
         if !self.insert_event(event, targets.len())? {

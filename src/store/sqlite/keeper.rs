@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::error::store_error;
+use super::schema::BUSY;
 use crate::store::StoreError;
 
 /// The writer's part: it looks at how long the log is.
@@ -46,19 +48,37 @@ impl Keeper {
         })
     }
 
+    fn length(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |file| file.len())
+    }
+
     pub(super) fn after_commit(&mut self, connection: &Connection) {
         if self.asked {
             if self.moved.swap(false, Ordering::Acquire) {
                 self.asked = false;
                 checkpoint(connection);
+                if self.length() > MUCH_TOO_LONG * self.limit {
+                    insist(connection);
+                }
             }
             return;
         }
-        let length = std::fs::metadata(&self.log).map_or(0, |file| file.len());
-        if length > self.limit {
+        if self.length() > self.limit {
             // One signal fits, and one is all that is needed.
             self.asked = self.wake.try_send(()).is_ok();
         }
+    }
+}
+
+/// Has the log start again although others read from it all the time: they are waited for, but not for long. Those that begin to read now do
+/// not need the log any more.
+fn insist(connection: &Connection) {
+    let restarted = connection
+        .busy_timeout(LONGEST_WAIT)
+        .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())))
+        .and_then(|()| connection.busy_timeout(BUSY));
+    if let Err(error) = restarted {
+        log::warn!(error:? = error; "log could not be moved into the file; it grows until it can");
     }
 }
 
@@ -77,6 +97,12 @@ fn checkpoint(connection: &Connection) {
         log::warn!(error:? = error; "log could not be moved into the file; it grows until it can");
     }
 }
+
+/// At how many times that length readers are waited for.
+const MUCH_TOO_LONG: u64 = 4;
+
+/// For how long the writer waits for them.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// From how many pages on the log is moved into the file.
 const LONG_LOG: u64 = 16_000;

@@ -82,7 +82,7 @@ pub struct SqliteOptions {
     /// For how long the ids of events are remembered at least, so that publishing one again delivers nothing. Defaults to 24 h; those whose
     /// deliveries are kept longer are remembered longer.
     pub keep_event_ids: Duration,
-    /// How large the file may become before the oldest deliveries that have ended are forgotten earlier; what is open and dead letters are kept. Defaults to 8 GiB.
+    /// How large the file may become before the oldest deliveries that have ended are forgotten earlier; what is open and dead letters are kept. The application's own tables in the file count too. Defaults to 8 GiB.
     pub max_bytes: u64,
 }
 
@@ -244,14 +244,11 @@ impl SqliteStore {
             .await?
         {}
         let max_bytes = self.shared.options.max_bytes;
-        while let Some(oldest) = self
+        while let Some(through) = self
             .write(0, move |writer| writer.oldest_beyond(max_bytes))
             .await?
         {
-            let cut = Cut {
-                ended: oldest,
-                ..keep
-            };
+            let cut = Cut { through, ..keep };
             let more = self.prune_ended(cut).await?;
             forgotten += more;
             if more == 0 {
@@ -343,7 +340,12 @@ impl Store for SqliteStore {
         which: Redelivery,
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
-        self.write(0, move |writer| writer.redeliver(&which, now))
+        // A caller's mistake is an answer like any other: nothing has to be rolled back for it.
+        let answered = self.write(0, move |writer| match writer.redeliver(&which, now) {
+            Err(StoreError::UnknownDelivery(id)) => Ok(Err(StoreError::UnknownDelivery(id))),
+            other => other.map(Ok),
+        });
+        Box::pin(async move { answered.await? })
     }
 
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
@@ -388,6 +390,7 @@ impl Store for SqliteStore {
             ended,
             dead: now.before(keep.dead_letters),
             events: now.before(keep.event_ids).min(ended),
+            through: 0,
         };
         Box::pin(self.clone().prune_all(cut))
     }
@@ -441,9 +444,12 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     let file = private().open(beside(path, "-lock")).map_err(unavailable)?;
     match file.try_lock() {
         Ok(()) => {
-            // SQLite gives its other files the same rights as this one.
-            private().open(path).map_err(unavailable)?;
-            Ok(file)
+            // SQLite gives its other files the same rights as this one. A file that is there already must not be opened here: closing it would
+            // take away the locks that other connections of this process have on it.
+            match private().create_new(true).open(path) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(unavailable(error)),
+                Ok(_) | Err(_) => Ok(file),
+            }
         }
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.display().to_string())),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),

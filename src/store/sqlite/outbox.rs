@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::SqliteStore;
-use super::error::store_error;
+use super::error::{damaged, store_error};
 use super::query::all;
 use super::rows::{self, int, uint};
 use super::writer::Writer;
@@ -53,10 +53,14 @@ impl SqliteStore {
     /// [`OutboxError`]; nothing was written.
     pub fn publish_in(transaction: &Transaction<'_>, event: &Event) -> Result<(), OutboxError> {
         event.check()?;
+        let text =
+            serde_json::to_string(event).map_err(|error| OutboxError::Store(damaged(error)))?;
+        // What cannot be read again, because it is nested too deeply inside an event, would never be routed.
+        serde_json::from_str::<Event>(&text).map_err(|_| InvalidEvent::DataTooDeep)?;
         let write = || {
             transaction
                 .prepare_cached("INSERT INTO webhook_outbox (event) VALUES (?1)")?
-                .execute([rows::json(event)?])
+                .execute([&text])
         };
         let written = write().map_err(store_error);
         written.map(drop).map_err(OutboxError::Store)

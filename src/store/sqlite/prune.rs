@@ -1,6 +1,6 @@
 //! Forgetting what is old, in steps so small that nobody waits for them.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use super::error::store_error;
 use super::writer::Writer;
@@ -16,6 +16,8 @@ pub(super) struct Cut {
     pub(super) dead: Timestamp,
     /// Ids of events accepted before.
     pub(super) events: Timestamp,
+    /// Deliveries that have ended, dead letters not counted, with ids up to this one, whenever they ended.
+    pub(super) through: i64,
 }
 
 /// What a step has come to.
@@ -41,7 +43,8 @@ impl Writer {
 
     fn prune_some(&mut self, after: i64, cut: Cut) -> rusqlite::Result<Step> {
         let latest = cut.ended.max(cut.dead).unix_millis();
-        let sql = "SELECT id, alert, CASE listed WHEN 1 THEN ended_at < ?4 ELSE ended_at < ?3 END, accepted_at < ?5 \
+        let sql = "SELECT id, alert, CASE listed WHEN 1 THEN ended_at < ?4 ELSE ended_at < ?3 OR id <= ?6 END, \
+                          accepted_at < ?5 OR id <= ?6 \
                    FROM webhook_ended WHERE id > ?1 ORDER BY id LIMIT ?2";
         let candidates: Vec<(Candidate, bool)> = self
             .connection
@@ -52,7 +55,8 @@ impl Writer {
                     STEP,
                     cut.ended.unix_millis(),
                     cut.dead.unix_millis(),
-                    latest
+                    latest,
+                    cut.through,
                 ],
                 |row| {
                     let candidate = Candidate {
@@ -111,12 +115,9 @@ impl Writer {
         Ok(deleted.map_err(store_error)? == STEP)
     }
 
-    /// Returns the time before which deliveries must have ended to be forgotten, so that the file comes closer to `max_bytes`; `None` when it is small
+    /// Returns through which id deliveries that have ended are to be forgotten, so that the file comes closer to `max_bytes`; `None` when it is small
     /// enough, or when nothing has ended.
-    pub(super) fn oldest_beyond(
-        &mut self,
-        max_bytes: u64,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    pub(super) fn oldest_beyond(&mut self, max_bytes: u64) -> Result<Option<i64>, StoreError> {
         let pragma = |name: &str| -> Result<u64, StoreError> {
             let value = self
                 .connection
@@ -129,16 +130,10 @@ impl Writer {
             return Ok(None);
         }
         // A tenth of the log at a time.
-        let sql = "SELECT MAX(ended_at) FROM (SELECT ended_at FROM webhook_ended WHERE listed = 0 ORDER BY id \
+        let sql = "SELECT MAX(id) FROM (SELECT id FROM webhook_ended WHERE listed = 0 ORDER BY id \
                    LIMIT MAX(1000, (SELECT COUNT(*) FROM webhook_ended) / 10))";
-        let oldest: Option<Option<i64>> = self
-            .connection
-            .query_row(sql, [], |row| row.get(0))
-            .optional()
-            .map_err(store_error)?;
-        Ok(oldest
-            .flatten()
-            .map(|millis| Timestamp::from_unix_millis(millis.saturating_add(1))))
+        let last = self.connection.query_row(sql, [], |row| row.get(0));
+        last.map_err(store_error)
     }
 
     /// Gives some free pages back to the file system when there are many. Says whether there are more.
@@ -149,7 +144,8 @@ impl Writer {
                 .pragma_query_value(None, name, |row| row.get(0));
             value.map_err(store_error)
         };
-        if pragma("freelist_count")? <= (pragma("page_count")? / 4).max(KEPT_FREE) {
+        let free = pragma("freelist_count")?;
+        if free <= (pragma("page_count")? / 4).max(KEPT_FREE) {
             return Ok(false);
         }
         let mut statement = self
@@ -158,7 +154,10 @@ impl Writer {
             .map_err(store_error)?;
         let mut rows = statement.query([]).map_err(store_error)?;
         while rows.next().map_err(store_error)?.is_some() {}
-        Ok(true)
+        drop(rows);
+        drop(statement);
+        // A file that the application made may not be able to shrink.
+        Ok(pragma("freelist_count")? < free)
     }
 }
 

@@ -175,14 +175,21 @@ pub(super) fn deliveries(
     connection: &Connection,
     query: &DeliveryQuery,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let mut found = Vec::new();
-    if query.stage.is_none_or(|stage| stage == DeliveryStage::Open) {
-        found.extend(listed(connection, query, Table::Open)?);
+    let asked = |open: bool| match query.stage {
+        None => true,
+        Some(stage) => (stage == DeliveryStage::Open) == open,
+    };
+    let (mut found, mut open) = (Vec::new(), Vec::new());
+    if asked(true) {
+        open = listed(connection, query, Table::Open)?;
     }
-    if query.stage != Some(DeliveryStage::Open) {
-        found.extend(listed(connection, query, Table::Ended)?);
+    if asked(false) {
+        found = listed(connection, query, Table::Ended)?;
     }
+    found.append(&mut open);
     found.sort_by_key(|delivery| std::cmp::Reverse(delivery.id));
+    // One that has ended between the two questions is in both answers; as ended it comes first.
+    found.dedup_by_key(|delivery| delivery.id);
     found.truncate(page_limit(query.limit));
     Ok(found)
 }
@@ -319,7 +326,10 @@ pub(super) fn dead_letters(
     conditions.and("d.id < ?", query.before.map(|id| int(id.get())));
     conditions.and("d.ended_at >= ?", query.since.map(Timestamp::unix_millis));
     let url = query.url.as_ref().map(|url| text(url.as_str()));
-    conditions.and("e.url = ?", url);
+    conditions.and(
+        "d.endpoint = (SELECT id FROM webhook_endpoint WHERE url = ?)",
+        url,
+    );
     let client = query.client_id.as_ref().map(|client| text(client.as_str()));
     conditions.and("a.client_id = ?", client);
     let event = query.event_id.as_ref().map(|event| text(event.as_str()));

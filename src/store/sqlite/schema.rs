@@ -68,6 +68,7 @@ const MIGRATIONS: [&str; 1] = [
          excerpt BLOB
      );
      CREATE INDEX webhook_ended_by_endpoint ON webhook_ended (endpoint, id);
+     CREATE INDEX webhook_dead_letter_by_endpoint ON webhook_ended (endpoint, id) WHERE listed = 1;
      CREATE INDEX webhook_dead_letter ON webhook_ended (id) WHERE listed = 1;
      CREATE TABLE webhook_attempt (
          delivery INTEGER NOT NULL,
@@ -181,4 +182,4 @@ fn pragma(connection: &Connection, text: &str) -> Result<(), StoreError> {
 }
 
 /// How long a connection waits for another one to end its transaction: the application may write to the same file.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);

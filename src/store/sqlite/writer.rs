@@ -283,15 +283,58 @@ mod tests {
         WebhookUrl::parse(text).unwrap()
     }
 
-    #[test]
-    fn a_transaction_that_is_rolled_back_leaves_nothing_in_memory() {
-        let folder = tempfile::tempdir().unwrap();
+    fn open(folder: &tempfile::TempDir) -> Writer {
         let file = folder.path().join("webhooks.db");
         let mut connection = connect(&file, Role::Writer).unwrap();
         migrate(&mut connection).unwrap();
-        let (wake, _woken) = sync_channel(1);
+        let (wake, _) = sync_channel(1);
         let keeper = Keeper::new(&connection, file, wake, Arc::default()).unwrap();
-        let mut writer = Writer::new(connection, BacklogLimits::default(), keeper).unwrap();
+        Writer::new(connection, BacklogLimits::default(), keeper).unwrap()
+    }
+
+    #[test]
+    fn what_fails_does_not_take_the_others_of_its_transaction_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = open(&folder);
+        let a = writer.endpoint(&url("http://a.test/")).unwrap();
+        let (jobs, queue) = std::sync::mpsc::channel::<Box<dyn Job>>();
+        let mut answers = Vec::new();
+        for number in 0..9 {
+            let (answer, answered) = oneshot::channel();
+            let work = move |writer: &mut Writer| {
+                writer.note_opened(a, 1);
+                if number % 3 == 1 {
+                    return Err(StoreError::Unavailable("scripted".into()));
+                }
+                Ok(writer.ledger.total().deliveries)
+            };
+            let task = Task {
+                work,
+                bytes: 0,
+                result: None,
+                answer,
+            };
+            jobs.send(Box::new(task)).unwrap();
+            answers.push(answered);
+        }
+        drop(jobs);
+        writer.serve(&queue);
+        let counts: Vec<Option<u64>> = answers
+            .into_iter()
+            .map(|mut answered| answered.try_recv().unwrap().ok())
+            .collect();
+        let (one, two, three) = (
+            [Some(1), None, Some(2)],
+            [Some(3), None, Some(4)],
+            [Some(5), None, Some(6)],
+        );
+        assert_eq!(counts, [one, two, three].concat());
+    }
+
+    #[test]
+    fn a_transaction_that_is_rolled_back_leaves_nothing_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = open(&folder);
         let kept = writer.transaction(|writer| {
             let a = writer.endpoint(&url("http://a.test/")).unwrap();
             writer.note_opened(a, 10);

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use actix_webhooks::Event;
-use actix_webhooks::store::{OutboxError, SqliteStore};
+use actix_webhooks::store::{
+    Appended, BacklogLimits, NewEvent, OutboxError, SqliteOptions, SqliteStore, Store as _,
+};
 use actix_webhooks::testing::SimClock;
 use rusqlite::Connection;
 
+use super::retention::new_event;
 use super::support::{HOOK, Life, crash, event, status};
 
 fn shop(life: &Life) -> Connection {
@@ -128,4 +131,56 @@ fn what_can_never_be_routed_is_set_aside_and_holds_nobody_back() {
         assert!(status(&engine).await.url.as_str() == HOOK);
         crash(engine).await;
     });
+}
+
+#[actix_rt::test]
+async fn what_is_remembered_leaves_the_outbox_though_there_is_no_room() {
+    let life = Life::new();
+    let options = SqliteOptions {
+        backlog: BacklogLimits {
+            endpoint_deliveries: 1,
+            ..BacklogLimits::default()
+        },
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open_with(life.file(), options).unwrap();
+    let full = new_event("e", 1, 10);
+    store.append(vec![full.clone()].into()).await.unwrap();
+    let mut shop = shop(&life);
+    let order = shop.transaction().unwrap();
+    SqliteStore::publish_in(&order, &event("e")).unwrap();
+    order.commit().unwrap();
+    let entries = store.outbox(0, 10).await.unwrap();
+    let again = NewEvent {
+        outbox: Some(entries[0].seq),
+        ..full
+    };
+    let appended = store.append(vec![again].into()).await.unwrap();
+    assert!(matches!(
+        appended[0],
+        Appended::Remembered { deliveries: 1 }
+    ));
+    assert!(store.outbox(0, 10).await.unwrap().is_empty());
+}
+
+#[actix_rt::test]
+async fn whatever_is_taken_in_can_be_read_again() {
+    let life = Life::new();
+    let store = SqliteStore::open(life.file()).unwrap();
+    let mut shop = shop(&life);
+    let order = shop.transaction().unwrap();
+    let mut refused = 0;
+    for depth in 115..135 {
+        let nest = |value, _| serde_json::Value::Array(vec![value]);
+        let data = (0..depth).fold(serde_json::json!(1), nest);
+        match SqliteStore::publish_in(&order, &event(&depth.to_string()).data(data)) {
+            Ok(()) => {}
+            Err(OutboxError::Invalid(_)) => refused += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    order.commit().unwrap();
+    let entries = store.outbox(0, 100).await.unwrap();
+    assert_eq!(entries.len() + refused, 20);
+    assert!(entries.iter().all(|entry| entry.event.is_ok()));
 }

@@ -186,3 +186,29 @@ async fn a_second_opening_of_the_same_file_is_refused() {
     let nothing = again.deliveries(DeliveryQuery::default()).await.unwrap();
     assert!(nothing.is_empty());
 }
+
+/// A process has one set of locks on a file, and closing the file anywhere takes them all away.
+#[cfg(target_os = "linux")]
+#[test]
+fn opening_leaves_the_locks_of_the_applications_own_connection() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let life = Life::new();
+    drop(SqliteStore::open(life.file()).unwrap());
+    let shop = rusqlite::Connection::open(life.file()).unwrap();
+    let read = "SELECT COUNT(*) FROM webhook_open";
+    shop.query_row(read, [], |_| Ok(())).unwrap();
+    let file = std::fs::metadata(life.file()).unwrap();
+    let inode = format!(":{} ", file.ino());
+    let locks = || {
+        let all = std::fs::read_to_string("/proc/locks").unwrap();
+        let ours = all.lines().filter(|line| line.contains("POSIX"));
+        ours.filter(|line| line.contains(&inode)).count()
+    };
+    let before = locks();
+    assert!(before > 0, "SQLite holds a lock as long as it is connected");
+    let store = SqliteStore::open(life.file()).unwrap();
+    assert!(locks() >= before);
+    drop(store);
+    drop(shop);
+}

@@ -23,7 +23,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_millis(seconds * 1_000)
 }
 
-fn new_event(id: &str, seconds: i64, body: usize) -> NewEvent {
+pub(crate) fn new_event(id: &str, seconds: i64, body: usize) -> NewEvent {
     let (event_id, rule_id) = (EventId::from(id), RuleId::from("rule"));
     let alert = Alert {
         id: AlertId::new(&event_id, &rule_id),
@@ -163,4 +163,43 @@ async fn the_limits_of_the_backlog_hold_after_reopening() {
         .unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(store.open_total().await.unwrap(), 3);
+}
+
+#[actix_rt::test]
+async fn a_file_that_cannot_shrink_is_pruned_all_the_same() {
+    let life = Life::new();
+    let shop = rusqlite::Connection::open(life.file()).unwrap();
+    // Without it the file would be made so that it can shrink.
+    shop.execute("CREATE TABLE orders (number INTEGER)", [])
+        .unwrap();
+    drop(shop);
+    let store = SqliteStore::open(life.file()).unwrap();
+    deliver(&store, "e", 3_000, 1).await;
+    let mut keep = store.retention().unwrap();
+    keep.ended = Duration::ZERO;
+    assert_eq!(store.prune(at(1_000), keep).await.unwrap(), 3_000);
+}
+
+#[actix_rt::test]
+async fn one_of_the_oldest_that_has_just_ended_does_not_take_the_young_with_it() {
+    let life = Life::new();
+    let options = SqliteOptions {
+        max_bytes: 12 * 1_024 * 1_024,
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open_with(life.file(), options).unwrap();
+    let retried = store.append(vec![new_event("retried", 1, 4_096)].into());
+    let Appended::Stored(retried) = &retried.await.unwrap()[0] else {
+        panic!("it is new");
+    };
+    deliver(&store, "e", 3_000, 1).await;
+    store
+        .record(vec![delivered(retried[0], 5_000)].into())
+        .await
+        .unwrap();
+    let keep = store.retention().unwrap();
+    let forgotten = store.prune(at(5_001), keep).await.unwrap();
+    assert!((500..2_500).contains(&forgotten), "{forgotten} of 3,001");
+    let newest = store.deliveries(DeliveryQuery::default()).await.unwrap();
+    assert_eq!(newest[0].event_id.as_str(), "e-2999");
 }

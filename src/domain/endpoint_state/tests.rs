@@ -254,3 +254,47 @@ fn an_endpoint_at_rest_needs_no_waking() {
     assert!(matches!(pump(&mut machine, rest_at)[..], [Action::Rest]));
     assert_eq!(machine.next_wake(), None);
 }
+
+#[test]
+fn one_started_again_by_hand_that_a_read_found_first_is_attempted_once() {
+    let mut machine = machine();
+    machine.on_backlog(1);
+    pump(&mut machine, NOW);
+    machine.on_queued_read(vec![delivery(11)], 100);
+    let mut actions = Vec::new();
+    machine.on_redelivered(vec![DeliveryId::new(11)], &mut actions);
+    assert!(actions.is_empty(), "it is in the queue: {actions:?}");
+    machine.start(NOW).unwrap();
+    machine.on_redelivered(vec![DeliveryId::new(11)], &mut actions);
+    assert!(actions.is_empty(), "it is in flight: {actions:?}");
+    let record = finish(&mut machine, NOW, 11, Answer::new(503));
+    machine.on_redelivered(vec![DeliveryId::new(11)], &mut actions);
+    machine.on_recorded(&record);
+    machine.on_redelivered(vec![DeliveryId::new(11)], &mut actions);
+    assert!(actions.is_empty(), "it waits for its retry: {actions:?}");
+    assert_eq!(machine.status().queued, 1);
+}
+
+#[test]
+fn a_lane_opens_when_what_closed_it_is_gone() {
+    let mut policy = EndpointPolicy::alert_service();
+    policy.ordering = Ordering::Fifo;
+    let url = WebhookUrl::parse("http://a.test/").unwrap();
+    let mut machine = EndpointMachine::new(url, Arc::new(policy), Past::default());
+    pump(&mut machine, NOW);
+    machine.on_endpoint_read(1, None);
+    let waiting = WaitingDelivery {
+        id: DeliveryId::new(1),
+        due_at: at(5),
+        company_id: None,
+    };
+    machine.on_waiting_read(vec![waiting], 1_000);
+    pump(&mut machine, NOW);
+    machine.on_queued_read(Vec::new(), 100);
+    machine.on_deliveries([delivery(2)]);
+    pump(&mut machine, at(6));
+    assert!(machine.start(at(6)).is_none(), "it waits behind the first");
+    machine.on_loaded(&[DeliveryId::new(1)], Vec::new());
+    let next = machine.start(at(6)).map(|order| order.delivery_id);
+    assert_eq!(next, Some(DeliveryId::new(2)));
+}

@@ -323,6 +323,23 @@ impl Message for ListDeliveries {
 }
 
 /// Asks for the finished attempts of a delivery, the first one first: application → [`SupervisorActor`](crate::SupervisorActor).
+///
+/// ```
+/// use actix_webhooks::store::DeliveryQuery;
+/// use actix_webhooks::{Engine, ListAttempts, ListDeliveries};
+///
+/// /// Prints what happened to an event.
+/// async fn tell(engine: &Engine, event: &str) -> Result<(), Box<dyn std::error::Error>> {
+///     let query = DeliveryQuery { event_id: Some(event.into()), ..DeliveryQuery::default() };
+///     for delivery in engine.supervisor().send(ListDeliveries(query)).await?? {
+///         println!("{}: {:?}", delivery.url, delivery.state);
+///         for attempt in engine.supervisor().send(ListAttempts { id: delivery.id }).await?? {
+///             println!("  {:?} {}", attempt.summary, attempt.excerpt);
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListAttempts {
     /// The delivery.

@@ -187,6 +187,18 @@ pub struct StoredEndpoint {
 }
 
 /// How much may be open at once. What exceeds it is refused, or given up if [`WhenFull::DeadLetter`] says so; what is open already is not touched.
+///
+/// ```
+/// use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore, WhenFull};
+///
+/// let backlog = BacklogLimits {
+///     endpoint_deliveries: 10_000,
+///     when_full: WhenFull::DeadLetter,
+///     ..BacklogLimits::default()
+/// };
+/// let store = MemoryStore::with_limits(MemoryLimits { backlog, ..MemoryLimits::default() });
+/// # drop(store);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BacklogLimits {
     /// The most open deliveries of one endpoint. Defaults to 1,000,000.

@@ -71,6 +71,24 @@ pub struct SqliteStore {
 }
 
 /// Settings of a [`SqliteStore`].
+///
+/// ```
+/// use std::time::Duration;
+/// use actix_webhooks::store::{SqliteOptions, SqliteStore};
+///
+/// # fn main() -> Result<(), actix_webhooks::store::StoreError> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("webhooks.db");
+/// let options = SqliteOptions {
+///     keep_ended: Duration::from_hours(24),
+///     max_bytes: 1 << 30,
+///     ..SqliteOptions::default()
+/// };
+/// let store = SqliteStore::open_with(&path, options)?;
+/// # drop(store);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
     /// How much may be open.

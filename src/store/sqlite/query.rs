@@ -194,8 +194,15 @@ pub(super) fn deliveries(
     Ok(found)
 }
 
-/// The columns of the last attempt of a delivery that has ended, as [`rows::summary`] reads them. Without a duration there was none.
-const LAST_ATTEMPT: &str = "CASE WHEN d.duration_ms IS NOT NULL THEN d.attempts_made END, d.ended_at, d.duration_ms, d.status, d.failure";
+/// The columns of the last attempt of a delivery that has ended, as [`rows::summary`] reads them. One that was ended without an attempt, after others,
+/// has its last one in the other table.
+const LAST_ATTEMPT: &str = "CASE WHEN d.duration_ms IS NULL THEN t.number ELSE d.attempts_made END, \
+     CASE WHEN d.duration_ms IS NULL THEN t.at ELSE d.ended_at END, COALESCE(d.duration_ms, t.duration_ms), \
+     COALESCE(d.status, t.status), COALESCE(d.failure, t.failure)";
+
+/// Deliveries that have ended, with what [`LAST_ATTEMPT`] needs.
+const ENDED: &str = "webhook_ended d LEFT JOIN webhook_attempt t \
+     ON d.duration_ms IS NULL AND t.delivery = d.id AND t.number = d.attempts_made";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Table {
@@ -231,10 +238,7 @@ fn listed(
             "webhook_open d LEFT JOIN webhook_attempt t ON t.delivery = d.id AND t.number = d.attempts_made",
             format!("d.due_at, NULL, NULL, {}", rows::SUMMARY),
         ),
-        Table::Ended => (
-            "webhook_ended d",
-            format!("NULL, d.ended_at, d.reason, {LAST_ATTEMPT}"),
-        ),
+        Table::Ended => (ENDED, format!("NULL, d.ended_at, d.reason, {LAST_ATTEMPT}")),
     };
     match query.stage {
         Some(DeliveryStage::Delivered) => conditions.sql.push_str(" AND d.reason IS NULL"),
@@ -336,7 +340,7 @@ pub(super) fn dead_letters(
     conditions.and("a.event_id = ?", event);
     let sql = format!(
         "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.reason, d.ended_at, d.attempts_made, {LAST_ATTEMPT} \
-         FROM webhook_ended d JOIN webhook_alert a ON a.seq = d.alert JOIN webhook_endpoint e ON e.id = d.endpoint \
+         FROM {ENDED} JOIN webhook_alert a ON a.seq = d.alert JOIN webhook_endpoint e ON e.id = d.endpoint \
          WHERE d.listed = 1{} ORDER BY d.id DESC LIMIT {}",
         conditions.sql,
         page_limit(query.limit)

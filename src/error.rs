@@ -23,7 +23,7 @@ pub enum PublishError {
         limit: usize,
     },
     /// More is open or under way than may be; publish it again later.
-    #[error("too much is open: {0}")]
+    #[error("too much is open: {0}; publish it again later")]
     Overloaded(String),
     /// The store could not accept it; [`StoreError::is_transient`] says whether publishing again can help.
     #[error("event could not be stored")]

@@ -406,16 +406,18 @@ pub struct Configuration {
 #[non_exhaustive]
 pub enum StoreError {
     /// It cannot be reached or is busy; nothing was changed. Asking again can help.
-    #[error("delivery store is unavailable")]
+    #[error("delivery store is unavailable; try again later")]
     Unavailable(#[source] BoxError),
     /// There is no room left where it writes. Nothing was changed; asking again helps once there is.
-    #[error("delivery store has no room left on its disk")]
+    #[error("delivery store has no room left on its disk; make room, it goes on by itself")]
     NoSpace(#[source] BoxError),
     /// It may not write. Nothing was changed; asking again helps once it may.
-    #[error("delivery store may not be written to")]
+    #[error("delivery store may not be written to; check the rights of the file and of its folder")]
     ReadOnly(#[source] BoxError),
-    /// Another process has it open.
-    #[error("delivery store {0} is in use by another process")]
+    /// It is open already, in another process or in this one. Close it there first.
+    #[error(
+        "delivery store {0} is open already, in another process or in this one; close it there first"
+    )]
     InUse(String),
     /// It was written by a newer version of this crate.
     #[error(
@@ -428,7 +430,7 @@ pub enum StoreError {
         known: i64,
     },
     /// What it holds cannot be read. Asking again does not help.
-    #[error("delivery store is damaged")]
+    #[error("delivery store is damaged; mend it or restore a copy")]
     Damaged(#[source] BoxError),
     /// The delivery that was named does not exist, or is remembered no longer.
     #[error("there is no delivery {0}")]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) struct Disk {
-    library: PathBuf,
+    shim: PathBuf,
 }
 
 impl Disk {
@@ -18,21 +18,21 @@ impl Disk {
             return None;
         }
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/disk.c");
-        let library = folder.join("disk.so");
+        let shim = folder.join("disk.so");
         let built = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
-            .args([library.as_os_str(), source.as_ref(), "-ldl".as_ref()])
+            .args([shim.as_os_str(), source.as_ref(), "-ldl".as_ref()])
             .status();
         assert!(
             built.is_ok_and(|status| status.success()),
             "the C compiler builds {source}"
         );
-        Some(Self { library })
+        Some(Self { shim })
     }
 
     /// Has a child's files watched.
     pub(crate) fn watch(&self, child: &mut Command) {
-        child.env("LD_PRELOAD", &self.library);
+        child.env("LD_PRELOAD", &self.shim);
     }
 
     /// Lets nothing be written to the store from now on, or again.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use actix_webhooks::store::{DeadLetterQuery, DeliveryQuery, DeliveryStage, StoreError};
 use actix_webhooks::testing::Reply;
 use actix_webhooks::{
-    DeadLetterReason, DeliveryState, EndpointState, ListDeliveries, ListStatus, PauseEndpoint,
-    PutEndpoint, Redeliver, RemoveEndpoint, ResumeEndpoint, Rule, StatusFilter,
+    DeadLetterReason, DeliveryId, DeliveryState, DiscardDeadLetters, EndpointState, ListAttempts,
+    ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint, Redeliver, RemoveEndpoint,
+    ResumeEndpoint, Rule, StatusFilter,
 };
 
 use super::support::{HOOK, plain, simulate, simulate_with};
@@ -135,10 +136,13 @@ fn a_dead_letter_is_redelivered_as_a_fresh_delivery_of_the_same_alert() {
         sim.sleep(1).await;
         assert_eq!(sim.status(HOOK).await.delivered, 2);
         assert!(sim.dead_letters().await.is_empty());
+        let once_more = Redeliver::one(letters[0].delivery_id);
+        let fresh = sim.engine.supervisor().send(once_more).await;
+        assert_eq!(fresh.unwrap().unwrap().len(), 1, "it is still on record");
         let unknown = sim
             .engine
             .supervisor()
-            .send(Redeliver::one(letters[0].delivery_id))
+            .send(Redeliver::one(DeliveryId::new(999_999)))
             .await
             .unwrap();
         assert!(matches!(unknown, Err(StoreError::UnknownDelivery(_))));
@@ -255,5 +259,22 @@ fn statuses_and_reports_travel_as_json() {
             serde_json::from_str::<actix_webhooks::DeliveryReport>(&json).unwrap(),
             *report
         );
+    });
+}
+
+#[test]
+fn a_discarded_dead_letter_is_not_listed_any_more_and_its_attempts_are() {
+    simulate(async |sim| {
+        sim.receivers.on(HOOK, [Reply::status(400)]);
+        sim.publish("e").await;
+        sim.sleep(1).await;
+        let id = sim.dead_letters().await[0].delivery_id;
+        let supervisor = sim.engine.supervisor();
+        let discard = DiscardDeadLetters::default();
+        assert_eq!(supervisor.send(discard).await.unwrap().unwrap(), 1);
+        assert!(sim.dead_letters().await.is_empty());
+        let attempts = supervisor.send(ListAttempts { id }).await.unwrap().unwrap();
+        assert_eq!(attempts.len(), 1);
+        assert_eq!(attempts[0].summary.status, Some(400));
     });
 }

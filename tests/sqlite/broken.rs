@@ -127,3 +127,19 @@ fn a_row_that_cannot_be_read_holds_back_its_endpoint_and_no_other() {
         crash(engine).await;
     });
 }
+
+/// Bodies and secrets are in it.
+#[cfg(unix)]
+#[test]
+fn only_the_owner_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let life = Life::new();
+    let store = SqliteStore::open(life.file()).unwrap();
+    for suffix in ["", "-wal", "-shm", "-lock"] {
+        let path = format!("{}{suffix}", life.file().display());
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{path}: {mode:o}");
+    }
+    drop(store);
+}

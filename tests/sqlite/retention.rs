@@ -7,13 +7,14 @@ use actix_webhooks::store::{
     Alert, Appended, AttemptRecord, BacklogLimits, DeadLetterQuery, DeliveryQuery, NewAlert,
     NewEvent, Progress, SqliteOptions, SqliteStore, Store as _, WhenFull,
 };
+use actix_webhooks::testing::SimClock;
 use actix_webhooks::{
-    AlertId, AttemptSummary, DeliveryId, EventId, Outcome, PayloadFormat, RuleId, Timestamp,
-    WebhookUrl,
+    AlertId, AttemptSummary, DeliveryId, EventId, ListDeliveries, Outcome, PayloadFormat, RuleId,
+    Timestamp, WebhookUrl,
 };
 use bytes::Bytes;
 
-use super::support::{HOOK, Life};
+use super::support::{HOOK, Life, crash, event};
 
 fn url() -> WebhookUrl {
     WebhookUrl::parse(HOOK).unwrap()
@@ -202,4 +203,26 @@ async fn one_of_the_oldest_that_has_just_ended_does_not_take_the_young_with_it()
     assert!((500..2_500).contains(&forgotten), "{forgotten} of 3,001");
     let newest = store.deliveries(DeliveryQuery::default()).await.unwrap();
     assert_eq!(newest[0].event_id.as_str(), "e-2999");
+}
+
+#[test]
+fn an_engine_forgets_what_is_old_by_itself() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let options = SqliteOptions {
+            keep_ended: Duration::from_secs(90),
+            ..SqliteOptions::default()
+        };
+        let engine = life.start_on(options, &clock).await;
+        engine.publish(event("e")).await.unwrap();
+        let count = async || {
+            let listed = engine.supervisor().send(ListDeliveries::default()).await;
+            listed.unwrap().unwrap().len()
+        };
+        clock.sleep(Duration::from_mins(1)).await;
+        assert_eq!(count().await, 1, "not old enough");
+        clock.sleep(Duration::from_mins(2)).await;
+        assert_eq!(count().await, 0);
+        crash(engine).await;
+    });
 }

@@ -39,7 +39,21 @@ impl Life {
         clock: &SimClock,
         settings: impl FnOnce(EngineBuilder) -> EngineBuilder,
     ) -> Engine {
-        let store = SqliteStore::open_with(self.file(), SqliteOptions::default()).unwrap();
+        self.start_all(clock, SqliteOptions::default(), settings)
+            .await
+    }
+
+    pub(crate) async fn start_on(&self, options: SqliteOptions, clock: &SimClock) -> Engine {
+        self.start_all(clock, options, |builder| builder).await
+    }
+
+    async fn start_all(
+        &self,
+        clock: &SimClock,
+        options: SqliteOptions,
+        settings: impl FnOnce(EngineBuilder) -> EngineBuilder,
+    ) -> Engine {
+        let store = SqliteStore::open_with(self.file(), options).unwrap();
         let endpoint = Endpoint::new(HOOK)
             .unwrap()
             .retry(RetryPolicy::three_in_two_minutes().without_jitter());

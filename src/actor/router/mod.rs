@@ -225,10 +225,8 @@ impl RouterActor {
         let any = !entries.is_empty();
         for OutboxEntry { seq, event } in entries {
             let prepared = match &event {
-                Ok(event) => self
-                    .prepare(event)
-                    .map_err(|error| (error.is_transient(), error.to_string())),
-                Err(unreadable) => Err((false, unreadable.clone())),
+                Ok(event) => self.prepare(event).map_err(|error| error.to_string()),
+                Err(unreadable) => Err(unreadable.clone()),
             };
             match prepared {
                 Ok(event) => {
@@ -238,8 +236,8 @@ impl RouterActor {
                     };
                     self.inbox.push_back((event, Publisher::Outbox(seq)));
                 }
-                Err((true, _)) => drop(self.outbox.come_back_to(seq)),
-                Err((false, reason)) => self.set_aside(seq, reason),
+                // Nothing about the event itself passes with time.
+                Err(reason) => self.set_aside(seq, reason),
             }
         }
         any || self.outbox.is_wanted()

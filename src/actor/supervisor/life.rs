@@ -95,7 +95,10 @@ impl SupervisorActor {
                 url: url.clone(),
                 handle: Some(handle),
             };
-            #[expect(clippy::disallowed_methods, reason = "once per start of a subscriber")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "once per start of a subscriber, and where the router has not heard of it yet"
+            )]
             router.do_send(reach);
         }
     }

@@ -28,7 +28,8 @@ pub(super) struct Kept {
     pub(super) open: BTreeMap<DeliveryId, Entry>,
     pub(super) shelves: HashMap<WebhookUrl, Shelf>,
     pub(super) ledger: Ledger<u64>,
-    pub(super) delivered: BTreeMap<DeliveryId, Entry>,
+    /// Delivered, or dead letters that were redelivered or discarded.
+    pub(super) ended: BTreeMap<DeliveryId, Entry>,
     pub(super) dead: BTreeMap<DeliveryId, Entry>,
     pub(super) events: HashMap<EventId, usize>,
     pub(super) events_in_order: VecDeque<(Timestamp, EventId)>,
@@ -162,7 +163,7 @@ impl Kept {
             open: BTreeMap::new(),
             shelves: HashMap::new(),
             ledger: Ledger::new(limits),
-            delivered: BTreeMap::new(),
+            ended: BTreeMap::new(),
             dead: BTreeMap::new(),
             events: HashMap::new(),
             events_in_order: VecDeque::new(),
@@ -294,10 +295,7 @@ impl Kept {
     /// Keeps a delivery that has ended, as long as there is room.
     pub(super) fn end(&mut self, limits: &MemoryLimits, id: DeliveryId, entry: Entry) {
         if let DeliveryState::Delivered { .. } = entry.state {
-            self.delivered.insert(id, entry);
-            if self.delivered.len() > limits.delivered {
-                self.delivered.pop_first();
-            }
+            self.keep_ended(limits, id, entry);
             return;
         }
         self.dead.insert(id, entry);
@@ -308,12 +306,27 @@ impl Kept {
         }
     }
 
+    fn keep_ended(&mut self, limits: &MemoryLimits, id: DeliveryId, entry: Entry) {
+        self.ended.insert(id, entry);
+        if self.ended.len() > limits.delivered {
+            self.ended.pop_first();
+        }
+    }
+
+    /// Takes a dead letter off the list; it stays in the record.
+    pub(super) fn unlist(&mut self, limits: &MemoryLimits, id: DeliveryId) {
+        if let Some(entry) = self.dead.remove(&id) {
+            self.keep_ended(limits, id, entry);
+        }
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = (&DeliveryId, &Entry)> {
-        self.open.iter().chain(&self.delivered).chain(&self.dead)
+        self.open.iter().chain(&self.ended).chain(&self.dead)
     }
 
     pub(super) fn find(&self, id: DeliveryId) -> Option<&Entry> {
-        self.open.get(&id).or_else(|| self.delivered.get(&id))
+        let ended = || self.ended.get(&id).or_else(|| self.dead.get(&id));
+        self.open.get(&id).or_else(ended)
     }
 
     pub(super) fn deliveries(&self, query: &DeliveryQuery) -> Vec<Delivery> {
@@ -353,6 +366,7 @@ impl Kept {
 
     pub(super) fn redeliver(
         &mut self,
+        limits: &MemoryLimits,
         which: &Redelivery,
         now: Timestamp,
     ) -> Result<Vec<(DeliveryId, WebhookUrl)>, StoreError> {
@@ -367,10 +381,10 @@ impl Kept {
         ids.sort_unstable();
         let mut again = Vec::with_capacity(ids.len());
         for id in ids {
-            let found = self.dead.remove(&id).or_else(|| self.find(id).cloned());
-            let old = found.ok_or(StoreError::UnknownDelivery(id))?;
-            let url = old.url.clone();
-            again.push((self.open(Entry::new(old.alert, old.url, now)), url));
+            let old = self.find(id).ok_or(StoreError::UnknownDelivery(id))?;
+            let (alert, url) = (Arc::clone(&old.alert), old.url.clone());
+            self.unlist(limits, id);
+            again.push((self.open(Entry::new(alert, url.clone(), now)), url));
         }
         Ok(again)
     }
@@ -450,14 +464,14 @@ impl Kept {
     }
 
     pub(super) fn prune(&mut self, now: Timestamp, keep: Retention) -> u64 {
-        let kept = self.delivered.len() + self.dead.len();
-        let recent = |entry: &Entry| match entry.state {
-            DeliveryState::Delivered { at } => at >= now.before(keep.ended),
-            DeliveryState::DeadLettered { at, .. } => at >= now.before(keep.dead_letters),
+        let kept = self.ended.len() + self.dead.len();
+        let ended_since = |entry: &Entry, since: Timestamp| match entry.state {
+            DeliveryState::Delivered { at } | DeliveryState::DeadLettered { at, .. } => at >= since,
             DeliveryState::Queued | DeliveryState::Waiting { .. } => true,
         };
-        self.delivered.retain(|_, entry| recent(entry));
-        self.dead.retain(|_, entry| recent(entry));
+        let (ended, dead) = (now.before(keep.ended), now.before(keep.dead_letters));
+        self.ended.retain(|_, entry| ended_since(entry, ended));
+        self.dead.retain(|_, entry| ended_since(entry, dead));
         while self
             .events_in_order
             .front()
@@ -469,7 +483,7 @@ impl Kept {
         }
         self.shelves
             .retain(|_, shelf| shelf.open() > 0 || shelf.held_until.is_some_and(|at| at >= now));
-        u64::try_from(kept - self.delivered.len() - self.dead.len()).unwrap_or(u64::MAX)
+        u64::try_from(kept - self.ended.len() - self.dead.len()).unwrap_or(u64::MAX)
     }
 }
 

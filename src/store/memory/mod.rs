@@ -40,7 +40,8 @@ pub struct MemoryLimits {
     pub backlog: BacklogLimits,
     /// The most dead letters; beyond them the oldest is forgotten, with a warning in the log. Defaults to 10,000.
     pub dead_letters: usize,
-    /// The most delivered deliveries that can still be listed and redelivered. Defaults to 1,000.
+    /// The most deliveries that can still be listed and redelivered of those that were delivered, and of dead letters that were redelivered or
+    /// discarded. Defaults to 1,000.
     pub delivered: usize,
     /// The most event ids that are remembered, so that publishing them again delivers nothing. Defaults to 100,000.
     pub event_ids: usize,
@@ -166,7 +167,7 @@ impl Store for MemoryStore {
 
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
         let kept = self.kept();
-        let found = kept.find(id).or_else(|| kept.dead.get(&id));
+        let found = kept.find(id);
         done(Ok(found
             .map(|entry| entry.attempts.clone())
             .unwrap_or_default()))
@@ -176,7 +177,7 @@ impl Store for MemoryStore {
         let mut kept = self.kept();
         let letters = kept.dead_letters(&query);
         for letter in &letters {
-            kept.dead.remove(&letter.delivery_id);
+            kept.unlist(&self.limits, letter.delivery_id);
         }
         done(Ok(u64::try_from(letters.len()).unwrap_or(u64::MAX)))
     }
@@ -194,7 +195,7 @@ impl Store for MemoryStore {
         which: Redelivery,
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
-        done(self.kept().redeliver(&which, now))
+        done(self.kept().redeliver(&self.limits, &which, now))
     }
 
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {

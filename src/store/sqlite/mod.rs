@@ -93,9 +93,10 @@ pub struct SqliteStore {
 pub struct SqliteOptions {
     /// How much may be open.
     pub backlog: BacklogLimits,
-    /// For how long delivered deliveries, and the attempts of all, are kept to be listed and redelivered. Defaults to 7 days.
+    /// For how long deliveries are kept, with their attempts, to be listed and redelivered: those delivered, and dead letters that were redelivered or
+    /// discarded. Defaults to 7 days.
     pub keep_ended: Duration,
-    /// For how long dead letters are kept. Defaults to 30 days.
+    /// For how long dead letters are kept that nobody redelivered or discarded. Defaults to 30 days.
     pub keep_dead_letters: Duration,
     /// For how long the ids of events are remembered at least, so that publishing one again delivers nothing. Defaults to 24 h; those whose
     /// deliveries are kept longer are remembered longer.
@@ -138,7 +139,7 @@ impl SqliteStore {
     /// Opens a store on a file with the default options, making it if there is none.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another process has it open, [`StoreError::NewerSchema`] when a newer version of this crate wrote it,
+    /// [`StoreError::InUse`] when it is open already, [`StoreError::NewerSchema`] when a newer version of this crate wrote it,
     /// [`StoreError::Damaged`] when it is not a database or cannot be read, [`StoreError::ReadOnly`], [`StoreError::NoSpace`], and
     /// [`StoreError::Unavailable`] for whatever else the system refuses.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {

@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    /// Tells the engine that events were stored in an outbox (such as by [`SqliteStore::publish_in`](crate::store::SqliteStore::publish_in)) and committed.
+    /// Tells the engine that events were stored in an outbox (such as by `SqliteStore::publish_in`) and committed.
     /// Without it they are found within a second.
     pub fn notify_outbox(&self) {
         // A full mailbox or a stopped engine: the next look finds them.

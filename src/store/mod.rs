@@ -1,7 +1,7 @@
 //! Where accepted events live until they are delivered, and the record of what happened to them.
 //!
 //! [`Store`] is the one boundary. `SqliteStore` (feature `sqlite`) is durable, [`MemoryStore`] is not. Another implementation passes
-//! [`testing::store_conformance`](crate::testing) (feature `test-util`) and is given to
+//! `testing::store_conformance` (feature `test-util`) and is given to
 //! [`EngineBuilder::store`](crate::EngineBuilder::store).
 
 mod backlog;

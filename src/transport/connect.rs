@@ -1,23 +1,17 @@
-//! Making a connection: resolve, connect, no delay, TLS. The HTTP client calls this for every new connection, so that whatever is
-//! checked here is checked for every hop of every attempt.
+//! Making a connection: resolve, connect, no delay, TLS. Every new connection of every hop of every attempt comes through here, so that whatever
+//! is checked here is checked for all of them.
 
-use std::cell::RefCell;
-use std::fmt;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_rt::net::TcpStream;
-use actix_service::Service;
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
-use awc::http::Uri;
-use futures_util::future::LocalBoxFuture;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use url::Host;
+use url::{Host, Url};
 
-use super::wire::{Wire, WireNotes};
+use super::wire::Wire;
 use crate::domain::attempt::Failure;
 
 /// A root certificate that cannot be used.
@@ -25,79 +19,62 @@ use crate::domain::attempt::Failure;
 #[error("root certificate cannot be used: {0}")]
 pub struct InvalidCertificate(String);
 
-/// Where the next connection of a lane goes.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) host: Host<String>,
-    pub(super) port: u16,
-    pub(super) tls: bool,
+/// Whom a connection reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Authority {
+    host: Host<String>,
+    port: u16,
+    tls: bool,
 }
 
-/// Connects one lane. The target stands beside it, because the HTTP client only knows plain `http` URIs: TLS is made here.
-#[derive(Clone)]
-pub(super) struct LaneConnector {
-    pub(super) target: Rc<RefCell<Option<Target>>>,
-    pub(super) notes: Rc<WireNotes>,
-    pub(super) tls: Arc<ClientConfig>,
-}
-
-impl fmt::Debug for LaneConnector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LaneConnector")
-            .field("target", &self.target)
-            .finish_non_exhaustive()
-    }
-}
-
-impl LaneConnector {
-    async fn connect(self) -> Result<Wire, (Failure, io::Error)> {
-        let target = self.target.borrow().clone().ok_or_else(no_target)?;
-        let tcp = connect_tcp(&target).await?;
-        let no_delay = tcp.set_nodelay(true);
-        no_delay.map_err(|error| (Failure::Connect, error))?;
-        if !target.tls {
-            return Ok(Wire::plain(tcp, self.notes));
-        }
-        let name = server_name(target.host).map_err(|error| (Failure::Tls, error))?;
-        let stream = TlsConnector::from(self.tls).connect(name, tcp).await;
-        let stream = stream.map_err(|error| (classify_tls(&error), error))?;
-        Ok(Wire::tls(stream, self.notes))
-    }
-}
-
-impl Service<ConnectInfo<Uri>> for LaneConnector {
-    type Response = Connection<Uri, Wire>;
-    type Error = ConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, ConnectError>>;
-
-    actix_service::always_ready!();
-
-    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        let connector = self.clone();
-        Box::pin(async move {
-            let notes = Rc::clone(&connector.notes);
-            match connector.connect().await {
-                Ok(wire) => {
-                    notes
-                        .connections
-                        .set(notes.connections.get().saturating_add(1));
-                    notes.closed_by_receiver.set(false);
-                    notes.answered.set(false);
-                    Ok(Connection::new(info.request().clone(), wire))
-                }
-                Err((failure, error)) => {
-                    notes.connect_failure.set(Some(failure));
-                    // Never `InvalidInput`: the HTTP client panics on it.
-                    Err(ConnectError::Io(error))
-                }
-            }
+impl Authority {
+    /// Returns the authority that serves a URL.
+    pub(super) fn of(url: &Url) -> Result<Self, Failure> {
+        Ok(Self {
+            host: url.host().ok_or(Failure::Unsendable)?.to_owned(),
+            port: url.port_or_known_default().ok_or(Failure::Unsendable)?,
+            tls: url.scheme() == "https",
         })
     }
 }
 
-async fn connect_tcp(target: &Target) -> Result<TcpStream, (Failure, io::Error)> {
-    let port = target.port;
-    let connected = match &target.host {
+/// Makes connections for one endpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) timeout: Duration,
+}
+
+impl Connector {
+    /// Connects, with TLS where the authority speaks it, within the connect timeout.
+    pub(super) async fn connect(&self, authority: &Authority) -> Result<Wire, Failure> {
+        let connected = tokio::time::timeout(self.timeout, self.try_connect(authority)).await;
+        let connected = connected
+            .unwrap_or_else(|_| Err((Failure::Connect, io::Error::from(io::ErrorKind::TimedOut))));
+        connected.map_err(|(failure, error)| {
+            log::debug!(failure:? = failure, error:% = error; "connection could not be made");
+            failure
+        })
+    }
+
+    async fn try_connect(&self, authority: &Authority) -> Result<Wire, (Failure, io::Error)> {
+        let tcp = connect_tcp(authority).await?;
+        let no_delay = tcp.set_nodelay(true);
+        no_delay.map_err(|error| (Failure::Connect, error))?;
+        if !authority.tls {
+            return Ok(Wire::Plain(tcp));
+        }
+        let name = server_name(authority.host.clone()).map_err(|error| (Failure::Tls, error))?;
+        let tls = TlsConnector::from(Arc::clone(&self.tls));
+        let stream = tls.connect(name, tcp).await;
+        let stream = stream.map_err(|error| (classify_tls(&error), error))?;
+        Ok(Wire::Tls(Box::new(stream)))
+    }
+}
+
+async fn connect_tcp(authority: &Authority) -> Result<TcpStream, (Failure, io::Error)> {
+    let port = authority.port;
+    let connected = match &authority.host {
         Host::Ipv4(address) => TcpStream::connect((*address, port)).await,
         Host::Ipv6(address) => TcpStream::connect((*address, port)).await,
         Host::Domain(name) => {
@@ -118,13 +95,6 @@ fn server_name(host: Host<String>) -> io::Result<ServerName<'static>> {
         Host::Ipv6(address) => Ok(ServerName::from(std::net::IpAddr::from(address))),
         Host::Domain(name) => ServerName::try_from(name).map_err(io::Error::other),
     }
-}
-
-fn no_target() -> (Failure, io::Error) {
-    (
-        Failure::Unsendable,
-        io::Error::other("a lane connects for a request only"),
-    )
 }
 
 /// Tells a certificate that will not become valid by trying again from a handshake that broke off.

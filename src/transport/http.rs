@@ -1,27 +1,25 @@
-//! The transport for real receivers: awc over rustls, one lane per exchange.
+//! The transport for real receivers: HTTP/1.1 by awc's codec, TLS by rustls, one connection per exchange.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use awc::http::Uri;
-use awc::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
-};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use rustls::ClientConfig;
-use tokio::time::Instant;
-use url::Position;
 
-use super::connect::{InvalidCertificate, Target, tls_config};
-use super::lane::{Exchanged, Lane, Prepared};
+use super::connect::{Authority, Connector, InvalidCertificate, tls_config};
+use super::connection::{Broken, Connection, Exchanged};
+use super::request_head::{EndpointHeaders, FixedHead};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
 use crate::domain::endpoint::Endpoint;
+use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 
 /// Sends over HTTP/1.1, with TLS by rustls where the URL says https.
@@ -130,10 +128,13 @@ impl Transport for AwcTransport {
         let channel = AwcChannel {
             shared: Arc::clone(&self.shared),
             url: endpoint.url.clone(),
-            connect_timeout: endpoint.policy.connect_timeout,
-            client_id_header: HeaderName::from_bytes(client_id_header.as_bytes()).ok(),
+            connector: Connector {
+                tls: Arc::clone(&self.shared.tls),
+                timeout: endpoint.policy.connect_timeout,
+            },
+            client_id_header: client_id_header.into(),
             endpoint_headers: EndpointHeaders::of(endpoint),
-            prepared: RefCell::new(None),
+            own: RefCell::new(None),
             idle: RefCell::new(VecDeque::new()),
         };
         Box::new(OpenChannel(Rc::new(channel)))
@@ -142,22 +143,30 @@ impl Transport for AwcTransport {
 
 struct OpenChannel(Rc<AwcChannel>);
 
-/// The lanes to one endpoint.
+/// The connections to one endpoint, and to where its redirects lead.
 struct AwcChannel {
     shared: Arc<Shared>,
     url: WebhookUrl,
-    connect_timeout: Duration,
-    client_id_header: Option<HeaderName>,
+    connector: Connector,
+    client_id_header: Box<str>,
     endpoint_headers: EndpointHeaders,
-    /// The constant part of requests to the endpoint's own URL.
-    prepared: RefCell<Option<Rc<Prepared>>>,
-    idle: RefCell<VecDeque<IdleLane>>,
+    /// What is the same for every request to the endpoint's own URL.
+    own: RefCell<Option<Rc<Target>>>,
+    /// The one used last at the back.
+    idle: RefCell<VecDeque<IdleConnection>>,
 }
 
-struct IdleLane {
-    lane: Lane,
-    since: Instant,
-    // Dropped with the lane, so that the count is right however it ends.
+/// Where requests go, and what is the same for all of them.
+struct Target {
+    authority: Rc<Authority>,
+    head: FixedHead,
+}
+
+struct IdleConnection {
+    connection: Connection,
+    /// When its last exchange began.
+    used_at: Timestamp,
+    // Dropped with the connection, so that the count is right however it ends.
     _slot: IdleSlot,
 }
 
@@ -190,209 +199,109 @@ impl Channel for OpenChannel {
 
 impl AwcChannel {
     async fn exchange(self: Rc<Self>, request: Request) -> Sent {
-        let result = self.try_exchange(&request, self.take_lane()).await;
-        match result {
-            Err(Refused {
+        let target = match self.target(&request) {
+            Ok(target) => target,
+            Err(failure) => return Sent::from(Err(failure)),
+        };
+        let kept =
+            poll_fn(|cx| Poll::Ready(self.take_idle(&target.authority, request.sent_at, cx)));
+        let Some(kept) = kept.await else {
+            // Rare, and much larger: not a part of this future.
+            let anew = self.exchange_anew(&target, &request).boxed_local();
+            return Sent::from(anew.await);
+        };
+        match self.exchange_on(kept, &target, &request).await {
+            Err(Broken {
                 failure: Failure::ConnectionClosed,
-                kept_unanswered: true,
+                unanswered: true,
             }) => {
                 // The receiver closed a kept connection as the request went out: any HTTP client would send it again at once.
-                let again = self
-                    .try_exchange(&request, self.new_lane())
-                    .boxed_local()
-                    .await;
+                let again = self.exchange_anew(&target, &request).boxed_local();
                 Sent {
-                    result: again.map_err(|refused| refused.failure),
+                    result: again.await,
                     twice: true,
                 }
             }
-            other => Sent::from(other.map_err(|refused| refused.failure)),
+            ended => Sent::from(ended.map_err(|broken| broken.failure)),
         }
     }
 
-    async fn try_exchange(&self, request: &Request, mut lane: Lane) -> Result<Answer, Refused> {
-        let prepared = self.prepare(request)?;
-        let headers = self.headers(request, &prepared)?;
-        let connections = lane.connections();
-        let ended = lane
-            .exchange(
-                &prepared,
-                headers,
-                request.alert.body.clone(),
-                self.shared.body_limit,
-            )
-            .await;
-        let Exchanged { answer, clean } = ended.map_err(|failure| {
-            let kept = connections > 0 && lane.connections() == connections;
-            Refused {
-                failure,
-                kept_unanswered: kept && !lane.is_answered(),
-            }
-        })?;
+    /// Makes an exchange on a new connection.
+    async fn exchange_anew(&self, target: &Target, request: &Request) -> Result<Answer, Failure> {
+        let wire = self.connector.connect(&target.authority).await?;
+        let connection = Connection::new(Rc::clone(&target.authority), wire);
+        let ended = self.exchange_on(connection, target, request).await;
+        ended.map_err(|broken| broken.failure)
+    }
+
+    async fn exchange_on(
+        &self,
+        mut connection: Connection,
+        target: &Target,
+        request: &Request,
+    ) -> Result<Answer, Broken> {
+        let head = |head: &mut Vec<u8>| target.head.write(head, request, &self.client_id_header);
+        let exchange = connection.exchange(head, &request.alert.body, self.shared.body_limit);
+        let Exchanged { answer, clean } = exchange.await?;
         if clean {
-            self.keep_lane(lane);
+            self.keep(connection, request.sent_at);
         }
         Ok(answer)
     }
 
-    fn take_lane(&self) -> Lane {
-        self.idle
-            .borrow_mut()
-            .pop_back()
-            .map_or_else(|| self.new_lane(), |idle| idle.lane)
-    }
-
-    fn new_lane(&self) -> Lane {
-        Lane::new(Arc::clone(&self.shared.tls), self.connect_timeout)
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long a connection is idle is no rule's business"
-    )]
-    fn keep_lane(&self, lane: Lane) {
-        let now = Instant::now();
+    /// Returns a kept connection that its receiver has not closed. What has been idle for too long is closed.
+    fn take_idle(
+        &self,
+        authority: &Rc<Authority>,
+        now: Timestamp,
+        cx: &mut Context<'_>,
+    ) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         // The front has been idle longest: what a burst left behind goes first.
         while idle
             .front()
-            .is_some_and(|lane| now.duration_since(lane.since) > self.shared.idle_timeout)
+            .is_some_and(|oldest| now.since(oldest.used_at) > self.shared.idle_timeout)
         {
             idle.pop_front();
         }
+        loop {
+            let fits = |kept: &IdleConnection| kept.connection.authority == *authority;
+            let last = idle.iter().rposition(fits)?;
+            let mut kept = idle.remove(last)?;
+            if kept.connection.is_quiet(cx) {
+                return Some(kept.connection);
+            }
+        }
+    }
+
+    fn keep(&self, connection: Connection, used_at: Timestamp) {
         if let Some(slot) = IdleSlot::take(&self.shared) {
-            idle.push_back(IdleLane {
-                lane,
-                since: now,
+            self.idle.borrow_mut().push_back(IdleConnection {
+                connection,
+                used_at,
                 _slot: slot,
             });
         }
     }
 
-    fn prepare(&self, request: &Request) -> Result<Rc<Prepared>, Failure> {
+    fn target(&self, request: &Request) -> Result<Rc<Target>, Failure> {
         if request.url != self.url {
             // A redirect: rare, and nothing about it is remembered.
-            return self.prepare_for(request).map(Rc::new);
+            return self.target_of(request).map(Rc::new);
         }
-        if let Some(prepared) = &*self.prepared.borrow() {
-            return Ok(Rc::clone(prepared));
+        if let Some(target) = &*self.own.borrow() {
+            return Ok(Rc::clone(target));
         }
-        let prepared = Rc::new(self.prepare_for(request)?);
-        *self.prepared.borrow_mut() = Some(Rc::clone(&prepared));
-        Ok(prepared)
+        let target = Rc::new(self.target_of(request)?);
+        *self.own.borrow_mut() = Some(Rc::clone(&target));
+        Ok(target)
     }
 
-    fn prepare_for(&self, request: &Request) -> Result<Prepared, Failure> {
+    fn target_of(&self, request: &Request) -> Result<Target, Failure> {
         let url = request.url.to_url();
-        let tls = url.scheme() == "https";
-        let host = url.host().ok_or(Failure::Unsendable)?.to_owned();
-        let port = url.port_or_known_default().ok_or(Failure::Unsendable)?;
-        let path = &url[Position::BeforePath..Position::AfterQuery];
-        // The client makes no TLS, so that it is always told http; a user name, which is never sent, keeps connections with TLS apart.
-        let mark = if tls { "tls@" } else { "" };
-        let uri: Uri = format!("http://{mark}{host}:{port}{path}")
-            .parse()
-            .map_err(|_| Failure::Unsendable)?;
-        let mut headers = HeaderMap::with_capacity(self.endpoint_headers.0.len() + 4);
-        headers.insert(
-            HOST,
-            text_value(&url[Position::BeforeHost..Position::AfterPort])?,
-        );
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        for (name, value, dropped_across_origins) in &self.endpoint_headers.0 {
-            if !(request.left_origin && *dropped_across_origins) {
-                headers.insert(name.clone(), value.clone());
-            }
-        }
-        let (client_id, format) = (request.alert.client_id.clone(), request.alert.format);
-        headers.insert(self.client_id_header()?, text_value(client_id.as_str())?);
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static(format.content_type()),
-        );
-        Ok(Prepared {
-            uri,
-            target: Target { host, port, tls },
-            headers,
-            client_id,
-            format,
+        Ok(Target {
+            authority: Rc::new(Authority::of(&url)?),
+            head: FixedHead::new(&url, &self.endpoint_headers, request.left_origin)?,
         })
     }
-
-    /// Returns the headers that differ from call to call; they win over the prepared ones.
-    fn headers(&self, request: &Request, prepared: &Prepared) -> Result<HeaderMap, Failure> {
-        let alert = &request.alert;
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(
-            WEBHOOK_ID,
-            text_value(alert.id.as_uuid().hyphenated().encode_lower(&mut [0; 36]))?,
-        );
-        headers.insert(
-            WEBHOOK_TIMESTAMP,
-            HeaderValue::from(request.sent_at.unix_seconds()),
-        );
-        headers.insert(WEBHOOK_ATTEMPT, HeaderValue::from(request.attempt));
-        if alert.client_id != prepared.client_id {
-            headers.insert(
-                self.client_id_header()?,
-                text_value(alert.client_id.as_str())?,
-            );
-        }
-        if alert.format != prepared.format {
-            headers.insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static(alert.format.content_type()),
-            );
-        }
-        if let Some(authorization) = &request.authorization {
-            let mut value = text_value(authorization.expose())?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        Ok(headers)
-    }
-
-    fn client_id_header(&self) -> Result<HeaderName, Failure> {
-        self.client_id_header.clone().ok_or(Failure::Unsendable)
-    }
 }
-
-/// An exchange without an answer.
-struct Refused {
-    failure: Failure,
-    /// Whether it used a kept connection on which the receiver sent nothing.
-    kept_unanswered: bool,
-}
-
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            kept_unanswered: false,
-        }
-    }
-}
-
-/// The endpoint's own headers, and whether another origin must not see them.
-struct EndpointHeaders(Vec<(HeaderName, HeaderValue, bool)>);
-
-impl EndpointHeaders {
-    fn of(endpoint: &Endpoint) -> Self {
-        let parse = |header: &crate::domain::endpoint::EndpointHeader| {
-            let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-            let value = HeaderValue::from_str(header.value.expose()).ok()?;
-            Some((name, value, header.dropped_across_origins))
-        };
-        // Every header was checked when the endpoint was put, so that none is left out here.
-        Self(endpoint.headers.iter().filter_map(parse).collect())
-    }
-}
-
-fn text_value(text: &str) -> Result<HeaderValue, Failure> {
-    HeaderValue::from_str(text).map_err(|_| Failure::Unsendable)
-}
-
-const AGENT: &str = concat!("actix-webhooks/", env!("CARGO_PKG_VERSION"));
-const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_ATTEMPT: HeaderName = HeaderName::from_static("webhook-attempt");

@@ -5,9 +5,10 @@
 //! hold for every transport alike. [`AwcTransport`] is the one for real receivers.
 
 mod connect;
+mod connection;
 mod exchange;
 mod http;
-mod lane;
+mod request_head;
 mod wire;
 
 use std::sync::Arc;

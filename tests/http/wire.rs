@@ -39,9 +39,6 @@ fn a_delivery_is_one_post_with_exactly_these_headers() {
             r#"{{"ClientId":"client","RuleId":"rule-1","RuleType":"thing.happened","AlertId":"{alert_id}","Message":"e","Data":{{"n":1}}}}"#
         );
         assert_eq!(String::from_utf8_lossy(&request.body), body);
-        // The HTTP client adds one to every request.
-        let date = request.header("date").unwrap().to_owned();
-        assert!(httpdate::parse_http_date(&date).is_ok(), "{date}");
         let timestamp = request.header("webhook-timestamp").unwrap().to_owned();
         let age = report.at.unix_seconds() - timestamp.parse::<i64>().unwrap();
         assert!((0..=20).contains(&age), "{timestamp} is when it was sent");
@@ -49,7 +46,6 @@ fn a_delivery_is_one_post_with_exactly_these_headers() {
             ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
             ("content-length", &body.len().to_string()),
             ("content-type", "application/json"),
-            ("date", &date),
             ("host", &receiver.address.to_string()),
             (
                 "user-agent",

@@ -1,0 +1,347 @@
+//! One connection, used by one exchange at a time: a request goes out, its answer comes in, and whatever is not clear about the answer's end
+//! keeps the connection from being used again.
+//!
+//! Answers are decoded by awc's own HTTP/1 codec. Its pool is not used: it gives a connection back before anyone has looked at the answer, so
+//! that the bytes after an interim answer, or after one without a length, would be taken for the answer to another delivery.
+//!
+//! Buffers belong to the thread, not to the connection: one that waits holds none, unless a part of an answer is in it.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_http::h1::{ClientCodec, ClientPayloadCodec, MessageType};
+use actix_http::header::{
+    CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use actix_http::{ResponseHead, ServiceConfig, Version};
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
+use tokio_util::codec::Decoder as _;
+
+use super::connect::Authority;
+use super::wire::Wire;
+use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
+
+/// A connection to one authority.
+pub(super) struct Connection {
+    pub(super) authority: Rc<Authority>,
+    wire: Wire,
+    /// What the receiver has sent and nobody has read.
+    received: BytesMut,
+}
+
+/// An answer, and whether its connection may be used again.
+pub(super) struct Exchanged {
+    pub(super) answer: Answer,
+    pub(super) clean: bool,
+}
+
+/// An exchange without an answer.
+pub(super) struct Broken {
+    pub(super) failure: Failure,
+    /// Whether the receiver has sent nothing at all.
+    pub(super) unanswered: bool,
+}
+
+impl Connection {
+    pub(super) fn new(authority: Rc<Authority>, wire: Wire) -> Self {
+        let received = BytesMut::new();
+        Self {
+            authority,
+            wire,
+            received,
+        }
+    }
+
+    /// Says whether a connection that nobody used for a while can be used: the receiver has neither closed it nor sent anything.
+    pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        // Where nothing has come, the runtime knows it without asking the system.
+        self.poll_receive(cx).is_pending()
+    }
+
+    /// Makes one exchange: sends `head` and `body`, and reads the answer with at most `limit` bytes of its body.
+    pub(super) async fn exchange(
+        &mut self,
+        head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
+        body: &Bytes,
+        limit: usize,
+    ) -> Result<Exchanged, Broken> {
+        let unsent = self.send_at_once(head, body).await;
+        let unsent = unsent.map_err(|failure| self.broken(failure))?;
+        let mut whole = true;
+        if let Some((head, body)) = unsent {
+            whole = Box::pin(self.send_the_rest(head, body)).await;
+        }
+        let mut exchanged = self.read(limit).await?;
+        exchanged.clean &= whole;
+        Ok(exchanged)
+    }
+
+    /// Sends as much as goes at once, which is nearly always all of it, and returns the rest.
+    async fn send_at_once(
+        &mut self,
+        head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
+        body: &Bytes,
+    ) -> Result<Option<(Bytes, Bytes)>, Failure> {
+        let mut head = Some(head);
+        poll_fn(|cx| {
+            let Some(head) = head.take() else {
+                return Poll::Ready(Ok(None));
+            };
+            OUTGOING.with_borrow_mut(|request| {
+                request.clear();
+                if let Err(failure) = head(request) {
+                    return Poll::Ready(Err(failure));
+                }
+                if body.len() > COPIED {
+                    let head = Bytes::copy_from_slice(request);
+                    return Poll::Ready(Ok(Some((head, body.clone()))));
+                }
+                request.extend_from_slice(body);
+                let written = match self.poll_send(cx, request) {
+                    Poll::Ready(Ok(written)) => written,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::ConnectionClosed)),
+                    Poll::Pending => 0,
+                };
+                let rest = request.get(written..).unwrap_or_default();
+                let all = rest.is_empty() && !self.wire.may_hold_back();
+                Poll::Ready(Ok(
+                    (!all).then(|| (Bytes::copy_from_slice(rest), Bytes::new()))
+                ))
+            })
+        })
+        .await
+    }
+
+    /// Sends what did not go at once, and listens meanwhile: a receiver that refuses a large body answers before it has read it, and may close.
+    /// Says whether all of it was sent.
+    async fn send_the_rest(&mut self, mut head: Bytes, mut body: Bytes) -> bool {
+        poll_fn(|cx| {
+            while !head.is_empty() || !body.is_empty() {
+                let part = if head.is_empty() {
+                    &mut body
+                } else {
+                    &mut head
+                };
+                match self.poll_send(cx, part) {
+                    Poll::Ready(Ok(sent @ 1..)) => part.advance(sent),
+                    // What the receiver has answered, if anything, is read next.
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
+                    Poll::Pending => {
+                        ready!(self.poll_receive(cx)).ok();
+                        return Poll::Ready(false);
+                    }
+                }
+            }
+            let flushed = ready!(pin!(self.wire.flush()).poll(cx));
+            Poll::Ready(flushed.is_ok())
+        })
+        .await
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        pin!(&mut self.wire).poll_write(cx, bytes)
+    }
+
+    async fn read(&mut self, limit: usize) -> Result<Exchanged, Broken> {
+        let mut codec = ClientCodec::new(CONFIG.with(ServiceConfig::clone));
+        let head = loop {
+            if !self.received.is_empty() {
+                let decoded = codec.decode(&mut self.received);
+                match decoded {
+                    Ok(Some(head)) => break head,
+                    Ok(None) => {}
+                    Err(_) => return Err(self.answered(Failure::Malformed)),
+                }
+            }
+            if !self.receive().await {
+                return Err(self.broken(Failure::ConnectionClosed));
+            }
+        };
+        let mut answer = Answer::new(head.status.as_u16());
+        answer.location = single(&head.headers, &LOCATION);
+        answer.retry_after = joined(&head.headers, &RETRY_AFTER);
+        let framing = Framing::of(&head);
+        let mut clean = head.keep_alive() && framing.is_unambiguous();
+        if framing.has_body() && codec.message_type() == MessageType::Payload {
+            let body = codec.into_payload_codec();
+            let ends_with_connection = head.version < Version::HTTP_11;
+            let excerpt = self.read_body(body, ends_with_connection, limit).await;
+            match excerpt {
+                Ok((excerpt, whole)) => {
+                    answer.excerpt = excerpt;
+                    clean &= whole;
+                }
+                Err(failure) => return Err(self.answered(failure)),
+            }
+        }
+        if self.received.is_empty() {
+            give_back(std::mem::take(&mut self.received));
+        } else {
+            // Nobody asked for what comes after the answer.
+            clean = false;
+        }
+        Ok(Exchanged { answer, clean })
+    }
+
+    /// Reads the body as far as `limit`, and returns its beginning and whether that was all of it.
+    async fn read_body(
+        &mut self,
+        mut codec: ClientPayloadCodec,
+        ends_with_connection: bool,
+        limit: usize,
+    ) -> Result<(Bytes, bool), Failure> {
+        let (mut excerpt, mut read) = (Bytes::new(), 0_usize);
+        loop {
+            match codec.decode(&mut self.received) {
+                Ok(Some(Some(chunk))) => {
+                    read = read.saturating_add(chunk.len());
+                    excerpt = extended(excerpt, &chunk);
+                    if read > limit {
+                        return Ok((excerpt, false));
+                    }
+                }
+                Ok(Some(None)) => return Ok((excerpt, true)),
+                Ok(None) => match self.receive().await {
+                    true => {}
+                    false if ends_with_connection => return Ok((excerpt, false)),
+                    false => return Err(Failure::ConnectionClosed),
+                },
+                Err(_) => return Err(Failure::Malformed),
+            }
+        }
+    }
+
+    /// Waits for more bytes; `false` when the connection has ended.
+    async fn receive(&mut self) -> bool {
+        poll_fn(|cx| self.poll_receive(cx))
+            .await
+            .is_ok_and(|received| received > 0)
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.received.capacity() == 0 {
+            self.received = INCOMING.take();
+        }
+        self.received.reserve(READ_AT_LEAST);
+        let received = pin!(self.wire.read_buf(&mut self.received)).poll(cx);
+        if received.is_pending() && self.received.is_empty() {
+            give_back(std::mem::take(&mut self.received));
+        }
+        received
+    }
+
+    fn broken(&self, failure: Failure) -> Broken {
+        Broken {
+            failure,
+            unanswered: self.received.is_empty(),
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "it stands beside `broken`")]
+    fn answered(&self, failure: Failure) -> Broken {
+        Broken {
+            failure,
+            unanswered: false,
+        }
+    }
+}
+
+/// How the end of an answer's body is known (RFC 9112 §6.3).
+enum Framing {
+    /// A status without a body.
+    NoBody,
+    /// `Content-Length` or `Transfer-Encoding: chunked`, and not both.
+    Delimited,
+    /// An interim status, after which the final answer may still come.
+    Interim,
+    /// Neither: the body ends with the connection, or is left for whoever reads next.
+    Unclear,
+}
+
+impl Framing {
+    fn of(head: &ResponseHead) -> Self {
+        let status = head.status.as_u16();
+        if status < 200 {
+            return Self::Interim;
+        }
+        let coding = head.headers.get(TRANSFER_ENCODING);
+        let has_length = head.headers.contains_key(CONTENT_LENGTH);
+        if matches!(status, 204 | 304) {
+            return Self::NoBody;
+        }
+        let chunked = coding.map(|coding| coding.as_bytes().trim_ascii());
+        match chunked {
+            Some(coding) if coding.eq_ignore_ascii_case(b"chunked") && !has_length => {
+                Self::Delimited
+            }
+            None if has_length => Self::Delimited,
+            Some(_) | None => Self::Unclear,
+        }
+    }
+
+    fn has_body(&self) -> bool {
+        matches!(self, Self::Delimited | Self::Unclear)
+    }
+
+    fn is_unambiguous(&self) -> bool {
+        matches!(self, Self::NoBody | Self::Delimited)
+    }
+}
+
+/// Adds a chunk to an excerpt, as far as there is room. The first is shared, not copied.
+fn extended(excerpt: Bytes, chunk: &Bytes) -> Bytes {
+    let room = EXCERPT_BYTES.saturating_sub(excerpt.len()).min(chunk.len());
+    if room == 0 {
+        excerpt
+    } else {
+        // A copy, so that a few bytes do not keep a whole buffer.
+        let mut longer = BytesMut::with_capacity(excerpt.len() + room);
+        longer.extend_from_slice(&excerpt);
+        longer.extend_from_slice(chunk.get(..room).unwrap_or_default());
+        longer.freeze()
+    }
+}
+
+/// Returns the header if it is there once and is text.
+fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut values = headers.get_all(name);
+    let first = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    std::str::from_utf8(first.as_bytes())
+        .ok()
+        .map(str::to_owned)
+}
+
+/// Returns all values of a header as one list (RFC 9110 §5.3).
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let texts = headers
+        .get_all(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    texts.reduce(|all, next| all + ", " + &next)
+}
+
+/// Leaves an empty buffer to the thread's next answer.
+fn give_back(mut buffer: BytesMut) {
+    buffer.clear();
+    INCOMING.set(buffer);
+}
+
+thread_local! {
+    /// The codec's settings; they own a task of the thread's runtime, so that there is one for all connections.
+    static CONFIG: ServiceConfig = ServiceConfig::default();
+    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static INCOMING: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// The largest body that is copied behind its head, in bytes, so that both go out in one call.
+const COPIED: usize = 16 * 1_024;
+
+/// For how many bytes there is room at least when the receiver is listened to.
+const READ_AT_LEAST: usize = 2 * 1_024;

@@ -1,0 +1,99 @@
+//! The head of a request, as the bytes that are sent.
+
+use url::{Position, Url};
+
+use super::Request;
+use crate::domain::attempt::Failure;
+use crate::domain::endpoint::Endpoint;
+
+/// The part of a request's head that is the same for every call to one URL.
+#[derive(Debug)]
+pub(super) struct FixedHead(Vec<u8>);
+
+impl FixedHead {
+    /// Returns the head for calls to `url` with an endpoint's own headers, those left out that another origin must not see.
+    pub(super) fn new(
+        url: &Url,
+        endpoint_headers: &EndpointHeaders,
+        left_origin: bool,
+    ) -> Result<Self, Failure> {
+        let mut head = Vec::with_capacity(256);
+        let target = &url[Position::BeforePath..Position::AfterQuery];
+        let printable = |byte: u8| (0x21..0x7f).contains(&byte);
+        if !target.bytes().all(printable) {
+            return Err(Failure::Unsendable);
+        }
+        for part in ["POST ", target, " HTTP/1.1\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        push(&mut head, "host", host)?;
+        push(&mut head, "user-agent", AGENT)?;
+        for (name, value, dropped_across_origins) in &endpoint_headers.0 {
+            if !(left_origin && *dropped_across_origins) {
+                push(&mut head, name, value)?;
+            }
+        }
+        Ok(Self(head))
+    }
+
+    /// Writes the whole head of a request.
+    pub(super) fn write(
+        &self,
+        head: &mut Vec<u8>,
+        request: &Request,
+        client_id_header: &str,
+    ) -> Result<(), Failure> {
+        let alert = &request.alert;
+        let mut number = itoa::Buffer::new();
+        head.extend_from_slice(&self.0);
+        push(head, client_id_header, alert.client_id.as_str())?;
+        push(head, "content-type", alert.format.content_type())?;
+        let mut id = uuid::Uuid::encode_buffer();
+        push(
+            head,
+            "webhook-id",
+            alert.id.as_uuid().hyphenated().encode_lower(&mut id),
+        )?;
+        push(
+            head,
+            "webhook-timestamp",
+            number.format(request.sent_at.unix_seconds()),
+        )?;
+        push(head, "webhook-attempt", number.format(request.attempt))?;
+        if let Some(authorization) = &request.authorization {
+            push(head, "authorization", authorization.expose())?;
+        }
+        push(head, "content-length", number.format(alert.body.len()))?;
+        head.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+}
+
+/// The endpoint's own headers, each with whether another origin must not see it.
+#[derive(Debug)]
+pub(super) struct EndpointHeaders(Vec<(String, String, bool)>);
+
+impl EndpointHeaders {
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        let headers = endpoint.headers.iter().map(|header| {
+            let value = header.value.expose().to_owned();
+            (header.name.clone(), value, header.dropped_across_origins)
+        });
+        Self(headers.collect())
+    }
+}
+
+/// Adds a header. Everything was checked when it was configured; that nothing can be smuggled in is checked here once more, where it counts.
+fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
+    let sendable = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte);
+    if !value.bytes().all(sendable) {
+        return Err(Failure::Unsendable);
+    }
+    for part in [name, ": ", value, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    Ok(())
+}
+
+const AGENT: &str = concat!("actix-webhooks/", env!("CARGO_PKG_VERSION"));

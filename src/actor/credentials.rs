@@ -3,8 +3,10 @@
 //! Looked up for every attempt, so that a token that was changed is used from the next attempt on. Shared by the router, which
 //! writes it, and the subscribers, which read it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock};
+
+use foldhash::HashMap;
 
 use crate::domain::alert::Alert;
 use crate::domain::auth::{Auth, Secret};

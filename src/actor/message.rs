@@ -9,7 +9,6 @@ use actix::{Message, Recipient};
 use serde::{Deserialize, Serialize};
 
 use super::handle::SubscriberHandle;
-use super::places::Place;
 use crate::domain::attempt::Attempt;
 use crate::domain::client::Client;
 use crate::domain::dead_letter::DeadLetter;
@@ -422,11 +421,6 @@ pub(crate) struct Nudge(pub(crate) u64);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Redelivered(pub(crate) Vec<DeliveryId>);
-
-/// A place for an attempt: places → subscriber.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct PlaceGranted(pub(crate) Place);
 
 /// How does it do? Supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]

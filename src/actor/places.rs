@@ -1,46 +1,48 @@
 //! The process-wide limit on attempts in flight, shared by all subscribers of an engine.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 
-use actix::Recipient;
+use futures_util::task::AtomicWaker;
 
-use super::message::PlaceGranted;
 use crate::domain::places::{PlaceBook, PlaceClass, Turn};
 
 /// The places for attempts in flight.
 #[derive(Debug)]
-pub(crate) struct Places(Mutex<PlaceBook<Recipient<PlaceGranted>>>);
+pub(crate) struct Places(Mutex<PlaceBook<Arc<Waiter>>>);
+
+/// Where one subscriber waits for a place.
+#[derive(Debug, Default)]
+struct Waiter {
+    /// Set with the book locked, so that a waiter is either in the book or was granted a place.
+    granted: AtomicBool,
+    waker: AtomicWaker,
+}
 
 impl Places {
     pub(crate) fn new(limit: u32) -> Arc<Self> {
         Arc::new(Self(Mutex::new(PlaceBook::new(limit))))
     }
 
-    fn book(&self) -> MutexGuard<'_, PlaceBook<Recipient<PlaceGranted>>> {
+    fn book(&self) -> MutexGuard<'_, PlaceBook<Arc<Waiter>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands free places to those whose turn it is.
-    fn grant(self: &Arc<Self>) {
+    fn grant(&self) {
         loop {
-            let Some((class, waiter)) = self.book().next_grant() else {
+            let mut book = self.book();
+            let Some((_, waiter)) = book.next_grant() else {
                 return;
             };
-            let place = Place {
-                class,
-                places: Some(Arc::clone(self)),
-            };
-            // A subscriber waits for one place at a time, so no more than one grant is ever in its mailbox; one that has stopped drops
-            // the message, and with it the place, which goes to the next.
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "at most one grant per subscriber is under way"
-            )]
-            waiter.do_send(PlaceGranted(place));
+            waiter.granted.store(true, Ordering::Release);
+            drop(book);
+            waiter.waker.wake();
         }
     }
 
-    fn give_back(self: &Arc<Self>, class: PlaceClass) {
+    fn give_back(&self, class: PlaceClass) {
         self.book().give_back(class);
         self.grant();
     }
@@ -73,6 +75,8 @@ pub(crate) struct Holdings {
     turn_left: u32,
     /// What it waits for, until a place is granted.
     waiting: Option<(PlaceClass, Turn)>,
+    /// Made when it has to wait for the first time.
+    waiter: Option<Arc<Waiter>>,
 }
 
 impl Holdings {
@@ -84,15 +88,13 @@ impl Holdings {
             spare: None,
             turn_left: 0,
             waiting: None,
+            waiter: None,
         }
     }
 
-    /// Takes a place for an attempt, or joins the queue for one.
-    pub(crate) fn take(
-        &mut self,
-        class: PlaceClass,
-        waiter: impl FnOnce() -> Recipient<PlaceGranted>,
-    ) -> bool {
+    /// Takes a place for an attempt, or joins the queue for one: then the task of `cx` is woken when its turn has come.
+    pub(crate) fn take(&mut self, class: PlaceClass, cx: &Context<'_>) -> bool {
+        self.accept();
         if let Some(mut spare) = self.spare.take()
             && spare.class == class
         {
@@ -113,7 +115,9 @@ impl Holdings {
             self.add(class);
             return true;
         }
-        let turn = book.wait(class, self.prompt + self.sick, waiter());
+        let waiter = self.waiter.get_or_insert_default();
+        waiter.waker.register(cx.waker());
+        let turn = book.wait(class, self.prompt + self.sick, Arc::clone(waiter));
         self.waiting = Some((class, turn));
         drop(book);
         // A place may have become free for this very waiter: nobody would tell it.
@@ -121,15 +125,24 @@ impl Holdings {
         false
     }
 
-    /// Takes a place whose turn has come.
-    pub(crate) fn accept(&mut self, place: Place) {
-        self.waiting = None;
-        self.turn_left = TURN_LENGTH - 1;
-        self.spare = Some(place);
+    /// Takes a place that was granted, if there is one.
+    fn accept(&mut self) {
+        let granted = |waiter: &Arc<Waiter>| waiter.granted.swap(false, Ordering::Acquire);
+        if let Some((class, _)) = self.waiting
+            && self.waiter.as_ref().is_some_and(granted)
+        {
+            self.waiting = None;
+            self.turn_left = TURN_LENGTH - 1;
+            self.spare = Some(Place {
+                class,
+                places: Some(Arc::clone(&self.places)),
+            });
+        }
     }
 
     /// Gives back a place that was granted and is not needed.
     pub(crate) fn drop_spare(&mut self) {
+        self.accept();
         self.spare = None;
     }
 
@@ -152,6 +165,7 @@ impl Holdings {
         let mut book = self.places.book();
         book.give_back(class);
         if let Some((class, turn)) = &mut self.waiting {
+            // One whose turn has come already stays granted.
             *turn = book.hold_instead(*class, *turn, self.prompt + self.sick);
         }
         drop(book);
@@ -178,6 +192,11 @@ impl Holdings {
 
 impl Drop for Holdings {
     fn drop(&mut self) {
+        if let Some((class, turn)) = self.waiting.take()
+            && !self.places.book().leave(class, turn)
+        {
+            self.places.give_back(class);
+        }
         let (prompt, sick) = (self.prompt, self.sick);
         (0..prompt).for_each(|_| self.places.give_back(PlaceClass::Prompt));
         (0..sick).for_each(|_| self.places.give_back(PlaceClass::Sick));

@@ -4,8 +4,10 @@
 //! `*`), then by client and company, each given or open. An event therefore makes a handful of look-ups however many rules
 //! there are. Matches come out ordered by rule id, so that the same event always raises the same deliveries in the same order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::event::Event;
 use super::id::{ClientId, CompanyId, RuleId};

@@ -1,7 +1,8 @@
 //! How much is open, in all and for each endpoint, against the limits.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::{BacklogLimits, Overflow, WhenFull};
 use crate::domain::url::WebhookUrl;

@@ -147,71 +147,73 @@ impl Connection {
         pin!(&mut self.wire).poll_write(cx, bytes)
     }
 
+    /// Reads the answer. Nearly always all of it comes at once, so that what is kept while waiting is small.
     async fn read(&mut self, limit: usize) -> Result<Exchanged, Broken> {
-        let mut codec = ClientCodec::new(CONFIG.with(ServiceConfig::clone));
-        let head = loop {
-            if !self.received.is_empty() {
-                let decoded = codec.decode(&mut self.received);
-                match decoded {
-                    Ok(Some(head)) => break head,
-                    Ok(None) => {}
-                    Err(_) => return Err(self.answered(Failure::Malformed)),
-                }
+        let started = loop {
+            if let Some(started) = self.start_answer()? {
+                break started;
             }
             if !self.receive().await {
                 return Err(self.broken(Failure::ConnectionClosed));
             }
         };
-        let mut answer = Answer::new(head.status.as_u16());
-        answer.location = single(&head.headers, &LOCATION);
-        answer.retry_after = joined(&head.headers, &RETRY_AFTER);
-        let framing = Framing::of(&head);
-        let mut clean = head.keep_alive() && framing.is_unambiguous();
-        if framing.has_body() && codec.message_type() == MessageType::Payload {
-            let body = codec.into_payload_codec();
-            let ends_with_connection = head.version < Version::HTTP_11;
-            let excerpt = self.read_body(body, ends_with_connection, limit).await;
-            match excerpt {
-                Ok((excerpt, whole)) => {
-                    answer.excerpt = excerpt;
-                    clean &= whole;
-                }
-                Err(failure) => return Err(self.answered(failure)),
+        let (mut exchanged, body) = started;
+        if let Some(mut body) = body {
+            let mut ended = body.take_in(&mut self.received, limit);
+            if matches!(ended, Ok(Body::Unfinished)) {
+                ended = Box::pin(self.read_body(&mut body, limit)).await;
             }
+            let ended = ended.map_err(Broken::answered)?;
+            exchanged.answer.excerpt = body.excerpt.freeze();
+            exchanged.clean &= matches!(ended, Body::Whole);
         }
         if self.received.is_empty() {
             give_back(std::mem::take(&mut self.received));
         } else {
             // Nobody asked for what comes after the answer.
-            clean = false;
+            exchanged.clean = false;
         }
-        Ok(Exchanged { answer, clean })
+        Ok(exchanged)
     }
 
-    /// Reads the body as far as `limit`, and returns its beginning and whether that was all of it.
-    async fn read_body(
-        &mut self,
-        mut codec: ClientPayloadCodec,
-        ends_with_connection: bool,
-        limit: usize,
-    ) -> Result<(Bytes, bool), Failure> {
-        let (mut excerpt, mut read) = (Bytes::new(), 0_usize);
+    /// Takes the head of the answer out of what was received, once all of it is there, and says what is known without its body.
+    fn start_answer(&mut self) -> Result<Option<(Exchanged, Option<BodyReader>)>, Broken> {
+        if self.received.is_empty() {
+            return Ok(None);
+        }
+        let mut codec = ClientCodec::new(CONFIG.with(ServiceConfig::clone));
+        let decoded = codec.decode(&mut self.received);
+        let Some(head) = decoded.map_err(|_| Broken::answered(Failure::Malformed))? else {
+            return Ok(None);
+        };
+        let mut answer = Answer::new(head.status.as_u16());
+        answer.location = single(&head.headers, &LOCATION);
+        answer.retry_after = joined(&head.headers, &RETRY_AFTER);
+        let framing = Framing::of(&head);
+        let has_body = framing.has_body() && codec.message_type() == MessageType::Payload;
+        let body = has_body.then(|| BodyReader {
+            codec: codec.into_payload_codec(),
+            ends_with_connection: head.version < Version::HTTP_11,
+            excerpt: BytesMut::new(),
+            read: 0,
+        });
+        let clean = head.keep_alive() && framing.is_unambiguous();
+        Ok(Some((Exchanged { answer, clean }, body)))
+    }
+
+    /// Reads a body that did not come together with its head.
+    async fn read_body(&mut self, body: &mut BodyReader, limit: usize) -> Result<Body, Failure> {
         loop {
-            match codec.decode(&mut self.received) {
-                Ok(Some(Some(chunk))) => {
-                    read = read.saturating_add(chunk.len());
-                    excerpt = extended(excerpt, &chunk);
-                    if read > limit {
-                        return Ok((excerpt, false));
-                    }
-                }
-                Ok(Some(None)) => return Ok((excerpt, true)),
-                Ok(None) => match self.receive().await {
-                    true => {}
-                    false if ends_with_connection => return Ok((excerpt, false)),
-                    false => return Err(Failure::ConnectionClosed),
-                },
-                Err(_) => return Err(Failure::Malformed),
+            if !self.receive().await {
+                return if body.ends_with_connection {
+                    Ok(Body::CutOff)
+                } else {
+                    Err(Failure::ConnectionClosed)
+                };
+            }
+            match body.take_in(&mut self.received, limit)? {
+                Body::Unfinished => {}
+                ended => return Ok(ended),
             }
         }
     }
@@ -241,12 +243,52 @@ impl Connection {
             unanswered: self.received.is_empty(),
         }
     }
+}
 
-    #[expect(clippy::unused_self, reason = "it stands beside `broken`")]
-    fn answered(&self, failure: Failure) -> Broken {
-        Broken {
+impl Broken {
+    /// Returns the failure of an exchange in which the receiver has sent something.
+    fn answered(failure: Failure) -> Self {
+        Self {
             failure,
             unanswered: false,
+        }
+    }
+}
+
+/// The body of an answer while it is read.
+struct BodyReader {
+    codec: ClientPayloadCodec,
+    ends_with_connection: bool,
+    excerpt: BytesMut,
+    read: usize,
+}
+
+/// How far a body was read.
+enum Body {
+    Unfinished,
+    Whole,
+    /// As far as the limit, or until the connection ended.
+    CutOff,
+}
+
+impl BodyReader {
+    /// Takes in what was received.
+    fn take_in(&mut self, received: &mut BytesMut, limit: usize) -> Result<Body, Failure> {
+        loop {
+            match self.codec.decode(received) {
+                Ok(Some(Some(chunk))) => {
+                    let room = EXCERPT_BYTES.saturating_sub(self.excerpt.len());
+                    let begin = chunk.get(..room.min(chunk.len())).unwrap_or_default();
+                    self.excerpt.extend_from_slice(begin);
+                    self.read = self.read.saturating_add(chunk.len());
+                    if self.read > limit {
+                        return Ok(Body::CutOff);
+                    }
+                }
+                Ok(Some(None)) => return Ok(Body::Whole),
+                Ok(None) => return Ok(Body::Unfinished),
+                Err(_) => return Err(Failure::Malformed),
+            }
         }
     }
 }
@@ -290,20 +332,6 @@ impl Framing {
 
     fn is_unambiguous(&self) -> bool {
         matches!(self, Self::NoBody | Self::Delimited)
-    }
-}
-
-/// Adds a chunk to an excerpt, as far as there is room. The first is shared, not copied.
-fn extended(excerpt: Bytes, chunk: &Bytes) -> Bytes {
-    let room = EXCERPT_BYTES.saturating_sub(excerpt.len()).min(chunk.len());
-    if room == 0 {
-        excerpt
-    } else {
-        // A copy, so that a few bytes do not keep a whole buffer.
-        let mut longer = BytesMut::with_capacity(excerpt.len() + room);
-        longer.extend_from_slice(&excerpt);
-        longer.extend_from_slice(chunk.get(..room).unwrap_or_default());
-        longer.freeze()
     }
 }
 

@@ -8,7 +8,7 @@ mod handlers;
 mod publisher;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -17,6 +17,7 @@ use std::time::Duration;
 use actix::fut::ActorFuture;
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _};

@@ -6,8 +6,7 @@ use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
 use crate::actor::message::{
-    Abort, Configure, Deliver, Describe, Drain, Drained, Gate, Leave, Nudge, PlaceGranted,
-    Redelivered,
+    Abort, Configure, Deliver, Describe, Drain, Drained, Gate, Leave, Nudge, Redelivered,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::tally::Past;
@@ -40,14 +39,6 @@ impl Handler<Redelivered> for SubscriberActor {
     fn handle(&mut self, Redelivered(ids): Redelivered, _: &mut Context<Self>) {
         self.machine.on_redelivered(ids, &mut self.actions);
         self.feed.changed = true;
-    }
-}
-
-impl Handler<PlaceGranted> for SubscriberActor {
-    type Result = ();
-
-    fn handle(&mut self, PlaceGranted(place): PlaceGranted, _: &mut Context<Self>) {
-        self.holdings.accept(place);
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct SubscriberActor {
     // After the attempts, so that a place is free only when its attempt is gone.
     holdings: Holdings,
     actions: Vec<Action>,
+    // Kept for its room.
+    records: Vec<AttemptRecord>,
     timer: Timer,
     feed: StatusFeed,
     drain: Option<Draining>,
@@ -166,6 +168,7 @@ impl SubscriberActor {
             missed,
             active: None,
             actions: Vec::new(),
+            records: Vec::new(),
             timer: Timer::default(),
             feed: StatusFeed {
                 lost: past.reports_lost,
@@ -177,14 +180,14 @@ impl SubscriberActor {
     }
 
     /// Does everything that can be done now, in rounds until one finds nothing more to do.
-    fn turn(&mut self, ctx: &Context<Self>, cx: &mut TaskContext<'_>) {
+    fn turn(&mut self, cx: &mut TaskContext<'_>) {
         self.take_missed();
         let mut now = self.shared.clock.now();
         let mut settled = false;
         for _ in 0..ROUNDS_PER_TURN {
             let mut worked = self.collect(now, cx);
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
-            worked |= self.start_attempts(now, ctx);
+            worked |= self.start_attempts(now, cx);
             worked |= self.perform(now, cx);
             self.feed.changed |= worked;
             self.tell_status(now);
@@ -219,6 +222,7 @@ impl SubscriberActor {
             self.machine.rest_soon(now);
             self.active = None;
             self.actions = Vec::new();
+            self.records = Vec::new();
             self.poll_timer(cx);
         }
     }
@@ -376,10 +380,10 @@ impl ActorFuture<SubscriberActor> for Drive {
     fn poll(
         self: Pin<&mut Self>,
         actor: &mut SubscriberActor,
-        ctx: &mut Context<SubscriberActor>,
+        _: &mut Context<SubscriberActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        actor.turn(ctx, cx);
+        actor.turn(cx);
         Poll::Pending
     }
 }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use actix::{AsyncContext, Context};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
@@ -20,11 +19,11 @@ use crate::transport::{Channel, Request, exchange};
 
 impl SubscriberActor {
     /// Starts attempts while the endpoint may and the process has places. Says whether any was started.
-    pub(super) fn start_attempts(&mut self, now: Timestamp, ctx: &Context<Self>) -> bool {
+    pub(super) fn start_attempts(&mut self, now: Timestamp, cx: &TaskContext<'_>) -> bool {
         let mut started = false;
         while self.machine.can_start() {
             let class = self.machine.place_class();
-            if !self.holdings.take(class, || ctx.address().recipient()) {
+            if !self.holdings.take(class, cx) {
                 break;
             }
             let Some(order) = self.machine.start(now) else {
@@ -95,11 +94,10 @@ impl SubscriberActor {
             return false;
         }
         let mut actions = std::mem::take(&mut self.actions);
-        let mut records = Vec::new();
         for action in actions.drain(..) {
             let (store, url) = (&self.shared.store, &self.url);
             match action {
-                Action::Record(record) => records.push(record),
+                Action::Record(record) => self.records.push(record),
                 Action::Load(ids) => {
                     let call = StoreCall::begin(|| store.load(url, ids.clone()));
                     self.submit(now, cx, call, move |result| Done::Loaded(ids, result));
@@ -122,14 +120,16 @@ impl SubscriberActor {
                 Action::Rest => self.rest(),
             }
         }
-        if !records.is_empty() {
-            let records: Arc<[AttemptRecord]> = records.into();
+        if !self.records.is_empty() {
+            let records: Arc<[AttemptRecord]> = self.records.drain(..).collect();
             let call = StoreCall::begin(|| self.shared.store.record(Arc::clone(&records)));
             self.submit(now, cx, call, move |result| Done::Recorded(records, result));
         }
         if self.actions.is_empty() && self.active.is_some() {
             // Nothing was added meanwhile, so the room is kept for the next time; at rest it is given back.
             self.actions = actions;
+        } else {
+            self.records = Vec::new();
         }
         true
     }

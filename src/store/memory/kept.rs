@@ -1,10 +1,13 @@
 //! What a store in memory keeps, and how it changes. Everything here happens under one short lock.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt as _};
+
 use super::MemoryLimits;
-use crate::domain::attempt::{AttemptSummary, Outcome};
+use super::entry::{Entry, size};
+use crate::domain::attempt::Outcome;
 use crate::domain::client::Client;
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::{Delivery, DeliveryState};
@@ -15,24 +18,31 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::backlog::{Ledger, Room};
 use crate::store::{
-    Alert, Appended, Attempt, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
-    DeliveryStage, EndpointBacklog, NewEvent, OpenDelivery, Progress, Redelivery, Retention,
-    StoreError, WaitingDelivery, page_limit,
+    Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
+    EndpointBacklog, NewEvent, OpenDelivery, Redelivery, Retention, StoreError, WaitingDelivery,
+    page_limit,
 };
 
 /// All that is kept.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) last_id: u64,
-    pub(super) last_shelf: u64,
-    pub(super) open: BTreeMap<DeliveryId, Entry>,
-    pub(super) shelves: HashMap<WebhookUrl, Shelf>,
-    pub(super) ledger: Ledger<u64>,
-    /// Delivered, or dead letters that were redelivered or discarded.
-    pub(super) ended: BTreeMap<DeliveryId, Entry>,
-    pub(super) dead: BTreeMap<DeliveryId, Entry>,
-    pub(super) events: HashMap<EventId, usize>,
-    pub(super) events_in_order: VecDeque<(Timestamp, EventId)>,
+    last_id: u64,
+    last_shelf: u64,
+    /// Every delivery, whatever became of it.
+    entries: HashMap<DeliveryId, Entry>,
+    /// How many of them are open.
+    pub(super) open: u64,
+    /// Those that were delivered, and dead letters that were redelivered or discarded, in the order in which that happened.
+    ended: VecDeque<DeliveryId>,
+    /// Dead letters that are listed.
+    dead: BTreeSet<DeliveryId>,
+    shelf_numbers: HashMap<WebhookUrl, u64>,
+    shelves: HashMap<u64, Shelf>,
+    ledger: Ledger<u64>,
+    events: HashMap<EventId, usize>,
+    events_in_order: VecDeque<(Timestamp, EventId)>,
+    // Kept for its room.
+    targets: Vec<(u64, u64)>,
     pub(super) rules: BTreeMap<RuleId, Rule>,
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) endpoints: BTreeMap<WebhookUrl, Endpoint>,
@@ -42,117 +52,9 @@ pub(super) struct Kept {
 /// What is known of one endpoint: which deliveries are open, never attempted or waiting for a retry, and until when it is held back.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    /// By which the ledger knows it.
-    pub(super) number: u64,
     pub(super) held_until: Option<Timestamp>,
     pub(super) queued: BTreeSet<DeliveryId>,
     pub(super) waiting: BTreeSet<(Timestamp, DeliveryId)>,
-}
-
-/// One delivery.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) alert: Arc<Alert>,
-    pub(super) url: WebhookUrl,
-    pub(super) accepted_at: Timestamp,
-    pub(super) state: DeliveryState,
-    pub(super) progress: Progress,
-    pub(super) attempts: Vec<Attempt>,
-}
-
-impl Entry {
-    pub(super) fn new(alert: Arc<Alert>, url: WebhookUrl, accepted_at: Timestamp) -> Self {
-        Self {
-            alert,
-            url,
-            accepted_at,
-            state: DeliveryState::Queued,
-            progress: Progress::default(),
-            attempts: Vec::new(),
-        }
-    }
-
-    pub(super) fn open(&self, id: DeliveryId) -> OpenDelivery {
-        let due_at = match self.state {
-            DeliveryState::Waiting { due_at } => Some(due_at),
-            DeliveryState::Queued
-            | DeliveryState::Delivered { .. }
-            | DeliveryState::DeadLettered { .. } => None,
-        };
-        OpenDelivery {
-            id,
-            alert: Arc::clone(&self.alert),
-            progress: self.progress,
-            due_at,
-        }
-    }
-
-    pub(super) fn shown(&self, id: DeliveryId) -> Delivery {
-        Delivery {
-            id,
-            alert_id: self.alert.id,
-            event_id: self.alert.event_id.clone(),
-            rule_id: self.alert.rule_id.clone(),
-            rule_type: self.alert.rule_type.clone(),
-            client_id: self.alert.client_id.clone(),
-            url: self.url.clone(),
-            accepted_at: self.accepted_at,
-            state: self.state,
-            attempts_made: self.progress.attempts_made,
-            last_attempt: self.last_attempt(),
-        }
-    }
-
-    pub(super) fn dead_letter(&self, id: DeliveryId) -> Option<DeadLetter> {
-        let DeliveryState::DeadLettered { at, reason } = self.state else {
-            return None;
-        };
-        Some(DeadLetter {
-            delivery_id: id,
-            alert_id: self.alert.id,
-            event_id: self.alert.event_id.clone(),
-            rule_id: self.alert.rule_id.clone(),
-            rule_type: self.alert.rule_type.clone(),
-            client_id: self.alert.client_id.clone(),
-            url: self.url.clone(),
-            reason,
-            at,
-            attempts_made: self.progress.attempts_made,
-            last_attempt: self.last_attempt(),
-        })
-    }
-
-    pub(super) fn last_attempt(&self) -> Option<AttemptSummary> {
-        self.attempts.last().map(|attempt| attempt.summary)
-    }
-
-    pub(super) fn matches(&self, id: DeliveryId, query: &DeliveryQuery) -> bool {
-        let in_stage = match query.stage {
-            None => true,
-            Some(DeliveryStage::Open) => self.state.is_open(),
-            Some(DeliveryStage::Delivered) => matches!(self.state, DeliveryState::Delivered { .. }),
-            Some(DeliveryStage::DeadLettered) => {
-                matches!(self.state, DeliveryState::DeadLettered { .. })
-            }
-        };
-        in_stage
-            && query.before.is_none_or(|before| id < before)
-            && query.since.is_none_or(|since| self.accepted_at >= since)
-            && query.until.is_none_or(|until| self.accepted_at < until)
-            && query.url.as_ref().is_none_or(|url| *url == self.url)
-            && query
-                .client_id
-                .as_ref()
-                .is_none_or(|client| *client == self.alert.client_id)
-            && query
-                .event_id
-                .as_ref()
-                .is_none_or(|event| *event == self.alert.event_id)
-            && query
-                .rule_type
-                .as_ref()
-                .is_none_or(|rule_type| *rule_type == self.alert.rule_type)
-    }
 }
 
 impl Kept {
@@ -160,13 +62,16 @@ impl Kept {
         Self {
             last_id: 0,
             last_shelf: 0,
-            open: BTreeMap::new(),
+            entries: HashMap::new(),
+            open: 0,
+            ended: VecDeque::new(),
+            dead: BTreeSet::new(),
+            shelf_numbers: HashMap::new(),
             shelves: HashMap::new(),
             ledger: Ledger::new(limits),
-            ended: BTreeMap::new(),
-            dead: BTreeMap::new(),
             events: HashMap::new(),
             events_in_order: VecDeque::new(),
+            targets: Vec::new(),
             rules: BTreeMap::new(),
             clients: BTreeMap::new(),
             endpoints: BTreeMap::new(),
@@ -180,39 +85,35 @@ impl Kept {
                 deliveries: *deliveries,
             };
         }
-        let targets = event
+        let urls = event
             .alerts
             .iter()
             .flat_map(|new| new.urls.iter().map(move |url| (&new.alert, url)));
-        let (shelves, numbers) = (&mut self.shelves, &mut self.last_shelf);
-        let sizes = targets.clone().map(|(alert, url)| {
-            let number = shelf(shelves, numbers, url).number;
-            (number, url, size(alert))
-        });
+        let mut targets = std::mem::take(&mut self.targets);
+        targets.clear();
+        targets.extend(
+            urls.clone()
+                .map(|(alert, url)| (self.shelf(url), size(alert))),
+        );
+        let sizes = targets.iter().zip(urls.clone());
+        let sizes = sizes.map(|((shelf, size), (_, url))| (*shelf, url, *size));
         let full = match self.ledger.room(sizes) {
             Room::Enough => Vec::new(),
             Room::NotFor(full) => full,
             Room::None(overflow) => return Appended::Full(overflow),
         };
-        let mut ids = Vec::with_capacity(event.alerts.iter().map(|new| new.urls.len()).sum());
+        let mut ids = Vec::with_capacity(targets.len());
         let mut dead = Vec::new();
-        for (alert, url) in targets {
-            let id = self.open(Entry::new(Arc::clone(alert), url.clone(), event.at));
+        for ((shelf, _), (alert, url)) in targets.iter().zip(urls) {
+            let id = self.open(Entry::new(Arc::clone(alert), url.clone(), *shelf, event.at));
             ids.push(id);
-            if !full.is_empty()
-                && full.contains(&shelf(&mut self.shelves, &mut self.last_shelf, url).number)
-            {
-                self.give_up(limits, id, url, event.at, DeadLetterReason::BacklogFull);
+            if full.contains(shelf) {
+                self.give_up(limits, id, event.at, DeadLetterReason::BacklogFull);
                 dead.push(id);
             }
         }
-        self.events.insert(event.id.clone(), ids.len());
-        self.events_in_order.push_back((event.at, event.id.clone()));
-        if self.events_in_order.len() > limits.event_ids
-            && let Some((_, oldest)) = self.events_in_order.pop_front()
-        {
-            self.events.remove(&oldest);
-        }
+        self.targets = targets;
+        self.remember(limits, event, ids.len());
         if dead.is_empty() {
             Appended::Stored(ids)
         } else {
@@ -220,118 +121,143 @@ impl Kept {
         }
     }
 
-    pub(super) fn open(&mut self, entry: Entry) -> DeliveryId {
+    fn remember(&mut self, limits: &MemoryLimits, event: &NewEvent, deliveries: usize) {
+        self.events.insert(event.id.clone(), deliveries);
+        self.events_in_order.push_back((event.at, event.id.clone()));
+        if self.events_in_order.len() > limits.event_ids
+            && let Some((_, oldest)) = self.events_in_order.pop_front()
+        {
+            self.events.remove(&oldest);
+        }
+    }
+
+    /// Returns the number of an endpoint's shelf, a new one if there is none.
+    fn shelf(&mut self, url: &WebhookUrl) -> u64 {
+        if let Some(number) = self.shelf_numbers.get(url) {
+            return *number;
+        }
+        self.last_shelf += 1;
+        self.shelf_numbers.insert(url.clone(), self.last_shelf);
+        self.shelves.insert(self.last_shelf, Shelf::default());
+        self.last_shelf
+    }
+
+    pub(super) fn shelf_of(&self, url: &WebhookUrl) -> Option<&Shelf> {
+        self.shelves.get(self.shelf_numbers.get(url)?)
+    }
+
+    fn open(&mut self, entry: Entry) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId::new(self.last_id);
-        let shelf = shelf(&mut self.shelves, &mut self.last_shelf, &entry.url);
-        shelf.queued.insert(id);
-        self.ledger.add(shelf.number, 1, size(&entry.alert));
-        self.open.insert(id, entry);
+        self.shelves
+            .entry(entry.shelf)
+            .or_default()
+            .queued
+            .insert(id);
+        self.ledger.add(entry.shelf, 1, entry.size());
+        self.open += 1;
+        self.entries.insert(id, entry);
         id
     }
 
     /// Makes an open delivery a dead letter without an attempt.
-    pub(super) fn give_up(
+    fn give_up(
         &mut self,
         limits: &MemoryLimits,
         id: DeliveryId,
-        url: &WebhookUrl,
         at: Timestamp,
         reason: DeadLetterReason,
     ) {
-        let (Some(mut entry), Some(shelf)) = (self.open.remove(&id), self.shelves.get_mut(url))
-        else {
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        shelf.queued.remove(&id);
-        if let DeliveryState::Waiting { due_at } = entry.state {
-            shelf.waiting.remove(&(due_at, id));
+        if let Some(shelf) = self.shelves.get_mut(&entry.shelf) {
+            shelf.take(id, entry.state);
         }
-        self.ledger.take(shelf.number, 1, size(&entry.alert));
         entry.state = DeliveryState::DeadLettered { at, reason };
-        self.end(limits, id, entry);
+        self.open -= 1;
+        self.ledger.take(entry.shelf, 1, entry.size());
+        self.list_dead(limits, id);
     }
 
     pub(super) fn record(&mut self, limits: &MemoryLimits, record: &AttemptRecord) {
         let (id, at) = (record.delivery_id, record.summary.at);
-        let (Some(entry), Some(shelf)) =
-            (self.open.get_mut(&id), self.shelves.get_mut(&record.url))
-        else {
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        if entry
+        let on_record = entry
             .last_attempt()
-            .is_some_and(|last| last.number >= record.summary.number)
-        {
-            // It is on record already.
+            .is_some_and(|last| last.number >= record.summary.number);
+        let Some(shelf) = self.shelves.get_mut(&entry.shelf) else {
+            return;
+        };
+        if on_record || !entry.state.is_open() {
             return;
         }
-        if let DeliveryState::Waiting { due_at } = entry.state {
-            shelf.waiting.remove(&(due_at, id));
-        } else {
-            shelf.queued.remove(&id);
-        }
-        entry.progress = record.progress;
-        entry.attempts.push(Attempt::from(record));
+        shelf.take(id, entry.state);
         shelf.held_until = shelf.held_until.max(record.hold_until);
-        let ended = match record.outcome {
+        entry.add_attempt(record);
+        match record.outcome {
             Outcome::Failed { .. } => {
                 let due_at = record.next_attempt_at.unwrap_or(at);
                 entry.state = DeliveryState::Waiting { due_at };
                 shelf.waiting.insert((due_at, id));
                 return;
             }
-            Outcome::Delivered => DeliveryState::Delivered { at },
-            Outcome::DeadLettered { reason } => DeliveryState::DeadLettered { at, reason },
-        };
-        let number = shelf.number;
-        if let Some(mut entry) = self.open.remove(&id) {
-            self.ledger.take(number, 1, size(&entry.alert));
-            entry.state = ended;
-            self.end(limits, id, entry);
+            Outcome::Delivered => entry.state = DeliveryState::Delivered { at },
+            Outcome::DeadLettered { reason } => {
+                entry.state = DeliveryState::DeadLettered { at, reason };
+            }
+        }
+        self.open -= 1;
+        self.ledger.take(entry.shelf, 1, entry.size());
+        if record.outcome == Outcome::Delivered {
+            self.keep_ended(limits, id);
+        } else {
+            self.list_dead(limits, id);
         }
     }
 
-    /// Keeps a delivery that has ended, as long as there is room.
-    pub(super) fn end(&mut self, limits: &MemoryLimits, id: DeliveryId, entry: Entry) {
-        if let DeliveryState::Delivered { .. } = entry.state {
-            self.keep_ended(limits, id, entry);
-            return;
-        }
-        self.dead.insert(id, entry);
+    /// Keeps a dead letter, as long as there is room.
+    fn list_dead(&mut self, limits: &MemoryLimits, id: DeliveryId) {
+        self.dead.insert(id);
         if self.dead.len() > limits.dead_letters
-            && let Some((forgotten, _)) = self.dead.pop_first()
+            && let Some(forgotten) = self.dead.pop_first()
         {
+            self.entries.remove(&forgotten);
             log::warn!(delivery_id = forgotten.get(), limit = limits.dead_letters; "dead letter forgotten: the memory store is full of them");
         }
     }
 
-    fn keep_ended(&mut self, limits: &MemoryLimits, id: DeliveryId, entry: Entry) {
-        self.ended.insert(id, entry);
-        if self.ended.len() > limits.delivered {
-            self.ended.pop_first();
+    /// Keeps a delivery that needs no more attention, as long as there is room.
+    fn keep_ended(&mut self, limits: &MemoryLimits, id: DeliveryId) {
+        self.ended.push_back(id);
+        if self.ended.len() > limits.delivered
+            && let Some(forgotten) = self.ended.pop_front()
+        {
+            self.entries.remove(&forgotten);
         }
     }
 
     /// Takes a dead letter off the list; it stays in the record.
     pub(super) fn unlist(&mut self, limits: &MemoryLimits, id: DeliveryId) {
-        if let Some(entry) = self.dead.remove(&id) {
-            self.keep_ended(limits, id, entry);
+        if self.dead.remove(&id) {
+            self.keep_ended(limits, id);
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (&DeliveryId, &Entry)> {
-        self.open.iter().chain(&self.ended).chain(&self.dead)
+    pub(super) fn find(&self, id: DeliveryId) -> Option<&Entry> {
+        self.entries.get(&id)
     }
 
-    pub(super) fn find(&self, id: DeliveryId) -> Option<&Entry> {
-        let ended = || self.ended.get(&id).or_else(|| self.dead.get(&id));
-        self.open.get(&id).or_else(ended)
+    pub(super) fn load(&self, id: DeliveryId) -> Option<OpenDelivery> {
+        self.find(id)?.open(id)
     }
 
     pub(super) fn deliveries(&self, query: &DeliveryQuery) -> Vec<Delivery> {
         let mut found: Vec<_> = self
-            .all()
+            .entries
+            .iter()
             .filter(|(id, entry)| entry.matches(**id, query))
             .collect();
         found.sort_by(|a, b| b.0.cmp(a.0));
@@ -348,7 +274,7 @@ impl Kept {
             .dead
             .range(below)
             .rev()
-            .filter_map(|(id, entry)| entry.dead_letter(*id));
+            .filter_map(|id| self.find(*id)?.dead_letter(*id));
         let matching = newest_first.filter(|letter| {
             query.url.as_ref().is_none_or(|url| *url == letter.url)
                 && query
@@ -383,8 +309,9 @@ impl Kept {
         for id in ids {
             let old = self.find(id).ok_or(StoreError::UnknownDelivery(id))?;
             let (alert, url) = (Arc::clone(&old.alert), old.url.clone());
+            let shelf = self.shelf(&url);
             self.unlist(limits, id);
-            again.push((self.open(Entry::new(alert, url.clone(), now)), url));
+            again.push((self.open(Entry::new(alert, url.clone(), shelf, now)), url));
         }
         Ok(again)
     }
@@ -395,26 +322,43 @@ impl Kept {
         url: &WebhookUrl,
         at: Timestamp,
     ) -> u64 {
-        let Some(shelf) = self.shelves.get(url) else {
+        let Some(number) = self.shelf_numbers.remove(url) else {
             return 0;
         };
-        let open = shelf.open();
+        let Some(shelf) = self.shelves.remove(&number) else {
+            return 0;
+        };
         let waiting = shelf.waiting.iter().map(|(_, id)| *id);
-        let ids: Vec<_> = shelf.queued.iter().copied().chain(waiting).collect();
-        for id in ids {
-            self.give_up(limits, id, url, at, DeadLetterReason::EndpointRemoved);
+        for id in shelf.queued.iter().copied().chain(waiting) {
+            self.give_up(limits, id, at, DeadLetterReason::EndpointRemoved);
         }
-        self.shelves.remove(url);
-        open
+        shelf.open()
     }
 
-    pub(super) fn backlog(&self, url: &WebhookUrl, shelf: &Shelf) -> Option<EndpointBacklog> {
+    /// Returns what is open for the endpoints after `after`, ordered by URL.
+    pub(super) fn backlogs(
+        &self,
+        after: Option<&WebhookUrl>,
+        limit: usize,
+    ) -> Vec<EndpointBacklog> {
+        let later = |url: &WebhookUrl| after.is_none_or(|after| url > after);
+        let mut urls: Vec<_> = self
+            .shelf_numbers
+            .iter()
+            .filter(|(url, _)| later(url))
+            .collect();
+        urls.sort_by(|a, b| a.0.cmp(b.0));
+        let backlogs = urls
+            .into_iter()
+            .filter_map(|(url, number)| self.backlog(url, self.shelves.get(number)?));
+        backlogs.take(limit).collect()
+    }
+
+    fn backlog(&self, url: &WebhookUrl, shelf: &Shelf) -> Option<EndpointBacklog> {
         let waiting = shelf.waiting.iter().map(|(_, id)| id);
         // Ids ascend with time, so that the smallest is the oldest.
-        let oldest = self
-            .open
-            .get(shelf.queued.first().into_iter().chain(waiting).min()?)?
-            .accepted_at;
+        let oldest = shelf.queued.first().into_iter().chain(waiting).min()?;
+        let oldest = self.find(*oldest)?.accepted_at;
         let next_due = shelf.waiting.first().map(|(due_at, _)| *due_at);
         Some(EndpointBacklog {
             url: url.clone(),
@@ -425,14 +369,10 @@ impl Kept {
     }
 
     pub(super) fn waiting(&self, url: &WebhookUrl, limit: usize) -> Vec<WaitingDelivery> {
-        let waiting = self
-            .shelves
-            .get(url)
-            .into_iter()
-            .flat_map(|shelf| &shelf.waiting)
-            .take(limit);
+        let shelf = self.shelf_of(url).into_iter();
+        let waiting = shelf.flat_map(|shelf| &shelf.waiting).take(limit);
         let found = waiting.filter_map(|(due_at, id)| {
-            let company_id = self.open.get(id)?.alert.company_id.clone();
+            let company_id = self.find(*id)?.alert.company_id.clone();
             Some(WaitingDelivery {
                 id: *id,
                 due_at: *due_at,
@@ -464,14 +404,18 @@ impl Kept {
     }
 
     pub(super) fn prune(&mut self, now: Timestamp, keep: Retention) -> u64 {
-        let kept = self.ended.len() + self.dead.len();
+        let before = self.entries.len();
         let ended_since = |entry: &Entry, since: Timestamp| match entry.state {
             DeliveryState::Delivered { at } | DeliveryState::DeadLettered { at, .. } => at >= since,
             DeliveryState::Queued | DeliveryState::Waiting { .. } => true,
         };
         let (ended, dead) = (now.before(keep.ended), now.before(keep.dead_letters));
-        self.ended.retain(|_, entry| ended_since(entry, ended));
-        self.dead.retain(|_, entry| ended_since(entry, dead));
+        let listed = &self.dead;
+        self.entries
+            .retain(|id, entry| ended_since(entry, if listed.contains(id) { dead } else { ended }));
+        let entries = &self.entries;
+        self.ended.retain(|id| entries.contains_key(id));
+        self.dead.retain(|id| entries.contains_key(id));
         while self
             .events_in_order
             .front()
@@ -483,31 +427,24 @@ impl Kept {
         }
         self.shelves
             .retain(|_, shelf| shelf.open() > 0 || shelf.held_until.is_some_and(|at| at >= now));
-        u64::try_from(kept - self.ended.len() - self.dead.len()).unwrap_or(u64::MAX)
+        let shelves = &self.shelves;
+        self.shelf_numbers
+            .retain(|_, number| shelves.contains_key(number));
+        u64::try_from(before - self.entries.len()).unwrap_or(u64::MAX)
     }
 }
 
 impl Shelf {
+    /// Takes out an open delivery.
+    fn take(&mut self, id: DeliveryId, state: DeliveryState) {
+        if let DeliveryState::Waiting { due_at } = state {
+            self.waiting.remove(&(due_at, id));
+        } else {
+            self.queued.remove(&id);
+        }
+    }
+
     pub(super) fn open(&self) -> u64 {
         u64::try_from(self.queued.len() + self.waiting.len()).unwrap_or(u64::MAX)
     }
-}
-
-/// Returns the shelf of an endpoint, a new one if there is none.
-fn shelf<'a>(
-    shelves: &'a mut HashMap<WebhookUrl, Shelf>,
-    numbers: &mut u64,
-    url: &WebhookUrl,
-) -> &'a mut Shelf {
-    shelves.entry(url.clone()).or_insert_with(|| {
-        *numbers += 1;
-        Shelf {
-            number: *numbers,
-            ..Shelf::default()
-        }
-    })
-}
-
-fn size(alert: &Alert) -> u64 {
-    u64::try_from(alert.body.len()).unwrap_or(u64::MAX)
 }

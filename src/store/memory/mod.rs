@@ -1,9 +1,11 @@
 //! A store in memory: as fast as it gets, and gone with the process.
 
+mod entry;
 mod kept;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::entry::Entry;
 use self::kept::{Kept, Shelf};
 use super::{
     Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
@@ -105,15 +107,11 @@ impl Store for MemoryStore {
     ) -> StoreFuture<Vec<OpenDelivery>> {
         let next = DeliveryId::new(after.get().saturating_add(1));
         let kept = self.kept();
-        let ids = kept
-            .shelves
-            .get(url)
-            .into_iter()
+        let shelf = kept.shelf_of(url).into_iter();
+        let ids = shelf
             .flat_map(|shelf| shelf.queued.range(next..))
             .take(limit);
-        done(Ok(ids
-            .filter_map(|id| Some(kept.open.get(id)?.open(*id)))
-            .collect()))
+        done(Ok(ids.filter_map(|id| kept.load(*id)).collect()))
     }
 
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
@@ -122,10 +120,7 @@ impl Store for MemoryStore {
 
     fn load(&self, _: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
         let kept = self.kept();
-        done(Ok(ids
-            .iter()
-            .filter_map(|id| Some(kept.open.get(id)?.open(*id)))
-            .collect()))
+        done(Ok(ids.iter().filter_map(|id| kept.load(*id)).collect()))
     }
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
@@ -141,15 +136,7 @@ impl Store for MemoryStore {
         after: Option<WebhookUrl>,
         limit: usize,
     ) -> StoreFuture<Vec<EndpointBacklog>> {
-        let kept = self.kept();
-        let later = |url: &WebhookUrl| after.as_ref().is_none_or(|after| url > after);
-        let mut urls: Vec<_> = kept.shelves.iter().filter(|(url, _)| later(url)).collect();
-        urls.sort_by(|a, b| a.0.cmp(b.0));
-        done(Ok(urls
-            .into_iter()
-            .filter_map(|(url, shelf)| kept.backlog(url, shelf))
-            .take(limit)
-            .collect()))
+        done(Ok(self.kept().backlogs(after.as_ref(), limit)))
     }
 
     fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
@@ -157,20 +144,13 @@ impl Store for MemoryStore {
             open: shelf.open(),
             held_until: shelf.held_until,
         };
-        done(Ok(self
-            .kept()
-            .shelves
-            .get(url)
-            .map(known)
-            .unwrap_or_default()))
+        done(Ok(self.kept().shelf_of(url).map(known).unwrap_or_default()))
     }
 
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
         let kept = self.kept();
         let found = kept.find(id);
-        done(Ok(found
-            .map(|entry| entry.attempts.clone())
-            .unwrap_or_default()))
+        done(Ok(found.map(Entry::attempts).unwrap_or_default()))
     }
 
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
@@ -222,7 +202,7 @@ impl Store for MemoryStore {
     }
 
     fn open_total(&self) -> StoreFuture<u64> {
-        done(Ok(u64::try_from(self.kept().open.len()).unwrap_or(u64::MAX)))
+        done(Ok(self.kept().open))
     }
 
     fn flush(&self) -> StoreFuture<()> {

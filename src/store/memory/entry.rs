@@ -1,0 +1,178 @@
+//! One delivery as a store in memory keeps it, and how it is shown.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::domain::attempt::AttemptSummary;
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::delivery::{Delivery, DeliveryState};
+use crate::domain::id::DeliveryId;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+use crate::store::{
+    Alert, Attempt, AttemptRecord, DeliveryQuery, DeliveryStage, OpenDelivery, Progress,
+};
+
+/// One delivery.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) alert: Arc<Alert>,
+    pub(super) url: WebhookUrl,
+    pub(super) accepted_at: Timestamp,
+    pub(super) state: DeliveryState,
+    pub(super) progress: Progress,
+    /// The number of the endpoint's shelf.
+    pub(super) shelf: u64,
+    pub(super) last: Option<KeptAttempt>,
+    /// Those before the last one. Most deliveries have none.
+    earlier: Vec<KeptAttempt>,
+}
+
+/// A finished attempt. It becomes text only when somebody asks for it.
+#[derive(Clone, Debug)]
+pub(super) struct KeptAttempt {
+    pub(super) summary: AttemptSummary,
+    redirects: u32,
+    sent_twice: bool,
+    excerpt: Bytes,
+}
+
+impl KeptAttempt {
+    fn shown(&self) -> Attempt {
+        Attempt {
+            summary: self.summary,
+            redirects: self.redirects,
+            sent_twice: self.sent_twice,
+            excerpt: String::from_utf8_lossy(&self.excerpt).into_owned(),
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(
+        alert: Arc<Alert>,
+        url: WebhookUrl,
+        shelf: u64,
+        accepted_at: Timestamp,
+    ) -> Self {
+        Self {
+            alert,
+            url,
+            accepted_at,
+            state: DeliveryState::Queued,
+            progress: Progress::default(),
+            shelf,
+            last: None,
+            earlier: Vec::new(),
+        }
+    }
+
+    /// Returns the delivery to be attempted; `None` when it has ended.
+    pub(super) fn open(&self, id: DeliveryId) -> Option<OpenDelivery> {
+        let due_at = match self.state {
+            DeliveryState::Waiting { due_at } => Some(due_at),
+            DeliveryState::Queued => None,
+            DeliveryState::Delivered { .. } | DeliveryState::DeadLettered { .. } => return None,
+        };
+        Some(OpenDelivery {
+            id,
+            alert: Arc::clone(&self.alert),
+            progress: self.progress,
+            due_at,
+        })
+    }
+
+    /// Returns how much of the limits it takes up.
+    pub(super) fn size(&self) -> u64 {
+        size(&self.alert)
+    }
+
+    pub(super) fn shown(&self, id: DeliveryId) -> Delivery {
+        Delivery {
+            id,
+            alert_id: self.alert.id,
+            event_id: self.alert.event_id.clone(),
+            rule_id: self.alert.rule_id.clone(),
+            rule_type: self.alert.rule_type.clone(),
+            client_id: self.alert.client_id.clone(),
+            url: self.url.clone(),
+            accepted_at: self.accepted_at,
+            state: self.state,
+            attempts_made: self.progress.attempts_made,
+            last_attempt: self.last_attempt(),
+        }
+    }
+
+    pub(super) fn dead_letter(&self, id: DeliveryId) -> Option<DeadLetter> {
+        let DeliveryState::DeadLettered { at, reason } = self.state else {
+            return None;
+        };
+        Some(DeadLetter {
+            delivery_id: id,
+            alert_id: self.alert.id,
+            event_id: self.alert.event_id.clone(),
+            rule_id: self.alert.rule_id.clone(),
+            rule_type: self.alert.rule_type.clone(),
+            client_id: self.alert.client_id.clone(),
+            url: self.url.clone(),
+            reason,
+            at,
+            attempts_made: self.progress.attempts_made,
+            last_attempt: self.last_attempt(),
+        })
+    }
+
+    pub(super) fn last_attempt(&self) -> Option<AttemptSummary> {
+        self.last.as_ref().map(|attempt| attempt.summary)
+    }
+
+    /// Returns the finished attempts, the first one first.
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        let all = self.earlier.iter().chain(&self.last);
+        all.map(KeptAttempt::shown).collect()
+    }
+
+    pub(super) fn add_attempt(&mut self, record: &AttemptRecord) {
+        let attempt = KeptAttempt {
+            summary: record.summary,
+            redirects: record.redirects,
+            sent_twice: record.sent_twice,
+            excerpt: record.excerpt.clone(),
+        };
+        self.earlier.extend(self.last.replace(attempt));
+        self.progress = record.progress;
+    }
+
+    pub(super) fn matches(&self, id: DeliveryId, query: &DeliveryQuery) -> bool {
+        let in_stage = match query.stage {
+            None => true,
+            Some(DeliveryStage::Open) => self.state.is_open(),
+            Some(DeliveryStage::Delivered) => matches!(self.state, DeliveryState::Delivered { .. }),
+            Some(DeliveryStage::DeadLettered) => {
+                matches!(self.state, DeliveryState::DeadLettered { .. })
+            }
+        };
+        in_stage
+            && query.before.is_none_or(|before| id < before)
+            && query.since.is_none_or(|since| self.accepted_at >= since)
+            && query.until.is_none_or(|until| self.accepted_at < until)
+            && query.url.as_ref().is_none_or(|url| *url == self.url)
+            && query
+                .client_id
+                .as_ref()
+                .is_none_or(|client| *client == self.alert.client_id)
+            && query
+                .event_id
+                .as_ref()
+                .is_none_or(|event| *event == self.alert.event_id)
+            && query
+                .rule_type
+                .as_ref()
+                .is_none_or(|rule_type| *rule_type == self.alert.rule_type)
+    }
+}
+
+pub(super) fn size(alert: &Alert) -> u64 {
+    u64::try_from(alert.body.len()).unwrap_or(u64::MAX)
+}

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 use serde::{Deserialize, Serialize};
 
-use super::handle::SubscriberHandle;
+use super::inbox::SubscriberHandle;
 use crate::domain::attempt::Attempt;
 use crate::domain::client::Client;
 use crate::domain::dead_letter::DeadLetter;
-use crate::domain::delivery::{Delivery, OpenDelivery};
+use crate::domain::delivery::Delivery;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy, InvalidEndpoint};
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, InvalidText, RuleId};
@@ -406,16 +406,6 @@ pub(crate) struct SubscriberStopped {
     pub(crate) url: WebhookUrl,
     pub(crate) incarnation: u64,
 }
-
-/// Deliveries that were just stored: router → subscriber.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Deliver(pub(crate) Vec<OpenDelivery>);
-
-/// There is more in the store than the subscriber was told of: router or supervisor → subscriber.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Nudge(pub(crate) u64);
 
 /// These deliveries were started again by hand and are in the store: supervisor → subscriber.
 #[derive(Debug, Message)]

@@ -2,7 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod credentials;
-pub(crate) mod handle;
+pub(crate) mod inbox;
 pub(crate) mod message;
 mod outbox;
 pub(crate) mod places;

@@ -94,7 +94,6 @@ impl Holdings {
 
     /// Takes a place for an attempt, or joins the queue for one: then the task of `cx` is woken when its turn has come.
     pub(crate) fn take(&mut self, class: PlaceClass, cx: &Context<'_>) -> bool {
-        self.accept();
         if let Some(mut spare) = self.spare.take()
             && spare.class == class
         {
@@ -125,9 +124,11 @@ impl Holdings {
         false
     }
 
-    /// Takes a place that was granted, if there is one.
-    fn accept(&mut self) {
-        let granted = |waiter: &Arc<Waiter>| waiter.granted.swap(false, Ordering::Acquire);
+    /// Takes a place that was granted since the last turn, if there is one.
+    pub(crate) fn accept(&mut self) {
+        let granted = |waiter: &Arc<Waiter>| {
+            waiter.granted.load(Ordering::Acquire) && waiter.granted.swap(false, Ordering::Acquire)
+        };
         if let Some((class, _)) = self.waiting
             && self.waiter.as_ref().is_some_and(granted)
         {
@@ -140,9 +141,13 @@ impl Holdings {
         }
     }
 
+    /// Says whether its turn for a place is still to come.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
     /// Gives back a place that was granted and is not needed.
     pub(crate) fn drop_spare(&mut self) {
-        self.accept();
         self.spare = None;
     }
 

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 
 use super::publisher::Publisher;
 use super::{AppendEnded, MAX_BATCH, RouterActor};
-use crate::actor::handle::Gone;
+use crate::actor::inbox::Gone;
 use crate::actor::message::Receipt;
 use crate::actor::store_call::StoreCall;
 use crate::domain::delivery::OpenDelivery;
@@ -102,7 +102,7 @@ impl RouterActor {
             *counts.entry(url.clone()).or_default() += 1;
         }
         counts.retain(|url, count| match self.subscribers.get(url) {
-            Some(known) => known.handle.nudge(*count).is_err(),
+            Some(known) => known.handle.inbox.nudge(*count).is_err(),
             None => true,
         });
         self.wake(counts);
@@ -149,9 +149,8 @@ impl RouterActor {
             let Some(known) = self.subscribers.get_mut(&url) else {
                 continue;
             };
-            let deliveries = std::mem::take(&mut known.outgoing);
-            let count = u64::try_from(deliveries.len()).unwrap_or(u64::MAX);
-            if let Err(Gone) = known.handle.deliver(deliveries) {
+            let count = u64::try_from(known.outgoing.len()).unwrap_or(u64::MAX);
+            if let Err(Gone) = known.handle.inbox.deliver(&mut known.outgoing) {
                 self.subscribers.remove(&url);
                 *unknown.entry(url).or_default() += count;
             }

@@ -23,7 +23,7 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use self::publisher::Publisher;
-use super::handle::SubscriberHandle;
+use super::inbox::SubscriberHandle;
 use super::message::{RuleError, Wake};
 use super::outbox::Outbox;
 use super::reply::{Answerer, Deferred};

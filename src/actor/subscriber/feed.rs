@@ -104,14 +104,19 @@ impl Timer {
         if let Some(next) = next
             && self.armed_for.is_none_or(|armed_for| next < armed_for)
         {
-            match &mut self.sleep {
-                Some(sleep) => shared.clock.reset(sleep.as_mut(), next),
-                None => self.sleep = Some(Box::pin(shared.clock.sleep_until(next))),
-            }
+            let sleep = match &mut self.sleep {
+                Some(sleep) => {
+                    shared.clock.reset(sleep.as_mut(), next);
+                    sleep
+                }
+                None => self.sleep.insert(Box::pin(shared.clock.sleep_until(next))),
+            };
             self.armed_for = Some(next);
+            // Has the task woken; once is enough, because it is always the same task.
+            let _ = sleep.as_mut().poll(cx);
         }
-        let armed = self.sleep.as_mut().filter(|_| self.armed_for.is_some());
-        let fired = armed.is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+        let armed = self.sleep.as_ref().filter(|_| self.armed_for.is_some());
+        let fired = armed.is_some_and(|sleep| sleep.is_elapsed());
         if fired {
             self.armed_for = None;
         }

@@ -5,38 +5,15 @@ use std::sync::Arc;
 use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
-use crate::actor::message::{
-    Abort, Configure, Deliver, Describe, Drain, Drained, Gate, Leave, Nudge, Redelivered,
-};
+use crate::actor::message::{Abort, Configure, Describe, Drain, Drained, Gate, Leave, Redelivered};
 use crate::actor::reply::Deferred;
 use crate::domain::tally::Past;
-
-impl Handler<Deliver> for SubscriberActor {
-    type Result = ();
-
-    fn handle(&mut self, Deliver(deliveries): Deliver, _: &mut Context<Self>) {
-        // What was missed came before, and later ids must not pass it.
-        self.take_missed();
-        self.machine.on_deliveries(deliveries);
-        self.feed.changed = true;
-    }
-}
-
-impl Handler<Nudge> for SubscriberActor {
-    type Result = ();
-
-    fn handle(&mut self, Nudge(count): Nudge, _: &mut Context<Self>) {
-        if count > 0 {
-            self.machine.on_backlog(count);
-            self.feed.changed = true;
-        }
-    }
-}
 
 impl Handler<Redelivered> for SubscriberActor {
     type Result = ();
 
     fn handle(&mut self, Redelivered(ids): Redelivered, _: &mut Context<Self>) {
+        // Before what has arrived is looked at: that may have later ids, which must not pass these.
         self.machine.on_redelivered(ids, &mut self.actions);
         self.feed.changed = true;
     }
@@ -46,6 +23,7 @@ impl Handler<Describe> for SubscriberActor {
     type Result = MessageResult<Describe>;
 
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> MessageResult<Describe> {
+        self.take_arrived();
         MessageResult(self.status())
     }
 }
@@ -95,8 +73,8 @@ impl Handler<Leave> for SubscriberActor {
     type Result = MessageResult<Leave>;
 
     fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) -> MessageResult<Leave> {
-        self.take_missed();
-        if !self.may_leave() {
+        self.take_arrived();
+        if !self.may_leave() || !self.inbox.close_if_empty() {
             return MessageResult(None);
         }
         self.guard.armed = false;
@@ -113,6 +91,7 @@ impl Handler<Abort> for SubscriberActor {
 
     fn handle(&mut self, _: Abort, ctx: &mut Context<Self>) -> MessageResult<Abort> {
         self.active = None;
+        self.inbox.close();
         ctx.stop();
         let delivered = self.machine.status().delivered;
         let before = self

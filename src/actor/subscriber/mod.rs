@@ -12,7 +12,6 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
@@ -22,6 +21,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use self::feed::{StatusFeed, Timer};
+use super::inbox::Inbox;
 use super::message::{Gate, Retire, SubscriberStopped};
 use super::places::Holdings;
 use super::reply::Answerer;
@@ -45,7 +45,9 @@ pub(crate) struct SubscriberActor {
     endpoint: Option<Arc<Endpoint>>,
     policy: Arc<EndpointPolicy>,
     machine: EndpointMachine,
-    missed: Arc<AtomicU64>,
+    inbox: Arc<Inbox>,
+    // Kept for its room.
+    arrivals: Vec<OpenDelivery>,
     rng: fastrand::Rng,
     active: Option<Box<Active>>,
     // After the attempts, so that a place is free only when its attempt is gone.
@@ -60,6 +62,12 @@ pub(crate) struct SubscriberActor {
     store_error: Option<Arc<str>>,
     // Last, so that everything else is given back before the supervisor hears of the end.
     guard: StopGuard,
+}
+
+impl Drop for SubscriberActor {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
 }
 
 /// What a subscriber needs only while it has something to do.
@@ -128,7 +136,7 @@ pub(crate) struct Start {
     pub(crate) policy: Arc<EndpointPolicy>,
     /// What the endpoint's last subscriber left behind.
     pub(crate) past: Past,
-    pub(crate) missed: Arc<AtomicU64>,
+    pub(crate) inbox: Arc<Inbox>,
     pub(crate) supervisor: Addr<SupervisorActor>,
     pub(crate) incarnation: u64,
     pub(crate) gate: Gate,
@@ -142,7 +150,7 @@ impl SubscriberActor {
             endpoint,
             policy,
             past,
-            missed,
+            inbox,
             supervisor,
             incarnation,
             gate,
@@ -165,7 +173,8 @@ impl SubscriberActor {
             endpoint,
             policy,
             machine,
-            missed,
+            inbox,
+            arrivals: Vec::new(),
             active: None,
             actions: Vec::new(),
             records: Vec::new(),
@@ -181,7 +190,9 @@ impl SubscriberActor {
 
     /// Does everything that can be done now, in rounds until one finds nothing more to do.
     fn turn(&mut self, cx: &mut TaskContext<'_>) {
-        self.take_missed();
+        self.inbox.listen(cx);
+        self.take_arrived();
+        self.holdings.accept();
         let mut now = self.shared.clock.now();
         let mut settled = false;
         for _ in 0..ROUNDS_PER_TURN {
@@ -205,6 +216,10 @@ impl SubscriberActor {
             cx.waker().wake_by_ref();
         }
         self.holdings.drop_spare();
+        if self.holdings.is_waiting() && !self.shared.watchers.statuses.is_watched() {
+            // What arrives can only queue up behind what waits already.
+            self.inbox.look_later();
+        }
         self.answer_drain();
         self.rest_early(now, cx);
     }
@@ -223,13 +238,19 @@ impl SubscriberActor {
             self.active = None;
             self.actions = Vec::new();
             self.records = Vec::new();
+            self.arrivals = Vec::new();
+            self.inbox.shrink();
             self.poll_timer(cx);
         }
     }
 
-    /// Takes note of deliveries that the full mailbox had no place for.
-    fn take_missed(&mut self) {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
+    /// Takes in what has arrived.
+    fn take_arrived(&mut self) {
+        let missed = self.inbox.take(&mut self.arrivals);
+        if !self.arrivals.is_empty() {
+            self.machine.on_deliveries(self.arrivals.drain(..));
+            self.feed.changed = true;
+        }
         if missed > 0 {
             self.machine.on_backlog(missed);
             self.feed.changed = true;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
@@ -10,7 +9,7 @@ use actix::prelude::Request;
 use actix::{Actor as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler};
 
 use super::{Entry, Subscriber, SupervisorActor};
-use crate::actor::handle::{Gone, SubscriberHandle};
+use crate::actor::inbox::{Gone, Inbox, SubscriberHandle};
 use crate::actor::message::{Gate, Leave, Reach, Redelivered, Retire, SubscriberStopped};
 use crate::actor::subscriber::{Start, SubscriberActor};
 use crate::domain::id::DeliveryId;
@@ -47,14 +46,14 @@ impl SupervisorActor {
         let past = entry.subscriber.past().copied().unwrap_or_default();
         self.started += 1;
         let (endpoint, policy) = self.settings(entry);
-        let missed = Arc::new(AtomicU64::new(0));
+        let inbox = Arc::<Inbox>::default();
         let start = Start {
             url: url.clone(),
             shared: Arc::clone(&self.shared),
             endpoint,
             policy,
             past,
-            missed: Arc::clone(&missed),
+            inbox: Arc::clone(&inbox),
             supervisor: ctx.address(),
             incarnation: self.started,
             gate: if entry.paused {
@@ -77,7 +76,7 @@ impl SupervisorActor {
                 SubscriberActor::new(start)
             }),
         };
-        let handle = SubscriberHandle { addr, missed };
+        let handle = SubscriberHandle { addr, inbox };
         self.tell_router(url, handle.clone());
         let since = self.shared.clock.now();
         if let Some(entry) = self.endpoints.get_mut(url) {
@@ -183,7 +182,7 @@ impl SupervisorActor {
 }
 
 fn nudge(handle: &SubscriberHandle, url: &WebhookUrl, count: u64) {
-    if let Err(Gone) = handle.nudge(count) {
+    if let Err(Gone) = handle.inbox.nudge(count) {
         // Its guard has told so, or will; a new one reads everything from the store.
         log::debug!(endpoint = url.without_query(); "subscriber has just ended");
     }
@@ -257,7 +256,7 @@ impl Handler<Retire> for SupervisorActor {
             since,
             woken: false,
         };
-        // Once the router has forgotten it, whatever the router handed over is in its mailbox before `Leave`.
+        // Once the router has forgotten it, whatever the router handed over is in its inbox before `Leave` comes.
         let forget = router.send(Reach {
             url: url.clone(),
             handle: None,

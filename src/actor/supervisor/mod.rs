@@ -15,7 +15,7 @@ use actix::{
 };
 use futures_util::future::join_all;
 
-use super::handle::SubscriberHandle;
+use super::inbox::SubscriberHandle;
 use super::message::{
     Abort, Drain, DrainAll, Drained, EndpointError, KnowEndpoints, Reach, Terminate, Wake,
 };

@@ -44,7 +44,7 @@ pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), InvalidT
         TextProblem::Empty
     } else if text.len() > MAX_TEXT_BYTES {
         TextProblem::TooLong
-    } else if text.chars().any(char::is_control) {
+    } else if !is_plain(text) && text.chars().any(char::is_control) {
         TextProblem::ControlCharacter
     } else {
         return Ok(());
@@ -55,7 +55,7 @@ pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), InvalidT
 /// Checks a text that is also sent as a header value: printable ASCII only.
 pub(crate) fn check_header_text(field: &'static str, text: &str) -> Result<(), InvalidText> {
     check_text(field, text)?;
-    if text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+    if is_plain(text) {
         Ok(())
     } else {
         Err(InvalidText {
@@ -63,6 +63,11 @@ pub(crate) fn check_header_text(field: &'static str, text: &str) -> Result<(), I
             problem: TextProblem::NotHeaderSafe,
         })
     }
+}
+
+/// Says whether a text is nothing but printable ASCII, as nearly all are.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
 macro_rules! text_id {

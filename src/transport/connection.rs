@@ -23,6 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::codec::Decoder as _;
 
 use super::connect::Authority;
+use super::plain::take_plain_answer;
 use super::wire::Wire;
 use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
 
@@ -150,6 +151,15 @@ impl Connection {
     /// Reads the answer. Nearly always all of it comes at once, so that what is kept while waiting is small.
     async fn read(&mut self, limit: usize) -> Result<Exchanged, Broken> {
         let started = loop {
+            if let Some(answer) = take_plain_answer(&mut self.received, limit) {
+                break (
+                    Exchanged {
+                        answer,
+                        clean: true,
+                    },
+                    None,
+                );
+            }
             if let Some(started) = self.start_answer()? {
                 break started;
             }

@@ -8,6 +8,7 @@ mod connect;
 mod connection;
 mod exchange;
 mod http;
+mod plain;
 mod request_head;
 mod wire;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, Responder, get, post, web};
 use actix_webhooks::store::SqliteStore;
-use actix_webhooks::{Client, Engine, Event, ListStatus, PublishError, Rule};
+use actix_webhooks::{AddressRange, Client, Engine, Event, ListStatus, PublishError, Rule};
 use serde_json::json;
 
 /// Pays an invoice and tells whoever has a rule for it. The receipt means that the event is in the store.
@@ -50,6 +50,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nth(2)
         .unwrap_or_else(|| "webhooks.db".to_owned());
     let engine = Engine::builder()
+        // Receivers on this machine; without it only public addresses are called.
+        .allow_addresses(AddressRange::loopback())
         .store(SqliteStore::open(&file)?)
         .client(Client::new("client-1").name("Bank of Dave"))
         .rule(Rule::new("invoices", "invoice.*").webhook(&webhook)?)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use actix_webhooks::store::SqliteStore;
-use actix_webhooks::{Engine, Event, Rule};
+use actix_webhooks::{AddressRange, Engine, Event, Rule};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -41,6 +41,8 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 
     // The same file: the store keeps its tables beside those of the shop.
     let engine = Engine::builder()
+        // Receivers on this machine; without it only public addresses are called.
+        .allow_addresses(AddressRange::loopback())
         .store(SqliteStore::open(&file)?)
         .rule(Rule::new("orders", "order.*").webhook(&url)?)
         .start()

@@ -8,12 +8,13 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use actix_webhooks::{Auth, Client, Engine, Event, Rule};
+//! use actix_webhooks::{AddressRange, Auth, Client, Engine, Event, Rule};
 //! use serde_json::json;
 //!
 //! # #[actix_rt::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::builder()
+//!     .allow_addresses(AddressRange::loopback()) // only public addresses are called otherwise
 //!     .client(Client::new("client-1").name("Bank of Dave").auth(Auth::bearer("token")))
 //!     .rule(Rule::new("rule-1", "invoice.*").client("client-1").webhook("http://127.0.0.1:9/hooks")?)
 //!     .start()
@@ -99,13 +100,14 @@ pub use crate::actor::message::{
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
 pub use crate::actor::supervisor::SupervisorActor;
+pub use crate::domain::address::{AddressRange, InvalidAddressRange};
 pub use crate::domain::attempt::{Attempt, AttemptSummary, Failure, Outcome};
 pub use crate::domain::auth::{Auth, Secret};
 pub use crate::domain::client::Client;
 pub use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 pub use crate::domain::delivery::{Delivery, DeliveryState};
 pub use crate::domain::endpoint::{
-    Endpoint, EndpointHeader, EndpointPolicy, InvalidEndpoint, Ordering,
+    ClientIdentity, Endpoint, EndpointHeader, EndpointPolicy, InvalidEndpoint, Ordering,
 };
 pub use crate::domain::event::{Event, InvalidEvent};
 pub use crate::domain::id::{

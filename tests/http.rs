@@ -4,6 +4,7 @@ mod http {
     mod broken;
     mod crowd;
     mod endless;
+    mod guarded;
     mod reuse;
     mod secured;
     mod split;

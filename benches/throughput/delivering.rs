@@ -7,7 +7,8 @@ use actix::System;
 use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore, SqliteOptions, SqliteStore};
 use actix_webhooks::transport::AwcTransport;
 use actix_webhooks::{
-    Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch, PublishError, Rule,
+    AddressRange, Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch,
+    PublishError, Rule,
 };
 
 use crate::IN_FLIGHT;
@@ -73,6 +74,7 @@ fn limited(open: u64) -> BacklogLimits {
 /// Returns an engine with a rule for each URL.
 pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
     let transport = AwcTransport::builder()
+        .allow_addresses(AddressRange::loopback())
         .max_idle_connections(4_096)
         .build()
         .expect("no extra roots");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::System;
 use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore};
 use actix_webhooks::transport::AwcTransport;
-use actix_webhooks::{Engine, Event, PublishError, Rule};
+use actix_webhooks::{AddressRange, Engine, Event, PublishError, Rule};
 
 use crate::delivering::{pause, wait_until_empty};
 use crate::measure::resident_bytes;
@@ -47,6 +47,7 @@ pub(crate) fn run(endpoints: usize) {
             ..MemoryLimits::default()
         };
         let transport = AwcTransport::builder()
+            .allow_addresses(AddressRange::loopback())
             .max_idle_connections(64)
             .build()
             .expect("no extra roots");

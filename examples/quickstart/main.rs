@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use actix_webhooks::store::SqliteStore;
 use actix_webhooks::{
-    Auth, Client, Endpoint, Engine, Event, InvalidUrl, PublishBatch, RetryPolicy, Rule,
-    WatchDeliveries, WatchStatus,
+    AddressRange, Auth, Client, Endpoint, Engine, Event, InvalidUrl, PublishBatch, RetryPolicy,
+    Rule, WatchDeliveries, WatchStatus,
 };
 
 use self::receivers::{Customer, Receivers};
@@ -75,6 +75,8 @@ async fn start_engine(
             Duration::from_secs(2),
         ]));
     let engine = Engine::builder()
+        // Receivers on this machine; without it only public addresses are called.
+        .allow_addresses(AddressRange::loopback())
         .store(store)
         .client(Client::new(CLIENT_A).name("Bank of Dave"))
         .client(

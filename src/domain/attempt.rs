@@ -77,6 +77,10 @@ pub enum Failure {
     Malformed,
     /// A redirect was refused. Permanent.
     Redirect(RedirectRefusal),
+    /// The host has no address that calls may go to; see [`EngineBuilder::allow_addresses`](crate::EngineBuilder::allow_addresses). Permanent.
+    Blocked,
+    /// The URL is plain `http`, and the endpoint's policy wants `https`. Permanent.
+    NotHttps,
     /// The request cannot be sent as configured. Permanent.
     Unsendable,
     /// The code that makes attempts panicked: a bug, contained to this attempt. Transient.
@@ -95,7 +99,11 @@ impl Failure {
             | Self::ConnectionClosed
             | Self::Malformed
             | Self::Panicked => Some(true),
-            Self::Certificate | Self::Redirect(_) | Self::Unsendable => Some(false),
+            Self::Certificate
+            | Self::Redirect(_)
+            | Self::Blocked
+            | Self::NotHttps
+            | Self::Unsendable => Some(false),
         }
     }
 
@@ -111,6 +119,8 @@ impl Failure {
             | Self::ConnectionClosed
             | Self::Malformed
             | Self::Redirect(_)
+            | Self::Blocked
+            | Self::NotHttps
             | Self::Unsendable
             | Self::Panicked => None,
         }
@@ -131,6 +141,8 @@ impl fmt::Display for Failure {
             }
             Self::Malformed => f.write_str("answer is not HTTP"),
             Self::Redirect(refusal) => refusal.fmt(f),
+            Self::Blocked => f.write_str("host has no address that may be called"),
+            Self::NotHttps => f.write_str("URL is not https"),
             Self::Unsendable => f.write_str("request cannot be sent as configured"),
             Self::Panicked => f.write_str("the sending code panicked"),
         }

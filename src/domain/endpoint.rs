@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::address::AddressRange;
 use super::auth::{Auth, Secret, check_secret};
 use super::id::{InvalidText, TextProblem};
 use super::response::ResponsePolicy;
@@ -42,6 +43,9 @@ pub struct EndpointPolicy {
     pub retry: RetryPolicy,
     /// What a status means. Defaults to [`ResponsePolicy::alert_service`].
     pub responses: ResponsePolicy,
+    /// Whether only `https` URLs are called. Defaults to `false`; `true` in [`EndpointPolicy::standard_webhooks`].
+    #[serde(default)]
+    pub https_only: bool,
 }
 
 impl EndpointPolicy {
@@ -54,15 +58,18 @@ impl EndpointPolicy {
             ordering: Ordering::Unordered,
             retry: RetryPolicy::three_in_two_minutes(),
             responses: ResponsePolicy::alert_service(),
+            https_only: false,
         }
     }
 
-    /// Returns what Standard Webhooks 1.0 recommends: ten attempts over three days, server errors transient, a timeout of 20 s.
+    /// Returns what Standard Webhooks 1.0 recommends: ten attempts over three days, server errors transient, a timeout of 20 s,
+    /// `https` only.
     pub fn standard_webhooks() -> Self {
         Self {
             timeout: Duration::from_secs(20),
             retry: RetryPolicy::standard_webhooks(),
             responses: ResponsePolicy::server_errors_are_transient(),
+            https_only: true,
             ..Self::alert_service()
         }
     }
@@ -116,6 +123,26 @@ pub struct Endpoint {
     /// How it is treated.
     #[serde(default)]
     pub policy: EndpointPolicy,
+    /// Addresses that calls to it may go to, besides public ones and those that are allowed for every endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_addresses: Vec<AddressRange>,
+    /// Root certificates that its certificate may lead to, besides those trusted for every endpoint, in PEM.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub root_certificates: Vec<String>,
+    /// What the engine shows to receivers that want to know who calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_identity: Option<ClientIdentity>,
+}
+
+/// A client certificate with its key, for receivers that want to know who calls (mutual TLS).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ClientIdentity {
+    /// The certificate and those between it and its root, in PEM.
+    pub certificates: String,
+    /// The private key, in PEM.
+    pub key: Secret,
 }
 
 /// An endpoint that cannot be used as it is. Nothing of it was applied.
@@ -137,6 +164,17 @@ pub enum InvalidEndpoint {
     /// A timeout is outside 1 ms to 1 h.
     #[error("timeouts must be from 1 ms to 1 h")]
     Timeout,
+    /// Its host is an address that calls may not go to.
+    #[error(
+        "its address is not public; allow it with Endpoint::allow_addresses or EngineBuilder::allow_addresses"
+    )]
+    ForbiddenAddress,
+    /// Its URL is plain `http`, and its policy wants `https`.
+    #[error("its URL is not https, which its policy asks for; see EndpointPolicy::https_only")]
+    NotHttps,
+    /// A certificate or key cannot be used.
+    #[error("its certificates or key cannot be used: {0}")]
+    Tls(String),
     /// The maximum of attempts in flight is outside 1 to 1,024.
     #[error("max_in_flight must be from 1 to {MAX_IN_FLIGHT}")]
     MaxInFlight,
@@ -158,6 +196,9 @@ impl Endpoint {
             auth: None,
             headers: Vec::new(),
             policy: EndpointPolicy::default(),
+            allowed_addresses: Vec::new(),
+            root_certificates: Vec::new(),
+            client_identity: None,
         }
     }
 
@@ -218,6 +259,35 @@ impl Endpoint {
         self
     }
 
+    /// Allows calls to this endpoint to go to further addresses, such as `10.1.2.0/24`. Defaults to public addresses only.
+    #[must_use]
+    pub fn allow_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
+        self.allowed_addresses.extend(ranges);
+        self
+    }
+
+    /// Trusts a further root certificate for this endpoint, in PEM. Defaults to those trusted for every endpoint.
+    #[must_use]
+    pub fn root_certificate(mut self, pem: impl Into<String>) -> Self {
+        self.root_certificates.push(pem.into());
+        self
+    }
+
+    /// Shows a client certificate to the receiver: the certificate with those between it and its root, and the private key, both in PEM. Defaults to
+    /// none.
+    #[must_use]
+    pub fn client_certificate(
+        mut self,
+        certificates_pem: impl Into<String>,
+        key_pem: impl Into<Secret>,
+    ) -> Self {
+        self.client_identity = Some(ClientIdentity {
+            certificates: certificates_pem.into(),
+            key: key_pem.into(),
+        });
+        self
+    }
+
     /// Adds a header to every call. A redirect to another origin keeps it, unless its name is one that usually carries a
     /// credential, such as `Cookie` or `X-Api-Key`.
     #[must_use]
@@ -260,6 +330,9 @@ impl Endpoint {
                 return Err(InvalidEndpoint::OwnedHeader(header.name.clone()));
             }
             check_secret("header value", &header.value)?;
+        }
+        if self.policy.https_only && !self.url.is_https() {
+            return Err(InvalidEndpoint::NotHttps);
         }
         let allowed = Duration::from_millis(1)..=Duration::from_hours(1);
         if !allowed.contains(&self.policy.timeout)

@@ -1,6 +1,7 @@
 //! The rules, pure: no clock, no chance of their own, no runtime, no I/O. They take `now` and a seeded rng and return what
 //! is to be done.
 
+pub(crate) mod address;
 pub(crate) mod alert;
 pub(crate) mod attempt;
 pub(crate) mod auth;

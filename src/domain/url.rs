@@ -72,6 +72,10 @@ impl WebhookUrl {
         self.0.split('?').next().unwrap_or(&self.0)
     }
 
+    pub(crate) fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
     /// Says whether two URLs are equal; those that share their text are found to be without reading it.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self == other

@@ -12,8 +12,9 @@ use crate::actor::credentials::Credentials;
 use crate::actor::places::Places;
 use crate::actor::shared::Shared;
 use crate::actor::watchers::Watchers;
+use crate::domain::address::AddressRange;
 use crate::domain::client::Client;
-use crate::domain::endpoint::{Endpoint, EndpointPolicy, check_header_name};
+use crate::domain::endpoint::{Endpoint, EndpointPolicy, InvalidEndpoint, check_header_name};
 use crate::domain::rule::Rule;
 use crate::domain::url::WebhookUrl;
 use crate::error::BuildError;
@@ -24,6 +25,7 @@ use crate::transport::{AwcTransport, Transport};
 pub struct EngineBuilder {
     store: Option<Arc<dyn Store>>,
     transport: Option<Arc<dyn Transport>>,
+    allowed_addresses: Vec<AddressRange>,
     clients: Vec<Client>,
     rules: Vec<Rule>,
     endpoints: Vec<Endpoint>,
@@ -42,6 +44,7 @@ impl Default for EngineBuilder {
         Self {
             store: None,
             transport: None,
+            allowed_addresses: Vec::new(),
             clients: Vec::new(),
             rules: Vec::new(),
             endpoints: Vec::new(),
@@ -75,10 +78,19 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets how receivers are reached. Defaults to an [`AwcTransport`] with its default settings.
+    /// Sets how receivers are reached. Defaults to an [`AwcTransport`] with its default settings, which calls public addresses only.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Allows calls to go to further addresses, such as `10.0.0.0/8` or [`AddressRange::loopback`]. Defaults to public addresses only, so that
+    /// whoever may choose a URL cannot reach what is internal; [`Endpoint::allow_addresses`] does so for one endpoint. With a transport of your
+    /// own, say it there.
+    #[must_use]
+    pub fn allow_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
+        self.allowed_addresses.extend(ranges);
         self
     }
 
@@ -166,8 +178,16 @@ impl EngineBuilder {
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let transport = match self.transport {
             Some(transport) => transport,
-            None => default_transport()?,
+            None => default_transport(self.allowed_addresses)?,
         };
+        check_endpoints(
+            &self.rules,
+            &self.endpoints,
+            &self.default_policy,
+            &*store,
+            &*transport,
+        )
+        .await?;
         let given = Configuration {
             rules: self.rules,
             clients: self.clients,
@@ -231,7 +251,10 @@ impl EngineBuilder {
             WebhookUrl::parse("http://localhost/")
                 .map_err(|error| BuildError::Setting(error.to_string()))?,
         )
-        .policy(self.default_policy.clone());
+        .policy(EndpointPolicy {
+            https_only: false,
+            ..self.default_policy.clone()
+        });
         if let Err(error) = policy.check(&self.client_id_header) {
             return setting(format!("default policy: {error}"));
         }
@@ -241,6 +264,11 @@ impl EngineBuilder {
         if !(4..=65_536).contains(&self.max_in_flight) {
             return setting("max_in_flight must be from 4 to 65,536".to_owned());
         }
+        if self.transport.is_some() && !self.allowed_addresses.is_empty() {
+            return setting(
+                "allow_addresses has to be said to the transport that was given".to_owned(),
+            );
+        }
         if self.mailbox == 0 {
             return setting("mailbox_capacity must be at least 1".to_owned());
         }
@@ -248,8 +276,41 @@ impl EngineBuilder {
     }
 }
 
-fn default_transport() -> Result<Arc<dyn Transport>, BuildError> {
+/// Checks with the transport what was given, and the URLs of rules that have no settings.
+async fn check_endpoints(
+    rules: &[Rule],
+    endpoints: &[Endpoint],
+    default_policy: &EndpointPolicy,
+    store: &dyn Store,
+    transport: &dyn Transport,
+) -> Result<(), BuildError> {
+    let stored = store.configuration().await.map_err(BuildError::Store)?;
+    let known: BTreeSet<&WebhookUrl> = endpoints
+        .iter()
+        .chain(&stored.endpoints)
+        .map(|endpoint| &endpoint.url)
+        .collect();
+    let urls: BTreeSet<&WebhookUrl> = rules.iter().flat_map(|rule| rule.webhooks.iter()).collect();
+    let bare = urls.difference(&known);
+    let bare = bare.map(|url| Endpoint::at((*url).clone()).policy(default_policy.clone()));
+    for endpoint in endpoints.iter().cloned().chain(bare) {
+        let plain = endpoint.policy.https_only && !endpoint.url.is_https();
+        let checked = if plain {
+            Err(InvalidEndpoint::NotHttps)
+        } else {
+            transport.check(&endpoint)
+        };
+        checked.map_err(|error| BuildError::Endpoint {
+            url: endpoint.url.without_query().to_owned(),
+            error,
+        })?;
+    }
+    Ok(())
+}
+
+fn default_transport(allowed: Vec<AddressRange>) -> Result<Arc<dyn Transport>, BuildError> {
     let transport = AwcTransport::builder()
+        .allow_addresses(allowed)
         .build()
         .map_err(|error| BuildError::Transport(Box::new(error)))?;
     Ok(Arc::new(transport))

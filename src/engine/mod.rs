@@ -29,11 +29,12 @@ use crate::store::{Configuration, Store};
 ///
 /// ```
 /// use std::time::Duration;
-/// use actix_webhooks::{Client, Engine, Event, Rule};
+/// use actix_webhooks::{AddressRange, Client, Engine, Event, Rule};
 ///
 /// # #[actix_rt::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let engine = Engine::builder()
+///     .allow_addresses(AddressRange::loopback()) // only public addresses are called otherwise
 ///     .client(Client::new("client-1").name("Bank of Dave"))
 ///     .rule(Rule::new("rule-1", "invoice.*").webhook("http://127.0.0.1:9/hooks")?)
 ///     .start()

@@ -1,23 +1,21 @@
-//! Making a connection: resolve, connect, no delay, TLS. Every new connection of every hop of every attempt comes through here, so that whatever
-//! is checked here is checked for all of them.
+//! Making a connection: resolve, judge the addresses, connect, no delay, TLS. Every new connection of every hop of every attempt comes through
+//! here, and what is judged is what is connected to: a name that leads elsewhere at the next look-up has no gap to slip through.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use super::resolve::Resolver;
 use super::wire::Wire;
+use crate::domain::address::{AddressRange, is_allowed};
 use crate::domain::attempt::Failure;
-
-/// A root certificate that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("root certificate cannot be used: {0}")]
-pub struct InvalidCertificate(String);
 
 /// Whom a connection reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +36,49 @@ impl Authority {
     }
 }
 
+/// Which addresses may be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Guard {
+    /// Public ones and these.
+    Public(Vec<AddressRange>),
+    /// All.
+    Off,
+}
+
+impl Guard {
+    /// Returns the guard of an endpoint that may be called at further addresses.
+    pub(super) fn with(&self, more: &[AddressRange]) -> Self {
+        match self {
+            Self::Public(allowed) => Self::Public([allowed, more].concat()),
+            Self::Off => Self::Off,
+        }
+    }
+
+    fn allows(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Public(allowed) => is_allowed(address, allowed),
+            Self::Off => true,
+        }
+    }
+
+    /// Says whether a URL can be called at all: a host that is an address is known before anything is resolved.
+    pub(super) fn allows_host(&self, url: &Url) -> bool {
+        match url.host() {
+            Some(Host::Ipv4(address)) => self.allows(address.into()),
+            Some(Host::Ipv6(address)) => self.allows(address.into()),
+            Some(Host::Domain(_)) | None => true,
+        }
+    }
+}
+
 /// Makes connections for one endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    pub(super) tls: Arc<ClientConfig>,
+    /// `None` when the endpoint's certificates cannot be used.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) timeout: Duration,
+    pub(super) guard: Guard,
+    pub(super) resolver: Arc<dyn Resolver>,
 }
 
 impl Connector {
@@ -58,41 +94,53 @@ impl Connector {
     }
 
     async fn try_connect(&self, authority: &Authority) -> Result<Wire, (Failure, io::Error)> {
-        let tcp = connect_tcp(authority).await?;
+        let tcp = self.connect_tcp(authority).await?;
         let no_delay = tcp.set_nodelay(true);
         no_delay.map_err(|error| (Failure::Connect, error))?;
         if !authority.tls {
             return Ok(Wire::Plain(tcp));
         }
         let name = server_name(authority.host.clone()).map_err(|error| (Failure::Tls, error))?;
-        let tls = TlsConnector::from(Arc::clone(&self.tls));
+        let Some(config) = &self.tls else {
+            let cause = "the endpoint's certificates cannot be used";
+            return Err((Failure::Unsendable, io::Error::other(cause)));
+        };
+        let tls = TlsConnector::from(Arc::clone(config));
         let stream = tls.connect(name, tcp).await;
         let stream = stream.map_err(|error| (classify_tls(&error), error))?;
         Ok(Wire::Tls(Box::new(stream)))
     }
-}
 
-async fn connect_tcp(authority: &Authority) -> Result<TcpStream, (Failure, io::Error)> {
-    let port = authority.port;
-    let connected = match &authority.host {
-        Host::Ipv4(address) => TcpStream::connect((*address, port)).await,
-        Host::Ipv6(address) => TcpStream::connect((*address, port)).await,
-        Host::Domain(name) => {
-            let found = tokio::net::lookup_host((name.as_str(), port)).await;
-            let addresses: Vec<_> = found.map_err(|error| (Failure::Dns, error))?.collect();
-            if addresses.is_empty() {
-                return Err((Failure::Dns, io::Error::from(io::ErrorKind::NotFound)));
+    async fn connect_tcp(&self, authority: &Authority) -> Result<TcpStream, (Failure, io::Error)> {
+        let mut addresses = match &authority.host {
+            Host::Ipv4(address) => vec![IpAddr::from(*address)],
+            Host::Ipv6(address) => vec![IpAddr::from(*address)],
+            Host::Domain(name) => {
+                let found = self.resolver.resolve(name).await;
+                found.map_err(|error| (Failure::Dns, error))?
             }
-            TcpStream::connect(addresses.as_slice()).await
+        };
+        if addresses.is_empty() {
+            return Err((Failure::Dns, io::Error::from(io::ErrorKind::NotFound)));
         }
-    };
-    connected.map_err(|error| (Failure::Connect, error))
+        addresses.retain(|address| self.guard.allows(*address));
+        if addresses.is_empty() {
+            let cause = io::Error::from(io::ErrorKind::PermissionDenied);
+            return Err((Failure::Blocked, cause));
+        }
+        let sockets = addresses
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, authority.port));
+        let sockets: Vec<SocketAddr> = sockets.collect();
+        let connected = TcpStream::connect(sockets.as_slice()).await;
+        connected.map_err(|error| (Failure::Connect, error))
+    }
 }
 
 fn server_name(host: Host<String>) -> io::Result<ServerName<'static>> {
     match host {
-        Host::Ipv4(address) => Ok(ServerName::from(std::net::IpAddr::from(address))),
-        Host::Ipv6(address) => Ok(ServerName::from(std::net::IpAddr::from(address))),
+        Host::Ipv4(address) => Ok(ServerName::from(IpAddr::from(address))),
+        Host::Ipv6(address) => Ok(ServerName::from(IpAddr::from(address))),
         Host::Domain(name) => ServerName::try_from(name).map_err(io::Error::other),
     }
 }
@@ -108,26 +156,4 @@ fn classify_tls(error: &io::Error) -> Failure {
         }
         _ => Failure::Tls,
     }
-}
-
-/// Returns the TLS settings that all connections share: the bundled Mozilla roots and `extra_roots`, HTTP/1.1 only.
-pub(super) fn tls_config(extra_roots: &[Vec<u8>]) -> Result<Arc<ClientConfig>, InvalidCertificate> {
-    let invalid = |error: rustls::Error| InvalidCertificate(error.to_string());
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    for root in extra_roots {
-        roots
-            .add(CertificateDer::from(root.clone()))
-            .map_err(invalid)?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = versions
-        .map_err(invalid)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }

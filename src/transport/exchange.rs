@@ -16,12 +16,21 @@ pub(crate) async fn exchange(
     policy: Arc<EndpointPolicy>,
 ) -> Exchange {
     let timeout = policy.timeout;
+    // A redirect never leads from https to http.
+    let sendable = !policy.https_only || request.url.is_https();
     let mut progress = Exchange {
-        result: Err(Failure::Timeout),
+        result: Err(if sendable {
+            Failure::Timeout
+        } else {
+            Failure::NotHttps
+        }),
         status: None,
         redirects: 0,
         sent_twice: false,
     };
+    if !sendable {
+        return progress;
+    }
     // On a timeout the inner future is dropped, and what it noted so far is the result.
     drop(tokio::time::timeout(timeout, follow(&*channel, request, &policy, &mut progress)).await);
     progress

@@ -12,17 +12,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use rustls::ClientConfig;
 
-use super::connect::{Authority, Connector, InvalidCertificate, tls_config};
+use super::connect::{Authority, Connector, Guard};
 use super::connection::{Broken, Connection, Exchanged};
 use super::request_head::{EndpointHeaders, FixedHead};
+use super::resolve::{Resolver, SystemResolver};
+use super::tls::{InvalidCertificate, Trust};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
-use crate::domain::endpoint::Endpoint;
+use crate::domain::address::AddressRange;
+use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 
-/// Sends over HTTP/1.1, with TLS by rustls where the URL says https.
+/// Sends over HTTP/1.1, with TLS by rustls where the URL says https, to public addresses unless more is allowed.
 ///
 /// ```
 /// use actix_webhooks::transport::AwcTransport;
@@ -37,7 +39,9 @@ pub struct AwcTransport {
 }
 
 struct Shared {
-    tls: Arc<ClientConfig>,
+    trust: Trust,
+    guard: Guard,
+    resolver: Arc<dyn Resolver>,
     body_limit: usize,
     idle: AtomicUsize,
     max_idle: usize,
@@ -48,6 +52,9 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct AwcTransportBuilder {
     extra_roots: Vec<Vec<u8>>,
+    platform_roots: bool,
+    guard: Guard,
+    resolver: Arc<dyn Resolver>,
     body_limit: usize,
     max_idle: usize,
     idle_timeout: Duration,
@@ -58,6 +65,9 @@ impl AwcTransport {
     pub fn builder() -> AwcTransportBuilder {
         AwcTransportBuilder {
             extra_roots: Vec::new(),
+            platform_roots: false,
+            guard: Guard::Public(Vec::new()),
+            resolver: Arc::new(SystemResolver),
             body_limit: 64 * 1_024,
             max_idle: 256,
             idle_timeout: Duration::from_secs(15),
@@ -70,6 +80,38 @@ impl AwcTransportBuilder {
     #[must_use]
     pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.extra_roots.push(der.into());
+        self
+    }
+
+    /// Trusts the root certificates of the operating system instead of the bundled Mozilla roots. They are read once, by [`build`](Self::build).
+    #[cfg(feature = "platform-roots")]
+    #[must_use]
+    pub fn platform_roots(mut self) -> Self {
+        self.platform_roots = true;
+        self
+    }
+
+    /// Allows calls to go to further addresses, such as `10.0.0.0/8` or [`AddressRange::loopback`]. Defaults to public addresses only, so that
+    /// whoever may choose a URL cannot reach what is internal. [`Endpoint::allow_addresses`] does so for one endpoint.
+    #[must_use]
+    pub fn allow_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
+        if let Guard::Public(allowed) = &mut self.guard {
+            allowed.extend(ranges);
+        }
+        self
+    }
+
+    /// Allows calls to go anywhere: internal services, cloud metadata, this machine. Only where nobody but you chooses the URLs, redirects included.
+    #[must_use]
+    pub fn dangerous_allow_all_addresses(mut self) -> Self {
+        self.guard = Guard::Off;
+        self
+    }
+
+    /// Sets how the addresses of host names are found. Defaults to asking the operating system.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Arc::new(resolver);
         self
     }
 
@@ -101,7 +143,9 @@ impl AwcTransportBuilder {
     /// [`InvalidCertificate`] when a root certificate is not one.
     pub fn build(self) -> Result<AwcTransport, InvalidCertificate> {
         let shared = Shared {
-            tls: tls_config(&self.extra_roots)?,
+            trust: Trust::new(self.platform_roots, &self.extra_roots)?,
+            guard: self.guard,
+            resolver: self.resolver,
             body_limit: self.body_limit,
             idle: AtomicUsize::new(0),
             max_idle: self.max_idle,
@@ -116,6 +160,7 @@ impl AwcTransportBuilder {
 impl fmt::Debug for AwcTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AwcTransport")
+            .field("guard", &self.shared.guard)
             .field("body_limit", &self.shared.body_limit)
             .field("max_idle", &self.shared.max_idle)
             .field("idle", &self.shared.idle.load(Ordering::Relaxed))
@@ -129,8 +174,10 @@ impl Transport for AwcTransport {
             shared: Arc::clone(&self.shared),
             url: endpoint.url.clone(),
             connector: Connector {
-                tls: Arc::clone(&self.shared.tls),
+                tls: self.shared.trust.for_endpoint(endpoint).ok(),
                 timeout: endpoint.policy.connect_timeout,
+                guard: self.shared.guard.with(&endpoint.allowed_addresses),
+                resolver: Arc::clone(&self.shared.resolver),
             },
             client_id_header: client_id_header.into(),
             endpoint_headers: EndpointHeaders::of(endpoint),
@@ -138,6 +185,14 @@ impl Transport for AwcTransport {
             idle: RefCell::new(VecDeque::new()),
         };
         Box::new(OpenChannel(Rc::new(channel)))
+    }
+
+    fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
+        let guard = self.shared.guard.with(&endpoint.allowed_addresses);
+        if !guard.allows_host(&endpoint.url.to_url()) {
+            return Err(InvalidEndpoint::ForbiddenAddress);
+        }
+        self.shared.trust.for_endpoint(endpoint).map(drop)
     }
 }
 

@@ -10,20 +10,23 @@ mod exchange;
 mod http;
 mod plain;
 mod request_head;
+mod resolve;
+mod tls;
 mod wire;
 
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 
-pub use self::connect::InvalidCertificate;
 pub use self::http::{AwcTransport, AwcTransportBuilder};
+pub use self::resolve::{Resolver, Resolving};
+pub use self::tls::InvalidCertificate;
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
 
 pub(crate) use self::exchange::exchange;
 use crate::domain::auth::Secret;
-use crate::domain::endpoint::Endpoint;
+use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 
@@ -34,6 +37,15 @@ pub trait Transport: Send + Sync + 'static {
     /// A subscriber opens it for its first attempt and drops it when the endpoint has been idle for a while; opening must be cheap and
     /// must not connect yet. `client_id_header` is the name of the header that carries the client id.
     fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel>;
+
+    /// Checks settings that only the transport understands, before an endpoint is put. Defaults to accepting all.
+    ///
+    /// # Errors
+    /// [`InvalidEndpoint`] says what to correct.
+    fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
+        let _ = endpoint;
+        Ok(())
+    }
 }
 
 /// A way to one endpoint and to where its redirects lead.

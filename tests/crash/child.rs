@@ -7,7 +7,8 @@ use std::time::Duration;
 use actix::System;
 use actix_webhooks::store::{DeadLetterQuery, SqliteStore, Store as _, StoreError};
 use actix_webhooks::{
-    EndpointPolicy, Engine, Event, ListStatus, PublishError, Receipt, RetryPolicy, Rule,
+    AddressRange, EndpointPolicy, Engine, Event, ListStatus, PublishError, Receipt, RetryPolicy,
+    Rule,
 };
 
 /// The argument by which this program is the child.
@@ -44,6 +45,7 @@ pub(crate) fn run(file: &Path, url: &str, life: &str) {
         policy.retry = RetryPolicy::custom(WAITS).without_jitter();
         let engine = Engine::builder()
             .store(store.clone())
+            .allow_addresses(AddressRange::loopback())
             .arbiters(2)
             .default_policy(policy)
             .max_in_flight(IN_FLIGHT)

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_webhooks::{Engine, Outcome, Rule};
+use actix_webhooks::{Outcome, Rule};
 
-use super::support::{Bed, Connection, Receiver, endpoint, run};
+use super::support::{Bed, Connection, Receiver, builder, endpoint, run};
 
 /// Treats a connection in one of ten ways, chosen anew for each request.
 async fn misbehave(mut connection: Connection, turn: &Cell<usize>, behaved: &Cell<bool>) {
@@ -64,7 +64,7 @@ fn every_delivery_to_misbehaving_receivers_ends_once_and_leaves_the_endpoints_us
         let behaved = Rc::new(Cell::new(false));
         let mut receivers = Vec::new();
         let mut rule = Rule::new("rule", "*");
-        let mut builder = Engine::builder().arbiters(1);
+        let mut builder = builder().arbiters(1);
         for number in 0..RECEIVERS {
             let (turn, behaved) = (Cell::new(number), Rc::clone(&behaved));
             let receiver = Receiver::start(async move |connection: Connection| {

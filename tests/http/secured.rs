@@ -4,15 +4,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_webhooks::transport::AwcTransport;
-use actix_webhooks::{Engine, EngineBuilder, Failure, Outcome};
+use actix_webhooks::{
+    BuildError, EndpointPolicy, Engine, EngineBuilder, Failure, InvalidEndpoint, Outcome, PutRule,
+    RetryPolicy, Rule,
+};
+use base64::Engine as _;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::support::{Bed, Connection, Receiver, SHORT, endpoint, permanent, run, transient};
+use super::support::{
+    Bed, Connection, Receiver, SHORT, builder, endpoint, permanent, run, transient, transport,
+};
 
 /// An authority that issues certificates.
 struct Authority {
@@ -38,6 +45,37 @@ impl Authority {
     }
 
     async fn receiver_with(&self, ip: IpAddr, params: CertificateParams) -> Receiver {
+        self.serve(ip, params, WebPkiClientVerifier::no_client_auth())
+            .await
+    }
+
+    /// Starts a receiver that wants a certificate which leads to this authority.
+    async fn receiver_that_asks(&self) -> Receiver {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone().into()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        self.serve(
+            LOOPBACK,
+            for_names(&["localhost"]),
+            verifier.build().unwrap(),
+        )
+        .await
+    }
+
+    /// Returns a certificate and its key, both in PEM.
+    fn identity(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = for_names(&["sender.test"]).signed_by(&key, &self.issuer);
+        (certificate.unwrap().pem(), key.serialize_pem())
+    }
+
+    async fn serve(
+        &self,
+        ip: IpAddr,
+        params: CertificateParams,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Receiver {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
@@ -45,7 +83,7 @@ impl Authority {
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(vec![certificate.der().clone()], key);
         let tls = TlsAcceptor::from(Arc::new(config.unwrap()));
         Receiver::listen(ip, Some(tls), async |mut connection: Connection| {
@@ -54,9 +92,14 @@ impl Authority {
         .await
     }
 
+    fn root_pem(&self) -> String {
+        let base64 = base64::engine::general_purpose::STANDARD.encode(&self.root);
+        format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n")
+    }
+
     /// Returns the settings of an engine that trusts this authority.
     fn trusted(&self) -> EngineBuilder {
-        let transport = AwcTransport::builder().root_certificate(self.root.clone());
+        let transport = transport().root_certificate(self.root.clone());
         Engine::builder().transport(transport.build().unwrap())
     }
 }
@@ -128,7 +171,7 @@ fn addresses_can_have_certificates_too() {
 fn a_certificate_from_an_unknown_authority_is_refused_for_good() {
     run(async {
         let receiver = Authority::new().receiver(LOOPBACK, &["localhost"]).await;
-        for builder in [Engine::builder(), Authority::new().trusted()] {
+        for builder in [builder(), Authority::new().trusted()] {
             let outcome = outcome(builder, &by_name(&receiver)).await;
             assert_eq!(outcome, permanent(Failure::Certificate));
         }
@@ -173,7 +216,7 @@ fn a_handshake_that_breaks_off_may_work_later() {
                 }
             })
             .await;
-            let outcome = outcome(Engine::builder(), &by_name(&receiver)).await;
+            let outcome = outcome(builder(), &by_name(&receiver)).await;
             assert_eq!(outcome, transient(Failure::Tls), "{answer:?}");
         }
     });
@@ -191,6 +234,115 @@ fn a_handshake_that_hangs_ends_with_the_connect_timeout() {
         let report = bed.deliver("e").await;
         assert_eq!(report.outcome, transient(Failure::Connect));
         assert!(report.duration < Duration::from_secs(15), "not the timeout");
+        bed.end().await;
+    });
+}
+
+#[test]
+fn a_receiver_that_asks_who_calls_is_shown_the_endpoints_certificate() {
+    run(async {
+        let authority = Authority::new();
+        let receiver = authority.receiver_that_asks().await;
+        let url = by_name(&receiver);
+        let (certificate, key) = authority.identity();
+        let known = endpoint(&url).client_certificate(&certificate, &*key);
+        let mut bed = Bed::with(authority.trusted(), known).await;
+        assert_eq!(bed.deliver("e").await.outcome, Outcome::Delivered);
+        bed.end().await;
+
+        // Without one, and with one that leads nowhere, the handshake is broken off; TLS 1.3 tells so only after the request.
+        let stranger = Authority::new().identity();
+        for endpoint in [
+            endpoint(&url),
+            endpoint(&url).client_certificate(stranger.0, &*stranger.1),
+        ] {
+            let mut bed = Bed::with(authority.trusted(), endpoint).await;
+            let outcome = bed.deliver("e").await.outcome;
+            let refused = [Failure::Tls, Failure::ConnectionClosed].map(transient);
+            assert!(refused.contains(&outcome), "{outcome:?}");
+            bed.end().await;
+        }
+        assert_eq!(receiver.requests().len(), 1);
+    });
+}
+
+#[test]
+fn an_endpoints_own_root_is_trusted_for_it_alone() {
+    run(async {
+        let authority = Authority::new();
+        let receiver = authority.receiver(LOOPBACK, &["localhost"]).await;
+        let root = endpoint(&by_name(&receiver)).root_certificate(authority.root_pem());
+        let mut bed = Bed::with(builder(), root).await;
+        assert_eq!(bed.deliver("e").await.outcome, Outcome::Delivered);
+        bed.end().await;
+        let neighbour = format!("{}s", by_name(&receiver));
+        let outcome = outcome(builder(), &neighbour).await;
+        assert_eq!(outcome, permanent(Failure::Certificate));
+    });
+}
+
+#[test]
+fn certificates_and_keys_that_cannot_be_used_are_refused_when_they_are_put() {
+    run(async {
+        let (certificate, key) = Authority::new().identity();
+        let (_, other_key) = Authority::new().identity();
+        let url = "https://receiver.test/";
+        for bad in [
+            endpoint(url).root_certificate("not PEM"),
+            endpoint(url).root_certificate(&*key),
+            endpoint(url).client_certificate("", &*key),
+            endpoint(url).client_certificate(&*certificate, "not a key"),
+            endpoint(url).client_certificate(&*certificate, &*other_key),
+        ] {
+            let error = builder().endpoint(bad).start().await.unwrap_err();
+            let refused = matches!(
+                &error,
+                BuildError::Endpoint {
+                    error: InvalidEndpoint::Tls(_),
+                    ..
+                }
+            );
+            assert!(refused, "{error}");
+            assert!(
+                !error.to_string().contains(key.lines().nth(1).unwrap()),
+                "no key is shown"
+            );
+        }
+    });
+}
+
+#[test]
+fn an_endpoint_that_wants_https_is_never_called_without() {
+    run(async {
+        let receiver =
+            Receiver::start(async |mut connection: Connection| connection.answer_all(200).await)
+                .await;
+        let mut policy = EndpointPolicy::standard_webhooks();
+        assert!(policy.https_only);
+        policy.retry = RetryPolicy::none();
+        let plain = endpoint(&receiver.url("/")).policy(policy.clone());
+        let error = builder().endpoint(plain).start().await.unwrap_err();
+        let refused = matches!(
+            error,
+            BuildError::Endpoint {
+                error: InvalidEndpoint::NotHttps,
+                ..
+            }
+        );
+        assert!(refused, "{error}");
+
+        // A rule that comes later has no settings that could be refused: its deliveries are.
+        let mut bed = Bed::start(builder().arbiters(0).default_policy(policy)).await;
+        let rule = Rule::new("rule", "*").webhook(&receiver.url("/")).unwrap();
+        bed.engine
+            .router()
+            .send(PutRule(rule))
+            .await
+            .unwrap()
+            .unwrap();
+        let report = bed.deliver("e").await;
+        assert_eq!(report.outcome, permanent(Failure::NotHttps));
+        assert_eq!(receiver.connections(), 0);
         bed.end().await;
     });
 }

@@ -1,8 +1,10 @@
 //! Answers whose end is not clear: what comes after them must not be taken for the answer to another delivery.
 
-use actix_webhooks::{Engine, Failure, Outcome, Rule};
+use actix_webhooks::{Failure, Outcome, Rule};
 
-use super::support::{Bed, Connection, Receiver, Request, SHORT, endpoint, event, run, transient};
+use super::support::{
+    Bed, Connection, Receiver, Request, SHORT, builder, endpoint, event, run, transient,
+};
 
 const ANOTHER_ANSWER: &str = "HTTP/1.1 500 Not Yours\r\nContent-Length: 0\r\n\r\n";
 
@@ -184,7 +186,7 @@ fn of_many_deliveries_at_once_none_is_credited_with_anothers_answer() {
             .await;
             let url = receiver.url("/");
             let rule = Rule::new("rule", "*").webhook(&url).unwrap();
-            let builder = Engine::builder().rule(rule).endpoint(endpoint(&url));
+            let builder = builder().rule(rule).endpoint(endpoint(&url));
             let mut bed = Bed::start(builder.arbiters(arbiters)).await;
             for number in 0..DELIVERIES {
                 bed.engine

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
+use actix_webhooks::transport::{AwcTransport, AwcTransportBuilder};
 use actix_webhooks::{
-    DeadLetterReason, DeliveryReport, Endpoint, Engine, EngineBuilder, Event, Failure, Outcome,
-    RetryPolicy, Rule, WatchDeliveries,
+    AddressRange, DeadLetterReason, DeliveryReport, Endpoint, Engine, EngineBuilder, Event,
+    Failure, Outcome, RetryPolicy, Rule, WatchDeliveries,
 };
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
@@ -72,7 +73,7 @@ impl Handler<Flush> for Watcher {
 impl Bed {
     /// Starts an engine on the test's own thread that sends everything to one endpoint.
     pub(crate) async fn to(endpoint: Endpoint) -> Self {
-        Self::with(Engine::builder(), endpoint).await
+        Self::with(builder(), endpoint).await
     }
 
     /// The same with further settings.
@@ -119,6 +120,16 @@ impl Bed {
         let further = self.reports.try_recv().ok();
         assert_eq!(further, None, "one report for each delivery");
     }
+}
+
+/// Returns an engine's settings with which this machine may be called.
+pub(crate) fn builder() -> EngineBuilder {
+    Engine::builder().allow_addresses(AddressRange::loopback())
+}
+
+/// Returns a transport's settings with which this machine may be called.
+pub(crate) fn transport() -> AwcTransportBuilder {
+    AwcTransport::builder().allow_addresses(AddressRange::loopback())
 }
 
 pub(crate) fn event(id: &str) -> Event {

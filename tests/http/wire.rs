@@ -1,12 +1,13 @@
 //! What goes over the wire, and where.
 
-use actix_webhooks::transport::AwcTransport;
 use actix_webhooks::{Auth, Engine, Failure, Outcome, Rule};
 use serde_json::json;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
-use super::support::{Bed, Connection, Receiver, Request, endpoint, event, run, transient};
+use super::support::{
+    Bed, Connection, Receiver, Request, builder, endpoint, event, run, transient, transport,
+};
 
 async fn receiving(status: u16) -> Receiver {
     Receiver::start(async move |mut connection: Connection| connection.answer_all(status).await)
@@ -22,7 +23,7 @@ fn a_delivery_is_one_post_with_exactly_these_headers() {
             .webhook(endpoint.url.as_str())
             .unwrap()
             .auth(Auth::basic("Aladdin", "open sesame"));
-        let builder = Engine::builder().arbiters(0).rule(rule).endpoint(endpoint);
+        let builder = builder().arbiters(0).rule(rule).endpoint(endpoint);
         let mut bed = Bed::start(builder).await;
         let sent = event("e").data(json!({ "n": 1 }));
         bed.engine.publish(sent).await.unwrap();
@@ -91,7 +92,7 @@ fn without_idle_connections_each_delivery_has_its_own_and_leaves_none_open() {
             closed.send(connection.number).unwrap();
         })
         .await;
-        let transport = AwcTransport::builder().max_idle_connections(0);
+        let transport = transport().max_idle_connections(0);
         let builder = Engine::builder().transport(transport.build().unwrap());
         let mut bed = Bed::with(builder, endpoint(&receiver.url("/"))).await;
         for n in 1..=5 {

@@ -120,7 +120,8 @@ impl Handler<PutEndpoint> for SupervisorActor {
         PutEndpoint(endpoint): PutEndpoint,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        if let Err(error) = endpoint.check(&self.shared.client_id_header) {
+        let checked = endpoint.check(&self.shared.client_id_header);
+        if let Err(error) = checked.and_then(|()| self.shared.transport.check(&endpoint)) {
             return Box::pin(wrap_future(std::future::ready(Err(error.into()))));
         }
         let keep = wrap_future::<_, Self>(

@@ -123,6 +123,12 @@ fn endpoint_json(endpoint: &Endpoint) -> Result<Value, StoreError> {
             fields.insert("value".to_owned(), json!(header.value.expose()));
         }
     }
+    if let (Some(identity), Some(kept)) =
+        (&endpoint.client_identity, value.get_mut("clientIdentity"))
+        && let Some(fields) = kept.as_object_mut()
+    {
+        fields.insert("key".to_owned(), json!(identity.key.expose()));
+    }
     Ok(value)
 }
 
@@ -149,6 +155,7 @@ mod tests {
             .unwrap()
             .header("X-Plain", "value")
             .secret_header("X-Secret", "secret of the endpoint")
+            .client_certificate("certificate", "secret key")
             .auth(Auth::bearer("token"));
         let kept = endpoint_json(&endpoint).unwrap();
         assert_eq!(serde_json::from_value::<Endpoint>(kept).unwrap(), endpoint);

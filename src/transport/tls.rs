@@ -1,0 +1,123 @@
+//! Whom to trust, and what to show: TLS settings for all endpoints, and for one.
+
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::domain::endpoint::{ClientIdentity, Endpoint, InvalidEndpoint};
+
+/// A root certificate that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("root certificate cannot be used: {0}")]
+pub struct InvalidCertificate(String);
+
+/// What every connection shares, and what is needed to make settings for one endpoint.
+pub(super) struct Trust {
+    roots: Arc<RootCertStore>,
+    shared: Arc<ClientConfig>,
+}
+
+impl Trust {
+    /// Trusts the bundled Mozilla roots, those of the operating system if asked to instead, and further ones in DER.
+    pub(super) fn new(platform: bool, extra_roots: &[Vec<u8>]) -> Result<Self, InvalidCertificate> {
+        let mut roots = if platform {
+            platform_roots()?
+        } else {
+            RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            }
+        };
+        for root in extra_roots {
+            let root = CertificateDer::from(root.clone());
+            roots
+                .add(root)
+                .map_err(|error| InvalidCertificate(error.to_string()))?;
+        }
+        let roots = Arc::new(roots);
+        let shared = config(Arc::clone(&roots), None).map_err(InvalidCertificate)?;
+        Ok(Self { roots, shared })
+    }
+
+    /// Returns the settings for an endpoint: the shared ones, unless it has certificates of its own.
+    pub(super) fn for_endpoint(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Arc<ClientConfig>, InvalidEndpoint> {
+        if endpoint.root_certificates.is_empty() && endpoint.client_identity.is_none() {
+            return Ok(Arc::clone(&self.shared));
+        }
+        let mut roots = Arc::clone(&self.roots);
+        if !endpoint.root_certificates.is_empty() {
+            let mut more = RootCertStore::clone(&roots);
+            for pem in &endpoint.root_certificates {
+                for root in certificates(pem)? {
+                    more.add(root).map_err(tls_error)?;
+                }
+            }
+            roots = Arc::new(more);
+        }
+        config(roots, endpoint.client_identity.as_ref()).map_err(InvalidEndpoint::Tls)
+    }
+}
+
+/// Returns settings with HTTP/1.1 only.
+fn config(
+    roots: Arc<RootCertStore>,
+    identity: Option<&ClientIdentity>,
+) -> Result<Arc<ClientConfig>, String> {
+    // Named, because a library must not depend on what the application has installed as the default.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let chain = certificates(&identity.certificates).map_err(|error| error.to_string())?;
+            let key = PrivateKeyDer::from_pem_slice(identity.key.expose().as_bytes());
+            // The cause could show a part of the key.
+            let key = key.map_err(|_| "the key is not a private key in PEM".to_owned())?;
+            let with_identity = builder.with_client_auth_cert(chain, key);
+            with_identity.map_err(|error| error.to_string())?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, InvalidEndpoint> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(InvalidEndpoint::Tls(
+            "there is no certificate in the PEM".to_owned(),
+        )),
+        Err(error) => Err(tls_error(error)),
+    }
+}
+
+fn tls_error(error: impl std::fmt::Display) -> InvalidEndpoint {
+    InvalidEndpoint::Tls(error.to_string())
+}
+
+#[cfg(feature = "platform-roots")]
+fn platform_roots() -> Result<RootCertStore, InvalidCertificate> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let cause = found.errors.first().map(ToString::to_string);
+        let cause = cause.unwrap_or_else(|| "the operating system has none".to_owned());
+        return Err(InvalidCertificate(cause));
+    }
+    Ok(roots)
+}
+
+#[cfg(not(feature = "platform-roots"))]
+#[expect(clippy::unnecessary_wraps, reason = "the other one can fail")]
+fn platform_roots() -> Result<RootCertStore, InvalidCertificate> {
+    Ok(RootCertStore::empty())
+}

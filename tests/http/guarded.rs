@@ -1,0 +1,228 @@
+//! Which addresses are called: judged between resolving and connecting, for every connection of every hop.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use actix_webhooks::transport::{AwcTransport, Resolver, Resolving};
+use actix_webhooks::{
+    AddressRange, BuildError, Endpoint, EndpointError, Engine, Failure, InvalidEndpoint, Outcome,
+    PutEndpoint, Rule,
+};
+
+use super::support::{
+    Bed, Connection, Receiver, builder, endpoint, event, permanent, run, transport,
+};
+
+/// A resolver that gives one prepared answer after the other, the last one for ever.
+#[derive(Clone)]
+struct Names {
+    answers: Arc<Mutex<VecDeque<Vec<IpAddr>>>>,
+}
+
+impl Names {
+    fn new(answers: &[&[&str]]) -> Self {
+        let parse = |answer: &&[&str]| answer.iter().map(|ip| ip.parse().unwrap()).collect();
+        Self {
+            answers: Arc::new(Mutex::new(answers.iter().map(parse).collect())),
+        }
+    }
+}
+
+impl Resolver for Names {
+    fn resolve(&self, host: &str) -> Resolving {
+        assert_eq!(host, "receiver.test");
+        let mut answers = self.answers.lock().unwrap();
+        let answer = if answers.len() > 1 {
+            answers.pop_front()
+        } else {
+            answers.front().cloned()
+        };
+        let answer = answer.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+async fn answering() -> Receiver {
+    Receiver::start(async |mut connection: Connection| connection.answer_all(200).await).await
+}
+
+fn by_name(receiver: &Receiver) -> String {
+    format!("http://receiver.test:{}/", receiver.address.port())
+}
+
+/// An address of this machine that nothing but this test's endpoint is allowed to be called at.
+const OTHER_LOOPBACK: &str = "127.0.0.2";
+
+#[test]
+fn a_literal_of_every_form_that_leads_here_is_refused_when_it_is_given() {
+    run(async {
+        for host in [
+            "127.0.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "017700000001",
+            "0177.0.0.1",
+            "127.1",
+            "127.0.0.1.",
+            "0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::7f00:1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "169.254.169.254",
+            "[fd00:ec2::254]",
+            "10.0.0.1",
+            "[fe80::1]",
+            "%31%32%37.0.0.1",
+            "１２７.0.0.1",
+        ] {
+            let url = format!("http://{host}:9/");
+            let endpoint = Endpoint::new(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            let given = Engine::builder().endpoint(endpoint.clone()).start().await;
+            let error = given.expect_err(host);
+            let refused = matches!(
+                error,
+                BuildError::Endpoint {
+                    error: InvalidEndpoint::ForbiddenAddress,
+                    ..
+                }
+            );
+            assert!(refused, "{host}: {error}");
+
+            let by_rule = Engine::builder().rule(Rule::new("r", "*").webhook(&url).unwrap());
+            assert!(
+                matches!(by_rule.start().await, Err(BuildError::Endpoint { .. })),
+                "{host}"
+            );
+
+            let engine = Engine::builder().arbiters(0).start().await.unwrap();
+            let put = engine
+                .supervisor()
+                .send(PutEndpoint(endpoint))
+                .await
+                .unwrap();
+            let refused = matches!(
+                put,
+                Err(EndpointError::Invalid(InvalidEndpoint::ForbiddenAddress))
+            );
+            assert!(refused, "{host}: {put:?}");
+            engine.shutdown(std::time::Duration::ZERO).await;
+        }
+    });
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_at_the_next_look_up_is_blocked_then() {
+    run(async {
+        let receiver = answering().await;
+        // The first look-up finds an address that may be called, the second the one behind it that may not.
+        let names = Names::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
+        let transport = AwcTransport::builder()
+            .resolver(names)
+            .allow_addresses(["127.0.0.1/32".parse().unwrap()])
+            .max_idle_connections(0);
+        let builder = Engine::builder().transport(transport.build().unwrap());
+        let mut bed = Bed::with(builder, endpoint(&by_name(&receiver))).await;
+        assert_eq!(bed.deliver("first").await.outcome, Outcome::Delivered);
+        let report = bed.deliver("second").await;
+        assert_eq!(report.outcome, permanent(Failure::Blocked));
+        assert_eq!(receiver.requests().len(), 1);
+        bed.end().await;
+    });
+}
+
+#[test]
+fn of_a_name_with_several_addresses_only_those_that_may_be_called_are() {
+    run(async {
+        let receiver = answering().await;
+        let names = Names::new(&[&["10.255.255.1", OTHER_LOOPBACK, "::1", "127.0.0.1"]]);
+        let transport = AwcTransport::builder()
+            .resolver(names)
+            .allow_addresses(["127.0.0.1/32".parse().unwrap()]);
+        let builder = Engine::builder().transport(transport.build().unwrap());
+        let mut bed = Bed::with(builder, endpoint(&by_name(&receiver))).await;
+        assert_eq!(bed.deliver("e").await.outcome, Outcome::Delivered);
+        bed.end().await;
+    });
+}
+
+#[test]
+fn a_redirect_to_what_may_not_be_called_is_blocked() {
+    run(async {
+        let internal = answering().await;
+        for location in [
+            internal.url("/secret").replace("127.0.0.1", OTHER_LOOPBACK),
+            "http://169.254.169.254/latest/meta-data/".to_owned(),
+            "http://[::ffff:7f00:2]/".to_owned(),
+            "http://0x7f000002/".to_owned(),
+        ] {
+            let redirecting = Receiver::start(async move |mut connection: Connection| {
+                connection.request().await;
+                let head = "HTTP/1.1 307 Elsewhere\r\nContent-Length: 0\r\nLocation: ";
+                connection.send(format!("{head}{location}\r\n\r\n")).await;
+            })
+            .await;
+            let transport = AwcTransport::builder().allow_addresses(["127.0.0.1".parse().unwrap()]);
+            let builder = Engine::builder().transport(transport.build().unwrap());
+            let mut bed = Bed::with(builder, endpoint(&redirecting.url("/"))).await;
+            let report = bed.deliver("e").await;
+            assert_eq!(report.outcome, permanent(Failure::Blocked));
+            assert_eq!((report.status, report.redirects), (Some(307), 1));
+            bed.end().await;
+        }
+        assert_eq!(internal.requests().len(), 0);
+    });
+}
+
+#[test]
+fn what_one_endpoint_may_call_its_neighbour_may_not() {
+    run(async {
+        let receiver = answering().await;
+        let (allowed, neighbour) = (receiver.url("/allowed"), by_name(&receiver));
+        let transport = AwcTransport::builder().resolver(Names::new(&[&["127.0.0.1"]]));
+        let builder = Engine::builder()
+            .arbiters(0)
+            .transport(transport.build().unwrap())
+            .rule(Rule::new("allowed", "*").webhook(&allowed).unwrap())
+            .rule(Rule::new("neighbour", "*").webhook(&neighbour).unwrap())
+            .endpoint(endpoint(&allowed).allow_addresses(["127.0.0.0/24".parse().unwrap()]))
+            .endpoint(endpoint(&neighbour));
+        let mut bed = Bed::start(builder).await;
+        bed.engine.publish(event("e")).await.unwrap();
+        let mut outcomes = [bed.report().await, bed.report().await]
+            .map(|report| (report.url.to_string(), report.outcome));
+        outcomes.sort_by_key(|(url, _)| *url != allowed);
+        assert_eq!(outcomes[0], (allowed, Outcome::Delivered));
+        assert_eq!(outcomes[1], (neighbour, permanent(Failure::Blocked)));
+        bed.end().await;
+    });
+}
+
+#[test]
+fn all_of_it_can_only_be_turned_off_by_a_word_that_warns() {
+    run(async {
+        let receiver = answering().await;
+        let transport = AwcTransport::builder().dangerous_allow_all_addresses();
+        let builder = Engine::builder().transport(transport.build().unwrap());
+        let mut bed = Bed::with(builder, endpoint(&receiver.url("/"))).await;
+        assert_eq!(bed.deliver("e").await.outcome, Outcome::Delivered);
+        bed.end().await;
+        let both = builder_with_both().start().await;
+        assert!(
+            matches!(both, Err(BuildError::Setting(_))),
+            "it would have no effect"
+        );
+    });
+}
+
+fn builder_with_both() -> actix_webhooks::EngineBuilder {
+    builder()
+        .allow_addresses(AddressRange::loopback())
+        .transport(transport().build().unwrap())
+}

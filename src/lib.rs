@@ -52,6 +52,8 @@
 //! | debug | `attempt finished` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
 //! | debug | `subscriber has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
 //! | warn | `wall clock was set; deadlines follow it` | `from_ms`, `to_ms` | the system clock was moved by half a second or more |
+//! | warn | `circuit opened; attempts wait` | `endpoint`, `until` | an endpoint with a circuit breaker fails |
+//! | warn | `endpoint disabled; …` | `endpoint`, `reason` | its receiver or its policy said so |
 //! | warn | `dead letter forgotten: …` | `delivery_id`, `limit` | the memory store holds as many dead letters as it may |
 //! | error | `subscriber panicked; it is started again` | `endpoint`, `restarts` | a bug in this crate |
 //! | error | `delivery store failed; asking again` | `endpoint`, `error` | a store call failed |
@@ -92,10 +94,10 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    DiscardDeadLetters, EndpointError, GetStatus, ListAttempts, ListDeadLetters, ListDeliveries,
-    ListRules, ListStatus, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule,
-    Receipt, Redeliver, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StatusFilter,
-    StatusPage, WatchDeliveries, WatchStatus,
+    DisableEndpoint, DiscardDeadLetters, EndpointError, GetStatus, ListAttempts, ListDeadLetters,
+    ListDeliveries, ListRules, ListStatus, PauseEndpoint, Publish, PublishBatch, PutClient,
+    PutEndpoint, PutRule, Receipt, Redeliver, RemoveEndpoint, RemoveRule, ResumeEndpoint,
+    RuleError, StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -103,6 +105,7 @@ pub use crate::actor::supervisor::SupervisorActor;
 pub use crate::domain::address::{AddressRange, InvalidAddressRange};
 pub use crate::domain::attempt::{Attempt, AttemptSummary, Failure, Outcome};
 pub use crate::domain::auth::{Auth, Secret};
+pub use crate::domain::breaker::CircuitBreaker;
 pub use crate::domain::client::Client;
 pub use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 pub use crate::domain::delivery::{Delivery, DeliveryState};
@@ -110,11 +113,13 @@ pub use crate::domain::endpoint::{
     ClientIdentity, Endpoint, EndpointHeader, EndpointPolicy, InvalidEndpoint, Ordering,
 };
 pub use crate::domain::event::{Event, InvalidEvent};
+pub use crate::domain::health::{DisablePolicy, DisabledReason, FailingRule};
 pub use crate::domain::id::{
     AlertId, ClientId, CompanyId, DataConnectionId, DeliveryId, EventId, InvalidText, RuleId,
     TextProblem,
 };
 pub use crate::domain::payload::PayloadFormat;
+pub use crate::domain::rate::RateLimit;
 pub use crate::domain::redirect::RedirectRefusal;
 pub use crate::domain::response::{ResponseClass, ResponsePolicy};
 pub use crate::domain::retry::RetryPolicy;

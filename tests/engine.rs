@@ -7,6 +7,7 @@ mod engine {
     mod isolation;
     mod operators;
     mod ordering;
+    mod polite;
     mod redirects;
     mod respawn;
     mod retire;

@@ -198,6 +198,8 @@ async fn deliver_batch(store: &SqliteStore, batch: usize, now: Timestamp) {
         redirects: 0,
         sent_twice: false,
         hold_until: None,
+        health: None,
+        disabled: None,
         excerpt: Bytes::new(),
     });
     store

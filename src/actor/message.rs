@@ -15,6 +15,7 @@ use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy, InvalidEndpoint};
 use crate::domain::event::Event;
+use crate::domain::health::DisabledReason;
 use crate::domain::id::{DeliveryId, EventId, InvalidText, RuleId};
 use crate::domain::rule::{InvalidRule, Rule};
 use crate::domain::status::{DeliveryReport, EndpointStatus};
@@ -181,8 +182,14 @@ about_an_endpoint! {
 }
 
 about_an_endpoint! {
-    /// Lets attempts to a paused endpoint go on: application → [`SupervisorActor`](crate::SupervisorActor).
+    /// Lets attempts to a paused or disabled endpoint go on: application → [`SupervisorActor`](crate::SupervisorActor).
     ResumeEndpoint -> Result<(), EndpointError>
+}
+
+about_an_endpoint! {
+    /// Stops attempts to an endpoint until [`ResumeEndpoint`], as disabled rather than paused: for a customer who has left, say. What is in flight ends,
+    /// events are kept: application → [`SupervisorActor`](crate::SupervisorActor).
+    DisableEndpoint -> Result<(), EndpointError>
 }
 
 about_an_endpoint! {
@@ -235,6 +242,8 @@ pub enum StatusFilter {
     Busy,
     /// Those that are paused.
     Paused,
+    /// Those that are disabled.
+    Disabled,
 }
 
 /// A page of endpoints.
@@ -430,7 +439,16 @@ pub(crate) struct Configure {
 #[rtype(result = "()")]
 pub(crate) enum Gate {
     Pause,
+    Disable(DisabledReason),
     Resume,
+}
+
+/// The endpoint is disabled by what its receiver did: subscriber → supervisor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Disabled {
+    pub(crate) url: WebhookUrl,
+    pub(crate) reason: DisabledReason,
 }
 
 /// Start nothing more and answer when nothing is in flight: supervisor → subscriber.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::dead_letter::DeadLetterReason;
+use super::health::{DisabledReason, Health};
 use super::id::DeliveryId;
 use super::redirect::RedirectRefusal;
 use super::retry::Progress;
@@ -25,6 +26,29 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// The beginning of the body, at most [`EXCERPT_BYTES`].
     pub excerpt: Bytes,
+    /// What the receiver asks for in the `webhook-delivery` header; honoured where the endpoint's policy says so.
+    pub wish: Option<Wish>,
+}
+
+/// What a receiver can ask for in the `webhook-delivery` header of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wish {
+    /// `disable`: send nothing more to this endpoint.
+    Disable,
+    /// `abort-message`: do not try this delivery again.
+    AbortMessage,
+}
+
+impl Wish {
+    /// Reads the header; anything else than the two values is no wish.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        match value.trim_ascii() {
+            b"disable" => Some(Self::Disable),
+            b"abort-message" => Some(Self::AbortMessage),
+            _ => None,
+        }
+    }
 }
 
 impl Answer {
@@ -40,6 +64,13 @@ impl Answer {
     #[must_use]
     pub fn location(mut self, location: impl Into<String>) -> Self {
         self.location = Some(location.into());
+        self
+    }
+
+    /// Sets what the receiver asks for.
+    #[must_use]
+    pub fn wish(mut self, wish: Wish) -> Self {
+        self.wish = Some(wish);
         self
     }
 
@@ -242,6 +273,10 @@ pub struct AttemptRecord {
     /// Until when the receiver asked that nothing be sent to the endpoint; `None` when it did not. Kept with the attempt, so that a restart does
     /// not forget it.
     pub hold_until: Option<Timestamp>,
+    /// The endpoint's health, where it has changed and a policy depends on it.
+    pub health: Option<Health>,
+    /// Why the endpoint is disabled from now on; `None` when it is not because of this attempt.
+    pub disabled: Option<DisabledReason>,
     /// The beginning of the answer's body.
     pub excerpt: Bytes,
 }

@@ -20,6 +20,8 @@ pub enum DeadLetterReason {
     AttemptsExhausted(Failure),
     /// The time for retries was over when an attempt failed like this.
     WindowOver(Failure),
+    /// An attempt failed like this, and the receiver asked by `webhook-delivery: abort-message` not to try again.
+    AbortedByReceiver(Failure),
     /// Its endpoint was removed.
     EndpointRemoved,
     /// Its endpoint had as many open deliveries as it may, and the store was told to give up what exceeds that.
@@ -32,7 +34,8 @@ impl DeadLetterReason {
         match self {
             Self::Permanent(failure)
             | Self::AttemptsExhausted(failure)
-            | Self::WindowOver(failure) => Some(failure),
+            | Self::WindowOver(failure)
+            | Self::AbortedByReceiver(failure) => Some(failure),
             Self::EndpointRemoved | Self::BacklogFull => None,
         }
     }
@@ -44,6 +47,9 @@ impl fmt::Display for DeadLetterReason {
             Self::Permanent(failure) => write!(f, "{failure}, which is permanent"),
             Self::AttemptsExhausted(failure) => write!(f, "{failure} on the last attempt"),
             Self::WindowOver(failure) => write!(f, "{failure} when the time for retries was over"),
+            Self::AbortedByReceiver(failure) => {
+                write!(f, "{failure}, and the receiver asked not to try again")
+            }
             Self::EndpointRemoved => f.write_str("endpoint was removed"),
             Self::BacklogFull => f.write_str("backlog full"),
         }

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::address::AddressRange;
 use super::auth::{Auth, Secret, check_secret};
+use super::breaker::CircuitBreaker;
+use super::health::DisablePolicy;
 use super::id::{InvalidText, TextProblem};
+use super::rate::RateLimit;
 use super::response::ResponsePolicy;
 use super::retry::RetryPolicy;
 use super::url::{InvalidUrl, WebhookUrl};
@@ -46,6 +49,18 @@ pub struct EndpointPolicy {
     /// Whether only `https` URLs are called. Defaults to `false`; `true` in [`EndpointPolicy::standard_webhooks`].
     #[serde(default)]
     pub https_only: bool,
+    /// When nothing is sent for a while because attempts fail. Defaults to `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// How many attempts are made in a time. Defaults to `None`: as many as the window lets through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// When it disables itself. Defaults to [`DisablePolicy::never`].
+    #[serde(default)]
+    pub disable: DisablePolicy,
+    /// Whether `webhook-delivery: disable` and `abort-message` in an answer are honoured. Defaults to `false`.
+    #[serde(default)]
+    pub honours_wishes: bool,
 }
 
 impl EndpointPolicy {
@@ -59,17 +74,22 @@ impl EndpointPolicy {
             retry: RetryPolicy::three_in_two_minutes(),
             responses: ResponsePolicy::alert_service(),
             https_only: false,
+            circuit_breaker: None,
+            rate_limit: None,
+            disable: DisablePolicy::never(),
+            honours_wishes: false,
         }
     }
 
     /// Returns what Standard Webhooks 1.0 recommends: ten attempts over three days, server errors transient, a timeout of 20 s,
-    /// `https` only.
+    /// `https` only, disabled by 410 and by failures that last.
     pub fn standard_webhooks() -> Self {
         Self {
             timeout: Duration::from_secs(20),
             retry: RetryPolicy::standard_webhooks(),
             responses: ResponsePolicy::server_errors_are_transient(),
             https_only: true,
+            disable: DisablePolicy::standard_webhooks(),
             ..Self::alert_service()
         }
     }
@@ -249,6 +269,27 @@ impl Endpoint {
     #[must_use]
     pub fn responses(mut self, responses: ResponsePolicy) -> Self {
         self.policy.responses = responses;
+        self
+    }
+
+    /// Sets when nothing is sent for a while because attempts fail. Defaults to never.
+    #[must_use]
+    pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.policy.circuit_breaker = Some(breaker);
+        self
+    }
+
+    /// Sets how many attempts are made in a time. Defaults to as many as the window lets through.
+    #[must_use]
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.policy.rate_limit = Some(limit);
+        self
+    }
+
+    /// Sets when it disables itself. Defaults to [`DisablePolicy::never`].
+    #[must_use]
+    pub fn disable(mut self, policy: DisablePolicy) -> Self {
+        self.policy.disable = policy;
         self
     }
 

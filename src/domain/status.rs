@@ -30,14 +30,14 @@ pub enum EndpointState {
         /// When deliveries go on.
         until: Timestamp,
     },
-    /// The circuit breaker is open. Reserved: this version has no circuit breaker yet, so it is never reported.
+    /// The circuit breaker is open: nothing is sent because attempts have failed.
     CircuitOpen {
         /// When the next probe starts.
         until: Timestamp,
     },
     /// The application paused it; its events are kept.
     Paused,
-    /// It is no longer attempted; its events are kept. Reserved: nothing disables an endpoint in this version.
+    /// It is no longer attempted; its events are kept. `ResumeEndpoint` lets it go on.
     Disabled {
         /// Why.
         reason: String,
@@ -67,6 +67,12 @@ pub struct EndpointStatus {
     pub attempts: u64,
     /// How many attempts in a row have failed; 0 after a success.
     pub consecutive_failures: u32,
+    /// Since when it has only failed; `None` after a success.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failing_since: Option<Timestamp>,
+    /// Since when it is about to be disabled by a [`FailingRule`](crate::FailingRule) if it goes on failing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub warned_at: Option<Timestamp>,
     /// The last finished attempt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
@@ -95,6 +101,8 @@ impl EndpointStatus {
             dead_lettered: 0,
             attempts: 0,
             consecutive_failures: 0,
+            failing_since: None,
+            warned_at: None,
             last_attempt: None,
             next_attempt_at: None,
             store_error: None,

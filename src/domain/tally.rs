@@ -1,6 +1,8 @@
 //! What is counted about one endpoint.
 
 use super::attempt::{AttemptRecord, AttemptSummary, Outcome};
+use super::breaker::Circuit;
+use super::health::Health;
 use super::status::EndpointStatus;
 use super::url::WebhookUrl;
 use super::window::ConcurrencyWindow;
@@ -16,6 +18,7 @@ pub(crate) struct Tally {
     pub(crate) consecutive_failures: u32,
     pub(crate) consecutive_transient: u32,
     pub(crate) last_attempt: Option<AttemptSummary>,
+    pub(crate) health: Health,
 }
 
 /// What a subscriber that retires leaves to the next one of its endpoint.
@@ -23,6 +26,7 @@ pub(crate) struct Tally {
 pub(crate) struct Past {
     pub(crate) tally: Tally,
     pub(crate) window: ConcurrencyWindow,
+    pub(crate) circuit: Circuit,
     pub(crate) reports_lost: u64,
 }
 
@@ -47,6 +51,8 @@ impl Tally {
             attempts: self.attempts,
             consecutive_failures: self.consecutive_failures,
             last_attempt: self.last_attempt,
+            failing_since: self.health.failing_since,
+            warned_at: self.health.warned_at,
             ..EndpointStatus::untouched(url)
         }
     }

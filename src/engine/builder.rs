@@ -192,7 +192,7 @@ impl EngineBuilder {
             rules: self.rules,
             clients: self.clients,
             endpoints: self.endpoints,
-            paused: Vec::new(),
+            ..Configuration::default()
         };
         let configuration = merge(&*store, given).await?;
         let shared = Arc::new(Shared {

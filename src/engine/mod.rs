@@ -176,6 +176,7 @@ async fn start_actors(
         clients,
         endpoints,
         paused,
+        disabled,
     } = configuration;
     let mut known: Vec<WebhookUrl> = rules
         .iter()
@@ -189,7 +190,7 @@ async fn start_actors(
     let supervisor = {
         let shared = Arc::clone(&shared);
         start_on(first, shared.mailbox, move || {
-            SupervisorActor::new(shared, handles, default_policy, endpoints, paused)
+            SupervisorActor::new(shared, handles, default_policy, endpoints, paused, disabled)
         })
     };
     let router = {

@@ -22,6 +22,7 @@ pub use self::sqlite::{OutboxError, SqliteOptions, SqliteStore};
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
+pub use crate::domain::health::Health;
 pub use crate::domain::retry::Progress;
 
 use crate::domain::client::Client;
@@ -29,6 +30,7 @@ use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::event::Event;
+use crate::domain::health::DisabledReason;
 use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
@@ -184,6 +186,8 @@ pub struct StoredEndpoint {
     pub open: u64,
     /// Until when its receiver asked that nothing be sent; it may be over.
     pub held_until: Option<Timestamp>,
+    /// Since when it has only failed.
+    pub health: Health,
 }
 
 /// How much may be open at once. What exceeds it is refused, or given up if [`WhenFull::DeadLetter`] says so; what is open already is not touched.
@@ -384,7 +388,9 @@ pub enum Change {
     RemoveEndpoint(WebhookUrl),
     /// An endpoint was paused.
     Pause(WebhookUrl),
-    /// An endpoint was resumed.
+    /// An endpoint was disabled.
+    Disable(WebhookUrl, DisabledReason),
+    /// An endpoint was resumed: it is neither paused nor disabled, and its failures are forgotten.
     Resume(WebhookUrl),
 }
 
@@ -399,6 +405,8 @@ pub struct Configuration {
     pub endpoints: Vec<Endpoint>,
     /// The endpoints that are paused, ordered by URL.
     pub paused: Vec<WebhookUrl>,
+    /// The endpoints that are disabled and why, ordered by URL.
+    pub disabled: Vec<(WebhookUrl, DisabledReason)>,
 }
 
 /// Why a store could not do what it was asked.

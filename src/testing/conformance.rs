@@ -632,6 +632,8 @@ fn record(id: DeliveryId, to: &str, number: u32, outcome: Outcome) -> AttemptRec
         redirects: 0,
         sent_twice: false,
         hold_until: None,
+        health: None,
+        disabled: None,
         excerpt: Bytes::new(),
     }
 }

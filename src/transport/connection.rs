@@ -25,7 +25,7 @@ use tokio_util::codec::Decoder as _;
 use super::connect::Authority;
 use super::plain::take_plain_answer;
 use super::wire::Wire;
-use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
+use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure, Wish};
 
 /// A connection to one authority.
 pub(super) struct Connection {
@@ -199,6 +199,10 @@ impl Connection {
         let mut answer = Answer::new(head.status.as_u16());
         answer.location = single(&head.headers, &LOCATION);
         answer.retry_after = joined(&head.headers, &RETRY_AFTER);
+        answer.wish = head
+            .headers
+            .get(WEBHOOK_DELIVERY)
+            .and_then(|value| Wish::parse(value.as_bytes()));
         let framing = Framing::of(&head);
         let has_body = framing.has_body() && codec.message_type() == MessageType::Payload;
         let body = has_body.then(|| BodyReader {
@@ -377,6 +381,8 @@ thread_local! {
     static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static INCOMING: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
+
+const WEBHOOK_DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");
 
 /// The largest body that is copied behind its head, in bytes, so that both go out in one call.
 const COPIED: usize = 16 * 1_024;

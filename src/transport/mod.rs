@@ -22,7 +22,7 @@ pub use self::http::{AwcTransport, AwcTransportBuilder};
 pub use self::resolve::{Resolver, Resolving};
 pub use self::tls::InvalidCertificate;
 pub use crate::domain::alert::Alert;
-pub use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
+pub use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure, Wish};
 
 pub(crate) use self::exchange::exchange;
 use crate::domain::auth::Secret;

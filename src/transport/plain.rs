@@ -54,12 +54,13 @@ fn parse_length(value: &[u8]) -> Option<usize> {
 const MOST_HEADERS: usize = 32;
 
 /// Headers that decide about the framing, the connection or what follows.
-const UNUSUAL: [&str; 5] = [
+const UNUSUAL: [&str; 6] = [
     "connection",
     "location",
     "retry-after",
     "transfer-encoding",
     "upgrade",
+    "webhook-delivery",
 ];
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
         redirects: 0,
         sent_twice: false,
         hold_until: None,
+        health: None,
+        disabled: None,
         excerpt: Bytes::from_static(b"ok"),
     }
 }

@@ -48,6 +48,7 @@ impl Handler<Gate> for SubscriberActor {
     fn handle(&mut self, gate: Gate, _: &mut Context<Self>) {
         match gate {
             Gate::Pause => self.machine.pause(),
+            Gate::Disable(reason) => self.machine.disable(reason),
             Gate::Resume => self.machine.resume(),
         }
         self.feed.changed = true;

@@ -22,7 +22,7 @@ use futures_util::stream::FuturesUnordered;
 
 use self::feed::{StatusFeed, Timer};
 use super::inbox::Inbox;
-use super::message::{Gate, Retire, SubscriberStopped};
+use super::message::{Disabled, Gate, Retire, SubscriberStopped};
 use super::places::Holdings;
 use super::reply::Answerer;
 use super::shared::Shared;
@@ -31,6 +31,7 @@ use crate::domain::attempt::{AttemptRecord, Exchange};
 use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
 use crate::domain::endpoint_state::{Action, EndpointMachine};
+use crate::domain::health::DisabledReason;
 use crate::domain::id::DeliveryId;
 use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
@@ -139,7 +140,7 @@ pub(crate) struct Start {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) supervisor: Addr<SupervisorActor>,
     pub(crate) incarnation: u64,
-    pub(crate) gate: Gate,
+    pub(crate) gates: Vec<Gate>,
 }
 
 impl SubscriberActor {
@@ -153,11 +154,15 @@ impl SubscriberActor {
             inbox,
             supervisor,
             incarnation,
-            gate,
+            gates,
         } = start;
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
-        if matches!(gate, Gate::Pause) {
-            machine.pause();
+        for gate in gates {
+            match gate {
+                Gate::Pause => machine.pause(),
+                Gate::Disable(reason) => machine.disable(reason),
+                Gate::Resume => machine.resume(),
+            }
         }
         Self {
             rng: fastrand::Rng::with_seed(shared.seed ^ hash(url.as_str()) ^ incarnation),
@@ -308,9 +313,13 @@ impl SubscriberActor {
                 self.store_failed(&error);
                 self.machine.on_waiting_read_failed(now);
             }
-            Done::EndpointRead(Ok(StoredEndpoint { open, held_until })) => {
+            Done::EndpointRead(Ok(StoredEndpoint {
+                open,
+                held_until,
+                health,
+            })) => {
                 self.store_error = None;
-                self.machine.on_endpoint_read(open, held_until);
+                self.machine.on_endpoint_read(open, held_until, health);
             }
             Done::EndpointRead(Err(error)) => {
                 self.store_failed(&error);
@@ -362,6 +371,13 @@ impl SubscriberActor {
             .as_ref()
             .is_none_or(|active| active.work.is_empty());
         no_work && self.actions.is_empty() && self.machine.may_retire()
+    }
+
+    fn tell_disabled(&self, reason: DisabledReason) {
+        log::warn!(endpoint = self.url.without_query(), reason:% = reason; "endpoint disabled; its events are kept until it is resumed");
+        let url = self.url.clone();
+        #[expect(clippy::disallowed_methods, reason = "once, until somebody resumes it")]
+        self.guard.supervisor.do_send(Disabled { url, reason });
     }
 
     fn answer_drain(&mut self) {

@@ -21,7 +21,7 @@ impl SubscriberActor {
     /// Starts attempts while the endpoint may and the process has places. Says whether any was started.
     pub(super) fn start_attempts(&mut self, now: Timestamp, cx: &TaskContext<'_>) -> bool {
         let mut started = false;
-        while self.machine.can_start() {
+        while self.machine.can_start(now) {
             let class = self.machine.place_class();
             if !self.holdings.take(class, cx) {
                 break;
@@ -117,6 +117,10 @@ impl SubscriberActor {
                     });
                 }
                 Action::CountAsSick(attempts) => self.holdings.count_as_sick(attempts),
+                Action::TellCircuitOpen { until } => {
+                    log::warn!(endpoint = self.url.without_query(), until:% = until; "circuit opened; attempts wait");
+                }
+                Action::TellDisabled(reason) => self.tell_disabled(reason),
                 Action::Rest => self.rest(),
             }
         }

@@ -10,7 +10,7 @@ use actix::{Actor as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, H
 
 use super::{Entry, Subscriber, SupervisorActor};
 use crate::actor::inbox::{Gone, Inbox, SubscriberHandle};
-use crate::actor::message::{Gate, Leave, Reach, Redelivered, Retire, SubscriberStopped};
+use crate::actor::message::{Leave, Reach, Redelivered, Retire, SubscriberStopped};
 use crate::actor::subscriber::{Start, SubscriberActor};
 use crate::domain::id::DeliveryId;
 use crate::domain::tally::Past;
@@ -56,11 +56,7 @@ impl SupervisorActor {
             inbox: Arc::clone(&inbox),
             supervisor: ctx.address(),
             incarnation: self.started,
-            gate: if entry.paused {
-                Gate::Pause
-            } else {
-                Gate::Resume
-            },
+            gates: entry.gates(),
         };
         let capacity = self.shared.mailbox;
         let place = usize::try_from(self.started)

@@ -17,10 +17,13 @@ use futures_util::future::join_all;
 
 use super::inbox::SubscriberHandle;
 use super::message::{
-    Abort, Drain, DrainAll, Drained, EndpointError, KnowEndpoints, Reach, Terminate, Wake,
+    Abort, Disabled, Drain, DrainAll, Drained, EndpointError, Gate, KnowEndpoints, Reach,
+    Terminate, Wake,
 };
 use super::shared::Shared;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
+use crate::domain::health::DisabledReason;
+use crate::domain::status::EndpointState;
 use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
@@ -28,7 +31,7 @@ use crate::store::Retention;
 
 /// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
 ///
-/// It answers [`PutEndpoint`](crate::PutEndpoint), [`RemoveEndpoint`](crate::RemoveEndpoint), [`PauseEndpoint`](crate::PauseEndpoint), [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus), [`ListStatus`](crate::ListStatus),
+/// It answers [`PutEndpoint`](crate::PutEndpoint), [`RemoveEndpoint`](crate::RemoveEndpoint), [`PauseEndpoint`](crate::PauseEndpoint), [`DisableEndpoint`](crate::DisableEndpoint), [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus), [`ListStatus`](crate::ListStatus),
 /// [`WatchStatus`](crate::WatchStatus), [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver), [`ListDeliveries`](crate::ListDeliveries), [`ListAttempts`](crate::ListAttempts), [`ListDeadLetters`](crate::ListDeadLetters) and
 /// [`DiscardDeadLetters`](crate::DiscardDeadLetters).
 pub struct SupervisorActor {
@@ -48,6 +51,7 @@ pub struct SupervisorActor {
 struct Entry {
     endpoint: Option<Arc<Endpoint>>,
     paused: bool,
+    disabled: Option<DisabledReason>,
     restarts: u32,
     subscriber: Subscriber,
 }
@@ -94,6 +98,7 @@ impl SupervisorActor {
         default_policy: EndpointPolicy,
         endpoints: Vec<Endpoint>,
         paused: Vec<WebhookUrl>,
+        disabled: Vec<(WebhookUrl, DisabledReason)>,
     ) -> Self {
         let mut supervisor = Self {
             shared,
@@ -114,6 +119,9 @@ impl SupervisorActor {
         }
         for url in paused {
             supervisor.endpoints.entry(url).or_default().paused = true;
+        }
+        for (url, reason) in disabled {
+            supervisor.endpoints.entry(url).or_default().disabled = Some(reason);
         }
         supervisor
     }
@@ -137,6 +145,23 @@ impl SupervisorActor {
             entry.endpoint.clone(),
             policy.unwrap_or_else(|| Arc::clone(&self.default_policy)),
         )
+    }
+}
+
+impl Entry {
+    /// Returns the gates that are shut.
+    fn gates(&self) -> Vec<Gate> {
+        let paused = self.paused.then_some(Gate::Pause);
+        let disabled = self.disabled.map(Gate::Disable);
+        paused.into_iter().chain(disabled).collect()
+    }
+
+    /// Returns what the gates make of the state of an endpoint that nobody runs for.
+    fn gated(&self) -> Option<EndpointState> {
+        let disabled = self.disabled.map(|reason| EndpointState::Disabled {
+            reason: reason.to_string(),
+        });
+        disabled.or(self.paused.then_some(EndpointState::Paused))
     }
 }
 
@@ -188,6 +213,16 @@ impl Handler<Wake> for SupervisorActor {
     fn handle(&mut self, Wake(urls): Wake, ctx: &mut Context<Self>) {
         for (url, count) in urls {
             self.wake(&url, count, ctx);
+        }
+    }
+}
+
+impl Handler<Disabled> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Disabled { url, reason }: Disabled, _: &mut Context<Self>) {
+        if let Some(entry) = self.endpoints.get_mut(&url) {
+            entry.disabled = Some(reason);
         }
     }
 }

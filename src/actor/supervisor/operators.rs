@@ -11,13 +11,15 @@ use futures_util::future::join_all;
 
 use super::{Entry, Subscriber, SupervisorActor};
 use crate::actor::message::{
-    Abort, Configure, Describe, DiscardDeadLetters, EndpointError, Gate, GetStatus, ListAttempts,
-    ListDeadLetters, ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint, Redeliver,
-    RemoveEndpoint, ResumeEndpoint, StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
+    Abort, Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, Gate,
+    GetStatus, ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, PauseEndpoint,
+    PutEndpoint, Redeliver, RemoveEndpoint, ResumeEndpoint, StatusFilter, StatusPage,
+    WatchDeliveries, WatchStatus,
 };
 use crate::domain::attempt::Attempt;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
+use crate::domain::health::DisabledReason;
 use crate::domain::id::DeliveryId;
 use crate::domain::status::{EndpointState, EndpointStatus};
 use crate::domain::url::WebhookUrl;
@@ -36,6 +38,7 @@ impl SupervisorActor {
         };
         let change = match gate {
             Gate::Pause => Change::Pause(url.clone()),
+            Gate::Disable(reason) => Change::Disable(url.clone(), reason),
             Gate::Resume => Change::Resume(url.clone()),
         };
         let keep = wrap_future::<_, Self>(self.shared.store.keep(change));
@@ -43,7 +46,14 @@ impl SupervisorActor {
             let (this, shared) = (ctx.address(), Arc::clone(&supervisor.shared));
             let subscriber = supervisor.running(&url).filter(|_| kept.is_ok());
             if let (Ok(()), Some(entry)) = (&kept, supervisor.endpoints.get_mut(&url)) {
-                entry.paused = matches!(gate, Gate::Pause);
+                match gate {
+                    Gate::Pause => entry.paused = true,
+                    Gate::Disable(reason) => entry.disabled = Some(reason),
+                    Gate::Resume => {
+                        entry.paused = false;
+                        entry.disabled = None;
+                    }
+                }
             }
             wrap_future(async move {
                 kept.map_err(EndpointError::Store)?;
@@ -78,8 +88,8 @@ impl SupervisorActor {
             restarts: entry.restarts,
             ..past
         };
-        if entry.paused {
-            status.state = EndpointState::Paused;
+        if let Some(gated) = entry.gated() {
+            status.state = gated;
         }
         let leaving = matches!(entry.subscriber, Subscriber::Leaving { .. });
         let subscriber = self.running(url);
@@ -110,6 +120,7 @@ fn passes(filter: StatusFilter, status: &EndpointStatus) -> bool {
         StatusFilter::Failing => status.consecutive_failures > 0,
         StatusFilter::Busy => status.queued > 0 || status.in_flight > 0,
         StatusFilter::Paused => status.state == EndpointState::Paused,
+        StatusFilter::Disabled => matches!(status.state, EndpointState::Disabled { .. }),
     }
 }
 impl Handler<PutEndpoint> for SupervisorActor {
@@ -197,6 +208,18 @@ impl Handler<PauseEndpoint> for SupervisorActor {
         _: &mut Context<Self>,
     ) -> Self::Result {
         self.set_gate(&url, Gate::Pause)
+    }
+}
+
+impl Handler<DisableEndpoint> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
+
+    fn handle(
+        &mut self,
+        DisableEndpoint { url }: DisableEndpoint,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        self.set_gate(&url, Gate::Disable(DisabledReason::Application))
     }
 }
 

@@ -7,8 +7,11 @@ use fastrand::Rng;
 
 use super::{Action, EndpointMachine, InFlight, LATE_AFTER, STORE_AGAIN_AFTER};
 use crate::domain::alert::Alert;
-use crate::domain::attempt::{AttemptRecord, AttemptSummary, Exchange, Failure, Outcome};
+use crate::domain::attempt::{
+    Answer, AttemptRecord, AttemptSummary, Exchange, Failure, Outcome, Wish,
+};
 use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::DeliveryId;
 use crate::domain::places::PlaceClass;
 use crate::domain::response::{ResponseClass, holds_endpoint};
@@ -37,6 +40,8 @@ impl EndpointMachine {
         let held_before = self.hold_until;
         let (outcome, next_attempt_at) = self.judge(now, exchange, &mut progress, rng);
         let answer = exchange.result.as_ref().ok();
+        self.note_circuit(now, id, outcome, actions);
+        let (health, disabled) = self.note_health(now, outcome, answer, actions);
         let summary = AttemptSummary {
             number: progress.attempts_made,
             at: now,
@@ -58,6 +63,8 @@ impl EndpointMachine {
             redirects: exchange.redirects,
             sent_twice: exchange.sent_twice,
             hold_until: self.hold_until.filter(|until| Some(*until) != held_before),
+            health,
+            disabled,
             excerpt: answer
                 .map(|answer| answer.excerpt.clone())
                 .unwrap_or_default(),
@@ -104,7 +111,17 @@ impl EndpointMachine {
                 None,
             );
         }
-        self.window.on_transient_failure();
+        if self.policy.circuit_breaker.is_some() {
+            self.window.on_overload();
+        } else {
+            self.window.restart();
+        }
+        let wish = exchange.result.as_ref().ok().and_then(|answer| answer.wish);
+        if self.policy.honours_wishes && wish == Some(Wish::AbortMessage) {
+            progress.attempts_made = progress.attempts_made.saturating_add(1);
+            let reason = DeadLetterReason::AbortedByReceiver(failure);
+            return (Outcome::DeadLettered { reason }, None);
+        }
         let asked = exchange
             .result
             .as_ref()
@@ -137,6 +154,58 @@ impl EndpointMachine {
                 None,
             ),
         }
+    }
+
+    /// Lets the circuit breaker know how an attempt ended.
+    fn note_circuit(
+        &mut self,
+        now: Timestamp,
+        id: DeliveryId,
+        outcome: Outcome,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(breaker) = &self.policy.circuit_breaker else {
+            self.circuit.on_answer();
+            return;
+        };
+        let in_a_row = self.tally.consecutive_transient;
+        if outcome == Outcome::Delivered || in_a_row == 0 {
+            self.circuit.on_answer();
+        } else if let Some(until) = self.circuit.on_failure(breaker, id, in_a_row, now) {
+            actions.push(Action::TellCircuitOpen { until });
+        }
+    }
+
+    /// Judges the endpoint by how an attempt ended, and returns what of that has to be kept.
+    fn note_health(
+        &mut self,
+        now: Timestamp,
+        outcome: Outcome,
+        answer: Option<&Answer>,
+        actions: &mut Vec<Action>,
+    ) -> (Option<Health>, Option<DisabledReason>) {
+        let policy = &self.policy.disable;
+        let wish = answer.and_then(|answer| answer.wish);
+        let asked = self.policy.honours_wishes && wish == Some(Wish::Disable);
+        let health = &mut self.tally.health;
+        let (changed, failing) = if outcome == Outcome::Delivered {
+            (health.on_success(), false)
+        } else {
+            (true, health.on_failure(&policy.when_failing, now))
+        };
+        let gone = policy.on_gone && answer.is_some_and(|answer| answer.status == 410);
+        let reason = match (asked, gone, failing) {
+            (true, ..) => Some(DisabledReason::ReceiverAsked),
+            (_, true, _) => Some(DisabledReason::Gone),
+            (_, _, true) => Some(DisabledReason::Failing),
+            (false, false, false) => None,
+        };
+        if let Some(reason) = reason.filter(|_| self.disabled.is_none()) {
+            self.disabled = Some(reason);
+            actions.push(Action::TellDisabled(reason));
+        }
+        let kept = changed && !policy.when_failing.is_empty();
+        (kept.then_some(self.tally.health), reason)
     }
 
     /// Notes that an attempt is on record: only now may anything depend on it. Returns what was sent.

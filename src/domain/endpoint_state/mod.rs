@@ -18,11 +18,14 @@ use std::time::Duration;
 use super::alert::Alert;
 use super::attempt::AttemptRecord;
 use super::backlog::Backlog;
+use super::breaker::Circuit;
 use super::delivery::OpenDelivery;
 use super::endpoint::{EndpointPolicy, Ordering};
+use super::health::{DisabledReason, Health};
 use super::id::{CompanyId, DeliveryId};
 use super::places::PlaceClass;
 use super::queue::Queue;
+use super::rate::Pacer;
 use super::status::{EndpointState, EndpointStatus};
 use super::tally::{Past, Tally};
 use super::time::Timestamp;
@@ -52,6 +55,13 @@ pub(crate) enum Action {
     },
     /// So many attempts in flight that were prompt have become late: count their places to the sick.
     CountAsSick(u32),
+    /// Tell that the circuit breaker has opened.
+    TellCircuitOpen {
+        /// Until when nothing starts.
+        until: Timestamp,
+    },
+    /// Tell that the endpoint is disabled, and why. It is written with the attempt that caused it.
+    TellDisabled(DisabledReason),
     /// Nothing has happened for a while: give up connections and buffers.
     Rest,
 }
@@ -109,6 +119,11 @@ pub(crate) struct EndpointMachine {
     refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), Option<CompanyId>>,
     hold_until: Option<Timestamp>,
+    circuit: Circuit,
+    pacer: Pacer,
+    /// When the rate limit lets the next attempt start, if something waits for that.
+    paced_until: Option<Timestamp>,
+    disabled: Option<DisabledReason>,
     backlog: Backlog,
     tally: Tally,
     late_check_at: Option<Timestamp>,
@@ -133,6 +148,10 @@ impl EndpointMachine {
             refused: Vec::new(),
             waiting: BTreeMap::new(),
             hold_until: None,
+            circuit: past.circuit,
+            pacer: Pacer::default(),
+            paced_until: None,
+            disabled: None,
             backlog: Backlog::unread(),
             tally: past.tally,
             late_check_at: None,
@@ -142,13 +161,22 @@ impl EndpointMachine {
     }
 
     /// Says whether an attempt may start, if the process has a place for it.
-    pub(crate) fn can_start(&self) -> bool {
+    pub(crate) fn can_start(&self, now: Timestamp) -> bool {
         self.run == Run::Running
+            && self.disabled.is_none()
             && self.backlog.endpoint_is_read()
             && self.hold_until.is_none()
+            && self.circuit.lets_through()
             && !self.queue.is_blocked()
             && self.in_flight() < self.window.size()
             && self.recording.len() < MAX_UNRECORDED
+            && self.pace(now).is_none()
+    }
+
+    /// Returns when the rate limit lets the next attempt start; `None` when it may now.
+    fn pace(&self, now: Timestamp) -> Option<Timestamp> {
+        self.policy.rate_limit.as_ref()?;
+        self.pacer.not_before(now)
     }
 
     /// Returns how the endpoint counts against the process-wide limit.
@@ -162,11 +190,15 @@ impl EndpointMachine {
 
     /// Starts the next attempt; `None` when none [`can_start`](Self::can_start).
     pub(crate) fn start(&mut self, now: Timestamp) -> Option<AttemptOrder> {
-        if !self.can_start() {
+        if !self.can_start(now) {
             return None;
         }
         let mut delivery = self.queue.pop()?;
         self.due.remove(&delivery.id);
+        self.circuit.on_start(delivery.id);
+        if let Some(limit) = self.policy.rate_limit {
+            self.pacer.on_start(limit, now);
+        }
         let lateness = delivery
             .due_at
             .map_or(Duration::ZERO, |due_at| now.since(due_at));
@@ -196,19 +228,34 @@ impl EndpointMachine {
 
     /// Lets time pass: moves due retries on, reads more of the backlog where there is room, judges what has become late. Called after
     /// every other event too; calling it once too often does nothing.
-    /// Says whether a hold has ended, which is all that it changes about the status without an action.
+    /// Says whether a hold has ended or a circuit become half-open, which is all that it changes about the status without an action.
     pub(crate) fn pump(&mut self, now: Timestamp, actions: &mut Vec<Action>) -> bool {
         let hold_ends = self.hold_until.is_some_and(|until| until <= now);
         if hold_ends {
             self.hold_until = None;
-            self.window.on_transient_failure();
+            self.window.restart();
         }
+        let probes = self.circuit.on_wake(now);
+        self.pace_next(now);
         self.record_again(now, actions);
         self.judge_lateness(now, actions);
         self.load_due(now, actions);
         self.read_backlog(now, actions);
         self.rest(now, actions);
-        hold_ends
+        hold_ends || probes
+    }
+
+    /// Notes when the rate limit lets the next attempt start, if it is all that something waits for.
+    fn pace_next(&mut self, now: Timestamp) {
+        let Some(limit) = self.policy.rate_limit else {
+            self.paced_until = None;
+            return;
+        };
+        self.pacer.forget_far_turn(limit, now);
+        self.paced_until = self
+            .pacer
+            .not_before(now)
+            .filter(|_| !self.queue.is_blocked());
     }
 
     /// Returns when [`pump`](Self::pump) has something to do, if nothing else happens before.
@@ -225,6 +272,8 @@ impl EndpointMachine {
         [
             next_due,
             self.hold_until,
+            self.circuit.open_until(),
+            self.paced_until,
             self.late_check_at,
             self.record_again_at,
             self.backlog.again_at(),
@@ -242,8 +291,16 @@ impl EndpointMachine {
         }
     }
 
-    /// Lets attempts start again.
+    /// Starts no attempt until [`resume`](Self::resume), for a reason that is on record.
+    pub(crate) fn disable(&mut self, reason: DisabledReason) {
+        self.disabled = Some(reason);
+    }
+
+    /// Lets attempts start again, and forgets why they did not.
     pub(crate) fn resume(&mut self) {
+        if self.disabled.take().is_some() {
+            self.tally.health = Health::default();
+        }
         if self.run == Run::Paused {
             self.run = Run::Running;
         }
@@ -276,9 +333,19 @@ impl EndpointMachine {
         let busy = !self.in_flight.is_empty()
             || !self.recording.is_empty()
             || self.queue.len() + self.due.len() > 0;
-        let state = match (self.run, self.hold_until, next_due) {
+        let open_until = self.circuit.open_until();
+        let state = match (self.run, self.hold_until.max(open_until), next_due) {
+            _ if self.disabled.is_some() => EndpointState::Disabled {
+                reason: self
+                    .disabled
+                    .map(|reason| reason.to_string())
+                    .unwrap_or_default(),
+            },
             (Run::Paused, ..) => EndpointState::Paused,
-            (_, Some(until), _) => EndpointState::RateLimited { until },
+            (_, Some(until), _) if self.hold_until.is_some() => {
+                EndpointState::RateLimited { until }
+            }
+            (_, Some(until), _) => EndpointState::CircuitOpen { until },
             _ if busy || self.backlog.more_queued() => EndpointState::Delivering,
             (_, None, Some(until)) => EndpointState::BackingOff { until },
             (_, None, None) => EndpointState::Idle,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Action, Due, EndpointMachine, MAX_WAITING, Run, STORE_AGAIN_AFTER, WINDOW};
 use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
 use crate::domain::endpoint::Ordering;
+use crate::domain::health::Health;
 use crate::domain::id::{CompanyId, DeliveryId};
 use crate::domain::time::Timestamp;
 
@@ -25,9 +26,17 @@ impl EndpointMachine {
         self.rest_at = None;
     }
 
-    /// Takes what the store knows of the endpoint: how many deliveries are open, and until when it is held back.
-    pub(crate) fn on_endpoint_read(&mut self, open: u64, held_until: Option<Timestamp>) {
+    /// Takes what the store knows of the endpoint: how many deliveries are open, until when it is held back, and since when it fails.
+    pub(crate) fn on_endpoint_read(
+        &mut self,
+        open: u64,
+        held_until: Option<Timestamp>,
+        health: Health,
+    ) {
         self.backlog.endpoint_read();
+        if self.tally.health == Health::default() {
+            self.tally.health = health;
+        }
         self.hold_until = self.hold_until.max(held_until);
         // A count that comes late counts deliveries that have ended since; once all is in memory it is known better.
         if self.backlog.more_queued() || self.backlog.more_waiting() {
@@ -179,7 +188,10 @@ impl EndpointMachine {
     }
 
     pub(super) fn can_load(&self) -> bool {
-        self.run == Run::Running && self.due.len() < WINDOW
+        self.run == Run::Running
+            && self.disabled.is_none()
+            && self.circuit.open_until().is_none()
+            && self.due.len() < WINDOW
     }
 
     pub(super) fn load_due(&mut self, now: Timestamp, actions: &mut Vec<Action>) {

@@ -38,6 +38,7 @@ impl EndpointMachine {
         Past {
             tally: self.tally,
             window: self.window,
+            circuit: self.circuit,
             reports_lost: 0,
         }
     }

@@ -51,7 +51,7 @@ fn machine() -> EndpointMachine {
             Action::ReadQueued { .. }
         ]
     ));
-    machine.on_endpoint_read(0, None);
+    machine.on_endpoint_read(0, None, Health::default());
     machine.on_waiting_read(Vec::new(), 1);
     machine.on_queued_read(Vec::new(), 1);
     machine
@@ -182,7 +182,7 @@ fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
     machine.start(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503).retry_after("30"));
     machine.on_recorded(&record);
-    assert!(!machine.can_start());
+    assert!(!machine.can_start(NOW));
     assert_eq!(
         machine.status().state,
         EndpointState::RateLimited { until: at(30) }
@@ -194,7 +194,7 @@ fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
         machine.pump(at(30), &mut actions),
         "the end of a hold is news"
     );
-    assert!(machine.can_start());
+    assert!(machine.can_start(at(30)));
     assert!(
         matches!(&actions[..], [Action::Load(ids)] if ids.len() == 1),
         "the held one is due too"
@@ -282,7 +282,7 @@ fn a_lane_opens_when_what_closed_it_is_gone() {
     let url = WebhookUrl::parse("http://a.test/").unwrap();
     let mut machine = EndpointMachine::new(url, Arc::new(policy), Past::default());
     pump(&mut machine, NOW);
-    machine.on_endpoint_read(1, None);
+    machine.on_endpoint_read(1, None, Health::default());
     let waiting = WaitingDelivery {
         id: DeliveryId::new(1),
         due_at: at(5),

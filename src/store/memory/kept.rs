@@ -12,6 +12,7 @@ use crate::domain::client::Client;
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::endpoint::Endpoint;
+use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
@@ -47,6 +48,9 @@ pub(super) struct Kept {
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) endpoints: BTreeMap<WebhookUrl, Endpoint>,
     pub(super) paused: BTreeSet<WebhookUrl>,
+    pub(super) disabled: BTreeMap<WebhookUrl, DisabledReason>,
+    /// That of endpoints that fail.
+    pub(super) health: BTreeMap<WebhookUrl, Health>,
 }
 
 /// What is known of one endpoint: which deliveries are open, never attempted or waiting for a retry, and until when it is held back.
@@ -76,6 +80,8 @@ impl Kept {
             clients: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             paused: BTreeSet::new(),
+            disabled: BTreeMap::new(),
+            health: BTreeMap::new(),
         }
     }
 
@@ -196,6 +202,16 @@ impl Kept {
         }
         shelf.take(id, entry.state);
         shelf.held_until = shelf.held_until.max(record.hold_until);
+        match record.health {
+            Some(health) if health != Health::default() => {
+                self.health.insert(record.url.clone(), health);
+            }
+            Some(_) => drop(self.health.remove(&record.url)),
+            None => {}
+        }
+        if let Some(reason) = record.disabled {
+            self.disabled.insert(record.url.clone(), reason);
+        }
         entry.add_attempt(record);
         match record.outcome {
             Outcome::Failed { .. } => {
@@ -393,12 +409,19 @@ impl Kept {
             Change::RemoveEndpoint(url) => {
                 self.endpoints.remove(&url);
                 self.paused.remove(&url);
+                self.disabled.remove(&url);
+                self.health.remove(&url);
             }
             Change::Pause(url) => {
                 self.paused.insert(url);
             }
+            Change::Disable(url, reason) => {
+                self.disabled.insert(url, reason);
+            }
             Change::Resume(url) => {
                 self.paused.remove(&url);
+                self.disabled.remove(&url);
+                self.health.remove(&url);
             }
         }
     }

@@ -140,11 +140,13 @@ impl Store for MemoryStore {
     }
 
     fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
-        let known = |shelf: &Shelf| StoredEndpoint {
-            open: shelf.open(),
-            held_until: shelf.held_until,
-        };
-        done(Ok(self.kept().shelf_of(url).map(known).unwrap_or_default()))
+        let kept = self.kept();
+        let shelf = kept.shelf_of(url);
+        done(Ok(StoredEndpoint {
+            open: shelf.map_or(0, Shelf::open),
+            held_until: shelf.and_then(|shelf| shelf.held_until),
+            health: kept.health.get(url).copied().unwrap_or_default(),
+        }))
     }
 
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
@@ -194,6 +196,7 @@ impl Store for MemoryStore {
             clients: kept.clients.values().cloned().collect(),
             endpoints: kept.endpoints.values().cloned().collect(),
             paused: kept.paused.iter().cloned().collect(),
+            disabled: kept.disabled.clone().into_iter().collect(),
         }))
     }
 

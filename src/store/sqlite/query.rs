@@ -95,13 +95,14 @@ pub(super) fn endpoint(
     connection: &Connection,
     url: &WebhookUrl,
 ) -> Result<StoredEndpoint, StoreError> {
-    let sql = "SELECT held_until, (SELECT COUNT(*) FROM webhook_open o WHERE o.endpoint = e.id) \
+    let sql = "SELECT held_until, (SELECT COUNT(*) FROM webhook_open o WHERE o.endpoint = e.id), health \
                FROM webhook_endpoint e WHERE url = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     let known = statement.query_row([url.as_str()], |row| {
         Ok(StoredEndpoint {
             open: row.get(1)?,
             held_until: rows::maybe_time(row, 0)?,
+            health: rows::maybe_json(row, 2)?.unwrap_or_default(),
         })
     });
     Ok(known.optional().map_err(store_error)?.unwrap_or_default())

@@ -8,6 +8,7 @@ use super::rows::{self, int, uint};
 use super::writer::Writer;
 use crate::domain::attempt::Outcome;
 use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::health::Health;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
@@ -37,7 +38,7 @@ impl Writer {
             Outcome::Failed { .. } => {
                 if self.reschedule(endpoint, record)? {
                     self.insert_attempt(record)?;
-                    self.hold(endpoint, record.hold_until)?;
+                    self.note_endpoint(endpoint, record)?;
                 }
                 return Ok(());
             }
@@ -48,7 +49,7 @@ impl Writer {
             // It has ended already.
             return Ok(());
         };
-        self.hold(endpoint, record.hold_until)?;
+        self.note_endpoint(endpoint, record)?;
         self.insert_ended(endpoint, record, &ending, reason)
     }
 
@@ -65,6 +66,23 @@ impl Writer {
             due_at.unix_millis(),
         ])?;
         Ok(updated > 0)
+    }
+
+    /// Writes what an attempt means for its endpoint, together with the attempt. For most it means nothing.
+    fn note_endpoint(&self, endpoint: i64, record: &AttemptRecord) -> rusqlite::Result<()> {
+        self.hold(endpoint, record.hold_until)?;
+        if let Some(health) = record.health {
+            let health = (health != Health::default()).then(|| rows::json(&health));
+            let sql = "UPDATE webhook_endpoint SET health = ?2 WHERE id = ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.execute(params![endpoint, health.transpose()?])?;
+        }
+        if let Some(reason) = record.disabled {
+            let sql = "UPDATE webhook_endpoint SET disabled = ?2 WHERE id = ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.execute(params![endpoint, rows::json(&reason)?])?;
+        }
+        Ok(())
     }
 
     fn hold(&self, endpoint: i64, until: Option<Timestamp>) -> rusqlite::Result<()> {

@@ -8,7 +8,7 @@ use super::error::store_error;
 use crate::store::StoreError;
 
 /// Each brings a file one version further. A released one is never changed.
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // Ids are ours, ascending, and never given twice. `open` is small and apart from what has ended, so that the hot path does not depend on how
     // much is kept. It is ordered by endpoint, then id: both reads of a subscriber are one walk.
     "CREATE TABLE webhook_endpoint (
@@ -103,6 +103,8 @@ const MIGRATIONS: [&str; 1] = [
          last_alert INTEGER NOT NULL
      );
      INSERT INTO webhook_store VALUES (1, 1, 0, 0);",
+    "ALTER TABLE webhook_endpoint ADD COLUMN health TEXT;
+     ALTER TABLE webhook_endpoint ADD COLUMN disabled TEXT;",
 ];
 
 /// What a connection does.

@@ -35,6 +35,7 @@ impl Writer {
             Change::RemoveEndpoint(url) => {
                 let sql = "DELETE FROM webhook_paused WHERE url = ?1";
                 self.write(sql, url.as_str(), None)?;
+                self.write(ENABLE, url.as_str(), None)?;
                 (
                     "DELETE FROM webhook_setting WHERE url = ?1",
                     url.as_str(),
@@ -46,11 +47,22 @@ impl Writer {
                 url.as_str(),
                 None,
             ),
-            Change::Resume(url) => (
-                "DELETE FROM webhook_paused WHERE url = ?1",
-                url.as_str(),
-                None,
-            ),
+            Change::Disable(url, reason) => {
+                self.endpoint(url).map_err(store_error)?;
+                (
+                    "UPDATE webhook_endpoint SET disabled = ?2 WHERE url = ?1",
+                    url.as_str(),
+                    Some(serde_json::to_value(reason).map_err(damaged)?),
+                )
+            }
+            Change::Resume(url) => {
+                self.write(ENABLE, url.as_str(), None)?;
+                (
+                    "DELETE FROM webhook_paused WHERE url = ?1",
+                    url.as_str(),
+                    None,
+                )
+            }
         };
         self.write(sql, key, value)
     }
@@ -92,8 +104,16 @@ pub(super) fn configuration(connection: &Connection) -> Result<Configuration, St
             [],
             |row| rows::url(row, 0),
         )?,
+        disabled: all(
+            connection,
+            "SELECT url, disabled FROM webhook_endpoint WHERE disabled IS NOT NULL ORDER BY url",
+            [],
+            |row| Ok((rows::url(row, 0)?, rows::from_json(row, 1)?)),
+        )?,
     })
 }
+
+const ENABLE: &str = "UPDATE webhook_endpoint SET disabled = NULL, health = NULL WHERE url = ?1";
 
 /// Writes something whose own serialisation leaves the secret out, with the secret.
 fn with_auth(value: &impl Serialize, auth: Option<&Auth>) -> Result<Value, StoreError> {

@@ -134,17 +134,15 @@ fn last_four(address: Ipv6Addr) -> Ipv4Addr {
 }
 
 const fn v4(first: [u8; 4], prefix: u8) -> AddressRange {
-    let [a, b, c, d] = first;
     AddressRange {
-        first: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        first: IpAddr::V4(Ipv4Addr::from_octets(first)),
         prefix,
     }
 }
 
 const fn v6(first: [u16; 8], prefix: u8) -> AddressRange {
-    let [a, b, c, d, e, f, g, h] = first;
     AddressRange {
-        first: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)),
+        first: IpAddr::V6(Ipv6Addr::from_segments(first)),
         prefix,
     }
 }

@@ -375,6 +375,10 @@ pub enum Redelivery {
 /// A change of the configuration that outlives the process, if the store does.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and rarely"
+)]
 pub enum Change {
     /// A rule was added or replaced.
     PutRule(Rule),

@@ -16,6 +16,7 @@ use crate::domain::attempt::{AttemptSummary, Failure, Outcome};
 use crate::domain::client::Client;
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::endpoint::Endpoint;
+use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::{AlertId, CompanyId, DeliveryId, EventId, RuleId};
 use crate::domain::payload::PayloadFormat;
 use crate::domain::rule::Rule;
@@ -37,6 +38,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     ends_deliveries_once(&make().await).await;
     keeps_every_attempt(&make().await).await;
     keeps_how_long_an_endpoint_is_held_back(&make().await).await;
+    keeps_the_health_of_an_endpoint(&make().await).await;
     discards_dead_letters(&make().await).await;
     keeps_one_callers_mistake_from_the_others(&make().await).await;
     counts_backlogs_by_endpoint(&make().await).await;
@@ -267,6 +269,42 @@ async fn keeps_how_long_an_endpoint_is_held_back(store: &impl Store) {
     );
     let other = store.endpoint(&url(B)).await.unwrap();
     assert_eq!((other.open, other.held_until), (0, None));
+}
+
+async fn keeps_the_health_of_an_endpoint(store: &impl Store) {
+    let all = append(store, 3, A).await;
+    let failing = Health {
+        failing_since: Some(at(3)),
+        failures: 7,
+        warned_at: Some(at(4)),
+    };
+    let judged = |id, health, disabled| AttemptRecord {
+        health,
+        disabled,
+        ..dead(id, A)
+    };
+    let batch = vec![
+        judged(all[0], Some(failing), None),
+        judged(all[1], None, None),
+    ];
+    store.record(batch.into()).await.unwrap();
+    assert_eq!(store.endpoint(&url(A)).await.unwrap().health, failing);
+    assert!(store.configuration().await.unwrap().disabled.is_empty());
+    let gone = judged(all[2], Some(Health::default()), Some(DisabledReason::Gone));
+    store.record(vec![gone].into()).await.unwrap();
+    let known = store.endpoint(&url(A)).await.unwrap();
+    assert_eq!(known.health, Health::default());
+    let disabled = Change::Disable(url(B), DisabledReason::Application);
+    store.keep(disabled).await.unwrap();
+    let disabled = store.configuration().await.unwrap().disabled;
+    let expected = [
+        (url(A), DisabledReason::Gone),
+        (url(B), DisabledReason::Application),
+    ];
+    assert_eq!(disabled, expected);
+    store.keep(Change::Resume(url(A))).await.unwrap();
+    store.keep(Change::RemoveEndpoint(url(B))).await.unwrap();
+    assert!(store.configuration().await.unwrap().disabled.is_empty());
 }
 
 async fn discards_dead_letters(store: &impl Store) {

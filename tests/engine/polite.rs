@@ -8,8 +8,8 @@ use actix_webhooks::testing::Reply;
 use actix_webhooks::transport::{Answer, Wish};
 use actix_webhooks::{
     CircuitBreaker, DeadLetterReason, DisableEndpoint, DisablePolicy, Endpoint, EndpointPolicy,
-    EndpointState, Event, FailingRule, Failure, ListStatus, Outcome, PublishBatch, RateLimit,
-    RemoveEndpoint, ResumeEndpoint, Rule, StatusFilter,
+    EndpointState, EngineBuilder, Event, FailingRule, Failure, ListStatus, Outcome, PublishBatch,
+    RateLimit, RemoveEndpoint, ResumeEndpoint, Rule, StatusFilter,
 };
 
 use super::support::{HOOK, Sim, event, plain, simulate_with};
@@ -88,17 +88,15 @@ fn a_receiver_that_comes_back_is_not_knocked_out_again() {
         let busy = Arc::new(Mutex::new(VecDeque::new()));
         let (noted, failures) = (Arc::clone(&busy), Arc::new(Mutex::new(0)));
         let overloads = Arc::clone(&failures);
-        let back = tokio::time::Instant::now() + Duration::from_mins(10);
+        let clock = sim.clock.clone();
+        let back = clock.now() + Duration::from_mins(10);
         sim.receivers.decide(move |_| {
-            let now = tokio::time::Instant::now();
+            let now = clock.now();
             if now < back {
                 return Reply::hang();
             }
             let mut busy = noted.lock().unwrap();
-            while busy
-                .front()
-                .is_some_and(|begun| now.duration_since(*begun) >= took)
-            {
+            while busy.front().is_some_and(|begun| now.since(*begun) >= took) {
                 busy.pop_front();
             }
             busy.push_back(now);
@@ -142,7 +140,7 @@ fn a_rate_limit_paces_and_neither_drops_nor_burns() {
         |builder| {
             rules
                 .into_iter()
-                .fold(builder, |builder, rule| builder.rule(rule))
+                .fold(builder, EngineBuilder::rule)
                 .endpoint(limited)
         },
         async |sim| {

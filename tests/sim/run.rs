@@ -11,8 +11,8 @@ use actix_rt::task::JoinHandle;
 use actix_webhooks::store::{DeliveryQuery, Store};
 use actix_webhooks::testing::{FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::{
-    Delivery, DeliveryId, EndpointStatus, Engine, Event, EventId, ListStatus, StatusPage,
-    WebhookUrl,
+    Delivery, DeliveryId, EndpointState, EndpointStatus, Engine, Event, EventId, ListStatus,
+    StatusPage, WebhookUrl,
 };
 
 use super::check::check_all;
@@ -179,6 +179,12 @@ impl<'a> Life<'a> {
         while self.store.open_total().await.unwrap() > 0 && sent != self.sent() {
             sent = self.sent();
             self.clock.sleep(LONGEST_QUIET).await;
+            for status in self.statuses().await {
+                // It may have been disabled again meanwhile.
+                if matches!(status.state, EndpointState::Disabled { .. }) {
+                    self.resume(status.url.as_str()).await;
+                }
+            }
         }
         // Statuses are told ten times a second, and an idle endpoint gives up its connections after a while.
         self.clock.sleep(LONGEST_QUIET).await;

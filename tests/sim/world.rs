@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use actix_webhooks::testing::{Faults, Reply};
 use actix_webhooks::transport::{Answer, Failure};
-use actix_webhooks::{Endpoint, EndpointPolicy, Event, Ordering, Rule, Timestamp};
+use actix_webhooks::{
+    CircuitBreaker, DisablePolicy, Endpoint, EndpointPolicy, Event, FailingRule, Ordering,
+    RateLimit, Rule, Timestamp,
+};
 use fastrand::Rng;
 
 /// All that is fixed before the simulation begins.
@@ -189,7 +192,21 @@ pub(crate) fn default_policy() -> EndpointPolicy {
 }
 
 fn draw_settings(url: &str, ordering: Ordering, rng: &mut Rng) -> Endpoint {
-    let endpoint = Endpoint::new(url).unwrap().ordering(ordering);
+    let mut endpoint = Endpoint::new(url).unwrap().ordering(ordering);
+    if rng.f64() < 0.3 {
+        let breaker = CircuitBreaker::after(rng.u32(1..=4));
+        endpoint = endpoint
+            .circuit_breaker(breaker.waits(wait_ms(rng, 1..8_000), wait_ms(rng, 1..60_000)));
+    }
+    if rng.f64() < 0.2 {
+        endpoint = endpoint.rate_limit(RateLimit::new(rng.u32(1..=20), wait_ms(rng, 100..5_000)));
+    }
+    if rng.f64() < 0.2 {
+        let mut policy = DisablePolicy::never();
+        policy.on_gone = rng.bool();
+        policy.when_failing = vec![FailingRule::new(wait_ms(rng, 1..60_000), rng.u32(1..=6))];
+        endpoint = endpoint.disable(policy);
+    }
     endpoint
         .timeout(wait_ms(rng, 300..6_000))
         .max_in_flight(rng.u32(1..=8))

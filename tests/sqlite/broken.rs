@@ -23,7 +23,7 @@ fn a_file_of_a_newer_version_is_left_alone() {
             opened,
             Err(StoreError::NewerSchema {
                 found: 99,
-                known: 1
+                known: 2
             })
         ),
         "{opened:?}"

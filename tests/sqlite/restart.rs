@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use actix_webhooks::store::{DeliveryQuery, SqliteStore, Store as _, StoreError};
-use actix_webhooks::testing::{Reply, SimClock};
+use actix_webhooks::testing::{Blocking, Reply, SimClock};
 use actix_webhooks::transport::Answer;
 use actix_webhooks::{
-    Auth, Client, DeadLetterReason, Endpoint, EndpointState, Failure, ListAttempts, ListRules,
-    PauseEndpoint, Rule,
+    Auth, Client, DeadLetterReason, DisablePolicy, Endpoint, EndpointState, Engine, FailingRule,
+    Failure, ListAttempts, ListRules, PauseEndpoint, ResumeEndpoint, Rule,
 };
 
 use super::support::{HOOK, Life, crash, event, status};
@@ -126,7 +126,7 @@ fn a_hold_and_a_pause_survive() {
         assert_eq!(life.receivers.requests().len(), 1);
         engine
             .supervisor()
-            .send(actix_webhooks::ResumeEndpoint::new(HOOK))
+            .send(ResumeEndpoint::new(HOOK))
             .await
             .unwrap()
             .unwrap();
@@ -211,4 +211,68 @@ fn opening_leaves_the_locks_of_the_applications_own_connection() {
     assert!(locks() >= before);
     drop(store);
     drop(shop);
+}
+
+#[test]
+fn a_disabled_endpoint_stays_so_and_failures_are_counted_on() {
+    let life = Life::new();
+    let mut policy = DisablePolicy::never();
+    policy.on_gone = true;
+    policy.when_failing = vec![FailingRule::new(Duration::from_hours(4), 4)];
+    let endpoint = Endpoint::new(HOOK).unwrap().disable(policy);
+    let start = async |clock: &SimClock| {
+        let builder = Engine::builder()
+            .simulated(clock, 1)
+            .store(Blocking(SqliteStore::open(life.file()).unwrap()))
+            .transport(life.receivers.clone())
+            .rule(Rule::new("rule", "*").webhook(HOOK).unwrap())
+            .endpoint(endpoint.clone());
+        builder.start().await.unwrap()
+    };
+    SimClock::run(async |clock| {
+        life.receivers.on(HOOK, [Reply::status(500)]);
+        let mut since = None;
+        for hour in 0..4 {
+            let engine = start(&clock).await;
+            engine.publish(event(&hour.to_string())).await.unwrap();
+            clock.sleep(Duration::from_hours(1)).await;
+            let now = status(&engine).await;
+            since = since.or(now.failing_since);
+            assert_eq!(
+                (now.failing_since, now.warned_at.is_some()),
+                (since, hour >= 2),
+                "{hour}"
+            );
+            crash(engine).await;
+        }
+        let engine = start(&clock).await;
+        engine.publish(event("last")).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        let reason = "has only failed for too long".to_owned();
+        assert_eq!(
+            status(&engine).await.state,
+            EndpointState::Disabled { reason }
+        );
+        crash(engine).await;
+
+        life.receivers.on(HOOK, [Reply::status(410)]);
+        let engine = start(&clock).await;
+        engine.publish(event("kept")).await.unwrap();
+        clock.sleep(Duration::from_secs(10)).await;
+        let now = status(&engine).await;
+        assert!(
+            matches!(now.state, EndpointState::Disabled { .. }),
+            "{now:?}"
+        );
+        assert_eq!((now.queued, life.receivers.requests().len()), (1, 5));
+        let resume = engine.supervisor().send(ResumeEndpoint::new(HOOK));
+        resume.await.unwrap().unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        let reason = "answered 410 (Gone)".to_owned();
+        assert_eq!(
+            status(&engine).await.state,
+            EndpointState::Disabled { reason }
+        );
+        crash(engine).await;
+    });
 }

@@ -7,9 +7,7 @@ use fastrand::Rng;
 
 use super::{Action, EndpointMachine, InFlight, LATE_AFTER, STORE_AGAIN_AFTER};
 use crate::domain::alert::Alert;
-use crate::domain::attempt::{
-    Answer, AttemptRecord, AttemptSummary, Exchange, Failure, Outcome, Wish,
-};
+use crate::domain::attempt::{AttemptRecord, AttemptSummary, Exchange, Failure, Outcome, Wish};
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::DeliveryId;
@@ -41,7 +39,7 @@ impl EndpointMachine {
         let (outcome, next_attempt_at) = self.judge(now, exchange, &mut progress, rng);
         let answer = exchange.result.as_ref().ok();
         self.note_circuit(now, id, outcome, actions);
-        let (health, disabled) = self.note_health(now, outcome, answer, actions);
+        let (health, disabled) = self.note_health(now, outcome, exchange, actions);
         let summary = AttemptSummary {
             number: progress.attempts_made,
             at: now,
@@ -116,12 +114,28 @@ impl EndpointMachine {
         } else {
             self.window.restart();
         }
-        let wish = exchange.result.as_ref().ok().and_then(|answer| answer.wish);
-        if self.policy.honours_wishes && wish == Some(Wish::AbortMessage) {
+        if self.wishes(exchange, Wish::AbortMessage) {
             progress.attempts_made = progress.attempts_made.saturating_add(1);
             let reason = DeadLetterReason::AbortedByReceiver(failure);
             return (Outcome::DeadLettered { reason }, None);
         }
+        self.reschedule(now, failure, exchange, progress, rng)
+    }
+
+    fn wishes(&self, exchange: &Exchange, wish: Wish) -> bool {
+        let answer = exchange.result.as_ref().ok();
+        self.policy.honours_wishes && answer.is_some_and(|answer| answer.wish == Some(wish))
+    }
+
+    /// Decides when a delivery is tried again after a transient failure, and whether the endpoint is held back until then.
+    fn reschedule(
+        &mut self,
+        now: Timestamp,
+        failure: Failure,
+        exchange: &Exchange,
+        progress: &mut Progress,
+        rng: &mut Rng,
+    ) -> (Outcome, Option<Timestamp>) {
         let asked = exchange
             .result
             .as_ref()
@@ -181,19 +195,18 @@ impl EndpointMachine {
         &mut self,
         now: Timestamp,
         outcome: Outcome,
-        answer: Option<&Answer>,
+        exchange: &Exchange,
         actions: &mut Vec<Action>,
     ) -> (Option<Health>, Option<DisabledReason>) {
         let policy = &self.policy.disable;
-        let wish = answer.and_then(|answer| answer.wish);
-        let asked = self.policy.honours_wishes && wish == Some(Wish::Disable);
+        let asked = self.wishes(exchange, Wish::Disable);
         let health = &mut self.tally.health;
         let (changed, failing) = if outcome == Outcome::Delivered {
             (health.on_success(), false)
         } else {
             (true, health.on_failure(&policy.when_failing, now))
         };
-        let gone = policy.on_gone && answer.is_some_and(|answer| answer.status == 410);
+        let gone = policy.on_gone && matches!(&exchange.result, Ok(answer) if answer.status == 410);
         let reason = match (asked, gone, failing) {
             (true, ..) => Some(DisabledReason::ReceiverAsked),
             (_, true, _) => Some(DisabledReason::Gone),

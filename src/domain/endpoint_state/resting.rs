@@ -29,6 +29,7 @@ impl EndpointMachine {
             && self.is_quiet()
             && self.waiting.is_empty()
             && self.hold_until.is_none()
+            && self.circuit.open_until().is_none()
             && self.backlog.is_read()
             && self.tally.open == 0
     }

@@ -15,9 +15,9 @@ use futures_util::future::LocalBoxFuture;
 use rustls::ClientConfig;
 
 use super::connect::{Authority, Connector, InvalidCertificate, tls_config};
-use super::connection::{Broken, Connection, Exchanged};
+use super::connection::{Broken, Connection, Exchanged, Reading};
 use super::request_head::{EndpointHeaders, FixedHead};
-use super::{Answer, Channel, Failure, Request, Sent, Transport};
+use super::{Answer, Channel, EXCERPT_BYTES, Failure, Request, Sent, Transport};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
@@ -241,7 +241,11 @@ impl AwcChannel {
         request: &Request,
     ) -> Result<Answer, Broken> {
         let head = |head: &mut Vec<u8>| target.head.write(head, request, &self.client_id_header);
-        let exchange = connection.exchange(head, &request.alert.body, self.shared.body_limit);
+        let reading = Reading {
+            limit: self.shared.body_limit,
+            kept: EXCERPT_BYTES,
+        };
+        let exchange = connection.exchange(head, &request.alert.body, reading);
         let Exchanged { answer, clean } = exchange.await?;
         if clean {
             self.keep(connection, request.sent_at);

@@ -50,6 +50,7 @@
 //! |---|---|---|---|
 //! | debug | `attempt finished` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
 //! | debug | `subscriber has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
+//! | warn | `access token could not be fetched` | `token_url`, `reason` | a fetch failed; further ones wait for 1 to 30 s |
 //! | warn | `wall clock was set; deadlines follow it` | `from_ms`, `to_ms` | the system clock was moved by half a second or more |
 //! | warn | `dead letter forgotten: …` | `delivery_id`, `limit` | the memory store holds as many dead letters as it may |
 //! | error | `subscriber panicked; it is started again` | `endpoint`, `restarts` | a bug in this crate |
@@ -81,8 +82,10 @@ pub mod limits {
     pub use crate::domain::endpoint::{MAX_HEADERS, MAX_IN_FLIGHT};
     pub use crate::domain::event::{MAX_DATA_DEPTH, MAX_MESSAGE_BYTES};
     pub use crate::domain::id::MAX_TEXT_BYTES;
+    pub use crate::domain::oauth2::MAX_FORM_PARAMETERS;
     pub use crate::domain::redirect::MAX_REDIRECTS;
     pub use crate::domain::retry::{MAX_RETRIES, MAX_WAIT};
+    pub use crate::domain::token_answer::{MAX_TOKEN_ANSWER_BYTES, MAX_TOKEN_BYTES};
     pub use crate::domain::url::MAX_URL_BYTES;
 }
 
@@ -112,6 +115,7 @@ pub use crate::domain::id::{
     AlertId, ClientId, CompanyId, DataConnectionId, DeliveryId, EventId, InvalidText, RuleId,
     TextProblem,
 };
+pub use crate::domain::oauth2::{ClientCredentials, CredentialsPlacement, FormParameter};
 pub use crate::domain::payload::PayloadFormat;
 pub use crate::domain::redirect::RedirectRefusal;
 pub use crate::domain::response::{ResponseClass, ResponsePolicy};

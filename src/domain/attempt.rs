@@ -79,6 +79,8 @@ pub enum Failure {
     Redirect(RedirectRefusal),
     /// The request cannot be sent as configured. Permanent.
     Unsendable,
+    /// The access token could not be fetched from the token endpoint, so that nothing was sent, or nothing more after a 401. Transient.
+    Token,
     /// The code that makes attempts panicked: a bug, contained to this attempt. Transient.
     Panicked,
 }
@@ -94,6 +96,7 @@ impl Failure {
             | Self::Tls
             | Self::ConnectionClosed
             | Self::Malformed
+            | Self::Token
             | Self::Panicked => Some(true),
             Self::Certificate | Self::Redirect(_) | Self::Unsendable => Some(false),
         }
@@ -112,6 +115,7 @@ impl Failure {
             | Self::Malformed
             | Self::Redirect(_)
             | Self::Unsendable
+            | Self::Token
             | Self::Panicked => None,
         }
     }
@@ -132,6 +136,7 @@ impl fmt::Display for Failure {
             Self::Malformed => f.write_str("answer is not HTTP"),
             Self::Redirect(refusal) => refusal.fmt(f),
             Self::Unsendable => f.write_str("request cannot be sent as configured"),
+            Self::Token => f.write_str("access token could not be fetched"),
             Self::Panicked => f.write_str("the sending code panicked"),
         }
     }

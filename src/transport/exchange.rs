@@ -16,6 +16,7 @@ pub(crate) async fn exchange(
     policy: Arc<EndpointPolicy>,
 ) -> Exchange {
     let timeout = policy.timeout;
+    let mut request = request;
     let mut progress = Exchange {
         result: Err(Failure::Timeout),
         status: None,
@@ -23,19 +24,25 @@ pub(crate) async fn exchange(
         sent_twice: false,
     };
     // On a timeout the inner future is dropped, and what it noted so far is the result.
-    drop(tokio::time::timeout(timeout, follow(&*channel, request, &policy, &mut progress)).await);
+    drop(
+        tokio::time::timeout(
+            timeout,
+            follow(&*channel, &mut request, &policy, &mut progress),
+        )
+        .await,
+    );
     progress
 }
 
-async fn follow(
+/// Sends a request, and follows where it is redirected to; `request` becomes the last one that was sent.
+pub(super) async fn follow(
     channel: &dyn Channel,
-    request: Request,
+    request: &mut Request,
     policy: &EndpointPolicy,
     progress: &mut Exchange,
 ) {
     // Most attempts are not redirected, so that the route is only made when one is.
     let mut route: Option<Route> = None;
-    let mut request = request;
     loop {
         let Sent { result, twice } = channel.send(request.clone()).await;
         progress.sent_twice |= twice;

@@ -17,6 +17,7 @@ use rustls::ClientConfig;
 use super::connect::{Authority, Connector, InvalidCertificate, tls_config};
 use super::connection::{Broken, Connection, Exchanged, Reading};
 use super::request_head::{EndpointHeaders, FixedHead};
+use super::token::{TokenAnswer, TokenRequest, request_token};
 use super::{Answer, Channel, EXCERPT_BYTES, Failure, Request, Sent, Transport};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::time::Timestamp;
@@ -138,6 +139,17 @@ impl Transport for AwcTransport {
             idle: RefCell::new(VecDeque::new()),
         };
         Box::new(OpenChannel(Rc::new(channel)))
+    }
+
+    fn request_token(
+        &self,
+        request: TokenRequest,
+    ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
+        let connector = Connector {
+            tls: Arc::clone(&self.shared.tls),
+            timeout: request.connect_timeout,
+        };
+        request_token(connector, request).boxed_local()
     }
 }
 

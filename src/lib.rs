@@ -51,6 +51,7 @@
 //! |---|---|---|---|
 //! | debug | `attempt finished` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
 //! | debug | `subscriber has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
+//! | warn | `access token could not be fetched` | `token_url`, `reason` | a fetch failed; further ones wait for 1 to 30 s |
 //! | warn | `wall clock was set; deadlines follow it` | `from_ms`, `to_ms` | the system clock was moved by half a second or more |
 //! | warn | `circuit opened; attempts wait` | `endpoint`, `until` | an endpoint with a circuit breaker fails |
 //! | warn | `endpoint disabled; …` | `endpoint`, `reason` | its receiver or its policy said so |
@@ -84,8 +85,10 @@ pub mod limits {
     pub use crate::domain::endpoint::{MAX_HEADERS, MAX_IN_FLIGHT};
     pub use crate::domain::event::{MAX_DATA_DEPTH, MAX_MESSAGE_BYTES};
     pub use crate::domain::id::MAX_TEXT_BYTES;
+    pub use crate::domain::oauth2::MAX_FORM_PARAMETERS;
     pub use crate::domain::redirect::MAX_REDIRECTS;
     pub use crate::domain::retry::{MAX_RETRIES, MAX_WAIT};
+    pub use crate::domain::token_answer::{MAX_TOKEN_ANSWER_BYTES, MAX_TOKEN_BYTES};
     pub use crate::domain::url::MAX_URL_BYTES;
 }
 
@@ -118,6 +121,7 @@ pub use crate::domain::id::{
     AlertId, ClientId, CompanyId, DataConnectionId, DeliveryId, EventId, InvalidText, RuleId,
     TextProblem,
 };
+pub use crate::domain::oauth2::{ClientCredentials, CredentialsPlacement, FormParameter};
 pub use crate::domain::payload::PayloadFormat;
 pub use crate::domain::rate::RateLimit;
 pub use crate::domain::redirect::RedirectRefusal;

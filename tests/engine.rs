@@ -5,6 +5,7 @@ mod engine {
     mod bad_input;
     mod bodies;
     mod isolation;
+    mod oauth2;
     mod operators;
     mod ordering;
     mod polite;

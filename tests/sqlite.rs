@@ -2,6 +2,7 @@
 
 mod sqlite {
     mod broken;
+    mod oauth2;
     mod outbox;
     mod restart;
     mod retention;

@@ -4,7 +4,7 @@
 //! writes it, and the subscribers, which read it.
 
 use std::collections::VecDeque;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::HashMap;
 
@@ -12,17 +12,38 @@ use crate::domain::alert::Alert;
 use crate::domain::auth::{Auth, Secret};
 use crate::domain::client::Client;
 use crate::domain::id::{ClientId, RuleId};
+use crate::domain::oauth2::ClientCredentials;
 use crate::domain::rule::Rule;
 
 /// The credentials of rules and clients.
 #[derive(Debug, Default)]
 pub(crate) struct Credentials(RwLock<Tables>);
 
-/// Only rules and clients that say something about authorisation are in here. `None` says: no header.
+/// How a call is authorised.
+#[derive(Clone, Debug)]
+pub(crate) enum Authorization {
+    /// By this header, or by none.
+    Header(Option<Secret>),
+    /// By an access token that is fetched with these.
+    Token(Arc<ClientCredentials>),
+}
+
+impl From<&Auth> for Authorization {
+    fn from(auth: &Auth) -> Self {
+        match auth {
+            Auth::OAuth2(credentials) => Self::Token(Arc::clone(credentials)),
+            Auth::None | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Raw(_) => {
+                Self::Header(auth.header_value())
+            }
+        }
+    }
+}
+
+/// Only rules and clients that say something about authorisation are in here.
 #[derive(Debug, Default)]
 struct Tables {
-    rules: HashMap<RuleId, Option<Secret>>,
-    clients: HashMap<ClientId, Option<Secret>>,
+    rules: HashMap<RuleId, Authorization>,
+    clients: HashMap<ClientId, Authorization>,
     /// Removed rules whose open deliveries still need their credential, oldest first.
     retired: VecDeque<RuleId>,
 }
@@ -32,7 +53,7 @@ impl Credentials {
         self.write(|tables| {
             tables.retired.retain(|id| *id != rule.id);
             match &rule.auth {
-                Some(auth) => drop(tables.rules.insert(rule.id.clone(), auth.header_value())),
+                Some(auth) => drop(tables.rules.insert(rule.id.clone(), auth.into())),
                 None => drop(tables.rules.remove(&rule.id)),
             }
         });
@@ -55,17 +76,13 @@ impl Credentials {
 
     pub(crate) fn put_client(&self, client: &Client) {
         self.write(|tables| match &client.auth {
-            Some(auth) => drop(
-                tables
-                    .clients
-                    .insert(client.id.clone(), auth.header_value()),
-            ),
+            Some(auth) => drop(tables.clients.insert(client.id.clone(), auth.into())),
             None => drop(tables.clients.remove(&client.id)),
         });
     }
 
-    /// Returns the header for a call with this alert to an endpoint with these settings.
-    pub(crate) fn authorization(&self, alert: &Alert, endpoint: Option<&Auth>) -> Option<Secret> {
+    /// Says how a call with this alert to an endpoint with these settings is authorised.
+    pub(crate) fn authorization(&self, alert: &Alert, endpoint: Option<&Auth>) -> Authorization {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let of_rule = if tables.rules.is_empty() {
             None
@@ -80,8 +97,8 @@ impl Credentials {
             }
         };
         match of_rule.or_else(of_client) {
-            Some(header) => header.clone(),
-            None => endpoint.and_then(Auth::header_value),
+            Some(authorization) => authorization.clone(),
+            None => endpoint.map_or(Authorization::Header(None), Authorization::from),
         }
     }
 
@@ -127,9 +144,11 @@ mod tests {
         let credentials = Credentials::default();
         let endpoint = Auth::raw("endpoint");
         let header = || {
-            credentials
-                .authorization(&alert(), Some(&endpoint))
-                .map(|secret| secret.expose().to_owned())
+            let authorization = credentials.authorization(&alert(), Some(&endpoint));
+            let Authorization::Header(header) = authorization else {
+                panic!("{authorization:?}");
+            };
+            header.map(|secret| secret.expose().to_owned())
         };
         assert_eq!(header().as_deref(), Some("endpoint"));
         credentials.put_client(&Client::new("c").auth(Auth::raw("client")));
@@ -149,7 +168,9 @@ mod tests {
         credentials.put_client(&Client::new("c").auth(Auth::raw("client")));
         credentials.put_rule(&rule(Some(Auth::raw("rule"))));
         credentials.retire_rule(&"r".into());
-        let header = credentials.authorization(&alert(), None).unwrap();
+        let Authorization::Header(Some(header)) = credentials.authorization(&alert(), None) else {
+            panic!("the rule has a header");
+        };
         assert_eq!(header.expose(), "rule");
     }
 }

@@ -12,4 +12,5 @@ pub(crate) mod shared;
 pub(crate) mod store_call;
 pub(crate) mod subscriber;
 pub(crate) mod supervisor;
+pub(crate) mod tokens;
 pub(crate) mod watchers;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::clock::Clock;
 use super::credentials::Credentials;
 use super::places::Places;
+use super::tokens::Tokens;
 use super::watchers::Watchers;
 use crate::store::Store;
 use crate::transport::Transport;
@@ -17,6 +18,7 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Places>,
     pub(crate) watchers: Watchers,
     pub(crate) credentials: Credentials,
+    pub(crate) tokens: Tokens,
     /// The name of the header that carries the client id.
     pub(crate) client_id_header: String,
     /// The largest body, in bytes.

@@ -114,6 +114,8 @@ pub enum Failure {
     NotHttps,
     /// The request cannot be sent as configured. Permanent.
     Unsendable,
+    /// The access token could not be fetched from the token endpoint, so that nothing was sent, or nothing more after a 401. Transient.
+    Token,
     /// The code that makes attempts panicked: a bug, contained to this attempt. Transient.
     Panicked,
 }
@@ -129,6 +131,7 @@ impl Failure {
             | Self::Tls
             | Self::ConnectionClosed
             | Self::Malformed
+            | Self::Token
             | Self::Panicked => Some(true),
             Self::Certificate
             | Self::Redirect(_)
@@ -153,6 +156,7 @@ impl Failure {
             | Self::Blocked
             | Self::NotHttps
             | Self::Unsendable
+            | Self::Token
             | Self::Panicked => None,
         }
     }
@@ -175,6 +179,7 @@ impl fmt::Display for Failure {
             Self::Blocked => f.write_str("host has no address that may be called"),
             Self::NotHttps => f.write_str("URL is not https"),
             Self::Unsendable => f.write_str("request cannot be sent as configured"),
+            Self::Token => f.write_str("access token could not be fetched"),
             Self::Panicked => f.write_str("the sending code panicked"),
         }
     }

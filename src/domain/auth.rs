@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::id::{InvalidText, TextProblem};
+use super::oauth2::ClientCredentials;
 
 /// The longest secret accepted, in bytes; receivers commonly refuse header lines over 8 KiB.
 pub const MAX_SECRET_BYTES: usize = 4 * 1024;
@@ -64,6 +65,9 @@ pub enum Auth {
     Bearer(Secret),
     /// A whole header value of the application's choice, printable ASCII.
     Raw(Secret),
+    /// `Bearer token`, with a token that is fetched from a token endpoint (RFC 6749 §4.4).
+    #[serde(rename = "oauth2")]
+    OAuth2(Arc<ClientCredentials>),
 }
 
 impl Auth {
@@ -85,10 +89,16 @@ impl Auth {
         Self::Raw(value.into())
     }
 
-    /// Returns the header value to send; `None` when there is to be no header.
+    /// Returns authorisation by access tokens that are fetched with client credentials.
+    pub fn oauth2(credentials: ClientCredentials) -> Self {
+        Self::OAuth2(Arc::new(credentials))
+    }
+
+    /// Returns the header value to send; `None` when there is to be no header, and for [`Auth::OAuth2`], whose header is known only when a token
+    /// was fetched.
     pub fn header_value(&self) -> Option<Secret> {
         match self {
-            Self::None => None,
+            Self::None | Self::OAuth2(_) => None,
             Self::Basic { user, password } => {
                 let credentials = STANDARD.encode(format!("{user}:{}", password.expose()));
                 Some(Secret::from(format!("Basic {credentials}")))
@@ -124,6 +134,7 @@ impl Auth {
             }
             Self::Bearer(token) => check_secret("bearer token", token),
             Self::Raw(value) => check_secret("authorisation header", value),
+            Self::OAuth2(credentials) => credentials.check(),
         }
     }
 }

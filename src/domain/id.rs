@@ -30,6 +30,15 @@ pub enum TextProblem {
     /// It is longer than [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES).
     #[error("is longer than {MAX_TEXT_BYTES} bytes")]
     TooLong,
+    /// It is longer than so many bytes.
+    #[error("is longer than {0} bytes")]
+    LongerThan(usize),
+    /// There are more of them than so many.
+    #[error("is one of more than {0}")]
+    TooMany(usize),
+    /// It was given by other means, or is there twice.
+    #[error("is given twice, or set by other means")]
+    Taken,
     /// It holds a control character, such as a line break.
     #[error("holds a control character")]
     ControlCharacter,

@@ -11,6 +11,7 @@ use crate::actor::clock::Clock;
 use crate::actor::credentials::Credentials;
 use crate::actor::places::Places;
 use crate::actor::shared::Shared;
+use crate::actor::tokens::Tokens;
 use crate::actor::watchers::Watchers;
 use crate::domain::address::AddressRange;
 use crate::domain::client::Client;
@@ -202,6 +203,7 @@ impl EngineBuilder {
             places: Places::new(self.max_in_flight),
             watchers: Watchers::default(),
             credentials: Credentials::default(),
+            tokens: Tokens::default(),
             client_id_header: self.client_id_header,
             max_body_bytes: self.max_body_bytes,
             mailbox: self.mailbox,

@@ -36,5 +36,5 @@ mod sim_clock;
 pub use self::blocking::Blocking;
 pub use self::conformance::store_conformance;
 pub use self::faulty::{Faults, FaultyStore};
-pub use self::scripted::{Reply, ScriptedTransport, SentRequest};
+pub use self::scripted::{Reply, ScriptedTransport, SentRequest, SentTokenRequest};
 pub use self::sim_clock::SimClock;

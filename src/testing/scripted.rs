@@ -5,16 +5,20 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use crate::domain::endpoint::Endpoint;
 use crate::domain::url::WebhookUrl;
-use crate::transport::{Answer, Channel, Failure, Request, Sent, Transport};
+use crate::transport::{
+    Answer, Channel, Failure, Request, Sent, TokenAnswer, TokenRequest, Transport,
+};
 
 /// A transport without sockets: each URL replies as its script says, and every request is noted.
 ///
 /// Clones share scripts and notes. A URL without a script answers 200; one whose script has run out repeats its last reply.
+/// A token endpoint without a script issues `token-1`, `token-2` and so on, each good for an hour.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptedTransport {
     stage: Arc<Mutex<Stage>>,
@@ -25,6 +29,7 @@ struct Stage {
     scripts: HashMap<WebhookUrl, Script>,
     decide: Option<Decide>,
     requests: Vec<SentRequest>,
+    token_requests: Vec<SentTokenRequest>,
     in_flight: usize,
     most_in_flight: usize,
 }
@@ -66,6 +71,16 @@ pub struct SentRequest {
     pub at: tokio::time::Instant,
 }
 
+/// A request that a scripted token endpoint got.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SentTokenRequest {
+    /// The request.
+    pub request: TokenRequest,
+    /// When it was sent, by tokio's clock.
+    pub at: tokio::time::Instant,
+}
+
 impl Reply {
     /// Answers with a status at once.
     pub fn status(status: u16) -> Self {
@@ -78,6 +93,23 @@ impl Reply {
             wait: Duration::ZERO,
             kind: Kind::Answer(answer),
         }
+    }
+
+    /// Answers a request for an access token with 200 and a bearer token that is good for so long, at once.
+    pub fn token(access_token: &str, expires_in: Duration) -> Self {
+        let issued = serde_json::json!({
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": expires_in.as_secs(),
+        });
+        Self::body(200, issued.to_string())
+    }
+
+    /// Answers with a status and a body at once.
+    pub fn body(status: u16, body: impl Into<Bytes>) -> Self {
+        let mut answer = Answer::new(status);
+        answer.excerpt = body.into();
+        Self::answer(answer)
     }
 
     /// Fails at once without an answer.
@@ -141,6 +173,11 @@ impl ScriptedTransport {
         self.stage().requests.clone()
     }
 
+    /// Returns every request to a token endpoint so far, in order. They are not counted as under way.
+    pub fn token_requests(&self) -> Vec<SentTokenRequest> {
+        self.stage().token_requests.clone()
+    }
+
     /// Returns how many requests were under way at once at most.
     pub fn most_in_flight(&self) -> usize {
         self.stage().most_in_flight
@@ -159,15 +196,21 @@ impl ScriptedTransport {
 impl Stage {
     fn next_reply(&mut self, request: &Request) -> Reply {
         if let Some(script) = self.scripts.get_mut(&request.url) {
-            if let Some(reply) = script.replies.pop_front() {
-                script.last = Some(reply);
-            }
-            return script.last.clone().unwrap_or_else(|| Reply::status(200));
+            return script.next_reply();
         }
         match &self.decide {
             Some(decide) => Arc::clone(decide)(request),
             None => Reply::status(200),
         }
+    }
+}
+
+impl Script {
+    fn next_reply(&mut self) -> Reply {
+        if let Some(reply) = self.replies.pop_front() {
+            self.last = Some(reply);
+        }
+        self.last.clone().unwrap_or_else(|| Reply::status(200))
     }
 }
 
@@ -185,6 +228,27 @@ impl Transport for ScriptedTransport {
             transport: self.clone(),
             endpoint: endpoint.clone(),
         })
+    }
+
+    fn request_token(
+        &self,
+        request: TokenRequest,
+    ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tests compare requests by tokio's clock"
+        )]
+        let at = tokio::time::Instant::now();
+        let mut stage = self.stage();
+        let number = stage.token_requests.len() + 1;
+        let reply = match stage.scripts.get_mut(&request.url) {
+            Some(script) => script.next_reply(),
+            None => Reply::token(&format!("token-{number}"), Duration::from_hours(1)),
+        };
+        stage.token_requests.push(SentTokenRequest { request, at });
+        drop(stage);
+        let answered = |answer: Answer| TokenAnswer::new(answer.status, answer.excerpt);
+        async move { reply.play().await.map(answered) }.boxed_local()
     }
 }
 

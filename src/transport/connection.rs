@@ -25,7 +25,7 @@ use tokio_util::codec::Decoder as _;
 use super::connect::Authority;
 use super::plain::take_plain_answer;
 use super::wire::Wire;
-use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure, Wish};
+use crate::domain::attempt::{Answer, Failure, Wish};
 
 /// A connection to one authority.
 pub(super) struct Connection {
@@ -33,6 +33,14 @@ pub(super) struct Connection {
     wire: Wire,
     /// What the receiver has sent and nobody has read.
     received: BytesMut,
+}
+
+/// How much of an answer's body is read, and how much of that is kept, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    /// Beyond it the connection is given up; the status still counts.
+    pub(super) limit: usize,
+    pub(super) kept: usize,
 }
 
 /// An answer, and whether its connection may be used again.
@@ -64,12 +72,12 @@ impl Connection {
         self.poll_receive(cx).is_pending()
     }
 
-    /// Makes one exchange: sends `head` and `body`, and reads the answer with at most `limit` bytes of its body.
+    /// Makes one exchange: sends `head` and `body`, and reads the answer as far as `reading` says.
     pub(super) async fn exchange(
         &mut self,
         head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
         body: &Bytes,
-        limit: usize,
+        reading: Reading,
     ) -> Result<Exchanged, Broken> {
         let unsent = self.send_at_once(head, body).await;
         let unsent = unsent.map_err(|failure| self.broken(failure))?;
@@ -77,7 +85,7 @@ impl Connection {
         if let Some((head, body)) = unsent {
             whole = Box::pin(self.send_the_rest(head, body)).await;
         }
-        let mut exchanged = self.read(limit).await?;
+        let mut exchanged = self.read(reading).await?;
         exchanged.clean &= whole;
         Ok(exchanged)
     }
@@ -149,9 +157,9 @@ impl Connection {
     }
 
     /// Reads the answer. Nearly always all of it comes at once, so that what is kept while waiting is small.
-    async fn read(&mut self, limit: usize) -> Result<Exchanged, Broken> {
+    async fn read(&mut self, reading: Reading) -> Result<Exchanged, Broken> {
         let started = loop {
-            if let Some(answer) = take_plain_answer(&mut self.received, limit) {
+            if let Some(answer) = take_plain_answer(&mut self.received, reading) {
                 break (
                     Exchanged {
                         answer,
@@ -169,9 +177,9 @@ impl Connection {
         };
         let (mut exchanged, body) = started;
         if let Some(mut body) = body {
-            let mut ended = body.take_in(&mut self.received, limit);
+            let mut ended = body.take_in(&mut self.received, reading);
             if matches!(ended, Ok(Body::Unfinished)) {
-                ended = Box::pin(self.read_body(&mut body, limit)).await;
+                ended = Box::pin(self.read_body(&mut body, reading)).await;
             }
             let ended = ended.map_err(Broken::answered)?;
             exchanged.answer.excerpt = body.excerpt.freeze();
@@ -216,7 +224,11 @@ impl Connection {
     }
 
     /// Reads a body that did not come together with its head.
-    async fn read_body(&mut self, body: &mut BodyReader, limit: usize) -> Result<Body, Failure> {
+    async fn read_body(
+        &mut self,
+        body: &mut BodyReader,
+        reading: Reading,
+    ) -> Result<Body, Failure> {
         loop {
             if !self.receive().await {
                 return if body.ends_with_connection {
@@ -225,7 +237,7 @@ impl Connection {
                     Err(Failure::ConnectionClosed)
                 };
             }
-            match body.take_in(&mut self.received, limit)? {
+            match body.take_in(&mut self.received, reading)? {
                 Body::Unfinished => {}
                 ended @ (Body::Whole | Body::CutOff) => return Ok(ended),
             }
@@ -287,15 +299,15 @@ enum Body {
 
 impl BodyReader {
     /// Takes in what was received.
-    fn take_in(&mut self, received: &mut BytesMut, limit: usize) -> Result<Body, Failure> {
+    fn take_in(&mut self, received: &mut BytesMut, reading: Reading) -> Result<Body, Failure> {
         loop {
             match self.codec.decode(received) {
                 Ok(Some(Some(chunk))) => {
-                    let room = EXCERPT_BYTES.saturating_sub(self.excerpt.len());
+                    let room = reading.kept.saturating_sub(self.excerpt.len());
                     let begin = chunk.get(..room.min(chunk.len())).unwrap_or_default();
                     self.excerpt.extend_from_slice(begin);
                     self.read = self.read.saturating_add(chunk.len());
-                    if self.read > limit {
+                    if self.read > reading.limit {
                         return Ok(Body::CutOff);
                     }
                 }

@@ -18,6 +18,7 @@ pub(crate) async fn exchange(
     let timeout = policy.timeout;
     // A redirect never leads from https to http.
     let sendable = !policy.https_only || request.url.is_https();
+    let mut request = request;
     let mut progress = Exchange {
         result: Err(if sendable {
             Failure::Timeout
@@ -32,19 +33,25 @@ pub(crate) async fn exchange(
         return progress;
     }
     // On a timeout the inner future is dropped, and what it noted so far is the result.
-    drop(tokio::time::timeout(timeout, follow(&*channel, request, &policy, &mut progress)).await);
+    drop(
+        tokio::time::timeout(
+            timeout,
+            follow(&*channel, &mut request, &policy, &mut progress),
+        )
+        .await,
+    );
     progress
 }
 
-async fn follow(
+/// Sends a request, and follows where it is redirected to; `request` becomes the last one that was sent.
+pub(super) async fn follow(
     channel: &dyn Channel,
-    request: Request,
+    request: &mut Request,
     policy: &EndpointPolicy,
     progress: &mut Exchange,
 ) {
     // Most attempts are not redirected, so that the route is only made when one is.
     let mut route: Option<Route> = None;
-    let mut request = request;
     loop {
         let Sent { result, twice } = channel.send(request.clone()).await;
         progress.sent_twice |= twice;

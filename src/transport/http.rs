@@ -14,11 +14,12 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::connect::{Authority, Connector, Guard};
-use super::connection::{Broken, Connection, Exchanged};
+use super::connection::{Broken, Connection, Exchanged, Reading};
 use super::request_head::{EndpointHeaders, FixedHead};
 use super::resolve::{Resolver, SystemResolver};
 use super::tls::{InvalidCertificate, Trust};
-use super::{Answer, Channel, Failure, Request, Sent, Transport};
+use super::token::{TokenAnswer, TokenRequest, request_token};
+use super::{Answer, Channel, EXCERPT_BYTES, Failure, Request, Sent, Transport};
 use crate::domain::address::AddressRange;
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 use crate::domain::time::Timestamp;
@@ -194,6 +195,19 @@ impl Transport for AwcTransport {
         }
         self.shared.trust.for_endpoint(endpoint).map(drop)
     }
+
+    fn request_token(
+        &self,
+        request: TokenRequest,
+    ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
+        let connector = Connector {
+            tls: Some(self.shared.trust.shared()),
+            timeout: request.connect_timeout,
+            guard: self.shared.guard.clone(),
+            resolver: Arc::clone(&self.shared.resolver),
+        };
+        request_token(connector, request).boxed_local()
+    }
 }
 
 struct OpenChannel(Rc<AwcChannel>);
@@ -296,7 +310,11 @@ impl AwcChannel {
         request: &Request,
     ) -> Result<Answer, Broken> {
         let head = |head: &mut Vec<u8>| target.head.write(head, request, &self.client_id_header);
-        let exchange = connection.exchange(head, &request.alert.body, self.shared.body_limit);
+        let reading = Reading {
+            limit: self.shared.body_limit,
+            kept: EXCERPT_BYTES,
+        };
+        let exchange = connection.exchange(head, &request.alert.body, reading);
         let Exchanged { answer, clean } = exchange.await?;
         if clean {
             self.keep(connection, request.sent_at);

@@ -4,6 +4,7 @@
 //! calls at once. Redirects, the one timeout around everything and the classification of answers are not its business: they
 //! hold for every transport alike. [`AwcTransport`] is the one for real receivers.
 
+mod authorised;
 mod connect;
 mod connection;
 mod exchange;
@@ -12,18 +13,22 @@ mod plain;
 mod request_head;
 mod resolve;
 mod tls;
+mod token;
 mod wire;
 
 use std::sync::Arc;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::FutureExt as _;
+use futures_util::future::{LocalBoxFuture, ready};
 
 pub use self::http::{AwcTransport, AwcTransportBuilder};
 pub use self::resolve::{Resolver, Resolving};
 pub use self::tls::InvalidCertificate;
+pub use self::token::{TokenAnswer, TokenRequest};
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure, Wish};
 
+pub(crate) use self::authorised::exchange_with_token;
 pub(crate) use self::exchange::exchange;
 use crate::domain::auth::Secret;
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
@@ -45,6 +50,19 @@ pub trait Transport: Send + Sync + 'static {
     fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
         let _ = endpoint;
         Ok(())
+    }
+
+    /// Makes one request to a token endpoint, for [`Auth::OAuth2`](crate::Auth::OAuth2): sends the form, reads the answer's status and its body as far as
+    /// [`MAX_TOKEN_ANSWER_BYTES`](crate::limits::MAX_TOKEN_ANSWER_BYTES), and follows no redirect. Defaults to failing as [`Failure::Unsendable`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the request at once and frees its connection.
+    fn request_token(
+        &self,
+        request: TokenRequest,
+    ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
+        drop(request);
+        ready(Err(Failure::Unsendable)).boxed_local()
     }
 }
 

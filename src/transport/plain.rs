@@ -5,12 +5,13 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::domain::attempt::{Answer, EXCERPT_BYTES};
+use super::connection::Reading;
+use crate::domain::attempt::Answer;
 
 /// Takes a plain answer out of what was received; `None` leaves everything as it is.
 ///
-/// A plain answer may be followed by another exchange, and its body is within `limit` bytes.
-pub(super) fn take_plain_answer(received: &mut BytesMut, limit: usize) -> Option<Answer> {
+/// A plain answer may be followed by another exchange, and its body is within the limit.
+pub(super) fn take_plain_answer(received: &mut BytesMut, reading: Reading) -> Option<Answer> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut head = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(head_length) = head.parse(received).ok()? else {
@@ -32,11 +33,11 @@ pub(super) fn take_plain_answer(received: &mut BytesMut, limit: usize) -> Option
             return None;
         }
     }
-    let length = length.filter(|length| *length <= limit)?;
+    let length = length.filter(|length| *length <= reading.limit)?;
     let end = head_length.checked_add(length)?;
     let body = received.get(head_length..end)?;
     let mut answer = Answer::new(status);
-    answer.excerpt = Bytes::copy_from_slice(body.get(..EXCERPT_BYTES).unwrap_or(body));
+    answer.excerpt = Bytes::copy_from_slice(body.get(..reading.kept).unwrap_or(body));
     drop(received.split_to(end));
     Some(answer)
 }
@@ -90,6 +91,10 @@ mod tests {
         Some((head.status.as_u16(), body, received.to_vec()))
     }
 
+    fn within(limit: usize) -> Reading {
+        Reading { limit, kept: 1_000 }
+    }
+
     fn line() -> impl Strategy<Value = String> {
         let name = prop_oneof![
             Just("Content-Length".to_owned()),
@@ -127,7 +132,7 @@ mod tests {
             let head = format!("{version} {status} Said So\r\n{}{length}\r\n", lines.concat());
             let bytes = [head.as_bytes(), &rest].concat();
             let mut received = BytesMut::from(&*bytes);
-            match take_plain_answer(&mut received, 1_000) {
+            match take_plain_answer(&mut received, within(1_000)) {
                 None => prop_assert_eq!(&received[..], &bytes[..], "nothing was taken"),
                 Some(answer) => {
                     // The codec's settings own a task, which wants a place to run.
@@ -146,12 +151,12 @@ mod tests {
     fn a_plain_answer_is_taken_as_such() {
         let mut received =
             BytesMut::from("HTTP/1.1 201 Created\r\nServer: x\r\nContent-Length: 2\r\n\r\nokHTTP");
-        let answer = take_plain_answer(&mut received, 2).unwrap();
+        let answer = take_plain_answer(&mut received, within(2)).unwrap();
         assert_eq!((answer.status, &*answer.excerpt), (201, &b"ok"[..]));
         assert_eq!(&received[..], b"HTTP");
         let mut long = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         assert!(
-            take_plain_answer(&mut long, 1).is_none(),
+            take_plain_answer(&mut long, within(1)).is_none(),
             "beyond the limit"
         );
     }

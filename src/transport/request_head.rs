@@ -85,7 +85,7 @@ impl EndpointHeaders {
 }
 
 /// Adds a header. Everything was checked when it was configured; that nothing can be smuggled in is checked here once more, where it counts.
-fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
+pub(super) fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
     let sendable = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte);
     if !value.bytes().all(sendable) {
         return Err(Failure::Unsendable);
@@ -96,4 +96,4 @@ fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-const AGENT: &str = concat!("actix-webhooks/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("actix-webhooks/", env!("CARGO_PKG_VERSION"));

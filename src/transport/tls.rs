@@ -40,13 +40,18 @@ impl Trust {
         Ok(Self { roots, shared })
     }
 
+    /// Returns the settings that endpoints without certificates of their own share.
+    pub(super) fn shared(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.shared)
+    }
+
     /// Returns the settings for an endpoint: the shared ones, unless it has certificates of its own.
     pub(super) fn for_endpoint(
         &self,
         endpoint: &Endpoint,
     ) -> Result<Arc<ClientConfig>, InvalidEndpoint> {
         if endpoint.root_certificates.is_empty() && endpoint.client_identity.is_none() {
-            return Ok(Arc::clone(&self.shared));
+            return Ok(self.shared());
         }
         let mut roots = Arc::clone(&self.roots);
         if !endpoint.root_certificates.is_empty() {

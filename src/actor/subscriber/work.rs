@@ -9,13 +9,18 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::{Done, SubscriberActor};
+use crate::actor::credentials::Authorization;
 use crate::actor::store_call::StoreCall;
+use crate::actor::tokens::token_header;
 use crate::domain::attempt::{AttemptRecord, Exchange, Failure};
+use crate::domain::auth::Secret;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::endpoint_state::{Action, AttemptOrder};
+use crate::domain::id::DeliveryId;
+use crate::domain::oauth2::ClientCredentials;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::transport::{Channel, Request, exchange};
+use crate::transport::{Channel, Request, exchange, exchange_with_token};
 
 impl SubscriberActor {
     /// Starts attempts while the endpoint may and the process has places. Says whether any was started.
@@ -52,6 +57,10 @@ impl SubscriberActor {
             .as_ref()
             .and_then(|endpoint| endpoint.auth.as_ref());
         let authorization = self.shared.credentials.authorization(&alert, endpoint_auth);
+        let (authorization, token) = match authorization {
+            Authorization::Header(header) => (header, None),
+            Authorization::Token(credentials) => (None, Some(credentials)),
+        };
         let request = Request {
             url: self.url.clone(),
             alert,
@@ -60,18 +69,29 @@ impl SubscriberActor {
             authorization,
             left_origin: false,
         };
-        let attempt = exchange(self.channel(), request, Arc::clone(&self.policy));
-        async move {
-            let ended = AssertUnwindSafe(attempt).catch_unwind().await;
-            let panicked = |_| Exchange {
-                result: Err(Failure::Panicked),
-                status: None,
-                redirects: 0,
-                sent_twice: false,
-            };
-            Done::Attempt(delivery_id, ended.unwrap_or_else(panicked))
+        match token {
+            None => {
+                let attempt = exchange(self.channel(), request, Arc::clone(&self.policy));
+                contained(delivery_id, attempt).boxed_local()
+            }
+            Some(credentials) => {
+                let attempt = self.attempt_with_token(request, credentials);
+                contained(delivery_id, attempt).boxed_local()
+            }
         }
-        .boxed_local()
+    }
+
+    fn attempt_with_token(
+        &mut self,
+        request: Request,
+        credentials: Arc<ClientCredentials>,
+    ) -> impl Future<Output = Exchange> + 'static {
+        let shared = Arc::clone(&self.shared);
+        let connect_timeout = self.policy.connect_timeout;
+        let token = async move |refused: Option<&Secret>| {
+            token_header(&shared, &credentials, connect_timeout, refused).await
+        };
+        exchange_with_token(self.channel(), request, Arc::clone(&self.policy), token)
     }
 
     pub(super) fn channel(&mut self) -> Rc<dyn Channel> {
@@ -155,4 +175,16 @@ impl SubscriberActor {
                 .push(call.map(done).boxed_local()),
         }
     }
+}
+
+/// Makes an attempt; a panic ends nothing but it.
+async fn contained(id: DeliveryId, attempt: impl Future<Output = Exchange>) -> Done {
+    let ended = AssertUnwindSafe(attempt).catch_unwind().await;
+    let panicked = |_| Exchange {
+        result: Err(Failure::Panicked),
+        status: None,
+        redirects: 0,
+        sent_twice: false,
+    };
+    Done::Attempt(id, ended.unwrap_or_else(panicked))
 }

@@ -11,6 +11,7 @@ use super::rows;
 use super::writer::Writer;
 use crate::domain::auth::Auth;
 use crate::domain::endpoint::Endpoint;
+use crate::domain::oauth2::{ClientCredentials, FormParameter};
 use crate::store::{Change, Configuration, StoreError};
 
 impl Writer {
@@ -132,7 +133,23 @@ fn auth_json(auth: &Auth) -> Value {
         }
         Auth::Bearer(token) => json!({ "bearer": token.expose() }),
         Auth::Raw(value) => json!({ "raw": value.expose() }),
+        Auth::OAuth2(credentials) => json!({ "oauth2": credentials_json(credentials) }),
     }
+}
+
+fn credentials_json(credentials: &ClientCredentials) -> Value {
+    let parameters = credentials.parameters.iter();
+    let parameters = parameters
+        .map(|FormParameter { name, value, .. }| json!({ "name": name, "value": value.expose() }));
+    json!({
+        "tokenUrl": credentials.token_url,
+        "clientId": credentials.client_id,
+        "clientSecret": credentials.client_secret.expose(),
+        "scope": credentials.scope,
+        "audience": credentials.audience,
+        "placement": credentials.placement,
+        "parameters": parameters.collect::<Vec<_>>(),
+    })
 }
 
 fn endpoint_json(endpoint: &Endpoint) -> Result<Value, StoreError> {
@@ -166,7 +183,21 @@ mod tests {
             .auth(Auth::basic("user", "secret of the rule"));
         let kept = with_auth(&rule, rule.auth.as_ref()).unwrap();
         assert_eq!(serde_json::from_value::<Rule>(kept).unwrap(), rule);
-        for auth in [Auth::bearer("token"), Auth::raw("Custom value"), Auth::None] {
+        let issuer = "https://issuer.test/token";
+        let credentials = ClientCredentials::new(issuer, "id", "secret of the client").unwrap();
+        let whole = credentials
+            .clone()
+            .scope("a b")
+            .audience("me")
+            .parameter("resource", "secret too")
+            .in_body();
+        for auth in [
+            Auth::bearer("token"),
+            Auth::raw("Custom value"),
+            Auth::None,
+            Auth::oauth2(credentials),
+            Auth::oauth2(whole),
+        ] {
             let client = Client::new("c").auth(auth);
             let kept = with_auth(&client, client.auth.as_ref()).unwrap();
             assert_eq!(serde_json::from_value::<Client>(kept).unwrap(), client);

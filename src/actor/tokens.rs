@@ -1,0 +1,193 @@
+//! Access tokens: one for each set of client credentials, shared by all attempts that need it, on whichever thread.
+//!
+//! An attempt that finds no token fetches one itself, as a part of it: the fetch ends when the attempt does. The others wait for it, and when it
+//! was given up one of them takes over.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use foldhash::HashMap;
+
+use super::clock::Clock;
+use super::shared::Shared;
+use crate::domain::attempt::Failure;
+use crate::domain::auth::Secret;
+use crate::domain::oauth2::ClientCredentials;
+use crate::domain::time::Timestamp;
+use crate::domain::token_answer::{IssuedToken, NoToken, read_token};
+use crate::domain::token_cache::{TokenCache, TokenStep};
+use crate::transport::TokenRequest;
+
+/// The tokens of one engine.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens(Mutex<Slots>);
+
+#[derive(Debug, Default)]
+struct Slots {
+    slots: HashMap<Arc<ClientCredentials>, Arc<Slot>>,
+    /// How many there may be before those are forgotten that nobody needs.
+    enough: usize,
+}
+
+/// The token of one set of credentials.
+#[derive(Debug, Default)]
+struct Slot(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    cache: TokenCache,
+    /// Attempts that wait for the fetch under way. Some may have ended meanwhile.
+    wakers: Vec<Waker>,
+}
+
+/// Returns the `Authorization` header for an attempt, fetched if it has to be; `refused` is the one that the receiver has answered with 401.
+/// `None` says that no other is to be had.
+pub(crate) async fn token_header(
+    shared: &Shared,
+    credentials: &Arc<ClientCredentials>,
+    connect_timeout: Duration,
+    refused: Option<&Secret>,
+) -> Result<Option<Secret>, Failure> {
+    let slot = shared.tokens.slot(credentials, shared.clock.now());
+    loop {
+        match slot.next_step(&shared.clock, refused).await {
+            TokenStep::Use(header) => return Ok(Some(header)),
+            TokenStep::Fail(failure) => return Err(failure),
+            TokenStep::Refused => return Ok(None),
+            // Nobody is answered so: whoever waits is asked again.
+            TokenStep::Wait => {}
+            TokenStep::Fetch => {
+                let fetch = Fetch::begin(&slot, &shared.clock);
+                let fetched = fetch_token(shared, credentials, connect_timeout).await;
+                fetch.end(fetched);
+            }
+        }
+    }
+}
+
+async fn fetch_token(
+    shared: &Shared,
+    credentials: &ClientCredentials,
+    connect_timeout: Duration,
+) -> Result<IssuedToken, Failure> {
+    let request = TokenRequest {
+        url: credentials.token_url.clone(),
+        authorization: credentials.authorization(),
+        form: Bytes::from(credentials.form()),
+        connect_timeout,
+    };
+    let told = |reason: &dyn std::fmt::Display| {
+        let token_url = credentials.token_url.without_query();
+        log::warn!(token_url, reason:% = reason; "access token could not be fetched");
+    };
+    match shared.transport.request_token(request).await {
+        Ok(answer) => read_token(answer.status, &answer.body).map_err(|problem: NoToken| {
+            told(&problem);
+            Failure::Token
+        }),
+        Err(failure) => {
+            told(&failure);
+            // A transport that cannot ask at all will not learn it, and an address that may not be called stays so.
+            let for_good = matches!(failure, Failure::Unsendable | Failure::Blocked);
+            Err(if for_good { failure } else { Failure::Token })
+        }
+    }
+}
+
+impl Tokens {
+    fn slot(&self, credentials: &Arc<ClientCredentials>, now: Timestamp) -> Arc<Slot> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.slots.get(credentials) {
+            return Arc::clone(slot);
+        }
+        slots.make_room(now);
+        let slot = Arc::default();
+        slots
+            .slots
+            .insert(Arc::clone(credentials), Arc::clone(&slot));
+        slot
+    }
+}
+
+impl Slots {
+    /// Forgets what nobody needs, once there is twice as much as was left the last time.
+    fn make_room(&mut self, now: Timestamp) {
+        if self.slots.len() < self.enough {
+            return;
+        }
+        self.slots.retain(|_, slot| {
+            Arc::strong_count(slot) > 1 || slot.lock().cache.is_worth_keeping(now)
+        });
+        self.enough = self.slots.len().saturating_mul(2).max(FEW_SLOTS);
+    }
+}
+
+impl Slot {
+    /// Waits until there is something to do.
+    async fn next_step(&self, clock: &Clock, refused: Option<&Secret>) -> TokenStep {
+        poll_fn(|cx| {
+            let mut waiting = self.lock();
+            let step = waiting.cache.ask(clock.now(), refused);
+            if step == TokenStep::Wait {
+                waiting.wakers.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(step)
+        })
+        .await
+    }
+
+    /// Changes what is known, and tells everyone who waits.
+    fn change(&self, change: impl FnOnce(&mut TokenCache)) {
+        let mut waiting = self.lock();
+        change(&mut waiting.cache);
+        let wakers = std::mem::take(&mut waiting.wakers);
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fetch under way. Others wait for its end, so that it always has one.
+struct Fetch<'a> {
+    slot: &'a Slot,
+    clock: &'a Clock,
+    ended: bool,
+}
+
+impl<'a> Fetch<'a> {
+    fn begin(slot: &'a Slot, clock: &'a Clock) -> Self {
+        Self {
+            slot,
+            clock,
+            ended: false,
+        }
+    }
+
+    fn end(mut self, fetched: Result<IssuedToken, Failure>) {
+        self.ended = true;
+        let now = self.clock.now();
+        self.slot.change(|cache| match fetched {
+            Ok(token) => cache.on_issued(now, token),
+            Err(failure) => cache.on_failed(now, failure),
+        });
+    }
+}
+
+impl Drop for Fetch<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let now = self.clock.now();
+            self.slot.change(|cache| cache.on_given_up(now));
+        }
+    }
+}
+
+/// So few sets of credentials are not worth looking through.
+const FEW_SLOTS: usize = 64;

@@ -1,0 +1,80 @@
+//! One attempt that is authorised by an access token: the token is fetched, and fetched again once if the receiver refuses it, inside the
+//! attempt's one timeout.
+
+use std::mem;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::exchange::follow;
+use super::{Channel, Request};
+use crate::domain::attempt::{Answer, Exchange, Failure};
+use crate::domain::auth::Secret;
+use crate::domain::endpoint::EndpointPolicy;
+use crate::domain::response::ResponseClass;
+
+/// Makes an attempt and says how it ended.
+///
+/// `token` returns the `Authorization` header; it is given the one that the receiver refused, if any, and returns `None` when there is no other.
+pub(crate) async fn exchange_with_token(
+    channel: Rc<dyn Channel>,
+    request: Request,
+    policy: Arc<EndpointPolicy>,
+    token: impl AsyncFn(Option<&Secret>) -> Result<Option<Secret>, Failure>,
+) -> Exchange {
+    let mut progress = Exchange {
+        result: Err(Failure::Token),
+        status: None,
+        redirects: 0,
+        sent_twice: false,
+    };
+    let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
+    // On a timeout the inner future is dropped, and what it noted so far is the result.
+    drop(tokio::time::timeout(policy.timeout, attempt).await);
+    progress
+}
+
+async fn send_with_token(
+    channel: &dyn Channel,
+    mut request: Request,
+    policy: &EndpointPolicy,
+    token: impl AsyncFn(Option<&Secret>) -> Result<Option<Secret>, Failure>,
+    progress: &mut Exchange,
+) {
+    match token(None).await {
+        Ok(header) => request.authorization = header,
+        Err(failure) => {
+            progress.result = Err(failure);
+            return;
+        }
+    }
+    let mut sent = request.clone();
+    progress.result = Err(Failure::Timeout);
+    follow(channel, &mut sent, policy, progress).await;
+    if !refuses_token(&progress.result, policy) {
+        return;
+    }
+    // Gone after a redirect to another origin: whoever refused saw no token.
+    let Some(refused) = sent.authorization else {
+        return;
+    };
+    let refusal = mem::replace(&mut progress.result, Err(Failure::Token));
+    match token(Some(&refused)).await {
+        Ok(Some(header)) => request.authorization = Some(header),
+        Ok(None) => {
+            progress.result = refusal;
+            return;
+        }
+        Err(failure) => {
+            progress.result = Err(failure);
+            return;
+        }
+    }
+    progress.result = Err(Failure::Timeout);
+    follow(channel, &mut request, policy, progress).await;
+}
+
+fn refuses_token(result: &Result<Answer, Failure>, policy: &EndpointPolicy) -> bool {
+    result.as_ref().is_ok_and(|answer| {
+        answer.status == 401 && policy.responses.classify(401) != ResponseClass::Delivered
+    })
+}

@@ -1,0 +1,142 @@
+//! A request to a token endpoint: one form out, one answer in, on a connection of its own that is not kept, no redirects.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use url::Position;
+
+use super::connect::{Authority, Connector};
+use super::connection::{Connection, Reading};
+use super::request_head::{AGENT, push};
+use crate::domain::attempt::Failure;
+use crate::domain::auth::Secret;
+use crate::domain::token_answer::MAX_TOKEN_ANSWER_BYTES;
+use crate::domain::url::WebhookUrl;
+
+/// A request for an access token: a POST of a form. `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenRequest {
+    /// Where it goes.
+    pub url: WebhookUrl,
+    /// The `Authorization` header; `None` when the client's secret is in the form.
+    pub authorization: Option<Secret>,
+    /// The form, `application/x-www-form-urlencoded`. There may be secrets in it.
+    pub form: Bytes,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+/// What a token endpoint answered. `Debug` does not show the body.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenAnswer {
+    /// The status.
+    pub status: u16,
+    /// The body, as far as it was read: more than [`MAX_TOKEN_ANSWER_BYTES`](crate::limits::MAX_TOKEN_ANSWER_BYTES) are refused.
+    pub body: Bytes,
+}
+
+impl TokenAnswer {
+    /// Returns an answer.
+    pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            body: body.into(),
+        }
+    }
+}
+
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TokenAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenAnswer")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a request to a token endpoint on a new connection.
+pub(super) async fn request_token(
+    connector: Connector,
+    request: TokenRequest,
+) -> Result<TokenAnswer, Failure> {
+    let authority = Rc::new(Authority::of(&request.url.to_url())?);
+    let wire = connector.connect(&authority).await?;
+    let mut connection = Connection::new(authority, wire);
+    let head = |head: &mut Vec<u8>| write_head(head, &request);
+    let exchange = connection.exchange(head, &request.form, READING).await;
+    let answer = exchange.map_err(|broken| broken.failure)?.answer;
+    Ok(TokenAnswer::new(answer.status, answer.excerpt))
+}
+
+fn write_head(head: &mut Vec<u8>, request: &TokenRequest) -> Result<(), Failure> {
+    let url = request.url.to_url();
+    let target = &url[Position::BeforePath..Position::AfterQuery];
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::Unsendable);
+    }
+    for part in ["POST ", target, " HTTP/1.1\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    push(
+        head,
+        "host",
+        &url[Position::BeforeHost..Position::AfterPort],
+    )?;
+    push(head, "user-agent", AGENT)?;
+    push(head, "accept", "application/json")?;
+    push(head, "content-type", "application/x-www-form-urlencoded")?;
+    if let Some(authorization) = &request.authorization {
+        push(head, "authorization", authorization.expose())?;
+    }
+    push(head, "connection", "close")?;
+    let mut number = itoa::Buffer::new();
+    push(head, "content-length", number.format(request.form.len()))?;
+    head.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// One byte more is kept than is accepted, so that an answer that was cut off is not taken for a whole one.
+const READING: Reading = Reading {
+    limit: MAX_TOKEN_ANSWER_BYTES,
+    kept: MAX_TOKEN_ANSWER_BYTES + 1,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let request = TokenRequest {
+            url: WebhookUrl::parse("https://issuer.test/?key=hush").unwrap(),
+            authorization: Some(Secret::from("hush")),
+            form: Bytes::from("client_secret=hush"),
+            connect_timeout: Duration::ZERO,
+        };
+        let shown = format!("{request:?} {:?}", TokenAnswer::new(200, "hush"));
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+
+    #[test]
+    fn nothing_can_be_smuggled_into_the_head() {
+        let request = TokenRequest {
+            url: WebhookUrl::parse("https://issuer.test/").unwrap(),
+            authorization: Some(Secret::from("a\r\nX-Evil: 1")),
+            form: Bytes::new(),
+            connect_timeout: Duration::ZERO,
+        };
+        let refused = write_head(&mut Vec::new(), &request);
+        assert_eq!(refused, Err(Failure::Unsendable));
+    }
+}

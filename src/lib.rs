@@ -83,6 +83,7 @@ pub mod limits {
     pub use crate::domain::id::MAX_TEXT_BYTES;
     pub use crate::domain::redirect::MAX_REDIRECTS;
     pub use crate::domain::retry::{MAX_RETRIES, MAX_WAIT};
+    pub use crate::domain::signature::MAX_SIGNING_SECRETS;
     pub use crate::domain::url::MAX_URL_BYTES;
 }
 
@@ -117,6 +118,8 @@ pub use crate::domain::redirect::RedirectRefusal;
 pub use crate::domain::response::{ResponseClass, ResponsePolicy};
 pub use crate::domain::retry::RetryPolicy;
 pub use crate::domain::rule::{InvalidRule, Rule};
+pub use crate::domain::signature::{InvalidSecret, SigningSecret};
+pub use crate::domain::signing::{EndpointSecret, SignatureHeaders};
 pub use crate::domain::status::{DeliveryReport, EndpointState, EndpointStatus};
 pub use crate::domain::time::Timestamp;
 pub use crate::domain::url::{InvalidUrl, WebhookUrl};

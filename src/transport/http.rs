@@ -19,6 +19,7 @@ use super::connection::{Broken, Connection, Exchanged};
 use super::request_head::{EndpointHeaders, FixedHead};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
 use crate::domain::endpoint::Endpoint;
+use crate::domain::signing::Signer;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 
@@ -134,6 +135,7 @@ impl Transport for AwcTransport {
             },
             client_id_header: client_id_header.into(),
             endpoint_headers: EndpointHeaders::of(endpoint),
+            signer: Signer::of(endpoint),
             own: RefCell::new(None),
             idle: RefCell::new(VecDeque::new()),
         };
@@ -150,6 +152,7 @@ struct AwcChannel {
     connector: Connector,
     client_id_header: Box<str>,
     endpoint_headers: EndpointHeaders,
+    signer: Signer,
     /// What is the same for every request to the endpoint's own URL.
     own: RefCell<Option<Rc<Target>>>,
     /// The one used last at the back.
@@ -240,7 +243,12 @@ impl AwcChannel {
         target: &Target,
         request: &Request,
     ) -> Result<Answer, Broken> {
-        let head = |head: &mut Vec<u8>| target.head.write(head, request, &self.client_id_header);
+        let head = |head: &mut Vec<u8>| {
+            let client_id_header = &self.client_id_header;
+            target
+                .head
+                .write(head, request, client_id_header, &self.signer)
+        };
         let exchange = connection.exchange(head, &request.alert.body, self.shared.body_limit);
         let Exchanged { answer, clean } = exchange.await?;
         if clean {

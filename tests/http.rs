@@ -6,6 +6,7 @@ mod http {
     mod endless;
     mod reuse;
     mod secured;
+    mod signed;
     mod split;
     pub(crate) mod support;
     mod wire;

@@ -4,7 +4,7 @@
 //! webhook URL, each with its own retry timer, backoff and connections; the state of every endpoint comes out as status messages.
 //! There is no server, broker or database to run.
 //!
-//! It is not a message broker, not a receiver of webhooks, and not a cron.
+//! It is not a message broker, not a receiver of webhooks (it has what receivers verify them with), and not a cron.
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,6 +45,7 @@
 //! |---|---|---|
 //! | `sqlite` | on | `store::SqliteStore`: everything durable in one file |
 //! | `test-util` | off | `testing`: simulated time, scripted receivers, a faulty and a blocking store, the store conformance suite |
+//! | `verify` | off | `verify`: checks signatures for receivers, with an extractor for actix-web |
 //!
 //! # Log events
 //! | level | message | fields | when |
@@ -66,6 +67,7 @@
 //! | error | `old deliveries could not be forgotten; …` | `error` | a store call failed |
 //! | warn | `log could not be moved into the file; it grows until it can` | `error` | SQLite could not checkpoint |
 //! | error | `transaction could not be rolled back` | `error` | SQLite refused a rollback |
+//! | error | `no Verifier in the application's data; …` | | a `verify::VerifiedWebhook` was to be extracted |
 //! | error | `store could not be …` | `error` | a store call failed at shutdown |
 //!
 //! URLs are logged without their queries; secrets and bodies are never logged.
@@ -78,6 +80,8 @@ pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;
 pub mod transport;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 /// Every bound on input. What exceeds one is refused with an error that names it.
 pub mod limits {
@@ -88,6 +92,7 @@ pub mod limits {
     pub use crate::domain::oauth2::MAX_FORM_PARAMETERS;
     pub use crate::domain::redirect::MAX_REDIRECTS;
     pub use crate::domain::retry::{MAX_RETRIES, MAX_WAIT};
+    pub use crate::domain::signature::MAX_SIGNING_SECRETS;
     pub use crate::domain::token_answer::{MAX_TOKEN_ANSWER_BYTES, MAX_TOKEN_BYTES};
     pub use crate::domain::url::MAX_URL_BYTES;
 }
@@ -128,6 +133,8 @@ pub use crate::domain::redirect::RedirectRefusal;
 pub use crate::domain::response::{ResponseClass, ResponsePolicy};
 pub use crate::domain::retry::RetryPolicy;
 pub use crate::domain::rule::{InvalidRule, Rule};
+pub use crate::domain::signature::{InvalidSecret, SigningSecret};
+pub use crate::domain::signing::{EndpointSecret, SignatureHeaders};
 pub use crate::domain::status::{DeliveryReport, EndpointState, EndpointStatus};
 pub use crate::domain::time::Timestamp;
 pub use crate::domain::url::{InvalidUrl, WebhookUrl};

@@ -8,6 +8,7 @@ mod http {
     mod oauth2;
     mod reuse;
     mod secured;
+    mod signed;
     mod split;
     pub(crate) mod support;
     mod wire;

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A module may use those of lower ranks and its own.
-const LAYERS: [(&str, u8); 7] = [
+const LAYERS: [(&str, u8); 8] = [
     ("domain", 0),
     ("store", 1),
     ("transport", 1),
+    ("verify", 1),
     ("error", 2),
     ("actor", 3),
     ("engine", 4),

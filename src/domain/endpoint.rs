@@ -12,6 +12,8 @@ use super::id::{InvalidText, TextProblem};
 use super::rate::RateLimit;
 use super::response::ResponsePolicy;
 use super::retry::RetryPolicy;
+use super::signature::InvalidSecret;
+use super::signing::{EndpointSecret, SignatureHeaders};
 use super::url::{InvalidUrl, WebhookUrl};
 
 /// The order in which an endpoint gets its deliveries.
@@ -140,6 +142,12 @@ pub struct Endpoint {
     /// Further headers of every call.
     #[serde(default)]
     pub headers: Vec<EndpointHeader>,
+    /// What every call is signed with, in the order in which it was added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<EndpointSecret>,
+    /// The names of the headers with id, time and signature; `None` for the standard ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature_headers: Option<Box<SignatureHeaders>>,
     /// How it is treated.
     #[serde(default)]
     pub policy: EndpointPolicy,
@@ -181,6 +189,12 @@ pub enum InvalidEndpoint {
     /// There are more than 32 headers.
     #[error("has more than {MAX_HEADERS} headers")]
     TooManyHeaders,
+    /// There are too many signing secrets.
+    #[error(transparent)]
+    Secret(#[from] InvalidSecret),
+    /// A name of a signature header is that of another header, too.
+    #[error("signature header {0:?} has the name of another header")]
+    SignatureHeader(String),
     /// A timeout is outside 1 ms to 1 h.
     #[error("timeouts must be from 1 ms to 1 h")]
     Timeout,
@@ -215,6 +229,8 @@ impl Endpoint {
             url,
             auth: None,
             headers: Vec::new(),
+            secrets: Vec::new(),
+            signature_headers: None,
             policy: EndpointPolicy::default(),
             allowed_addresses: Vec::new(),
             root_certificates: Vec::new(),
@@ -375,6 +391,7 @@ impl Endpoint {
         if self.policy.https_only && !self.url.is_https() {
             return Err(InvalidEndpoint::NotHttps);
         }
+        self.check_signing(client_id_header)?;
         let allowed = Duration::from_millis(1)..=Duration::from_hours(1);
         if !allowed.contains(&self.policy.timeout)
             || !allowed.contains(&self.policy.connect_timeout)
@@ -415,7 +432,7 @@ const MAX_HEADER_NAME_BYTES: usize = 128;
 pub const MAX_IN_FLIGHT: u32 = 1_024;
 
 /// Headers that the engine sets, or that decide how a message is framed.
-const OWNED_HEADERS: [&str; 17] = [
+pub(super) const OWNED_HEADERS: [&str; 17] = [
     "authorization",
     "connection",
     "content-encoding",

@@ -26,6 +26,8 @@ pub(crate) mod retry;
 pub(crate) mod retry_after;
 pub(crate) mod routing;
 pub(crate) mod rule;
+pub(crate) mod signature;
+pub(crate) mod signing;
 pub(crate) mod status;
 pub(crate) mod tally;
 pub(crate) mod time;

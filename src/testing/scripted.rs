@@ -67,6 +67,9 @@ pub struct SentRequest {
     pub endpoint: WebhookUrl,
     /// The names of the endpoint's own headers that went with it.
     pub headers: Vec<String>,
+    /// The value of the signature header, made from the endpoint's secrets as any transport makes it; `None` when none signed. `Verifier`, or the
+    /// receiver's own code, can check it against the alert's id and body and the whole seconds of `sent_at`.
+    pub signature: Option<String>,
     /// When it was sent, by tokio's clock.
     pub at: tokio::time::Instant,
 }
@@ -266,6 +269,10 @@ impl Channel for ScriptedChannel {
             .iter()
             .filter(|header| kept(header.dropped_across_origins));
         let headers = headers.map(|header| header.name.clone()).collect();
+        let id = request.alert.id.to_string();
+        let signature = self
+            .endpoint
+            .signature(&id, request.sent_at, &request.alert.body);
         let mut stage = self.transport.stage();
         let reply = stage.next_reply(&request);
         let endpoint = self.endpoint.url.clone();
@@ -278,6 +285,7 @@ impl Channel for ScriptedChannel {
             request,
             endpoint,
             headers,
+            signature,
             at,
         });
         drop(stage);

@@ -22,6 +22,7 @@ use super::token::{TokenAnswer, TokenRequest, request_token};
 use super::{Answer, Channel, EXCERPT_BYTES, Failure, Request, Sent, Transport};
 use crate::domain::address::AddressRange;
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
+use crate::domain::signing::Signer;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 
@@ -182,6 +183,7 @@ impl Transport for AwcTransport {
             },
             client_id_header: client_id_header.into(),
             endpoint_headers: EndpointHeaders::of(endpoint),
+            signer: Signer::of(endpoint),
             own: RefCell::new(None),
             idle: RefCell::new(VecDeque::new()),
         };
@@ -219,6 +221,7 @@ struct AwcChannel {
     connector: Connector,
     client_id_header: Box<str>,
     endpoint_headers: EndpointHeaders,
+    signer: Signer,
     /// What is the same for every request to the endpoint's own URL.
     own: RefCell<Option<Rc<Target>>>,
     /// The one used last at the back.
@@ -309,7 +312,12 @@ impl AwcChannel {
         target: &Target,
         request: &Request,
     ) -> Result<Answer, Broken> {
-        let head = |head: &mut Vec<u8>| target.head.write(head, request, &self.client_id_header);
+        let head = |head: &mut Vec<u8>| {
+            let client_id_header = &self.client_id_header;
+            target
+                .head
+                .write(head, request, client_id_header, &self.signer)
+        };
         let reading = Reading {
             limit: self.shared.body_limit,
             kept: EXCERPT_BYTES,

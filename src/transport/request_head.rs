@@ -5,6 +5,8 @@ use url::{Position, Url};
 use super::Request;
 use crate::domain::attempt::Failure;
 use crate::domain::endpoint::Endpoint;
+use crate::domain::signature::Content;
+use crate::domain::signing::Signer;
 
 /// The part of a request's head that is the same for every call to one URL.
 #[derive(Debug)]
@@ -43,23 +45,29 @@ impl FixedHead {
         head: &mut Vec<u8>,
         request: &Request,
         client_id_header: &str,
+        signer: &Signer,
     ) -> Result<(), Failure> {
         let alert = &request.alert;
-        let mut number = itoa::Buffer::new();
+        let names = &signer.names;
+        let (mut number, mut seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
         head.extend_from_slice(&self.0);
         push(head, client_id_header, alert.client_id.as_str())?;
         push(head, "content-type", alert.format.content_type())?;
         let mut id = uuid::Uuid::encode_buffer();
-        push(
-            head,
-            "webhook-id",
-            alert.id.as_uuid().hyphenated().encode_lower(&mut id),
-        )?;
-        push(
-            head,
-            "webhook-timestamp",
-            number.format(request.sent_at.unix_seconds()),
-        )?;
+        let id = alert.id.as_uuid().hyphenated().encode_lower(&mut id);
+        push(head, &names.id, id)?;
+        let timestamp = seconds.format(request.sent_at.unix_seconds());
+        push(head, &names.timestamp, timestamp)?;
+        let content = Content {
+            id,
+            timestamp,
+            body: &alert.body,
+        };
+        let mut signature = String::new();
+        signer.sign(request.sent_at, &content, &mut signature);
+        if !signature.is_empty() {
+            push(head, &names.signature, &signature)?;
+        }
         push(head, "webhook-attempt", number.format(request.attempt))?;
         if let Some(authorization) = &request.authorization {
             push(head, "authorization", authorization.expose())?;

@@ -49,7 +49,7 @@ pub(crate) enum Step {
     Publish { events: Vec<Event>, as_batch: bool },
     Pause(usize),
     Resume(usize),
-    Put(Endpoint),
+    Put(Box<Endpoint>),
     Redeliver(usize),
     Remove(usize),
     Heal,
@@ -250,11 +250,11 @@ fn draw_steps(places: &[Place], faulty: bool, rng: &mut Rng) -> Vec<(Duration, S
         let step = match rng.u32(..100) {
             0..6 => Step::Pause(place),
             6..12 => Step::Resume(place),
-            12..18 => Step::Put(draw_settings(
+            12..18 => Step::Put(Box::new(draw_settings(
                 &places[place].url,
                 places[place].policy().ordering,
                 rng,
-            )),
+            ))),
             18..28 => Step::Redeliver(rng.usize(..)),
             28..32 if removes => Step::Remove(place),
             _ => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_webhooks::store::{DeliveryQuery, SqliteStore, Store as _, StoreError};
 use actix_webhooks::testing::{Blocking, Reply, SimClock};
 use actix_webhooks::transport::Answer;
+use actix_webhooks::verify::Verifier;
 use actix_webhooks::{
     Auth, Client, DeadLetterReason, DisablePolicy, Endpoint, EndpointState, Engine, FailingRule,
     Failure, ListAttempts, ListRules, PauseEndpoint, ResumeEndpoint, Rule,
@@ -165,6 +166,41 @@ fn the_configuration_is_kept_and_what_the_builder_is_given_wins() {
         let sent = life.receivers.requests();
         let authorization = sent[0].request.authorization.as_ref().unwrap();
         assert_eq!(authorization.expose(), "Bearer secret");
+        crash(engine).await;
+    });
+}
+
+#[test]
+fn signing_secrets_survive() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let other = "http://other.test/";
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let engine = life
+            .start_with(&clock, |builder| {
+                let signed = Endpoint::new(other).unwrap().secret(secret).unwrap();
+                let rule = Rule::new("signed", "*").webhook(other).unwrap();
+                builder.rule(rule).endpoint(signed)
+            })
+            .await;
+        crash(engine).await;
+        let engine = life.start(&clock).await;
+        engine.publish(event("e")).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        let requests = life.receivers.requests();
+        let sent = requests.iter().find(|sent| sent.endpoint.as_str() == other);
+        let sent = sent.unwrap();
+        let id = sent.request.alert.id.to_string();
+        let seconds = sent.request.sent_at.unix_seconds().to_string();
+        let headers = [
+            ("webhook-id", &id),
+            ("webhook-timestamp", &seconds),
+            ("webhook-signature", sent.signature.as_ref().unwrap()),
+        ];
+        let verifier = Verifier::new(secret).unwrap();
+        let body = &sent.request.alert.body;
+        let verified = verifier.verify(&headers, body, sent.request.sent_at);
+        assert_eq!(verified.unwrap().id, id);
         crash(engine).await;
     });
 }

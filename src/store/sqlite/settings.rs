@@ -166,6 +166,12 @@ fn endpoint_json(endpoint: &Endpoint) -> Result<Value, StoreError> {
     {
         fields.insert("key".to_owned(), json!(identity.key.expose()));
     }
+    let secrets = value.get_mut("secrets").and_then(Value::as_array_mut);
+    for (secret, kept) in endpoint.secrets.iter().zip(secrets.into_iter().flatten()) {
+        if let Some(fields) = kept.as_object_mut() {
+            fields.insert("secret".to_owned(), json!(secret.secret.expose()));
+        }
+    }
     Ok(value)
 }
 
@@ -174,6 +180,8 @@ mod tests {
     use super::*;
     use crate::domain::client::Client;
     use crate::domain::rule::Rule;
+    use crate::domain::signing::SignatureHeaders;
+    use crate::domain::time::Timestamp;
 
     #[test]
     fn what_is_kept_has_its_secrets_when_it_is_read_again() {
@@ -207,7 +215,15 @@ mod tests {
             .header("X-Plain", "value")
             .secret_header("X-Secret", "secret of the endpoint")
             .client_certificate("certificate", "secret key")
-            .auth(Auth::bearer("token"));
+            .auth(Auth::bearer("token"))
+            .secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+            .unwrap()
+            .secret_until(
+                "whsec_plJ3nmyCDGBKInavdOK15jsl9bBzJYg8",
+                Timestamp::from_unix_millis(1),
+            )
+            .unwrap()
+            .signature_headers(SignatureHeaders::prefixed("svix"));
         let kept = endpoint_json(&endpoint).unwrap();
         assert_eq!(serde_json::from_value::<Endpoint>(kept).unwrap(), endpoint);
     }

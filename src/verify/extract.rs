@@ -1,0 +1,146 @@
+//! A verified webhook as an argument of an actix-web handler.
+
+use std::time::SystemTime;
+
+use actix_http::error::PayloadError;
+use actix_http::{Payload, StatusCode};
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::{FromRequest, HttpRequest, ResponseError, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde::de::DeserializeOwned;
+
+use super::{Verified, Verifier, VerifyError};
+use crate::domain::time::Timestamp;
+
+/// A webhook whose signature is right, for handlers of actix-web.
+///
+/// Reads the body, up to [`Verifier::body_limit`], and checks it with the [`Verifier`] that `App::app_data` was given, as it is or in a `web::Data`.
+/// Where that fails the handler is not called: see [`WebhookRejection`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VerifiedWebhook {
+    /// The alert's id, the same on every attempt: what was seen under it before is to be answered with success and not to be done again.
+    pub id: String,
+    /// When the attempt was made, in whole seconds.
+    pub timestamp: Timestamp,
+    /// The body, byte for byte as it was received and signed.
+    pub body: Bytes,
+}
+
+impl VerifiedWebhook {
+    /// Parses the body as JSON.
+    ///
+    /// # Errors
+    /// `serde_json`'s, when the body is not what was expected.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.body)
+    }
+}
+
+/// Why a handler was not called. The answer has the reason as its text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WebhookRejection {
+    /// The call is not to be believed. Answered with 400 when a header is missing or malformed, else with 401.
+    #[error(transparent)]
+    NotVerified(#[from] VerifyError),
+    /// The body is larger than [`Verifier::body_limit`]. Answered with 413.
+    #[error("body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The body did not come whole. Answered with 400.
+    #[error("body could not be read")]
+    Unreadable(#[source] PayloadError),
+    /// The application has no [`Verifier`] in its data. Answered with 500, and logged as an error.
+    #[error("webhooks cannot be verified here")]
+    NoVerifier,
+}
+
+impl ResponseError for WebhookRejection {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotVerified(
+                VerifyError::MissingHeader(_)
+                | VerifyError::MalformedHeader(_)
+                | VerifyError::BadTimestamp(_),
+            )
+            | Self::Unreadable(_) => StatusCode::BAD_REQUEST,
+            Self::NotVerified(
+                VerifyError::TooOld | VerifyError::TooNew | VerifyError::NoMatchingSignature,
+            ) => StatusCode::UNAUTHORIZED,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoVerifier => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl FromRequest for VerifiedWebhook {
+    type Error = WebhookRejection;
+    type Future = LocalBoxFuture<'static, Result<Self, WebhookRejection>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        extract(request, payload).boxed_local()
+    }
+}
+
+async fn extract(
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<VerifiedWebhook, WebhookRejection> {
+    let Some(verifier) = verifier(&request) else {
+        log::error!("no Verifier in the application's data; webhooks are answered with 500");
+        return Err(WebhookRejection::NoVerifier);
+    };
+    // The time of arrival: how long the body takes does not make it old. What no body could make good is refused before it is read.
+    let now = now();
+    verifier.claim(&request.headers(), now)?;
+    let body = read(&request, payload, verifier.body_limit).await?;
+    let Verified { id, timestamp } = verifier.verify(request.headers(), &body, now)?;
+    Ok(VerifiedWebhook {
+        id,
+        timestamp,
+        body,
+    })
+}
+
+fn verifier(request: &HttpRequest) -> Option<&Verifier> {
+    let shared = request.app_data::<web::Data<Verifier>>();
+    shared
+        .map(web::Data::get_ref)
+        .or_else(|| request.app_data())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a receiver has no engine, and so no engine's clock"
+)]
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}
+
+async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit: usize,
+) -> Result<Bytes, WebhookRejection> {
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit))
+    {
+        return Err(WebhookRejection::TooLarge { limit });
+    }
+    let mut body = BytesMut::new();
+    while let Some(part) = payload.next().await {
+        let part = part.map_err(WebhookRejection::Unreadable)?;
+        if part.len() > limit - body.len() {
+            return Err(WebhookRejection::TooLarge { limit });
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body.freeze())
+}

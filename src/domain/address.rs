@@ -5,7 +5,8 @@
 //! special-purpose registries (RFC 6890) and those that carry an IPv4 address inside an IPv6 one.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+// The types only: `std::net` could do I/O, which nothing here does.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

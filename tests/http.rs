@@ -11,5 +11,6 @@ mod http {
     mod signed;
     mod split;
     pub(crate) mod support;
+    mod upload;
     mod wire;
 }

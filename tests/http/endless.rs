@@ -94,7 +94,8 @@ fn flood(head: &'static str, part: String) {
         assert_eq!(report.outcome, Outcome::Delivered);
         assert_eq!(report.status, Some(200));
         let sent = stops.recv().await.unwrap();
-        assert!(sent < GIBIBYTE / 4, "{sent} bytes were taken");
+        // What was taken is the limit and what the sockets hold, whatever is offered.
+        assert!(sent < GIBIBYTE / 64, "{sent} bytes were taken");
         bed.end().await;
     });
 }

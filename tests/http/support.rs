@@ -292,6 +292,11 @@ impl Connection {
         Some(request)
     }
 
+    /// Reads the head of a request, and nothing of its body.
+    pub(crate) async fn head(&mut self) {
+        while self.line().await.is_some_and(|line| !line.is_empty()) {}
+    }
+
     async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         self.stream.read_line(&mut line).await.ok()?;

@@ -21,6 +21,7 @@ pub(crate) mod retry;
 pub(crate) mod retry_after;
 pub(crate) mod routing;
 pub(crate) mod rule;
+pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod tally;
 pub(crate) mod time;

@@ -23,7 +23,7 @@ use super::shared::Shared;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
 use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::url::{WebhookUrl, without_query};
 use crate::store::Retention;
 
 /// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
@@ -119,7 +119,7 @@ impl SupervisorActor {
     }
 
     fn entry(&self, url: &str) -> Result<(WebhookUrl, &Entry), EndpointError> {
-        let unknown = || EndpointError::Unknown(url.to_owned());
+        let unknown = || EndpointError::Unknown(without_query(url).to_owned());
         let url = WebhookUrl::parse(url).map_err(|_| unknown())?;
         self.endpoints
             .get_key_value(&url)

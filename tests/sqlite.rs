@@ -6,5 +6,6 @@ mod sqlite {
     mod outbox;
     mod restart;
     mod retention;
+    mod sealed;
     pub(crate) mod support;
 }

@@ -3,6 +3,7 @@
 //! Mailboxes are bounded. `send(..).await` waits for a place in one; `try_send` fails with `SendError::Full`. Both are
 //! safe, because nothing is accepted before its answer says so.
 
+use std::fmt;
 use std::sync::Arc;
 
 use actix::{Message, Recipient};
@@ -20,7 +21,7 @@ use crate::domain::id::{DeliveryId, EventId, InvalidText, RuleId};
 use crate::domain::rule::{InvalidRule, Rule};
 use crate::domain::status::{DeliveryReport, EndpointStatus};
 use crate::domain::tally::Past;
-use crate::domain::url::WebhookUrl;
+use crate::domain::url::{WebhookUrl, without_query};
 use crate::error::PublishError;
 use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 
@@ -148,10 +149,17 @@ impl Message for PutEndpoint {
 macro_rules! about_an_endpoint {
     ($(#[$doc:meta])* $name:ident -> $result:ty) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name {
-            /// The endpoint's URL, in any spelling.
+            /// The endpoint's URL, in any spelling. `Debug` leaves its query out.
             pub url: String,
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                shown.field("url", &without_query(&self.url)).finish()
+            }
         }
 
         impl $name {
@@ -201,7 +209,7 @@ about_an_endpoint! {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// No rule, setting or delivery names this URL.
+    /// No rule, setting or delivery names this URL, shown without its query.
     #[error("endpoint {0:?} is not known")]
     Unknown(String),
     /// The settings cannot be used as they are.

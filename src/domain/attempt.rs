@@ -12,10 +12,10 @@ use super::id::DeliveryId;
 use super::redirect::RedirectRefusal;
 use super::retry::Progress;
 use super::time::Timestamp;
-use super::url::WebhookUrl;
+use super::url::{WebhookUrl, without_query};
 
-/// A final answer of a receiver, as the transport read it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A final answer of a receiver, as the transport read it. `Debug` leaves out the query of `location`, and of the body all but its length.
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
     /// The status, 100 to 999.
@@ -79,6 +79,17 @@ impl Answer {
     pub fn retry_after(mut self, value: impl Into<String>) -> Self {
         self.retry_after = Some(value.into());
         self
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("location", &self.location.as_deref().map(without_query))
+            .field("retry_after", &self.retry_after)
+            .field("excerpt", &format_args!("{} bytes", self.excerpt.len()))
+            .finish()
     }
 }
 

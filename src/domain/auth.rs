@@ -1,47 +1,18 @@
 //! The `Authorization` header of a call, and the secrets in it.
 
-use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::id::{InvalidText, TextProblem};
 use super::oauth2::ClientCredentials;
+pub use super::secret::Secret;
 
 /// The longest secret accepted, in bytes; receivers commonly refuse header lines over 8 KiB.
 pub const MAX_SECRET_BYTES: usize = 4 * 1024;
-
-/// A text that is never shown: `Debug` prints `[redacted]`, and serialising it writes `null`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(Arc<str>);
-
-impl Secret {
-    /// Returns the secret itself. Do not log it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<T: Into<Arc<str>>> From<T> for Secret {
-    fn from(text: T) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_none()
-    }
-}
 
 /// How a call is authorised: one `Authorization` header, or none.
 ///
@@ -56,7 +27,7 @@ pub enum Auth {
     None,
     /// `Basic base64(user:password)` (RFC 7617).
     Basic {
-        /// The user name; it cannot hold a colon.
+        /// The user name; it cannot hold a colon. It is shown: where a receiver takes its key as the user name, use [`Auth::Raw`].
         user: String,
         /// The password.
         password: Secret,
@@ -100,10 +71,11 @@ impl Auth {
         match self {
             Self::None | Self::OAuth2(_) => None,
             Self::Basic { user, password } => {
-                let credentials = STANDARD.encode(format!("{user}:{}", password.expose()));
-                Some(Secret::from(format!("Basic {credentials}")))
+                let pair = Secret::concat(&[user, ":", password.expose()]);
+                let credentials = Zeroizing::new(STANDARD.encode(pair.expose()));
+                Some(Secret::concat(&["Basic ", &credentials]))
             }
-            Self::Bearer(token) => Some(Secret::from(format!("Bearer {}", token.expose()))),
+            Self::Bearer(token) => Some(Secret::concat(&["Bearer ", token.expose()])),
             Self::Raw(value) => Some(value.clone()),
         }
     }

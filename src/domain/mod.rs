@@ -26,6 +26,7 @@ pub(crate) mod retry;
 pub(crate) mod retry_after;
 pub(crate) mod routing;
 pub(crate) mod rule;
+pub(crate) mod secret;
 pub(crate) mod signature;
 pub(crate) mod signing;
 pub(crate) mod status;

@@ -142,7 +142,7 @@ impl ClientCredentials {
                     encoded(self.client_secret.expose()),
                 );
                 let pair = STANDARD.encode(format!("{id}:{secret}"));
-                Some(Secret::from(format!("Basic {pair}")))
+                Some(Secret::concat(&["Basic ", &pair]))
             }
         }
     }

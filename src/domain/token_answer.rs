@@ -70,7 +70,7 @@ pub(crate) fn read_token(status: u16, body: &[u8]) -> Result<IssuedToken, NoToke
         return Err(NoToken::NotSendable);
     }
     Ok(IssuedToken {
-        header: Secret::from(format!("Bearer {token}")),
+        header: Secret::concat(&["Bearer ", &token]),
         life: life(issued.expires_in.as_ref()),
     })
 }

@@ -13,7 +13,8 @@ pub const MAX_URL_BYTES: usize = 8 * 1024;
 /// An `http` or `https` URL in normalised form (WHATWG URL): lower-case scheme and host, default port left out, dot
 /// segments resolved, no fragment. Two spellings of one URL are one endpoint.
 ///
-/// `Debug` leaves the query out, because queries often carry secrets; [`as_str`](Self::as_str) is the whole URL.
+/// `Debug` leaves the query out, because queries often carry secrets, and so do logs and errors. The query is part of which endpoint it is all the same, so
+/// that [`as_str`](Self::as_str), `Display` and JSON hold the whole URL: what they give names the same endpoint when it is parsed again.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WebhookUrl(Arc<str>);
 
@@ -69,7 +70,7 @@ impl WebhookUrl {
 
     /// Returns the URL without its query, for logs.
     pub fn without_query(&self) -> &str {
-        self.0.split('?').next().unwrap_or(&self.0)
+        without_query(&self.0)
     }
 
     pub(crate) fn is_https(&self) -> bool {
@@ -84,6 +85,11 @@ impl WebhookUrl {
     pub(crate) fn to_url(&self) -> Url {
         Url::parse(&self.0).expect("a WebhookUrl was parsed before it was made")
     }
+}
+
+/// Returns a text that may be a URL without its query, for logs and errors.
+pub(crate) fn without_query(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or_default()
 }
 
 impl FromStr for WebhookUrl {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::memory::{MemoryLimits, MemoryStore};
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{OutboxError, SqliteOptions, SqliteStore};
+pub use self::sqlite::{Encryption, Key, OutboxError, SqliteOptions, SqliteStore};
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
@@ -441,6 +441,11 @@ pub enum StoreError {
         /// The newest version that is known.
         known: i64,
     },
+    /// It is sealed with a key that was not given; this is the key's id. Nothing was changed.
+    #[error(
+        "delivery store is sealed with key {0}, which was not given; open it with that key in SqliteOptions::encryption, to change keys by Encryption::also_reads"
+    )]
+    Sealed(String),
     /// What it holds cannot be read. Asking again does not help.
     #[error("delivery store is damaged; mend it or restore a copy")]
     Damaged(#[source] BoxError),
@@ -459,6 +464,7 @@ impl StoreError {
             Self::ReadOnly(cause) => Self::ReadOnly(text(cause)),
             Self::Damaged(cause) => Self::Damaged(text(cause)),
             Self::InUse(path) => Self::InUse(path.clone()),
+            Self::Sealed(key) => Self::Sealed(key.clone()),
             Self::NewerSchema { found, known } => Self::NewerSchema {
                 found: *found,
                 known: *known,
@@ -473,6 +479,7 @@ impl StoreError {
             Self::Unavailable(_) | Self::NoSpace(_) | Self::ReadOnly(_) => true,
             Self::Damaged(_)
             | Self::InUse(_)
+            | Self::Sealed(_)
             | Self::NewerSchema { .. }
             | Self::UnknownDelivery(_) => false,
         }

@@ -1,16 +1,20 @@
 //! The head of a request, as the bytes that are sent.
 
+use std::fmt;
+
 use url::{Position, Url};
+use zeroize::Zeroizing;
 
 use super::Request;
 use crate::domain::attempt::Failure;
+use crate::domain::auth::Secret;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::signature::Content;
 use crate::domain::signing::Signer;
 
-/// The part of a request's head that is the same for every call to one URL.
-#[derive(Debug)]
-pub(super) struct FixedHead(Vec<u8>);
+/// The part of a request's head that is the same for every call to one URL. The URL's query and the endpoint's headers are in it, so that it is not shown,
+/// and wiped when it is dropped.
+pub(super) struct FixedHead(Zeroizing<Vec<u8>>);
 
 impl FixedHead {
     /// Returns the head for calls to `url` with an endpoint's own headers, those left out that another origin must not see.
@@ -19,8 +23,10 @@ impl FixedHead {
         endpoint_headers: &EndpointHeaders,
         left_origin: bool,
     ) -> Result<Self, Failure> {
-        let mut head = Vec::with_capacity(256);
         let target = &url[Position::BeforePath..Position::AfterQuery];
+        // Large enough at once: what grows leaves copies behind.
+        let lines = endpoint_headers.bytes() + url.as_str().len();
+        let mut head = Zeroizing::new(Vec::with_capacity(256 + lines));
         let printable = |byte: u8| (0x21..0x7f).contains(&byte);
         if !target.bytes().all(printable) {
             return Err(Failure::Unsendable);
@@ -33,7 +39,7 @@ impl FixedHead {
         push(&mut head, "user-agent", AGENT)?;
         for (name, value, dropped_across_origins) in &endpoint_headers.0 {
             if !(left_origin && *dropped_across_origins) {
-                push(&mut head, name, value)?;
+                push(&mut head, name, value.expose())?;
             }
         }
         Ok(Self(head))
@@ -78,17 +84,30 @@ impl FixedHead {
     }
 }
 
+impl fmt::Debug for FixedHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FixedHead").finish_non_exhaustive()
+    }
+}
+
 /// The endpoint's own headers, each with whether another origin must not see it.
 #[derive(Debug)]
-pub(super) struct EndpointHeaders(Vec<(String, String, bool)>);
+pub(super) struct EndpointHeaders(Vec<(String, Secret, bool)>);
 
 impl EndpointHeaders {
     pub(super) fn of(endpoint: &Endpoint) -> Self {
         let headers = endpoint.headers.iter().map(|header| {
-            let value = header.value.expose().to_owned();
+            let value = header.value.clone();
             (header.name.clone(), value, header.dropped_across_origins)
         });
         Self(headers.collect())
+    }
+
+    /// Returns how many bytes they take as lines.
+    fn bytes(&self) -> usize {
+        let line =
+            |(name, value, _): &(String, Secret, bool)| name.len() + value.expose().len() + 4;
+        self.0.iter().map(line).sum()
     }
 }
 

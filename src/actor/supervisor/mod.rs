@@ -26,7 +26,7 @@ use crate::domain::health::DisabledReason;
 use crate::domain::status::EndpointState;
 use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::url::{WebhookUrl, without_query};
 use crate::store::Retention;
 
 /// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
@@ -127,7 +127,7 @@ impl SupervisorActor {
     }
 
     fn entry(&self, url: &str) -> Result<(WebhookUrl, &Entry), EndpointError> {
-        let unknown = || EndpointError::Unknown(url.to_owned());
+        let unknown = || EndpointError::Unknown(without_query(url).to_owned());
         let url = WebhookUrl::parse(url).map_err(|_| unknown())?;
         self.endpoints
             .get_key_value(&url)

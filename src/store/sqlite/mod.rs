@@ -10,6 +10,8 @@ mod reader;
 mod record;
 mod rows;
 mod schema;
+mod seal;
+mod sealing;
 mod settings;
 mod writer;
 
@@ -31,6 +33,7 @@ pub use self::outbox::OutboxError;
 use self::prune::{Cut, Step};
 use self::reader::Question;
 use self::schema::{Role, connect, migrate};
+pub use self::seal::{Encryption, Key};
 use self::writer::{Job, Task, Writer};
 use super::{
     Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
@@ -48,7 +51,8 @@ use crate::domain::url::WebhookUrl;
 /// What a future has returned `Ok` for survives a crash of the process, of the system, and a loss of power, as far as the disk keeps what it has confirmed:
 /// write-ahead log, `synchronous=FULL`. Whatever queues up while one commit is syncing goes into the next; nothing waits otherwise.
 ///
-/// The file holds bodies and the secrets of rules, clients and endpoints; it is made so that only its owner can read it (on Unix). One process has it open at a time; a
+/// The file holds bodies and the secrets of rules, clients and endpoints; it is made so that only its owner can read it (on Unix). With a key
+/// ([`SqliteOptions::encryption`]) rules, clients and endpoints are sealed in it, whoever can read it. One process has it open at a time; a
 /// lock on the file beside it (`<name>-lock`) sees to that. The application may keep tables of its own in it, whose names do not begin with
 /// `webhook_`, and use [`publish_in`](Self::publish_in). Clones are handles to the same store.
 ///
@@ -89,7 +93,7 @@ pub struct SqliteStore {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
     /// How much may be open.
     pub backlog: BacklogLimits,
@@ -103,6 +107,11 @@ pub struct SqliteOptions {
     pub keep_event_ids: Duration,
     /// How large the file may become before the oldest deliveries that have ended are forgotten earlier; what is open and dead letters are kept. The application's own tables in the file count too. Defaults to 8 GiB.
     pub max_bytes: u64,
+    /// With what rules, clients and endpoints are sealed in the file, with all their secrets. Bodies, URLs, ids and answers are not: for those, put the
+    /// file on an encrypted disk. The first opening with a key seals what is plain, and rewrites the whole file once, so that nothing plain is left in it;
+    /// this takes time, and for a moment up to twice the file's room. A store that was sealed is not opened without a key. Defaults to `None`, with which secrets are in the file
+    /// as they are.
+    pub encryption: Option<Encryption>,
 }
 
 impl Default for SqliteOptions {
@@ -113,12 +122,15 @@ impl Default for SqliteOptions {
             keep_dead_letters: Duration::from_hours(30 * 24),
             keep_event_ids: Duration::from_hours(24),
             max_bytes: 8 * 1_024 * 1_024 * 1_024,
+            encryption: None,
         }
     }
 }
 
 struct Shared {
     options: SqliteOptions,
+    /// Apart from the other options: jobs and questions share it, and must not hold the store.
+    encryption: Option<Arc<Encryption>>,
     path: PathBuf,
     /// `None` once the store is being dropped.
     senders: Option<Senders>,
@@ -140,7 +152,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`StoreError::InUse`] when it is open already, [`StoreError::NewerSchema`] when a newer version of this crate wrote it,
-    /// [`StoreError::Damaged`] when it is not a database or cannot be read, [`StoreError::ReadOnly`], [`StoreError::NoSpace`], and
+    /// [`StoreError::Sealed`] when it is sealed with a key that was not given, [`StoreError::Damaged`] when it is not a database or cannot be read, [`StoreError::ReadOnly`], [`StoreError::NoSpace`], and
     /// [`StoreError::Unavailable`] for whatever else the system refuses.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_with(path, SqliteOptions::default())
@@ -150,11 +162,15 @@ impl SqliteStore {
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
-    pub fn open_with(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, StoreError> {
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        mut options: SqliteOptions,
+    ) -> Result<Self, StoreError> {
         let path = path.as_ref().to_path_buf();
+        let encryption = options.encryption.take().map(Arc::new);
         let lock = lock(&path)?;
         let mut connection = connect(&path, Role::Writer)?;
-        migrate(&mut connection)?;
+        prepare(&mut connection, encryption.as_deref())?;
         let (wake, woken) = sync_channel(1);
         let moved = Arc::<AtomicBool>::default();
         let keeper = Keeper::new(&connection, beside(&path, "-wal"), wake, Arc::clone(&moved))?;
@@ -173,6 +189,7 @@ impl SqliteStore {
         }
         let shared = Shared {
             options,
+            encryption,
             path,
             senders: Some(Senders {
                 jobs,
@@ -388,11 +405,13 @@ impl Store for SqliteStore {
     }
 
     fn keep(&self, change: Change) -> StoreFuture<()> {
-        self.write(0, move |writer| writer.keep(&change))
+        let encryption = self.shared.encryption.clone();
+        self.write(0, move |writer| writer.keep(&change, encryption.as_deref()))
     }
 
     fn configuration(&self) -> StoreFuture<Configuration> {
-        self.read(settings::configuration)
+        let encryption = self.shared.encryption.clone();
+        self.read(move |connection| settings::configuration(connection, encryption.as_deref()))
     }
 
     fn retention(&self) -> Option<Retention> {
@@ -434,6 +453,18 @@ impl Store for SqliteStore {
         // Jobs are done in their order, so that everything before is on the disk when this one is.
         self.write(0, |_| Ok(()))
     }
+}
+
+/// Brings a file to the newest version and to the key, in one transaction: when either cannot be, nothing was changed.
+fn prepare(connection: &mut Connection, encryption: Option<&Encryption>) -> Result<(), StoreError> {
+    let seal = |connection: &Connection| sealing::seal_all(connection, encryption);
+    if encryption.is_none() {
+        return migrate(connection, seal);
+    }
+    sealing::overwrite_deleted(connection, true)?;
+    migrate(connection, seal)?;
+    sealing::clean(connection)?;
+    sealing::overwrite_deleted(connection, false)
 }
 
 /// Returns how a file is opened that only its owner may read, if it has to be made.

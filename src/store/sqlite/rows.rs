@@ -8,6 +8,7 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use uuid::Uuid;
 
 use crate::domain::attempt::AttemptSummary;
@@ -60,7 +61,18 @@ pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
 
 pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| unreadable(column, error))
+    serde_json::from_str(text)
+        .map_err(|error| unreadable(column, where_unreadable("value", &error)))
+}
+
+/// Says where a JSON text cannot be read, but not what stands there: it may be a secret or a customer's data.
+pub(super) fn where_unreadable(what: &str, error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        Category::Data => "is not of the right kind",
+        Category::Io | Category::Syntax | Category::Eof => "is not JSON",
+    };
+    let (line, column) = (error.line(), error.column());
+    format!("{what} {kind} at line {line} column {column}")
 }
 
 pub(super) fn maybe_json<T: DeserializeOwned>(

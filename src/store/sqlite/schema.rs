@@ -126,9 +126,14 @@ pub(super) fn connect(path: &std::path::Path, role: Role) -> Result<Connection, 
     connection.busy_timeout(BUSY).map_err(store_error)?;
     connection.set_prepared_statement_cache_capacity(64);
     if role == Role::Writer {
-        // Both have an effect on a new file only.
+        // Both have an effect on a new file only. One that has the second already would be written to all the same.
         pragma(&connection, "page_size = 8192")?;
-        pragma(&connection, "auto_vacuum = INCREMENTAL")?;
+        let vacuum: i64 = connection
+            .pragma_query_value(None, "auto_vacuum", |row| row.get(0))
+            .map_err(store_error)?;
+        if vacuum != INCREMENTAL {
+            pragma(&connection, "auto_vacuum = INCREMENTAL")?;
+        }
     }
     pragma(&connection, "journal_mode = WAL")?;
     // A commit is on the disk before it is acknowledged.
@@ -143,8 +148,12 @@ pub(super) fn connect(path: &std::path::Path, role: Role) -> Result<Connection, 
     Ok(connection)
 }
 
-/// Brings a file to the newest version. The version stands in a table of ours, because the application may keep tables of its own in the file.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+/// Brings a file to the newest version, and does `then` in the same transaction. The version stands in a table of ours, because the application may keep
+/// tables of its own in the file.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    then: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -161,6 +170,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
             .execute("UPDATE webhook_store SET version = ?1", [known])
             .map_err(store_error)?;
     }
+    then(&transaction)?;
     transaction.commit().map_err(store_error)
 }
 
@@ -182,6 +192,9 @@ fn pragma(connection: &Connection, text: &str) -> Result<(), StoreError> {
         .execute_batch(&format!("PRAGMA {text}"))
         .map_err(store_error)
 }
+
+/// What SQLite calls `INCREMENTAL` when it is asked.
+const INCREMENTAL: i64 = 2;
 
 /// How long a connection waits for another one to end its transaction: the application may write to the same file.
 pub(super) const BUSY: Duration = Duration::from_secs(5);

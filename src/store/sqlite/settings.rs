@@ -1,42 +1,54 @@
-//! The configuration in the file: rules, clients, endpoints, pauses. Secrets are in it as they are, because they are needed to send; keep the file
-//! where only the application can read it.
+//! The configuration in the file: rules, clients, endpoints, pauses. Their secrets are in it, because they are needed to send: sealed when the store has
+//! a key, and otherwise as they are; then keep the file where only the application can read it.
 
-use rusqlite::{Connection, params};
+use std::fmt::Write as _;
+
+use rusqlite::{Connection, Row, params};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{damaged, store_error};
 use super::query::all;
 use super::rows;
+use super::seal::{Encryption, Place};
+use super::sealing;
 use super::writer::Writer;
 use crate::domain::auth::Auth;
 use crate::domain::endpoint::Endpoint;
+use crate::domain::health::DisabledReason;
 use crate::domain::oauth2::{ClientCredentials, FormParameter};
+use crate::domain::url::WebhookUrl;
 use crate::store::{Change, Configuration, StoreError};
 
 impl Writer {
-    pub(super) fn keep(&mut self, change: &Change) -> Result<(), StoreError> {
+    pub(super) fn keep(
+        &mut self,
+        change: &Change,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), StoreError> {
         let (sql, key, value) = match change {
             Change::PutRule(rule) => (
                 "INSERT INTO webhook_rule VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET json = ?2",
                 rule.id.as_str(),
-                Some(with_auth(rule, rule.auth.as_ref())?),
+                Some(("webhook_rule", with_auth(rule, rule.auth.as_ref())?)),
             ),
             Change::RemoveRule(id) => ("DELETE FROM webhook_rule WHERE id = ?1", id.as_str(), None),
             Change::PutClient(client) => (
                 "INSERT INTO webhook_client VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET json = ?2",
                 client.id.as_str(),
-                Some(with_auth(client, client.auth.as_ref())?),
+                Some(("webhook_client", with_auth(client, client.auth.as_ref())?)),
             ),
             Change::PutEndpoint(endpoint) => (
                 "INSERT INTO webhook_setting VALUES (?1, ?2) ON CONFLICT (url) DO UPDATE SET json = ?2",
                 endpoint.url.as_str(),
-                Some(endpoint_json(endpoint)?),
+                Some(("webhook_setting", endpoint_json(endpoint)?)),
             ),
             Change::RemoveEndpoint(url) => {
                 let sql = "DELETE FROM webhook_paused WHERE url = ?1";
-                self.write(sql, url.as_str(), None)?;
-                self.write(ENABLE, url.as_str(), None)?;
+                self.write(sql, url.as_str(), None, None)?;
+                self.write(ENABLE, url.as_str(), None, None)?;
                 (
                     "DELETE FROM webhook_setting WHERE url = ?1",
                     url.as_str(),
@@ -48,16 +60,9 @@ impl Writer {
                 url.as_str(),
                 None,
             ),
-            Change::Disable(url, reason) => {
-                self.endpoint(url).map_err(store_error)?;
-                (
-                    "UPDATE webhook_endpoint SET disabled = ?2 WHERE url = ?1",
-                    url.as_str(),
-                    Some(serde_json::to_value(reason).map_err(damaged)?),
-                )
-            }
+            Change::Disable(url, reason) => return self.disable(url, *reason),
             Change::Resume(url) => {
-                self.write(ENABLE, url.as_str(), None)?;
+                self.write(ENABLE, url.as_str(), None, None)?;
                 (
                     "DELETE FROM webhook_paused WHERE url = ?1",
                     url.as_str(),
@@ -65,40 +70,46 @@ impl Writer {
                 )
             }
         };
-        self.write(sql, key, value)
+        self.write(sql, key, value, encryption)
     }
 
-    fn write(&self, sql: &str, key: &str, value: Option<Value>) -> Result<(), StoreError> {
+    fn disable(&mut self, url: &WebhookUrl, reason: DisabledReason) -> Result<(), StoreError> {
+        let endpoint = self.endpoint(url).map_err(store_error)?;
+        let reason = rows::json(&reason).map_err(store_error)?;
+        let sql = "UPDATE webhook_endpoint SET disabled = ?2 WHERE id = ?1";
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let written = match value {
-            Some(value) => statement.execute(params![key, value.to_string()]),
-            None => statement.execute([key]),
+        let written = statement.execute(params![endpoint, reason]);
+        written.map(drop).map_err(store_error)
+    }
+
+    fn write(
+        &self,
+        sql: &str,
+        key: &str,
+        value: Option<(&'static str, Value)>,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let value = value.map(|(table, value)| (Place { table, key }, text(value)));
+        let written = match (value, encryption) {
+            (Some((place, text)), Some(encryption)) => {
+                statement.execute(params![key, encryption.seal(place, &text)?])
+            }
+            (Some((_, text)), None) => statement.execute(params![key, text.as_str()]),
+            (None, _) => statement.execute([key]),
         };
         written.map(drop).map_err(store_error)
     }
 }
 
-pub(super) fn configuration(connection: &Connection) -> Result<Configuration, StoreError> {
-    let json = "SELECT json FROM";
+pub(super) fn configuration(
+    connection: &Connection,
+    encryption: Option<&Encryption>,
+) -> Result<Configuration, StoreError> {
     Ok(Configuration {
-        rules: all(
-            connection,
-            &format!("{json} webhook_rule ORDER BY id"),
-            [],
-            |row| rows::from_json(row, 0),
-        )?,
-        clients: all(
-            connection,
-            &format!("{json} webhook_client ORDER BY id"),
-            [],
-            |row| rows::from_json(row, 0),
-        )?,
-        endpoints: all(
-            connection,
-            &format!("{json} webhook_setting ORDER BY url"),
-            [],
-            |row| rows::from_json(row, 0),
-        )?,
+        rules: settings(connection, "webhook_rule", "id", encryption)?,
+        clients: settings(connection, "webhook_client", "id", encryption)?,
+        endpoints: settings(connection, "webhook_setting", "url", encryption)?,
         paused: all(
             connection,
             "SELECT url FROM webhook_paused ORDER BY url",
@@ -115,6 +126,55 @@ pub(super) fn configuration(connection: &Connection) -> Result<Configuration, St
 }
 
 const ENABLE: &str = "UPDATE webhook_endpoint SET disabled = NULL, health = NULL WHERE url = ?1";
+fn settings<T: DeserializeOwned>(
+    connection: &Connection,
+    table: &'static str,
+    key: &str,
+    encryption: Option<&Encryption>,
+) -> Result<Vec<T>, StoreError> {
+    let sql = format!("SELECT {key}, json FROM {table} ORDER BY {key}");
+    let read = |row: &Row<'_>| Ok(setting(row, table, encryption));
+    all(connection, &sql, [], read)?.into_iter().collect()
+}
+
+fn setting<T: DeserializeOwned>(
+    row: &Row<'_>,
+    table: &'static str,
+    encryption: Option<&Encryption>,
+) -> Result<T, StoreError> {
+    let text = sealing::text(row, table, encryption)?;
+    // The whole error may show a secret: it names what it found.
+    serde_json::from_str(&text).map_err(|error| damaged(rows::where_unreadable(table, &error)))
+}
+
+/// Returns a value as text, and wipes everything else that is left of it.
+fn text(mut value: Value) -> Zeroizing<String> {
+    struct Length(usize);
+
+    impl std::fmt::Write for Length {
+        fn write_str(&mut self, part: &str) -> std::fmt::Result {
+            self.0 += part.len();
+            Ok(())
+        }
+    }
+
+    // A text that grows leaves copies behind, so that its length is found out first. Writing to either cannot fail.
+    let mut length = Length(0);
+    let _ = write!(length, "{value}");
+    let mut text = Zeroizing::new(String::with_capacity(length.0));
+    let _ = write!(text, "{value}");
+    wipe(&mut value);
+    text
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
 
 /// Writes something whose own serialisation leaves the secret out, with the secret.
 fn with_auth(value: &impl Serialize, auth: Option<&Auth>) -> Result<Value, StoreError> {

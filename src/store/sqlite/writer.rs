@@ -286,7 +286,7 @@ mod tests {
     fn open(folder: &tempfile::TempDir) -> Writer {
         let file = folder.path().join("webhooks.db");
         let mut connection = connect(&file, Role::Writer).unwrap();
-        migrate(&mut connection).unwrap();
+        migrate(&mut connection, |_| Ok(())).unwrap();
         let (wake, _) = sync_channel(1);
         let keeper = Keeper::new(&connection, file, wake, Arc::default()).unwrap();
         Writer::new(connection, BacklogLimits::default(), keeper).unwrap()

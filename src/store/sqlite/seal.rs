@@ -1,0 +1,311 @@
+//! Sealing what may hold secrets, so that the file alone does not give them away.
+//!
+//! A sealed value is `version (1 byte) | key id (8) | nonce (24) | XChaCha20-Poly1305`. Its associated data are the first two, the table and the key of the row, so
+//! that no row can be put in the place of another. A nonce of 24 random bytes never repeats in practice, however many rows are written.
+
+use std::fmt;
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use sha2::{Digest as _, Sha256};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::error::damaged;
+use crate::store::StoreError;
+
+/// A key of 32 bytes that rules, clients and endpoints are sealed with. It is never shown, and wiped from memory when it is dropped.
+///
+/// Take 32 bytes from a random generator made for keys (`head -c 32 /dev/urandom`, or a key management service), never a password, and keep them apart from the
+/// file and its copies: without them what was sealed is lost.
+///
+/// ```
+/// use actix_webhooks::store::Key;
+///
+/// let key = Key::from_bytes([7; 32]);
+/// assert_eq!(format!("{key:?}"), format!("Key({})", key.id()));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    bytes: Zeroizing<[u8; 32]>,
+    id: KeyId,
+}
+
+impl Key {
+    /// Returns the key with these bytes. Wipe the copy that is left with you.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        let bytes = Zeroizing::new(bytes);
+        let id = KeyId::of(&bytes);
+        Self { bytes, id }
+    }
+
+    /// Returns the key's id in hexadecimal, by which errors name it: the beginning of a hash of the key, which says nothing about the key itself.
+    pub fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.id)
+    }
+}
+
+/// How a store is sealed: a key to seal with, and older ones that are still read.
+///
+/// To change the key, open the store with the new one and [`also_reads`](Self::also_reads) the old one. Whatever was sealed with the old one is
+/// sealed again while the store is being opened; from the next time on the new key is enough.
+///
+/// ```
+/// use actix_webhooks::store::{Encryption, Key, SqliteOptions, SqliteStore};
+///
+/// # fn main() -> Result<(), actix_webhooks::store::StoreError> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("webhooks.db");
+/// # let (new, old) = ([1; 32], [2; 32]);
+/// let encryption = Encryption::new(Key::from_bytes(new)).also_reads(Key::from_bytes(old));
+/// let options = SqliteOptions { encryption: Some(encryption), ..SqliteOptions::default() };
+/// let store = SqliteStore::open_with(&path, options)?;
+/// # drop(store);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encryption {
+    key: Key,
+    older: Vec<Key>,
+}
+
+impl Encryption {
+    /// Returns encryption that seals with `key` and reads what was sealed with it.
+    pub fn new(key: Key) -> Self {
+        Self {
+            key,
+            older: Vec::new(),
+        }
+    }
+
+    /// Reads what was sealed with an older key too, and seals it again with the first one.
+    #[must_use]
+    pub fn also_reads(mut self, older: Key) -> Self {
+        self.older.push(older);
+        self
+    }
+
+    /// Seals a value of a row.
+    pub(super) fn seal(&self, place: Place<'_>, text: &str) -> Result<Vec<u8>, StoreError> {
+        let mut nonce = [0; NONCE];
+        let drawn = getrandom::fill(&mut nonce);
+        drawn.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+        let mut sealed = vec![VERSION];
+        sealed.extend_from_slice(&self.key.id.0);
+        let associated = place.associated(&sealed);
+        let payload = Payload {
+            msg: text.as_bytes(),
+            aad: &associated,
+        };
+        let body = self.key.cipher().encrypt(&XNonce::from(nonce), payload);
+        // It refuses texts of 256 GiB and more.
+        let body = body.map_err(|_| StoreError::Unavailable("value could not be sealed".into()))?;
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&body);
+        Ok(sealed)
+    }
+
+    /// Opens a sealed value of a row.
+    pub(super) fn open(
+        &self,
+        place: Place<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<String>, StoreError> {
+        let Parts {
+            header,
+            nonce,
+            body,
+        } = Parts::of(place, sealed)?;
+        let id = KeyId::in_header(header);
+        let mut keys = std::iter::once(&self.key).chain(&self.older);
+        let key = keys.find(|key| key.id == id);
+        let key = key.ok_or_else(|| StoreError::Sealed(id.to_string()))?;
+        let associated = place.associated(header);
+        let payload = Payload {
+            msg: body,
+            aad: &associated,
+        };
+        let opened = key.cipher().decrypt(&XNonce::from(*nonce), payload);
+        let opened = opened.map_err(|_| place.damaged("was changed since it was sealed"))?;
+        let text = String::from_utf8(opened).map_err(|error| {
+            error.into_bytes().zeroize();
+            place.damaged("is not a text")
+        })?;
+        Ok(Zeroizing::new(text))
+    }
+
+    /// Says whether a sealed value has the key that new values get.
+    pub(super) fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.get(1..HEADER) == Some(&self.key.id.0[..])
+    }
+}
+
+/// Returns the error for a sealed value in a store that was opened without a key.
+pub(super) fn no_key(place: Place<'_>, sealed: &[u8]) -> StoreError {
+    match Parts::of(place, sealed) {
+        Ok(parts) => StoreError::Sealed(KeyId::in_header(parts.header).to_string()),
+        Err(error) => error,
+    }
+}
+
+/// Which row of which table a value belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) table: &'static str,
+    pub(super) key: &'a str,
+}
+
+impl Place<'_> {
+    fn associated(self, header: &[u8]) -> Vec<u8> {
+        [header, self.table.as_bytes(), &[0], self.key.as_bytes()].concat()
+    }
+
+    /// Returns the error for a value that is not as it should be. Keys of rows may be URLs, so that only the table is named.
+    pub(super) fn damaged(self, what: &str) -> StoreError {
+        damaged(format!("a row of {} {what}", self.table))
+    }
+}
+
+/// The parts of a sealed value.
+struct Parts<'a> {
+    header: &'a [u8; HEADER],
+    nonce: &'a [u8; NONCE],
+    body: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn of(place: Place<'_>, sealed: &'a [u8]) -> Result<Self, StoreError> {
+        let parts = || {
+            let (header, rest) = sealed.split_first_chunk()?;
+            let (nonce, body) = rest.split_first_chunk()?;
+            Some(Self {
+                header,
+                nonce,
+                body,
+            })
+        };
+        if sealed.first() != Some(&VERSION) {
+            return Err(place.damaged("is sealed in a way that this version does not know"));
+        }
+        parts().ok_or_else(|| place.damaged("is cut short"))
+    }
+}
+
+/// The first bytes of a hash of a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct KeyId([u8; 8]);
+
+impl KeyId {
+    fn of(key: &[u8; 32]) -> Self {
+        let hash: [u8; 32] = Sha256::new_with_prefix(b"actix-webhooks key id\0")
+            .chain_update(key)
+            .finalize()
+            .into();
+        let mut id = [0; 8];
+        for (byte, of_hash) in id.iter_mut().zip(hash) {
+            *byte = of_hash;
+        }
+        Self(id)
+    }
+
+    fn in_header(header: &[u8; HEADER]) -> Self {
+        let [_, id @ ..] = *header;
+        Self(id)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Key {
+    /// The cipher wipes its own copy of the key.
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.bytes).into())
+    }
+}
+
+/// The one way of sealing that there is so far.
+const VERSION: u8 = 1;
+
+/// How long version and key id are.
+const HEADER: usize = 1 + 8;
+
+const NONCE: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'_> = Place {
+        table: "webhook_rule",
+        key: "rule",
+    };
+
+    fn encryption(byte: u8) -> Encryption {
+        Encryption::new(Key::from_bytes([byte; 32]))
+    }
+
+    #[test]
+    fn what_was_sealed_is_opened_in_its_own_place_only() {
+        let (first, other) = (
+            encryption(1),
+            encryption(2).also_reads(Key::from_bytes([1; 32])),
+        );
+        let sealed = first.seal(PLACE, "hush").unwrap();
+        assert_ne!(sealed, first.seal(PLACE, "hush").unwrap(), "another nonce");
+        assert!(!sealed.windows(4).any(|bytes| bytes == b"hush"));
+        for encryption in [&first, &other] {
+            assert_eq!(*encryption.open(PLACE, &sealed).unwrap(), "hush");
+        }
+        assert!(first.is_current(&sealed) && !other.is_current(&sealed));
+        let (table, key) = ("webhook_client", "elsewhere");
+        for place in [Place { table, ..PLACE }, Place { key, ..PLACE }] {
+            let opened = first.open(place, &sealed);
+            assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
+        }
+        let opened = encryption(2).open(PLACE, &sealed);
+        let Err(StoreError::Sealed(id)) = opened else {
+            panic!("{opened:?}");
+        };
+        assert_eq!(id, Key::from_bytes([1; 32]).id());
+    }
+
+    #[test]
+    fn nothing_that_was_changed_or_cut_is_opened() {
+        let encryption = encryption(1);
+        let sealed = encryption.seal(PLACE, "hush").unwrap();
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(encryption.open(PLACE, &changed).is_err(), "byte {at}");
+            assert!(
+                encryption.open(PLACE, &sealed[..at]).is_err(),
+                "cut at {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_key_is_shown() {
+        let encryption = encryption(0xAB).also_reads(Key::from_bytes([0xCD; 32]));
+        let shown = format!("{encryption:?} {encryption:#?}").to_lowercase();
+        for bytes in ["171", "abab", "205", "cdcd"] {
+            assert!(!shown.contains(bytes), "{shown}");
+        }
+    }
+}

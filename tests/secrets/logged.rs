@@ -1,0 +1,167 @@
+//! What is logged while everything goes wrong.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler};
+use actix_webhooks::store::MemoryStore;
+use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
+use actix_webhooks::transport::{Answer, Failure};
+use actix_webhooks::{
+    AddressRange, Auth, Client, DeliveryReport, Endpoint, Engine, EngineBuilder, Event,
+    ListDeadLetters, RetryPolicy, Rule, WatchDeliveries,
+};
+use log::kv::{Error, Key, Value, VisitSource};
+use log::{LevelFilter, Log, Metadata, Record};
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::{HOOK, QUERY, SECRET, hides};
+
+/// What stands in the data of events.
+const BODY: &str = "told-4713";
+
+/// Keeps every record, fields included. Other tests of this program log too; nothing of theirs may show a secret either.
+struct Records(Mutex<Vec<String>>);
+
+impl Records {
+    fn all(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+static RECORDS: Records = Records(Mutex::new(Vec::new()));
+
+struct Fields(String);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        write!(self.0, " {key}={value} {value:?}")?;
+        Ok(())
+    }
+}
+
+impl Log for Records {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut fields = Fields(format!("{} {}", record.target(), record.args()));
+        record.key_values().visit(&mut fields).unwrap();
+        self.all().push(fields.0);
+    }
+
+    fn flush(&self) {}
+}
+
+fn capture() {
+    // The first test sets it.
+    let _ = log::set_logger(&RECORDS);
+    log::set_max_level(LevelFilter::Trace);
+}
+
+/// Checks everything logged so far, and that the expected messages are among it.
+#[track_caller]
+fn check(messages: &[&str]) {
+    // Looked through without the lock: an assertion that fails must not stop those that still log.
+    let records = RECORDS.all().clone();
+    for record in &records {
+        hides("log", record);
+        assert!(!record.contains(BODY), "{record}");
+    }
+    for message in messages {
+        let found = records.iter().any(|record| record.contains(message));
+        assert!(found, "{message:?} was not logged");
+    }
+}
+
+fn event(number: usize) -> Event {
+    Event::new("thing.happened", "client")
+        .id(format!("event-{number}"))
+        .data(json!({ "told": BODY }))
+}
+
+fn settings(builder: EngineBuilder, hook: &str) -> EngineBuilder {
+    let endpoint = Endpoint::new(hook)
+        .unwrap()
+        .retry(RetryPolicy::none())
+        .header("X-Team", SECRET)
+        .secret_header("X-Key", SECRET)
+        .auth(Auth::bearer(SECRET));
+    builder
+        .rule(Rule::new("rule", "*").webhook(hook).unwrap())
+        .client(Client::new("client").auth(Auth::basic("user", SECRET)))
+        .endpoint(endpoint)
+}
+
+#[test]
+fn nothing_secret_is_logged_while_receivers_and_store_fail() {
+    capture();
+    SimClock::run(async |clock| {
+        let receivers = ScriptedTransport::new();
+        let elsewhere = format!("http://elsewhere.test/?{QUERY}");
+        receivers.decide(move |request| match request.alert.event_id.as_str() {
+            "event-0" => Reply::status(503),
+            "event-1" => Reply::answer(Answer::new(307).location(elsewhere.as_str())),
+            "event-2" => Reply::answer(Answer::new(307).location(format!("nowhere:{QUERY}"))),
+            "event-3" => Reply::hang(),
+            "event-4" => Reply::fail(Failure::Certificate),
+            "event-5" => Reply::fail(Failure::Unsendable),
+            _ => Reply::status(410),
+        });
+        let faults = Faults {
+            failing: 0.3,
+            failing_after: 0.2,
+            delay: Duration::from_millis(10),
+        };
+        let store = FaultyStore::new(MemoryStore::new(), faults, 7);
+        let builder = Engine::builder().simulated(&clock, 1).store(store);
+        let builder = builder.transport(receivers.clone());
+        let engine = settings(builder, HOOK).start().await.unwrap();
+        for number in 0..20 {
+            while engine.publish(event(number)).await.is_err() {}
+        }
+        clock.sleep(Duration::from_mins(10)).await;
+        let dead = engine.supervisor().send(ListDeadLetters::default()).await;
+        assert_eq!(dead.unwrap().unwrap().len(), 20);
+        engine.shutdown(Duration::from_secs(1)).await;
+    });
+    check(&["attempt finished", "delivery store failed"]);
+}
+
+struct Watcher(UnboundedSender<DeliveryReport>);
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+}
+
+impl Handler<DeliveryReport> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, report: DeliveryReport, _: &mut Context<Self>) {
+        self.0.send(report).unwrap();
+    }
+}
+
+#[test]
+fn nothing_secret_is_logged_by_a_real_connection_that_fails() {
+    capture();
+    let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = refusing.local_addr().unwrap().port();
+    drop(refusing);
+    actix_rt::System::new().block_on(async {
+        let builder = Engine::builder().allow_addresses(AddressRange::loopback());
+        let hook = format!("https://127.0.0.1:{port}/hook?token={QUERY}");
+        let engine = settings(builder, &hook).start().await.unwrap();
+        let (reports, mut reported) = unbounded_channel();
+        let watcher = Watcher(reports).start();
+        let watch = WatchDeliveries::new(watcher.recipient());
+        engine.supervisor().send(watch).await.unwrap();
+        engine.publish(event(0)).await.unwrap();
+        assert!(reported.recv().await.unwrap().outcome.is_final());
+        engine.shutdown(Duration::from_secs(1)).await;
+    });
+    check(&["attempt finished", "connection could not be made"]);
+}

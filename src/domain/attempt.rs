@@ -88,6 +88,7 @@ impl fmt::Debug for Answer {
             .field("status", &self.status)
             .field("location", &self.location.as_deref().map(without_query))
             .field("retry_after", &self.retry_after)
+            .field("wish", &self.wish)
             .field("excerpt", &format_args!("{} bytes", self.excerpt.len()))
             .finish()
     }

@@ -5,6 +5,7 @@
 //! there are. Matches come out ordered by rule id, so that the same event always raises the same deliveries in the same order.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -17,7 +18,15 @@ use super::rule::Rule;
 #[derive(Debug, Default)]
 pub(crate) struct RoutingTable {
     rules: BTreeMap<RuleId, Arc<Rule>>,
-    by_type: HashMap<String, HashMap<Scope, Vec<Arc<Rule>>>>,
+    by_type: HashMap<String, ByScope>,
+}
+
+/// The rules of one type, by the client and company that they are for.
+#[derive(Debug, Default)]
+struct ByScope {
+    /// Those for every client and company.
+    open: Vec<Arc<Rule>>,
+    scoped: HashMap<Scope, Vec<Arc<Rule>>>,
 }
 
 /// Which client and company a rule is for; `None` is any.
@@ -33,10 +42,7 @@ impl RoutingTable {
                 .by_type
                 .entry(canonical(&rule.rule_type).to_owned())
                 .or_default();
-            by_scope
-                .entry(scope_of(&rule))
-                .or_default()
-                .push(Arc::clone(&rule));
+            by_scope.put(Arc::clone(&rule));
         }
         self.rules.insert(rule.id.clone(), rule);
     }
@@ -46,14 +52,8 @@ impl RoutingTable {
         let rule = self.rules.remove(id)?;
         let rule_type = canonical(&rule.rule_type);
         if let Some(by_scope) = self.by_type.get_mut(rule_type) {
-            let scope = scope_of(&rule);
-            if let Some(rules) = by_scope.get_mut(&scope) {
-                rules.retain(|other| other.id != *id);
-                if rules.is_empty() {
-                    by_scope.remove(&scope);
-                }
-            }
-            if by_scope.is_empty() {
+            by_scope.remove(&rule);
+            if by_scope.open.is_empty() && by_scope.scoped.is_empty() {
                 self.by_type.remove(rule_type);
             }
         }
@@ -93,17 +93,44 @@ impl RoutingTable {
         let Some(by_scope) = self.by_type.get(rule_type) else {
             return;
         };
-        let client = Some(event.client_id.clone());
-        let mut look_up =
-            |scope: &Scope| matches.extend(by_scope.get(scope).into_iter().flatten().cloned());
-        look_up(&(None, None));
-        let mut scope = (client, None);
+        matches.extend(by_scope.open.iter().cloned());
+        if by_scope.scoped.is_empty() {
+            return;
+        }
+        let mut look_up = |scope: &Scope| {
+            matches.extend(by_scope.scoped.get(scope).into_iter().flatten().cloned());
+        };
+        let mut scope = (Some(event.client_id.clone()), None);
         look_up(&scope);
         if event.company_id.is_some() {
             scope.1.clone_from(&event.company_id);
             look_up(&scope);
             scope.0 = None;
             look_up(&scope);
+        }
+    }
+}
+
+impl ByScope {
+    fn put(&mut self, rule: Arc<Rule>) {
+        match scope_of(&rule) {
+            (None, None) => self.open.push(rule),
+            scope => self.scoped.entry(scope).or_default().push(rule),
+        }
+    }
+
+    fn remove(&mut self, rule: &Rule) {
+        let others = |other: &Arc<Rule>| other.id != rule.id;
+        match scope_of(rule) {
+            (None, None) => self.open.retain(others),
+            scope => {
+                if let Entry::Occupied(mut rules) = self.scoped.entry(scope) {
+                    rules.get_mut().retain(others);
+                    if rules.get().is_empty() {
+                        rules.remove();
+                    }
+                }
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The URL of an endpoint, in the one form in which it is compared.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
@@ -15,8 +17,12 @@ pub const MAX_URL_BYTES: usize = 8 * 1024;
 ///
 /// `Debug` leaves the query out, because queries often carry secrets, and so do logs and errors. The query is part of which endpoint it is all the same, so
 /// that [`as_str`](Self::as_str), `Display` and JSON hold the whole URL: what they give names the same endpoint when it is parsed again.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WebhookUrl(Arc<str>);
+#[derive(Clone)]
+pub struct WebhookUrl {
+    text: Arc<str>,
+    /// The text's hash: endpoints are looked up by their URLs for every delivery, and most URLs are not in any cache then.
+    hash: u64,
+}
 
 /// A URL that no webhook can be sent to, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,36 +66,60 @@ impl WebhookUrl {
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(InvalidUrl::TooLong);
         }
-        Ok(Self(url.as_str().into()))
+        let text: Arc<str> = url.as_str().into();
+        let hash = HASHER.hash_one(&text);
+        Ok(Self { text, hash })
     }
 
     /// Returns the normalised URL.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Returns the URL without its query, for logs.
     pub fn without_query(&self) -> &str {
-        without_query(&self.0)
+        without_query(&self.text)
     }
 
     pub(crate) fn is_https(&self) -> bool {
-        self.0.starts_with("https:")
-    }
-
-    /// Says whether two URLs are equal; those that share their text are found to be without reading it.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self == other
+        self.text.starts_with("https:")
     }
 
     pub(crate) fn to_url(&self) -> Url {
-        Url::parse(&self.0).expect("a WebhookUrl was parsed before it was made")
+        Url::parse(&self.text).expect("a WebhookUrl was parsed before it was made")
     }
 }
 
 /// Returns a text that may be a URL without its query, for logs and errors.
 pub(crate) fn without_query(text: &str) -> &str {
     text.split(['?', '#']).next().unwrap_or_default()
+}
+
+impl PartialEq for WebhookUrl {
+    fn eq(&self, other: &Self) -> bool {
+        // Those that share their text are found equal without reading it.
+        self.hash == other.hash && (Arc::ptr_eq(&self.text, &other.text) || self.text == other.text)
+    }
+}
+
+impl Eq for WebhookUrl {}
+
+impl PartialOrd for WebhookUrl {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for WebhookUrl {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for WebhookUrl {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 impl FromStr for WebhookUrl {
@@ -110,7 +140,7 @@ impl TryFrom<&str> for WebhookUrl {
 
 impl fmt::Display for WebhookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -122,7 +152,7 @@ impl fmt::Debug for WebhookUrl {
 
 impl AsRef<str> for WebhookUrl {
     fn as_ref(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -140,7 +170,7 @@ impl PartialEq<&str> for WebhookUrl {
 
 impl Serialize for WebhookUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(&self.text)
     }
 }
 
@@ -150,6 +180,9 @@ impl<'de> Deserialize<'de> for WebhookUrl {
         Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
+
+/// Seeded by chance for each process, so that nobody can choose URLs that collide.
+static HASHER: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
 
 #[cfg(test)]
 mod tests {

@@ -366,7 +366,7 @@ impl AwcChannel {
     }
 
     fn target(&self, request: &Request) -> Result<Rc<Target>, Failure> {
-        if !request.url.is(&self.url) {
+        if request.url != self.url {
             // A redirect: rare, and nothing about it is remembered.
             return self.target_of(request).map(Rc::new);
         }

@@ -18,6 +18,7 @@ pub(crate) mod id;
 pub(crate) mod oauth2;
 pub(crate) mod payload;
 pub(crate) mod places;
+pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod rate;
 pub(crate) mod redirect;

@@ -3,6 +3,7 @@
 mod append;
 mod error;
 mod keeper;
+mod options;
 mod outbox;
 mod prune;
 mod query;
@@ -23,12 +24,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::keeper::{Keeper, keep};
+pub use self::options::SqliteOptions;
 pub use self::outbox::OutboxError;
 use self::prune::{Cut, Step};
 use self::reader::Question;
@@ -36,9 +37,9 @@ use self::schema::{Role, connect, migrate};
 pub use self::seal::{Encryption, Key};
 use self::writer::{Job, Task, Writer};
 use super::{
-    Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention,
-    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
+    Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
+    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention, Store, StoreError,
+    StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
@@ -72,59 +73,6 @@ use crate::domain::url::WebhookUrl;
 #[derive(Clone)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
-}
-
-/// Settings of a [`SqliteStore`].
-///
-/// ```
-/// use std::time::Duration;
-/// use actix_webhooks::store::{SqliteOptions, SqliteStore};
-///
-/// # fn main() -> Result<(), actix_webhooks::store::StoreError> {
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let path = folder.path().join("webhooks.db");
-/// let options = SqliteOptions {
-///     keep_ended: Duration::from_hours(24),
-///     max_bytes: 1 << 30,
-///     ..SqliteOptions::default()
-/// };
-/// let store = SqliteStore::open_with(&path, options)?;
-/// # drop(store);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SqliteOptions {
-    /// How much may be open.
-    pub backlog: BacklogLimits,
-    /// For how long deliveries are kept, with their attempts, to be listed and redelivered: those delivered, and dead letters that were redelivered or
-    /// discarded. Defaults to 7 days.
-    pub keep_ended: Duration,
-    /// For how long dead letters are kept that nobody redelivered or discarded. Defaults to 30 days.
-    pub keep_dead_letters: Duration,
-    /// For how long the ids of events are remembered at least, so that publishing one again delivers nothing. Defaults to 24 h; those whose
-    /// deliveries are kept longer are remembered longer.
-    pub keep_event_ids: Duration,
-    /// How large the file may become before the oldest deliveries that have ended are forgotten earlier; what is open and dead letters are kept. The application's own tables in the file count too. Defaults to 8 GiB.
-    pub max_bytes: u64,
-    /// With what rules, clients and endpoints are sealed in the file, with all their secrets. Bodies, URLs, ids and answers are not: for those, put the
-    /// file on an encrypted disk. The first opening with a key seals what is plain, and rewrites the whole file once, so that nothing plain is left in it;
-    /// this takes time, and for a moment up to twice the file's room. A store that was sealed is not opened without a key. Defaults to `None`, with which secrets are in the file
-    /// as they are.
-    pub encryption: Option<Encryption>,
-}
-
-impl Default for SqliteOptions {
-    fn default() -> Self {
-        Self {
-            backlog: BacklogLimits::default(),
-            keep_ended: Duration::from_hours(7 * 24),
-            keep_dead_letters: Duration::from_hours(30 * 24),
-            keep_event_ids: Duration::from_hours(24),
-            max_bytes: 8 * 1_024 * 1_024 * 1_024,
-            encryption: None,
-        }
-    }
 }
 
 struct Shared {

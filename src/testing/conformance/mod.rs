@@ -1,0 +1,337 @@
+//! One suite for every store.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a suite of tests"
+)]
+
+mod fixtures;
+mod operators;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::domain::attempt::{Failure, Outcome};
+use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::health::{DisabledReason, Health};
+use crate::domain::id::{CompanyId, DeliveryId};
+use crate::store::{
+    Appended, AttemptRecord, Change, DeadLetterQuery, DeliveryQuery, Progress, Redelivery, Store,
+    StoreError,
+};
+
+use self::fixtures::{
+    A, B, alert, append, at, dead, delivered, event, failed, ids, progress, record, url,
+};
+use self::operators::{
+    buries_what_a_removed_endpoint_had_open, discards_dead_letters, keeps_the_configuration,
+    lists_newest_first_in_pages, lists_what_a_query_asks_for, prunes_what_has_ended,
+    redelivers_as_fresh_deliveries,
+};
+
+/// Checks that a store keeps the contract of [`Store`]. `make` returns an empty store each time it is called.
+///
+/// # Panics
+/// When the store breaks the contract; the message says where.
+pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
+    accepts_each_event_once(&make().await).await;
+    reads_queued_deliveries_in_pages(&make().await).await;
+    keeps_what_waits_and_loads_it_back(&make().await).await;
+    ends_deliveries_once(&make().await).await;
+    keeps_every_attempt(&make().await).await;
+    keeps_how_long_an_endpoint_is_held_back(&make().await).await;
+    keeps_the_health_of_an_endpoint(&make().await).await;
+    discards_dead_letters(&make().await).await;
+    keeps_one_callers_mistake_from_the_others(&make().await).await;
+    counts_backlogs_by_endpoint(&make().await).await;
+    lists_newest_first_in_pages(&make().await).await;
+    lists_what_a_query_asks_for(&make().await).await;
+    redelivers_as_fresh_deliveries(&make().await).await;
+    buries_what_a_removed_endpoint_had_open(&make().await).await;
+    keeps_the_configuration(&make().await).await;
+    prunes_what_has_ended(&make().await).await;
+}
+
+async fn accepts_each_event_once(store: &impl Store) {
+    let batch = vec![
+        event("e1", &["r1", "r2"], &[A, B]),
+        event("e2", &[], &[]),
+        event("e1", &["r1"], &[A]),
+    ];
+    let appended = store.append(batch.into()).await.unwrap();
+    let [
+        Appended::Stored(first),
+        Appended::Stored(second),
+        Appended::Remembered { deliveries: 4 },
+    ] = &appended[..]
+    else {
+        panic!("one batch with the same event twice: {appended:?}");
+    };
+    assert_eq!((first.len(), second.len()), (4, 0));
+    assert!(
+        first.is_sorted() && first[0] > DeliveryId::new(0),
+        "ids ascend from 1: {first:?}"
+    );
+    let again = store
+        .append(vec![event("e1", &["r1"], &[A])].into())
+        .await
+        .unwrap();
+    assert_eq!(again, [Appended::Remembered { deliveries: 4 }]);
+    assert_eq!(store.open_total().await.unwrap(), 4);
+    let next = ids(store
+        .append(vec![event("e3", &["r1"], &[A])].into())
+        .await
+        .unwrap());
+    assert!(next[0] > first[3], "ids ascend across appends");
+}
+
+async fn reads_queued_deliveries_in_pages(store: &impl Store) {
+    let all = append(store, 5, A).await;
+    append(store, 1, B).await;
+    let first = store.queued(&url(A), DeliveryId::new(0), 3).await.unwrap();
+    assert_eq!(
+        first.iter().map(|open| open.id).collect::<Vec<_>>(),
+        all[..3]
+    );
+    let rest = store.queued(&url(A), all[2], 10).await.unwrap();
+    assert_eq!(
+        rest.iter().map(|open| open.id).collect::<Vec<_>>(),
+        all[3..]
+    );
+    assert_eq!(rest[0].alert, alert("a-3", "r", Some("company")));
+    assert_eq!(
+        (rest[0].progress, rest[0].due_at),
+        (Progress::default(), None)
+    );
+    assert!(
+        store
+            .queued(&url("http://nobody.test/"), DeliveryId::new(0), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+async fn keeps_what_waits_and_loads_it_back(store: &impl Store) {
+    let all = append(store, 3, A).await;
+    store
+        .record(vec![failed(all[0], A, 1, 30), failed(all[1], A, 1, 20)].into())
+        .await
+        .unwrap();
+    let waiting = store.waiting(&url(A), 10).await.unwrap();
+    let due: Vec<_> = waiting
+        .iter()
+        .map(|waiting| (waiting.id, waiting.due_at))
+        .collect();
+    assert_eq!(
+        due,
+        [(all[1], at(20)), (all[0], at(30))],
+        "those due first come first"
+    );
+    assert_eq!(waiting[0].company_id, Some(CompanyId::from("company")));
+    assert_eq!(store.waiting(&url(A), 1).await.unwrap().len(), 1);
+    let queued = store.queued(&url(A), DeliveryId::new(0), 10).await.unwrap();
+    assert_eq!(queued.len(), 1, "what was attempted is no longer queued");
+    let loaded = store.load(&url(A), vec![all[1], all[0]]).await.unwrap();
+    assert_eq!(
+        loaded.iter().map(|open| open.id).collect::<Vec<_>>(),
+        [all[1], all[0]],
+        "in the order asked for"
+    );
+    assert_eq!(loaded[0].progress, progress(1));
+    assert_eq!(loaded[0].due_at, Some(at(20)));
+    assert_eq!(loaded[0].alert.body, Bytes::from_static(b"{}"));
+}
+
+async fn ends_deliveries_once(store: &impl Store) {
+    let all = append(store, 2, A).await;
+    store
+        .record(vec![delivered(all[0], A), dead(all[1], A)].into())
+        .await
+        .unwrap();
+    // The same record again, as after an answer that got lost, and a late one for what has ended.
+    store
+        .record(
+            vec![
+                delivered(all[0], A),
+                dead(all[1], A),
+                failed(all[0], A, 2, 90),
+            ]
+            .into(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(store.open_total().await.unwrap(), 0);
+    assert!(
+        store
+            .queued(&url(A), DeliveryId::new(0), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(store.waiting(&url(A), 10).await.unwrap().is_empty());
+    assert!(
+        store.load(&url(A), all.clone()).await.unwrap().is_empty(),
+        "what has ended is not loaded"
+    );
+    let letters = store
+        .dead_letters(DeadLetterQuery::default())
+        .await
+        .unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0].delivery_id, letters[0].attempts_made),
+        (all[1], 1)
+    );
+    assert_eq!(
+        letters[0].reason,
+        DeadLetterReason::Permanent(Failure::Status(400))
+    );
+}
+
+async fn keeps_one_callers_mistake_from_the_others(store: &impl Store) {
+    let unknown = DeliveryId::new(1_000_000);
+    let mut calls = Vec::new();
+    for number in 0..40 {
+        let batch = vec![event(&format!("e-{number}"), &["r"], &[A])];
+        calls.push((
+            store.append(batch.into()),
+            store.redeliver(Redelivery::One(unknown), at(1)),
+        ));
+    }
+    let mut all = Vec::new();
+    for (append, redeliver) in calls {
+        all.extend(ids(append.await.unwrap()));
+        let refused = redeliver.await;
+        assert!(
+            matches!(refused, Err(StoreError::UnknownDelivery(id)) if id == unknown),
+            "{refused:?}"
+        );
+    }
+    assert!(all.is_sorted_by(|one, next| one < next), "{all:?}");
+    assert_eq!(store.open_total().await.unwrap(), 40);
+    assert_eq!(store.endpoint(&url(A)).await.unwrap().open, 40);
+    let queued = store.queued(&url(A), DeliveryId::new(0), 100).await;
+    let queued: Vec<_> = queued.unwrap().iter().map(|delivery| delivery.id).collect();
+    assert_eq!(queued, all);
+}
+
+async fn keeps_every_attempt(store: &impl Store) {
+    let all = append(store, 2, A).await;
+    let first = AttemptRecord {
+        excerpt: Bytes::from_static(b"busy"),
+        redirects: 2,
+        sent_twice: true,
+        ..failed(all[0], A, 1, 60)
+    };
+    store.record(vec![first.clone()].into()).await.unwrap();
+    // The same record again, as after an answer that got lost.
+    store.record(vec![first].into()).await.unwrap();
+    let open = store.attempts(all[0]).await.unwrap();
+    assert_eq!(open.len(), 1, "attempts of an open delivery");
+    assert_eq!(
+        (
+            open[0].excerpt.as_str(),
+            open[0].redirects,
+            open[0].sent_twice
+        ),
+        ("busy", 2, true)
+    );
+    assert_eq!(open[0].summary.duration, Duration::from_millis(5));
+    store
+        .record(vec![record(all[0], A, 2, Outcome::Delivered)].into())
+        .await
+        .unwrap();
+    let ended = store.attempts(all[0]).await.unwrap();
+    let numbers: Vec<_> = ended.iter().map(|attempt| attempt.summary.number).collect();
+    assert_eq!(numbers, [1, 2], "attempts of one that has ended");
+    assert!(store.attempts(all[1]).await.unwrap().is_empty());
+    let shown = store.deliveries(DeliveryQuery::default()).await.unwrap();
+    let last = shown[1].last_attempt.unwrap();
+    assert_eq!((last.number, last.status), (2, Some(200)));
+}
+
+async fn keeps_how_long_an_endpoint_is_held_back(store: &impl Store) {
+    let all = append(store, 3, A).await;
+    let held = |id, until: Option<i64>| AttemptRecord {
+        hold_until: until.map(at),
+        ..failed(id, A, 1, 60)
+    };
+    let batch = vec![
+        held(all[0], Some(90)),
+        held(all[1], Some(70)),
+        held(all[2], None),
+    ];
+    store.record(batch.into()).await.unwrap();
+    let known = store.endpoint(&url(A)).await.unwrap();
+    assert_eq!(
+        (known.open, known.held_until),
+        (3, Some(at(90))),
+        "the longest"
+    );
+    let other = store.endpoint(&url(B)).await.unwrap();
+    assert_eq!((other.open, other.held_until), (0, None));
+}
+
+async fn keeps_the_health_of_an_endpoint(store: &impl Store) {
+    let all = append(store, 3, A).await;
+    let failing = Health {
+        failing_since: Some(at(3)),
+        failures: 7,
+        warned_at: Some(at(4)),
+    };
+    let judged = |id, health, disabled| AttemptRecord {
+        health,
+        disabled,
+        ..dead(id, A)
+    };
+    let batch = vec![
+        judged(all[0], Some(failing), None),
+        judged(all[1], None, None),
+    ];
+    store.record(batch.into()).await.unwrap();
+    assert_eq!(store.endpoint(&url(A)).await.unwrap().health, failing);
+    assert!(store.configuration().await.unwrap().disabled.is_empty());
+    let gone = judged(all[2], Some(Health::default()), Some(DisabledReason::Gone));
+    store.record(vec![gone].into()).await.unwrap();
+    let known = store.endpoint(&url(A)).await.unwrap();
+    assert_eq!(known.health, Health::default());
+    let disabled = Change::Disable(url(B), DisabledReason::Application);
+    store.keep(disabled).await.unwrap();
+    let disabled = store.configuration().await.unwrap().disabled;
+    let expected = [
+        (url(A), DisabledReason::Gone),
+        (url(B), DisabledReason::Application),
+    ];
+    assert_eq!(disabled, expected);
+    store.keep(Change::Resume(url(A))).await.unwrap();
+    store.keep(Change::RemoveEndpoint(url(B))).await.unwrap();
+    assert!(store.configuration().await.unwrap().disabled.is_empty());
+}
+
+async fn counts_backlogs_by_endpoint(store: &impl Store) {
+    let all = append(store, 2, B).await;
+    append(store, 1, A).await;
+    store
+        .record(vec![failed(all[0], B, 1, 60)].into())
+        .await
+        .unwrap();
+    let backlogs = store.backlogs(None, 10).await.unwrap();
+    let shown: Vec<_> = backlogs
+        .iter()
+        .map(|backlog| (backlog.url.as_str(), backlog.open, backlog.next_due))
+        .collect();
+    assert_eq!(shown, [(A, 1, None), (B, 2, Some(at(60)))]);
+    assert_eq!(backlogs[0].oldest, at(0));
+    let second = store.backlogs(Some(url(A)), 10).await.unwrap();
+    assert_eq!(
+        second.len(),
+        1,
+        "a page begins after the last URL of the one before"
+    );
+    assert_eq!(store.backlogs(None, 1).await.unwrap().len(), 1);
+    assert_eq!(store.endpoint(&url(B)).await.unwrap().open, 2);
+}

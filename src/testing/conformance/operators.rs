@@ -1,0 +1,272 @@
+//! What operators ask of a store: lists, redelivery, removal, configuration, pruning.
+
+use std::time::Duration;
+
+use crate::domain::client::Client;
+use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::DeliveryId;
+use crate::domain::rule::Rule;
+use crate::store::{
+    Appended, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage, Progress, Redelivery,
+    Retention, Store, StoreError,
+};
+
+use super::fixtures::{A, B, alert, append, at, dead, delivered, event, failed, ids, url};
+
+pub(super) async fn discards_dead_letters(store: &impl Store) {
+    let all = append(store, 2, A).await;
+    let other = append(store, 1, B).await;
+    let batch = vec![dead(all[0], A), dead(all[1], A), dead(other[0], B)];
+    store.record(batch.into()).await.unwrap();
+    let query = DeadLetterQuery {
+        url: Some(url(A)),
+        ..DeadLetterQuery::default()
+    };
+    assert_eq!(store.discard(query.clone()).await.unwrap(), 2);
+    assert_eq!(store.discard(query).await.unwrap(), 0);
+    let given_up = DeliveryQuery {
+        stage: Some(DeliveryStage::DeadLettered),
+        ..DeliveryQuery::default()
+    };
+    let record = listed(store, given_up.clone()).await;
+    assert_eq!(record, [other[0], all[1], all[0]], "they stay on record");
+    let again = store.redeliver(Redelivery::One(other[0]), at(2)).await;
+    assert_eq!(again.unwrap().len(), 1);
+    assert_eq!(listed(store, given_up).await.len(), 3);
+    let left = store
+        .dead_letters(DeadLetterQuery::default())
+        .await
+        .unwrap();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+pub(super) async fn listed(store: &impl Store, query: DeliveryQuery) -> Vec<DeliveryId> {
+    let deliveries = store.deliveries(query).await.unwrap();
+    deliveries.iter().map(|delivery| delivery.id).collect()
+}
+
+pub(super) async fn lists_newest_first_in_pages(store: &impl Store) {
+    let all = append(store, 4, A).await;
+    let other = append(store, 1, B).await;
+    store
+        .record(vec![delivered(all[0], A), dead(all[1], A)].into())
+        .await
+        .unwrap();
+    let list = async |query| listed(store, query).await;
+    assert_eq!(
+        list(DeliveryQuery::default()).await,
+        [other[0], all[3], all[2], all[1], all[0]]
+    );
+    let page = DeliveryQuery {
+        url: Some(url(A)),
+        limit: 2,
+        ..DeliveryQuery::default()
+    };
+    assert_eq!(list(page.clone()).await, [all[3], all[2]]);
+    assert_eq!(
+        list(DeliveryQuery {
+            before: Some(all[2]),
+            ..page
+        })
+        .await,
+        [all[1], all[0]]
+    );
+}
+
+pub(super) async fn lists_what_a_query_asks_for(store: &impl Store) {
+    let all = append(store, 4, A).await;
+    let other = append(store, 1, B).await;
+    store
+        .record(vec![delivered(all[0], A), dead(all[1], A)].into())
+        .await
+        .unwrap();
+    let list = async |query| listed(store, query).await;
+    let stage = |stage| DeliveryQuery {
+        stage: Some(stage),
+        ..DeliveryQuery::default()
+    };
+    assert_eq!(
+        list(stage(DeliveryStage::Open)).await,
+        [other[0], all[3], all[2]]
+    );
+    assert_eq!(list(stage(DeliveryStage::Delivered)).await, [all[0]]);
+    assert_eq!(list(stage(DeliveryStage::DeadLettered)).await, [all[1]]);
+    let event = DeliveryQuery {
+        event_id: Some("a-2".into()),
+        ..DeliveryQuery::default()
+    };
+    assert_eq!(list(event).await, [all[2]]);
+    let nobody = DeliveryQuery {
+        client_id: Some("nobody".into()),
+        ..DeliveryQuery::default()
+    };
+    assert!(list(nobody).await.is_empty());
+    let accepted = |since, until| DeliveryQuery {
+        since: Some(at(since)),
+        until: Some(at(until)),
+        limit: 1,
+        ..DeliveryQuery::default()
+    };
+    assert_eq!(list(accepted(0, 1)).await, [other[0]]);
+    assert!(list(accepted(1, 2)).await.is_empty());
+    assert!(list(accepted(-1, 0)).await.is_empty());
+    let shown = store
+        .deliveries(DeliveryQuery {
+            event_id: Some("a-0".into()),
+            ..DeliveryQuery::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        (shown[0].attempts_made, shown[0].rule_type.as_str()),
+        (1, "t")
+    );
+}
+
+pub(super) async fn redelivers_as_fresh_deliveries(store: &impl Store) {
+    let all = append(store, 3, A).await;
+    store
+        .record(vec![dead(all[0], A), dead(all[1], A)].into())
+        .await
+        .unwrap();
+    let one = store
+        .redeliver(Redelivery::One(all[0]), at(100))
+        .await
+        .unwrap();
+    assert_eq!(one.len(), 1);
+    assert!(one[0].0 > all[2], "a fresh delivery has a fresh id");
+    let query = DeadLetterQuery {
+        url: Some(url(A)),
+        ..DeadLetterQuery::default()
+    };
+    let rest = store
+        .redeliver(Redelivery::DeadLetters(query.clone()), at(100))
+        .await
+        .unwrap();
+    assert_eq!(rest.len(), 1, "one dead letter was left");
+    assert!(store.dead_letters(query).await.unwrap().is_empty());
+    let open = store
+        .redeliver(Redelivery::One(all[2]), at(100))
+        .await
+        .unwrap();
+    let queued = store.queued(&url(A), DeliveryId::new(0), 10).await.unwrap();
+    assert_eq!(
+        queued.iter().map(|open| open.id).collect::<Vec<_>>(),
+        [all[2], one[0].0, rest[0].0, open[0].0]
+    );
+    assert_eq!(
+        queued[1].alert.id,
+        alert("a-0", "r", None).id,
+        "with the same alert"
+    );
+    assert_eq!(
+        queued[1].progress,
+        Progress::default(),
+        "and a schedule of its own"
+    );
+    let unknown = store
+        .redeliver(Redelivery::One(DeliveryId::new(u64::MAX >> 1)), at(100))
+        .await;
+    assert!(matches!(unknown, Err(StoreError::UnknownDelivery(_))));
+}
+
+pub(super) async fn buries_what_a_removed_endpoint_had_open(store: &impl Store) {
+    let all = append(store, 2, A).await;
+    append(store, 1, B).await;
+    store
+        .record(vec![failed(all[0], A, 1, 30)].into())
+        .await
+        .unwrap();
+    assert_eq!(store.remove_endpoint(&url(A), at(5)).await.unwrap(), 2);
+    assert_eq!(store.remove_endpoint(&url(A), at(5)).await.unwrap(), 0);
+    assert_eq!(store.open_total().await.unwrap(), 1);
+    let letters = store
+        .dead_letters(DeadLetterQuery::default())
+        .await
+        .unwrap();
+    assert!(
+        letters
+            .iter()
+            .all(|letter| letter.reason == DeadLetterReason::EndpointRemoved && letter.at == at(5))
+    );
+    let attempted: Vec<_> = letters
+        .iter()
+        .map(|letter| {
+            let last = letter.last_attempt.map(|last| last.number);
+            (letter.delivery_id, letter.attempts_made, last)
+        })
+        .collect();
+    assert_eq!(attempted, [(all[1], 0, None), (all[0], 1, Some(1))]);
+}
+
+pub(super) async fn keeps_the_configuration(store: &impl Store) {
+    let rule = |id: &str| Rule::new(id, "t").webhook(A).unwrap();
+    let endpoint = Endpoint::new(A).unwrap().timeout(Duration::from_secs(3));
+    for change in [
+        Change::PutRule(rule("r2")),
+        Change::PutRule(rule("r1")),
+        Change::PutRule(rule("r3")),
+        Change::RemoveRule("r3".into()),
+        Change::PutClient(Client::new("c").name("old")),
+        Change::PutClient(Client::new("c").name("new")),
+        Change::PutEndpoint(endpoint.clone()),
+        Change::Pause(url(A)),
+        Change::Pause(url(B)),
+        Change::Resume(url(B)),
+    ] {
+        store.keep(change).await.unwrap();
+    }
+    let kept = store.configuration().await.unwrap();
+    assert_eq!(kept.rules, [rule("r1"), rule("r2")]);
+    assert_eq!(kept.clients, [Client::new("c").name("new")]);
+    assert_eq!(kept.endpoints, [endpoint]);
+    assert_eq!(kept.paused, [url(A)]);
+    store.keep(Change::RemoveEndpoint(url(A))).await.unwrap();
+    let kept = store.configuration().await.unwrap();
+    assert!(kept.endpoints.is_empty() && kept.paused.is_empty());
+}
+
+pub(super) async fn prunes_what_has_ended(store: &impl Store) {
+    let all = append(store, 3, A).await;
+    let shared = store.append(vec![event("shared", &["r"], &[A, B])].into());
+    let shared = ids(shared.await.unwrap());
+    store
+        .record(vec![delivered(shared[0], A)].into())
+        .await
+        .unwrap();
+    store
+        .record(vec![delivered(all[0], A), dead(all[1], A)].into())
+        .await
+        .unwrap();
+    let keep = |ended, dead_letters| Retention {
+        ended: Duration::from_secs(ended),
+        dead_letters: Duration::from_secs(dead_letters),
+        event_ids: Duration::from_secs(ended),
+    };
+    let pruned = async |now, keep| store.prune(at(now), keep).await.unwrap();
+    assert_eq!(pruned(11, keep(10, 10)).await, 0, "both ended at second 1");
+    assert_eq!(pruned(12, keep(10, 20)).await, 2, "those delivered");
+    assert_eq!(pruned(22, keep(10, 20)).await, 1, "the dead letter");
+    assert_eq!(store.open_total().await.unwrap(), 2, "what is open stays");
+    let open = store.queued(&url(B), DeliveryId::new(0), 10).await.unwrap();
+    assert_eq!(open.len(), 1, "and so does its alert, which others had too");
+    let again = store.redeliver(Redelivery::One(shared[1]), at(30)).await;
+    let again = again.unwrap();
+    store
+        .record(vec![delivered(shared[1], B)].into())
+        .await
+        .unwrap();
+    assert_eq!(pruned(100, keep(10, 20)).await, 1);
+    let open = store.load(&url(B), vec![again[0].0]).await.unwrap();
+    assert_eq!(open.len(), 1, "and one that is delivered once more");
+    let again = store
+        .append(vec![event("a-0", &["r"], &[A])].into())
+        .await
+        .unwrap();
+    assert!(
+        matches!(again[..], [Appended::Stored(_)]),
+        "its event id is forgotten"
+    );
+    store.flush().await.unwrap();
+}

@@ -223,7 +223,7 @@ impl Connection {
             }
             match body.take_in(&mut self.received, limit)? {
                 Body::Unfinished => {}
-                ended => return Ok(ended),
+                ended @ (Body::Whole | Body::CutOff) => return Ok(ended),
             }
         }
     }

@@ -7,6 +7,8 @@
 mod connect;
 mod connection;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod http;
 mod plain;
 mod request_head;

@@ -96,7 +96,7 @@ pub(super) fn configuration(connection: &Connection) -> Result<Configuration, St
 }
 
 /// Writes something whose own serialisation leaves the secret out, with the secret.
-fn with_auth(value: &impl Serialize, auth: Option<&Auth>) -> Result<Value, StoreError> {
+pub(super) fn with_auth(value: &impl Serialize, auth: Option<&Auth>) -> Result<Value, StoreError> {
     let mut value = serde_json::to_value(value).map_err(damaged)?;
     if let (Some(auth), Some(fields)) = (auth, value.as_object_mut()) {
         fields.insert("auth".to_owned(), auth_json(auth));
@@ -115,7 +115,7 @@ fn auth_json(auth: &Auth) -> Value {
     }
 }
 
-fn endpoint_json(endpoint: &Endpoint) -> Result<Value, StoreError> {
+pub(super) fn endpoint_json(endpoint: &Endpoint) -> Result<Value, StoreError> {
     let mut value = with_auth(endpoint, endpoint.auth.as_ref())?;
     let headers = value.get_mut("headers").and_then(Value::as_array_mut);
     for (header, kept) in endpoint.headers.iter().zip(headers.into_iter().flatten()) {

@@ -1,6 +1,6 @@
 //! What the application publishes.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::id::{
@@ -48,8 +48,12 @@ pub struct Event {
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The application's own data; its keys are never renamed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The application's own data; its keys are never renamed. A JSON `null` is data like any other.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub data: Option<Value>,
     /// When it happened, by the application's clock.
     pub occurred_at: Timestamp,
@@ -157,6 +161,11 @@ impl Event {
     }
 }
 
+/// Reads data that is there: `null` too, which would otherwise be taken for no data.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
 /// Says whether `value` nests deeper than `limit`, without recursing past it.
 fn is_deeper_than(value: &Value, limit: usize) -> bool {
     match value {
@@ -195,6 +204,15 @@ mod tests {
         }
         let long = event().message("x".repeat(MAX_MESSAGE_BYTES + 1));
         assert_eq!(long.check(), Err(InvalidEvent::MessageTooLong));
+    }
+
+    /// A fuzzer found that data of `null` was gone after the outbox, so that the alert had no `Data`.
+    #[test]
+    fn data_of_null_is_not_taken_for_no_data() {
+        for event in [event(), event().data(Value::Null)] {
+            let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+        }
     }
 
     #[test]

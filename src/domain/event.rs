@@ -159,6 +159,18 @@ impl Event {
             _ => Ok(()),
         }
     }
+
+    /// Drops an event whose data may be nested without end. The usual way takes a call for every level, and there may be more than the stack is for.
+    pub(crate) fn discard(self) {
+        let mut left: Vec<Value> = self.data.into_iter().collect();
+        while let Some(value) = left.pop() {
+            match value {
+                Value::Array(items) => left.extend(items),
+                Value::Object(fields) => left.extend(fields.into_iter().map(|(_, field)| field)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+    }
 }
 
 /// Reads data that is there: `null` too, which would otherwise be taken for no data.
@@ -228,5 +240,16 @@ mod tests {
             event().data(nested(2_000)).check(),
             Err(InvalidEvent::DataTooDeep)
         );
+    }
+
+    #[test]
+    fn data_without_a_bottom_can_be_dropped() {
+        let nested = (0..200_000).fold(Value::Null, |inner, level| match level % 2 {
+            0 => Value::Array(vec![inner]),
+            _ => Value::Object([("a".to_owned(), inner)].into_iter().collect()),
+        });
+        let event = event().data(nested);
+        assert_eq!(event.check(), Err(InvalidEvent::DataTooDeep));
+        event.discard();
     }
 }

@@ -4,6 +4,7 @@ mod http {
     mod broken;
     mod crowd;
     mod endless;
+    mod hostile;
     mod reuse;
     mod secured;
     mod split;

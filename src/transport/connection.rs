@@ -207,7 +207,9 @@ impl Connection {
             excerpt: BytesMut::new(),
             read: 0,
         });
-        let clean = head.keep_alive() && framing.is_unambiguous();
+        // The codec reads no body after an offer of WebSocket, though one may come.
+        let announced = framing.has_body() && body.is_none();
+        let clean = head.keep_alive() && framing.is_unambiguous() && !announced;
         Ok(Some((Exchanged { answer, clean }, body)))
     }
 
@@ -305,8 +307,10 @@ impl BodyReader {
 
 /// How the end of an answer's body is known (RFC 9112 §6.3).
 enum Framing {
-    /// A status without a body.
+    /// A status without a body, or `Content-Length: 0`.
     NoBody,
+    /// A status without a body, with headers that announce one: it may come all the same.
+    Contradictory,
     /// `Content-Length` or `Transfer-Encoding: chunked`, and not both.
     Delimited,
     /// An interim status, after which the final answer may still come.
@@ -322,8 +326,22 @@ impl Framing {
             return Self::Interim;
         }
         let coding = head.headers.get(TRANSFER_ENCODING);
-        let has_length = head.headers.contains_key(CONTENT_LENGTH);
+        let length = head.headers.get(CONTENT_LENGTH);
+        let has_length = length.is_some();
+        // The codec takes it for no length at all, and would wait for the end of an HTTP/1.0 connection.
+        let is_zero = length.is_some_and(|length| {
+            let digits = length.as_bytes().trim_ascii();
+            digits.iter().all(|digit| *digit == b'0')
+        });
+        let announced = coding.is_some() || (has_length && !is_zero);
         if matches!(status, 204 | 304) {
+            return if announced {
+                Self::Contradictory
+            } else {
+                Self::NoBody
+            };
+        }
+        if is_zero && coding.is_none() {
             return Self::NoBody;
         }
         let chunked = coding.map(|coding| coding.as_bytes().trim_ascii());

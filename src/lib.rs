@@ -77,6 +77,9 @@ mod actor;
 mod domain;
 mod engine;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A module may use those of lower ranks and its own.
-const LAYERS: [(&str, u8); 8] = [
+const LAYERS: [(&str, u8); 9] = [
     ("domain", 0),
     ("store", 1),
     ("transport", 1),
@@ -13,6 +13,7 @@ const LAYERS: [(&str, u8); 8] = [
     ("actor", 3),
     ("engine", 4),
     ("testing", 5),
+    ("fuzzing", 5),
 ];
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {

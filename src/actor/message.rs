@@ -448,7 +448,8 @@ pub(crate) struct Configure {
 pub(crate) enum Gate {
     Pause,
     Disable(DisabledReason),
-    Resume,
+    /// For the so-manieth time.
+    Resume(u64),
 }
 
 /// The endpoint is disabled by what its receiver did: subscriber → supervisor.
@@ -457,6 +458,8 @@ pub(crate) enum Gate {
 pub(crate) struct Disabled {
     pub(crate) url: WebhookUrl,
     pub(crate) reason: DisabledReason,
+    /// How often the subscriber knows the endpoint to have been resumed: it may have been since.
+    pub(crate) resumed: u64,
 }
 
 /// Start nothing more and answer when nothing is in flight: supervisor → subscriber.

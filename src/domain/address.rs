@@ -155,23 +155,24 @@ const NAT64: [AddressRange; 2] = [
 ];
 
 /// What is not the public Internet.
-const SPECIAL: [AddressRange; 30] = [
-    v4([0, 0, 0, 0], 8),              // this network
-    v4([10, 0, 0, 0], 8),             // private
-    v4([100, 64, 0, 0], 10),          // carrier-grade NAT
-    v4([127, 0, 0, 0], 8),            // loopback
-    v4([169, 254, 0, 0], 16),         // link-local, cloud metadata
-    v4([172, 16, 0, 0], 12),          // private
-    v4([192, 0, 0, 0], 24),           // protocol assignments
-    v4([192, 0, 2, 0], 24),           // documentation
-    v4([192, 88, 99, 0], 24),         // 6to4 relay
-    v4([192, 168, 0, 0], 16),         // private
-    v4([198, 18, 0, 0], 15),          // benchmarking
-    v4([198, 51, 100, 0], 24),        // documentation
-    v4([203, 0, 113, 0], 24),         // documentation
-    v4([224, 0, 0, 0], 4),            // multicast
-    v4([240, 0, 0, 0], 4),            // reserved, and broadcast
-    v6([0, 0, 0, 0, 0, 0, 0, 0], 96), // unspecified, loopback, v4-compatible
+const SPECIAL: [AddressRange; 31] = [
+    v4([0, 0, 0, 0], 8),                   // this network
+    v4([10, 0, 0, 0], 8),                  // private
+    v4([100, 64, 0, 0], 10),               // carrier-grade NAT
+    v4([127, 0, 0, 0], 8),                 // loopback
+    v4([169, 254, 0, 0], 16),              // link-local, cloud metadata
+    v4([172, 16, 0, 0], 12),               // private
+    v4([192, 0, 0, 0], 24),                // protocol assignments
+    v4([192, 0, 2, 0], 24),                // documentation
+    v4([192, 88, 99, 0], 24),              // 6to4 relay
+    v4([192, 168, 0, 0], 16),              // private
+    v4([198, 18, 0, 0], 15),               // benchmarking
+    v4([198, 51, 100, 0], 24),             // documentation
+    v4([203, 0, 113, 0], 24),              // documentation
+    v4([224, 0, 0, 0], 4),                 // multicast
+    v4([240, 0, 0, 0], 4),                 // reserved, and broadcast
+    v6([0, 0, 0, 0, 0, 0, 0, 0], 96),      // unspecified, loopback, v4-compatible
+    v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96), // translated IPv4 (RFC 2765)
     NAT64[0],
     NAT64[1],
     v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),      // discard only

@@ -91,6 +91,16 @@ impl Circuit {
         }
     }
 
+    /// Looks at once whether the receiver is back, because somebody has changed the settings or said so; without a breaker it is closed.
+    pub(crate) fn look_again(&mut self, breaker: Option<&CircuitBreaker>) {
+        let wanted = breaker.is_some();
+        *self = match *self {
+            Self::Open { wait, .. } if wanted => Self::HalfOpen { wait, probe: None },
+            Self::HalfOpen { .. } if wanted => return,
+            Self::Open { .. } | Self::HalfOpen { .. } | Self::Closed => Self::Closed,
+        };
+    }
+
     /// Notes that an attempt starts.
     pub(crate) fn on_start(&mut self, id: DeliveryId) {
         if let Self::HalfOpen { probe, .. } = self {

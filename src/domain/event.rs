@@ -1,6 +1,6 @@
 //! What the application publishes.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::id::{
@@ -48,8 +48,12 @@ pub struct Event {
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The application's own data; its keys are never renamed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The application's own data; its keys are never renamed. A JSON `null` is data like any other.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub data: Option<Value>,
     /// When it happened, by the application's clock.
     pub occurred_at: Timestamp,
@@ -155,6 +159,23 @@ impl Event {
             _ => Ok(()),
         }
     }
+
+    /// Drops an event whose data may be nested without end. The usual way takes a call for every level, and there may be more than the stack is for.
+    pub(crate) fn discard(self) {
+        let mut left: Vec<Value> = self.data.into_iter().collect();
+        while let Some(value) = left.pop() {
+            match value {
+                Value::Array(items) => left.extend(items),
+                Value::Object(fields) => left.extend(fields.into_iter().map(|(_, field)| field)),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+            }
+        }
+    }
+}
+
+/// Reads data that is there: `null` too, which would otherwise be taken for no data.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// Says whether `value` nests deeper than `limit`, without recursing past it.
@@ -197,6 +218,15 @@ mod tests {
         assert_eq!(long.check(), Err(InvalidEvent::MessageTooLong));
     }
 
+    /// A fuzzer found that data of `null` was gone after the outbox, so that the alert had no `Data`.
+    #[test]
+    fn data_of_null_is_not_taken_for_no_data() {
+        for event in [event(), event().data(Value::Null)] {
+            let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+        }
+    }
+
     #[test]
     fn data_may_be_deep_but_not_bottomless() {
         let nested =
@@ -210,5 +240,16 @@ mod tests {
             event().data(nested(2_000)).check(),
             Err(InvalidEvent::DataTooDeep)
         );
+    }
+
+    #[test]
+    fn data_without_a_bottom_can_be_dropped() {
+        let nested = (0..200_000).fold(Value::Null, |inner, level| match level % 2 {
+            0 => Value::Array(vec![inner]),
+            _ => Value::Object([("a".to_owned(), inner)].into_iter().collect()),
+        });
+        let event = event().data(nested);
+        assert_eq!(event.check(), Err(InvalidEvent::DataTooDeep));
+        event.discard();
     }
 }

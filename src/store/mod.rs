@@ -17,6 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::memory::{MemoryLimits, MemoryStore};
+#[cfg(all(feature = "fuzzing", feature = "sqlite"))]
+pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Encryption, Key, OutboxError, SqliteOptions, SqliteStore};
 pub use crate::domain::alert::Alert;

@@ -20,15 +20,18 @@ use crate::domain::attempt::Failure;
 /// Whom a connection reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Authority {
-    host: Host<String>,
-    port: u16,
-    tls: bool,
+    pub(super) host: Host<String>,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+    /// Whether a redirect from another origin led to it, so that what is allowed and shown to the endpoint is not for it.
+    pub(super) foreign: bool,
 }
 
 impl Authority {
     /// Returns the authority that serves a URL.
     pub(super) fn of(url: &Url) -> Result<Self, Failure> {
         Ok(Self {
+            foreign: false,
             host: url.host().ok_or(Failure::Unsendable)?.to_owned(),
             port: url.port_or_known_default().ok_or(Failure::Unsendable)?,
             tls: url.scheme() == "https",
@@ -81,6 +84,23 @@ pub(super) struct Connector {
     pub(super) resolver: Arc<dyn Resolver>,
 }
 
+/// What connections to an endpoint's own origin are made with, and those to where its redirects lead.
+pub(super) struct Connectors {
+    pub(super) own: Connector,
+    pub(super) foreign: Connector,
+}
+
+impl Connectors {
+    pub(super) async fn connect(&self, authority: &Authority) -> Result<Wire, Failure> {
+        let connector = if authority.foreign {
+            &self.foreign
+        } else {
+            &self.own
+        };
+        connector.connect(authority).await
+    }
+}
+
 impl Connector {
     /// Connects, with TLS where the authority speaks it, within the connect timeout.
     pub(super) async fn connect(&self, authority: &Authority) -> Result<Wire, Failure> {
@@ -128,12 +148,19 @@ impl Connector {
             let cause = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err((Failure::Blocked, cause));
         }
-        let sockets = addresses
-            .iter()
-            .map(|ip| SocketAddr::new(*ip, authority.port));
-        let sockets: Vec<SocketAddr> = sockets.collect();
-        let connected = TcpStream::connect(sockets.as_slice()).await;
-        connected.map_err(|error| (Failure::Connect, error))
+        // Each has its share of the time, so that one which does not answer leaves some for the others.
+        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let share = self.timeout / count;
+        let mut failed = io::Error::from(io::ErrorKind::TimedOut);
+        for ip in addresses {
+            let connecting = TcpStream::connect(SocketAddr::new(ip, authority.port));
+            match tokio::time::timeout(share, connecting).await {
+                Ok(Ok(connected)) => return Ok(connected),
+                Ok(Err(error)) => failed = error,
+                Err(_) => {}
+            }
+        }
+        Err((Failure::Connect, failed))
     }
 }
 

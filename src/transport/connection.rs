@@ -41,6 +41,8 @@ pub(super) struct Reading {
     /// Beyond it the connection is given up; the status still counts.
     pub(super) limit: usize,
     pub(super) kept: usize,
+    /// Whether a body without a length is waited for until the receiver closes, where it says that it will.
+    pub(super) until_close: bool,
 }
 
 /// An answer, and whether its connection may be used again.
@@ -68,8 +70,12 @@ impl Connection {
 
     /// Says whether a connection that nobody used for a while can be used: the receiver has neither closed it nor sent anything.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        // Where nothing has come, the runtime knows it without asking the system.
-        self.poll_receive(cx).is_pending()
+        // Where nothing has come, the runtime knows it without asking the system. It must not be asked within the budget of the task: with that spent,
+        // it would say so of any connection.
+        let receive = poll_fn(|cx| self.poll_receive(cx));
+        pin!(tokio::task::unconstrained(receive))
+            .poll(cx)
+            .is_pending()
     }
 
     /// Makes one exchange: sends `head` and `body`, and reads the answer as far as `reading` says.
@@ -146,8 +152,11 @@ impl Connection {
                     }
                 }
             }
-            let flushed = ready!(pin!(self.wire.flush()).poll(cx));
-            Poll::Ready(flushed.is_ok())
+            if let Poll::Ready(flushed) = pin!(self.wire.flush()).poll(cx) {
+                return Poll::Ready(flushed.is_ok());
+            }
+            ready!(self.poll_receive(cx)).ok();
+            Poll::Ready(false)
         })
         .await
     }
@@ -168,7 +177,7 @@ impl Connection {
                     None,
                 );
             }
-            if let Some(started) = self.start_answer()? {
+            if let Some(started) = self.start_answer(reading)? {
                 break started;
             }
             if !self.receive().await {
@@ -195,7 +204,10 @@ impl Connection {
     }
 
     /// Takes the head of the answer out of what was received, once all of it is there, and says what is known without its body.
-    fn start_answer(&mut self) -> Result<Option<(Exchanged, Option<BodyReader>)>, Broken> {
+    fn start_answer(
+        &mut self,
+        reading: Reading,
+    ) -> Result<Option<(Exchanged, Option<BodyReader>)>, Broken> {
         if self.received.is_empty() {
             return Ok(None);
         }
@@ -212,14 +224,17 @@ impl Connection {
             .get(WEBHOOK_DELIVERY)
             .and_then(|value| Wish::parse(value.as_bytes()));
         let framing = Framing::of(&head);
-        let has_body = framing.has_body() && codec.message_type() == MessageType::Payload;
-        let body = has_body.then(|| BodyReader {
-            codec: codec.into_payload_codec(),
-            ends_with_connection: head.version < Version::HTTP_11,
+        let decoded = codec.message_type() == MessageType::Payload;
+        let closes = reading.until_close && !head.keep_alive();
+        let body = (framing.has_body() && (decoded || closes)).then(|| BodyReader {
+            codec: decoded.then(|| codec.into_payload_codec()),
+            ends_with_connection: head.version < Version::HTTP_11 || !decoded,
             excerpt: BytesMut::new(),
             read: 0,
         });
-        let clean = head.keep_alive() && framing.is_unambiguous();
+        // The codec reads no body after an offer of WebSocket, though one may come.
+        let announced = framing.has_body() && body.is_none();
+        let clean = head.keep_alive() && framing.is_unambiguous() && !announced;
         Ok(Some((Exchanged { answer, clean }, body)))
     }
 
@@ -283,7 +298,8 @@ impl Broken {
 
 /// The body of an answer while it is read.
 struct BodyReader {
-    codec: ClientPayloadCodec,
+    /// `None` where everything until the connection ends is the body.
+    codec: Option<ClientPayloadCodec>,
     ends_with_connection: bool,
     excerpt: BytesMut,
     read: usize,
@@ -301,7 +317,12 @@ impl BodyReader {
     /// Takes in what was received.
     fn take_in(&mut self, received: &mut BytesMut, reading: Reading) -> Result<Body, Failure> {
         loop {
-            match self.codec.decode(received) {
+            let decoded = match &mut self.codec {
+                Some(codec) => codec.decode(received),
+                None if received.is_empty() => Ok(None),
+                None => Ok(Some(Some(received.split().freeze()))),
+            };
+            match decoded {
                 Ok(Some(Some(chunk))) => {
                     let room = reading.kept.saturating_sub(self.excerpt.len());
                     let begin = chunk.get(..room.min(chunk.len())).unwrap_or_default();
@@ -321,8 +342,10 @@ impl BodyReader {
 
 /// How the end of an answer's body is known (RFC 9112 §6.3).
 enum Framing {
-    /// A status without a body.
+    /// A status without a body, or `Content-Length: 0`.
     NoBody,
+    /// A status without a body, with headers that announce one: it may come all the same.
+    Contradictory,
     /// `Content-Length` or `Transfer-Encoding: chunked`, and not both.
     Delimited,
     /// An interim status, after which the final answer may still come.
@@ -338,8 +361,22 @@ impl Framing {
             return Self::Interim;
         }
         let coding = head.headers.get(TRANSFER_ENCODING);
-        let has_length = head.headers.contains_key(CONTENT_LENGTH);
+        let length = head.headers.get(CONTENT_LENGTH);
+        let has_length = length.is_some();
+        // The codec takes it for no length at all, and would wait for the end of an HTTP/1.0 connection.
+        let is_zero = length.is_some_and(|length| {
+            let digits = length.as_bytes().trim_ascii();
+            digits.iter().all(|digit| *digit == b'0')
+        });
+        let announced = coding.is_some() || (has_length && !is_zero);
         if matches!(status, 204 | 304) {
+            return if announced {
+                Self::Contradictory
+            } else {
+                Self::NoBody
+            };
+        }
+        if is_zero && coding.is_none() {
             return Self::NoBody;
         }
         let chunked = coding.map(|coding| coding.as_bytes().trim_ascii());
@@ -401,3 +438,31 @@ const COPIED: usize = 16 * 1_024;
 
 /// For how many bytes there is room at least when the receiver is listened to.
 const READ_AT_LEAST: usize = 2 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+    use url::Url;
+
+    use super::*;
+
+    /// A task that has used up what it may do at once is told "nothing yet" of every socket: an answer that nobody asked for would have been taken
+    /// for the answer to the next delivery.
+    #[actix_rt::test]
+    async fn unread_bytes_are_noticed_with_the_tasks_budget_spent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let authority = Authority::of(&Url::parse("http://127.0.0.1/").unwrap()).unwrap();
+        server.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+        client.readable().await.unwrap();
+        let mut connection = Connection::new(Rc::new(authority), Wire::Plain(client));
+        let quiet = poll_fn(|cx| {
+            while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+            Poll::Ready(connection.is_quiet(cx))
+        });
+        assert!(!quiet.await);
+    }
+}

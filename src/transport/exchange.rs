@@ -16,22 +16,13 @@ pub(crate) async fn exchange(
     policy: Arc<EndpointPolicy>,
 ) -> Exchange {
     let timeout = policy.timeout;
-    // A redirect never leads from https to http.
-    let sendable = !policy.https_only || request.url.is_https();
     let mut request = request;
     let mut progress = Exchange {
-        result: Err(if sendable {
-            Failure::Timeout
-        } else {
-            Failure::NotHttps
-        }),
+        result: Err(Failure::Timeout),
         status: None,
         redirects: 0,
         sent_twice: false,
     };
-    if !sendable {
-        return progress;
-    }
     // On a timeout the inner future is dropped, and what it noted so far is the result.
     drop(
         tokio::time::timeout(
@@ -50,6 +41,11 @@ pub(super) async fn follow(
     policy: &EndpointPolicy,
     progress: &mut Exchange,
 ) {
+    if policy.https_only && !request.url.is_https() {
+        // A redirect never leads from https to http, so that once is enough.
+        progress.result = Err(Failure::NotHttps);
+        return;
+    }
     // Most attempts are not redirected, so that the route is only made when one is.
     let mut route: Option<Route> = None;
     loop {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::connect::{Authority, Connector, Guard};
+use super::connect::{Authority, Connector, Connectors, Guard};
 use super::connection::{Broken, Connection, Exchanged, Reading};
 use super::request_head::{EndpointHeaders, FixedHead};
 use super::resolve::{Resolver, SystemResolver};
@@ -48,6 +48,18 @@ struct Shared {
     idle: AtomicUsize,
     max_idle: usize,
     idle_timeout: Duration,
+}
+
+impl Shared {
+    /// Returns what makes connections that no endpoint's own settings are for.
+    fn connector(&self, timeout: Duration) -> Connector {
+        Connector {
+            tls: Some(self.trust.shared()),
+            timeout,
+            guard: self.guard.clone(),
+            resolver: Arc::clone(&self.resolver),
+        }
+    }
 }
 
 /// Settings of an [`AwcTransport`].
@@ -175,11 +187,13 @@ impl Transport for AwcTransport {
         let channel = AwcChannel {
             shared: Arc::clone(&self.shared),
             url: endpoint.url.clone(),
-            connector: Connector {
-                tls: self.shared.trust.for_endpoint(endpoint).ok(),
-                timeout: endpoint.policy.connect_timeout,
-                guard: self.shared.guard.with(&endpoint.allowed_addresses),
-                resolver: Arc::clone(&self.shared.resolver),
+            connectors: Connectors {
+                own: Connector {
+                    tls: self.shared.trust.for_endpoint(endpoint).ok(),
+                    guard: self.shared.guard.with(&endpoint.allowed_addresses),
+                    ..self.shared.connector(endpoint.policy.connect_timeout)
+                },
+                foreign: self.shared.connector(endpoint.policy.connect_timeout),
             },
             client_id_header: client_id_header.into(),
             endpoint_headers: EndpointHeaders::of(endpoint),
@@ -202,12 +216,7 @@ impl Transport for AwcTransport {
         &self,
         request: TokenRequest,
     ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
-        let connector = Connector {
-            tls: Some(self.shared.trust.shared()),
-            timeout: request.connect_timeout,
-            guard: self.shared.guard.clone(),
-            resolver: Arc::clone(&self.shared.resolver),
-        };
+        let connector = self.shared.connector(request.connect_timeout);
         request_token(connector, request).boxed_local()
     }
 }
@@ -218,7 +227,7 @@ struct OpenChannel(Rc<AwcChannel>);
 struct AwcChannel {
     shared: Arc<Shared>,
     url: WebhookUrl,
-    connector: Connector,
+    connectors: Connectors,
     client_id_header: Box<str>,
     endpoint_headers: EndpointHeaders,
     signer: Signer,
@@ -300,7 +309,7 @@ impl AwcChannel {
 
     /// Makes an exchange on a new connection.
     async fn exchange_anew(&self, target: &Target, request: &Request) -> Result<Answer, Failure> {
-        let wire = self.connector.connect(&target.authority).await?;
+        let wire = self.connectors.connect(&target.authority).await?;
         let connection = Connection::new(Rc::clone(&target.authority), wire);
         let ended = self.exchange_on(connection, target, request).await;
         ended.map_err(|broken| broken.failure)
@@ -321,6 +330,7 @@ impl AwcChannel {
         let reading = Reading {
             limit: self.shared.body_limit,
             kept: EXCERPT_BYTES,
+            until_close: false,
         };
         let exchange = connection.exchange(head, &request.alert.body, reading);
         let Exchanged { answer, clean } = exchange.await?;
@@ -381,7 +391,10 @@ impl AwcChannel {
     fn target_of(&self, request: &Request) -> Result<Target, Failure> {
         let url = request.url.to_url();
         Ok(Target {
-            authority: Rc::new(Authority::of(&url)?),
+            authority: Rc::new(Authority {
+                foreign: request.left_origin,
+                ..Authority::of(&url)?
+            }),
             head: FixedHead::new(&url, &self.endpoint_headers, request.left_origin)?,
         })
     }

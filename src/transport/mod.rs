@@ -8,6 +8,8 @@ mod authorised;
 mod connect;
 mod connection;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod http;
 mod plain;
 mod request_head;

@@ -92,7 +92,11 @@ mod tests {
     }
 
     fn within(limit: usize) -> Reading {
-        Reading { limit, kept: 1_000 }
+        Reading {
+            limit,
+            kept: 1_000,
+            until_close: false,
+        }
     }
 
     fn line() -> impl Strategy<Value = String> {

@@ -110,6 +110,7 @@ fn write_head(head: &mut Vec<u8>, request: &TokenRequest) -> Result<(), Failure>
 const READING: Reading = Reading {
     limit: MAX_TOKEN_ANSWER_BYTES,
     kept: MAX_TOKEN_ANSWER_BYTES + 1,
+    until_close: true,
 };
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use tokio_rustls::client::TlsStream;
 pub(super) enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// A receiver without a socket.
+    #[cfg(feature = "fuzzing")]
+    Scripted(super::fuzzing::Script),
 }
 
 impl Wire {
@@ -31,6 +34,8 @@ impl AsyncRead for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "fuzzing")]
+            Self::Scripted(script) => Pin::new(script).poll_read(cx, buf),
         }
     }
 }
@@ -44,6 +49,8 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "fuzzing")]
+            Self::Scripted(script) => Pin::new(script).poll_write(cx, buf),
         }
     }
 
@@ -51,6 +58,8 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "fuzzing")]
+            Self::Scripted(script) => Pin::new(script).poll_flush(cx),
         }
     }
 
@@ -58,6 +67,8 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "fuzzing")]
+            Self::Scripted(script) => Pin::new(script).poll_shutdown(cx),
         }
     }
 }
@@ -67,6 +78,8 @@ impl fmt::Debug for Wire {
         f.write_str(match self {
             Self::Plain(_) => "Plain",
             Self::Tls(_) => "Tls",
+            #[cfg(feature = "fuzzing")]
+            Self::Scripted(_) => "Scripted",
         })
     }
 }

@@ -142,6 +142,147 @@ fn events_that_cannot_be_sent_are_refused_and_not_remembered() {
     });
 }
 
+/// Returns data nested so deep that an array or an object is in each of so many others.
+fn nested(depth: usize, around: fn(Value) -> Value) -> Value {
+    (0..depth).fold(Value::Null, |inner, _| around(inner))
+}
+
+fn in_array(inner: Value) -> Value {
+    Value::Array(vec![inner])
+}
+
+fn in_object(inner: Value) -> Value {
+    Value::Object([("a".to_owned(), inner)].into_iter().collect())
+}
+
+/// Dropping what was refused took a call for every level, and ended the process when there were more than the stack was for.
+#[test]
+fn data_nested_without_end_is_refused_and_dropped() {
+    simulate(async |sim| {
+        let router = sim.engine.router();
+        for around in [in_array, in_object] {
+            for depth in [10_000, 100_000] {
+                let deep = || event("e").data(nested(depth, around));
+                let too_deep = |answer: &Result<_, PublishError>| {
+                    let invalid = InvalidEvent::DataTooDeep;
+                    matches!(answer, Err(PublishError::Invalid(error)) if *error == invalid)
+                };
+                assert!(too_deep(&sim.engine.publish(deep()).await));
+                let batch = PublishBatch::new([deep(), event("other"), deep()]);
+                let answers = router.send(batch).await.unwrap();
+                let refused: Vec<bool> = answers.iter().map(too_deep).collect();
+                assert_eq!(refused, [true, false, true]);
+            }
+        }
+    });
+}
+
+#[test]
+fn json_nested_without_end_is_no_event() {
+    let text = |begin: &str, end: &str, depth| {
+        let data = begin.repeat(depth) + "1" + &end.repeat(depth);
+        let fields =
+            r#""id":"1","ruleType":"t","clientId":"c","occurredAt":"2026-01-01T00:00:00Z""#;
+        format!("{{{fields},\"data\":{data}}}")
+    };
+    for (begin, end) in [("[", "]"), (r#"{"a":"#, "}")] {
+        assert!(serde_json::from_str::<Event>(&text(begin, end, 100)).is_ok());
+        for depth in [1_000, 10_000, 1_000_000] {
+            assert!(serde_json::from_str::<Event>(&text(begin, end, depth)).is_err());
+            assert!(serde_json::from_str::<Event>(&text(begin, "", depth)).is_err());
+        }
+    }
+}
+
+/// Every control character there is, and those that only some take for one.
+fn control_characters() -> impl Iterator<Item = String> {
+    let controls = ('\0'..='\u{9f}').filter(|character| character.is_control());
+    controls.map(|control| format!("a{control}b"))
+}
+
+#[test]
+fn control_characters_are_refused_in_every_text_but_the_message() {
+    simulate(async |sim| {
+        let router = sim.engine.router();
+        let supervisor = sim.engine.supervisor();
+        for (number, text) in control_characters().enumerate() {
+            let text = text.as_str();
+            for bad in [
+                event(text),
+                Event::new(text, "client"),
+                Event::new("type", text),
+                event("e").company(text),
+                event("e").data_connection(text),
+            ] {
+                let answer = sim.engine.publish(bad).await;
+                let invalid = matches!(answer, Err(PublishError::Invalid(InvalidEvent::Text(_))));
+                assert!(invalid, "{text:?}: {answer:?}");
+            }
+            for bad in [
+                rule(text),
+                Rule::new("r", text).webhook(HOOK).unwrap(),
+                rule("r").client(text),
+                rule("r").company(text),
+                rule("r").auth(Auth::basic(text, "password")),
+                rule("r").auth(Auth::basic("user", text)),
+                rule("r").auth(Auth::bearer(text)),
+                rule("r").auth(Auth::raw(text)),
+            ] {
+                let answer = router.send(PutRule(bad)).await.unwrap();
+                assert!(matches!(answer, Err(RuleError::InvalidRule(_))), "{text:?}");
+            }
+            for bad in [
+                Client::new(text),
+                Client::new("c").name(text),
+                Client::new("c").auth(Auth::bearer(text)),
+            ] {
+                let answer = router.send(PutClient(bad)).await.unwrap();
+                assert!(
+                    matches!(answer, Err(RuleError::InvalidClient(_))),
+                    "{text:?}"
+                );
+            }
+            let endpoint = || Endpoint::new(HOOK).unwrap();
+            for bad in [
+                endpoint().header(text, "value"),
+                endpoint().header("X-Team", text),
+                endpoint().secret_header("X-Team", text),
+                endpoint().auth(Auth::raw(text)),
+            ] {
+                let answer = supervisor.send(PutEndpoint(bad)).await.unwrap();
+                assert!(matches!(answer, Err(EndpointError::Invalid(_))), "{text:?}");
+            }
+            // A message and data are not sent in headers: JSON carries any text.
+            let id = number.to_string();
+            let told = event(&id).message(text).data(json!({ text: text }));
+            sim.engine.publish(told).await.unwrap();
+            sim.sleep(1).await;
+            let sent = sim.receivers.requests().pop().unwrap();
+            let body: Value = serde_json::from_slice(&sent.request.alert.body).unwrap();
+            assert_eq!(body["Message"], text);
+            assert_eq!(body["Data"][text], text);
+        }
+        assert_eq!(router.send(ListRules).await.unwrap(), [rule("rule")]);
+    });
+}
+
+#[test]
+fn no_url_carries_a_control_character() {
+    for text in control_characters() {
+        for url in [
+            format!("http://receiver.test/{text}"),
+            format!("http://receiver.test/?{text}"),
+            format!("http://{text}.test/"),
+            format!("{text}://receiver.test/"),
+        ] {
+            let printable = |byte: u8| (0x21..0x7f).contains(&byte);
+            if let Ok(url) = WebhookUrl::parse(&url) {
+                assert!(url.as_str().bytes().all(printable), "{text:?}: {url}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_batch_larger_than_any_mailbox_is_taken_as_a_whole() {
     simulate(async |sim| {

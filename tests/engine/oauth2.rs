@@ -5,8 +5,8 @@ use std::time::Duration;
 use actix_webhooks::testing::Reply;
 use actix_webhooks::transport::Answer;
 use actix_webhooks::{
-    Auth, Client, ClientCredentials, DeadLetterReason, Event, Failure, Outcome, PutClient,
-    RetryPolicy, Rule,
+    Auth, Client, ClientCredentials, DeadLetterReason, EndpointPolicy, Event, Failure, Outcome,
+    PutClient, PutRule, RetryPolicy, Rule,
 };
 
 use super::support::{HOOK, Sim, event, plain, simulate_with};
@@ -459,6 +459,25 @@ fn an_endpoint_without_retries_has_no_second_attempt_for_its_token() {
             sim.sleep(60).await;
             let reason = DeadLetterReason::AttemptsExhausted(Failure::Token);
             assert_eq!(sim.outcomes(), [Outcome::DeadLettered { reason }]);
+        },
+    );
+}
+
+#[test]
+fn no_token_goes_to_an_endpoint_that_is_to_be_called_by_https_only() {
+    let client = Client::new("client").auth(credentials("id"));
+    let mut policy = EndpointPolicy::standard_webhooks();
+    policy.retry = RetryPolicy::none();
+    simulate_with(
+        |builder| builder.client(client).default_policy(policy),
+        async |sim| {
+            let put = sim.engine.router().send(PutRule(to(HOOK)));
+            put.await.unwrap().unwrap();
+            sim.publish("e").await;
+            sim.sleep(1).await;
+            let reason = DeadLetterReason::Permanent(Failure::NotHttps);
+            assert_eq!(sim.outcomes(), [Outcome::DeadLettered { reason }]);
+            assert!(sim.receivers.requests().is_empty());
         },
     );
 }

@@ -9,7 +9,7 @@ use actix_webhooks::transport::{Answer, Wish};
 use actix_webhooks::{
     CircuitBreaker, DeadLetterReason, DisableEndpoint, DisablePolicy, Endpoint, EndpointPolicy,
     EndpointState, EngineBuilder, Event, FailingRule, Failure, ListStatus, Outcome, PublishBatch,
-    RateLimit, RemoveEndpoint, ResumeEndpoint, Rule, StatusFilter,
+    PutEndpoint, RateLimit, RemoveEndpoint, ResumeEndpoint, Rule, StatusFilter,
 };
 
 use super::support::{HOOK, Sim, event, plain, simulate_with};
@@ -359,4 +359,34 @@ fn a_receiver_can_ask_to_be_disabled() {
         assert_eq!(status.state, disabled("receiver asked to be disabled"));
         assert_eq!((status.delivered, status.queued), (1, 1));
     });
+}
+
+#[test]
+fn other_settings_or_a_resume_have_an_open_circuit_looked_at_again() {
+    let long = CircuitBreaker::after(1).waits(Duration::from_hours(10), Duration::from_hours(10));
+    for by_resume in [false, true] {
+        simulate(plain(HOOK).circuit_breaker(long), async |sim| {
+            sim.receivers.on(
+                HOOK,
+                [Reply::status(500), Reply::status(503), Reply::status(200)],
+            );
+            for id in ["dead", "opens", "waits"] {
+                sim.publish(id).await;
+                sim.sleep(1).await;
+            }
+            let state = sim.status(HOOK).await.state;
+            assert!(
+                matches!(state, EndpointState::CircuitOpen { .. }),
+                "{state:?}"
+            );
+            if by_resume {
+                resume(&sim).await;
+            } else {
+                let put = sim.engine.supervisor().send(PutEndpoint(plain(HOOK)));
+                put.await.unwrap().unwrap();
+            }
+            sim.sleep(20).await;
+            assert_eq!(sim.status(HOOK).await.delivered, 2);
+        });
+    }
 }

@@ -226,3 +226,28 @@ fn builder_with_both() -> actix_webhooks::EngineBuilder {
         .allow_addresses(AddressRange::loopback())
         .transport(transport().build().unwrap())
 }
+
+/// What one endpoint may call, its redirects to elsewhere may not: their targets are the receiver's choice.
+#[test]
+fn what_is_allowed_to_an_endpoint_is_not_allowed_to_where_it_redirects() {
+    run(async {
+        let internal = answering().await;
+        let location = internal.url("/secret");
+        let receiver = Receiver::start(async move |mut connection: Connection| {
+            connection.request().await;
+            let head = "HTTP/1.1 307 Elsewhere\r\nContent-Length: 0\r\nLocation: ";
+            connection.send(format!("{head}{location}\r\n\r\n")).await;
+        })
+        .await;
+        let transport = AwcTransport::builder().build().unwrap();
+        let allowed = endpoint(&receiver.url("/")).allow_addresses(AddressRange::loopback());
+        let mut bed = Bed::with(Engine::builder().transport(transport), allowed).await;
+        let report = bed.deliver("e").await;
+        assert_eq!(
+            (report.outcome, report.redirects),
+            (permanent(Failure::Blocked), 1)
+        );
+        assert_eq!(internal.connections(), 0);
+        bed.end().await;
+    });
+}

@@ -238,3 +238,14 @@ fn an_endless_answer_is_given_up() {
         bed.end().await;
     });
 }
+
+/// We ask for the connection to be closed, so that a length need not be told (RFC 9112 §6.3).
+#[test]
+fn a_token_without_a_length_ends_with_the_connection() {
+    let whole = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{ISSUED}");
+    assert_eq!(outcome_of(whole), Outcome::Delivered);
+    fails(format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}",
+        &ISSUED[..20]
+    ));
+}

@@ -141,6 +141,43 @@ fn an_answer_in_the_identity_coding_leaves_nothing_to_the_next_delivery() {
     check_each_round_is_judged_by_its_own_answer("Transfer-Encoding: identity\r\n");
 }
 
+/// After an offer to switch to WebSocket the codec reads no body, although there is one.
+#[test]
+fn an_answer_that_offers_websocket_leaves_nothing_to_the_next_delivery() {
+    let length = ANOTHER_ANSWER.len();
+    let head = format!("Upgrade: websocket\r\nContent-Length: {length}\r\n");
+    check_each_round_is_judged_by_its_own_answer(head.leak());
+}
+
+/// No body may follow a 204, but one that was announced sometimes does.
+#[test]
+fn a_body_after_a_204_is_not_the_next_answer() {
+    for head in [
+        format!("Content-Length: {}", ANOTHER_ANSWER.len()),
+        "Transfer-Encoding: chunked".to_owned(),
+    ] {
+        run(async {
+            let receiver = Receiver::start(async move |mut connection: Connection| {
+                connection.request().await;
+                let answer = format!("HTTP/1.1 204 No Content\r\n{head}\r\n\r\n");
+                connection.send(answer).await;
+                if connection.request().await.is_some() {
+                    connection.send(ANOTHER_ANSWER).await;
+                }
+                connection.closed().await;
+            })
+            .await;
+            let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+            for round in 0..5 {
+                let report = bed.deliver(&round.to_string()).await;
+                assert_eq!(report.status, Some(204), "round {round}");
+            }
+            assert_eq!(receiver.connections(), 5);
+            bed.end().await;
+        });
+    }
+}
+
 #[test]
 fn what_follows_a_whole_answer_is_not_the_next_one() {
     run(async {

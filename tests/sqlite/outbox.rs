@@ -8,6 +8,7 @@ use actix_webhooks::store::{
 };
 use actix_webhooks::testing::SimClock;
 use rusqlite::Connection;
+use serde_json::json;
 
 use super::retention::new_event;
 use super::support::{HOOK, Life, crash, event, status};
@@ -79,6 +80,40 @@ fn an_event_that_nobody_told_of_is_found_and_one_left_by_a_crash_too() {
             .query_row("SELECT COUNT(*) FROM webhook_outbox", [], |row| row.get(0))
             .unwrap();
         assert_eq!(left, 0);
+        crash(engine).await;
+    });
+}
+
+/// A fuzzer found that data of `null` was left out, and that a number could lose its last digit.
+#[test]
+fn data_is_sent_as_it_was_put_into_the_outbox() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        let mut shop = shop(&life);
+        let order = shop.transaction().unwrap();
+        let numbers = [
+            1.002_710_771_172_120_6e-303,
+            0.1 + 0.2,
+            -0.0,
+            f64::MAX,
+            5e-324,
+        ];
+        let given = [json!(null), json!(numbers), json!([u64::MAX, i64::MIN])];
+        for (number, data) in given.iter().enumerate() {
+            let event = event(&number.to_string()).data(data.clone());
+            SqliteStore::publish_in(&order, &event).unwrap();
+        }
+        order.commit().unwrap();
+        engine.notify_outbox();
+        clock.sleep(Duration::from_millis(10)).await;
+        let sent = life.receivers.requests();
+        assert_eq!(sent.len(), given.len());
+        for (sent, data) in sent.iter().zip(given) {
+            let body = str::from_utf8(&sent.request.alert.body).unwrap();
+            let expected = format!("\"Data\":{data}}}");
+            assert!(body.ends_with(&expected), "{expected} in {body}");
+        }
         crash(engine).await;
     });
 }

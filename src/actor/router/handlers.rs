@@ -29,10 +29,13 @@ impl Handler<Publish> for RouterActor {
 
     fn handle(&mut self, Publish { event }: Publish, _: &mut Context<Self>) -> Self::Result {
         match self.admit().and_then(|()| self.prepare(&event)) {
-            Err(error) => Deferred::ready(Err(error)),
-            Ok(event) => {
+            Err(error) => {
+                event.discard();
+                Deferred::ready(Err(error))
+            }
+            Ok(prepared) => {
                 let (answerer, deferred) = Deferred::new();
-                self.inbox.push_back((event, Publisher::One(answerer)));
+                self.inbox.push_back((prepared, Publisher::One(answerer)));
                 deferred
             }
         }
@@ -61,8 +64,11 @@ impl Handler<PublishBatch> for RouterActor {
                 self.admit().and_then(|()| self.prepare(&event))
             };
             match prepared {
-                Ok(event) => self.inbox.push_back((event, publisher)),
-                Err(error) => self.answer(publisher, Err(error)),
+                Ok(prepared) => self.inbox.push_back((prepared, publisher)),
+                Err(error) => {
+                    event.discard();
+                    self.answer(publisher, Err(error));
+                }
             }
         }
         deferred

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use super::SubscriberActor;
-use crate::actor::shared::Shared;
+use crate::actor::clock::Clock;
 use crate::domain::alert::Alert;
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::status::{DeliveryReport, EndpointStatus};
@@ -62,7 +62,7 @@ impl SubscriberActor {
             .into_iter()
             .flatten()
             .min();
-        self.timer.poll(next, &self.shared, cx)
+        self.timer.poll(next, &self.shared.clock, cx)
     }
 
     pub(super) fn report(&mut self, alert: &Alert, record: &AttemptRecord) {
@@ -98,7 +98,7 @@ impl Timer {
     pub(super) fn poll(
         &mut self,
         next: Option<Timestamp>,
-        shared: &Shared,
+        clock: &Clock,
         cx: &mut TaskContext<'_>,
     ) -> bool {
         if let Some(next) = next
@@ -106,14 +106,14 @@ impl Timer {
         {
             let sleep = match &mut self.sleep {
                 Some(sleep) => {
-                    shared.clock.reset(sleep.as_mut(), next);
+                    clock.reset(sleep.as_mut(), next);
                     sleep
                 }
-                None => self.sleep.insert(Box::pin(shared.clock.sleep_until(next))),
+                None => self.sleep.insert(Box::pin(clock.sleep_until(next))),
             };
             self.armed_for = Some(next);
-            // Has the task woken; once is enough, because it is always the same task.
-            let _ = sleep.as_mut().poll(cx);
+            // Has the task woken; once is enough, because it is always the same task. With the budget of the task spent it would not be noted at all.
+            let _ = std::pin::pin!(tokio::task::unconstrained(sleep.as_mut())).poll(cx);
         }
         let armed = self.sleep.as_ref().filter(|_| self.armed_for.is_some());
         let fired = armed.is_some_and(|sleep| sleep.is_elapsed());
@@ -139,3 +139,41 @@ impl StatusFeed {
 
 /// How often a watcher of statuses is told about one endpoint at most.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+
+    /// A task that has used up what it may do at once is told "not yet" by everything it asks. A timer that was armed in such a moment and never
+    /// asked again would have been lost, and with it every retry of its endpoint.
+    #[actix_rt::test]
+    async fn a_timer_that_is_armed_with_the_tasks_budget_spent_fires_all_the_same() {
+        tokio::time::pause();
+        let clock = Clock::starting_at(Timestamp::from_unix_millis(0));
+        let (mut timer, mut fired) = (Timer::default(), 0);
+        for round in 1..=2 {
+            let due = clock.now() + Duration::from_secs(round);
+            let mut armed = false;
+            poll_fn(|cx| {
+                if !armed {
+                    armed = true;
+                    while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+                    assert!(!timer.poll(Some(due), &clock, cx));
+                    return Poll::Pending;
+                }
+                if timer.poll(Some(due), &clock, cx) {
+                    fired += 1;
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            })
+            .await;
+            assert!(clock.now() >= due);
+        }
+        assert_eq!(fired, 2);
+    }
+}

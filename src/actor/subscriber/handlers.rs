@@ -49,7 +49,10 @@ impl Handler<Gate> for SubscriberActor {
         match gate {
             Gate::Pause => self.machine.pause(),
             Gate::Disable(reason) => self.machine.disable(reason),
-            Gate::Resume => self.machine.resume(),
+            Gate::Resume(resumed) => {
+                self.resumed = resumed;
+                self.machine.resume();
+            }
         }
         self.feed.changed = true;
     }

@@ -47,6 +47,8 @@ pub(crate) struct SubscriberActor {
     policy: Arc<EndpointPolicy>,
     machine: EndpointMachine,
     inbox: Arc<Inbox>,
+    /// How often the endpoint was resumed.
+    resumed: u64,
     // Kept for its room.
     arrivals: Vec<OpenDelivery>,
     rng: fastrand::Rng,
@@ -141,6 +143,7 @@ pub(crate) struct Start {
     pub(crate) supervisor: Addr<SupervisorActor>,
     pub(crate) incarnation: u64,
     pub(crate) gates: Vec<Gate>,
+    pub(crate) resumed: u64,
 }
 
 impl SubscriberActor {
@@ -155,13 +158,14 @@ impl SubscriberActor {
             supervisor,
             incarnation,
             gates,
+            resumed,
         } = start;
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
         for gate in gates {
             match gate {
                 Gate::Pause => machine.pause(),
                 Gate::Disable(reason) => machine.disable(reason),
-                Gate::Resume => machine.resume(),
+                Gate::Resume(_) => machine.resume(),
             }
         }
         Self {
@@ -179,6 +183,7 @@ impl SubscriberActor {
             policy,
             machine,
             inbox,
+            resumed,
             arrivals: Vec::new(),
             active: None,
             actions: Vec::new(),
@@ -375,9 +380,13 @@ impl SubscriberActor {
 
     fn tell_disabled(&self, reason: DisabledReason) {
         log::warn!(endpoint = self.url.without_query(), reason:% = reason; "endpoint disabled; its events are kept until it is resumed");
-        let url = self.url.clone();
+        let disabled = Disabled {
+            url: self.url.clone(),
+            reason,
+            resumed: self.resumed,
+        };
         #[expect(clippy::disallowed_methods, reason = "once, until somebody resumes it")]
-        self.guard.supervisor.do_send(Disabled { url, reason });
+        self.guard.supervisor.do_send(disabled);
     }
 
     fn answer_drain(&mut self) {

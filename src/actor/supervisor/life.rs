@@ -57,6 +57,7 @@ impl SupervisorActor {
             supervisor: ctx.address(),
             incarnation: self.started,
             gates: entry.gates(),
+            resumed: entry.resumed,
         };
         let capacity = self.shared.mailbox;
         let place = usize::try_from(self.started)

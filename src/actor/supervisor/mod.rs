@@ -52,6 +52,8 @@ struct Entry {
     endpoint: Option<Arc<Endpoint>>,
     paused: bool,
     disabled: Option<DisabledReason>,
+    /// How often it was resumed.
+    resumed: u64,
     restarts: u32,
     subscriber: Subscriber,
 }
@@ -220,9 +222,11 @@ impl Handler<Wake> for SupervisorActor {
 impl Handler<Disabled> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, Disabled { url, reason }: Disabled, _: &mut Context<Self>) {
-        if let Some(entry) = self.endpoints.get_mut(&url) {
-            entry.disabled = Some(reason);
+    fn handle(&mut self, disabled: Disabled, _: &mut Context<Self>) {
+        if let Some(entry) = self.endpoints.get_mut(&disabled.url)
+            && entry.resumed == disabled.resumed
+        {
+            entry.disabled = Some(disabled.reason);
         }
     }
 }

@@ -39,7 +39,7 @@ impl SupervisorActor {
         let change = match gate {
             Gate::Pause => Change::Pause(url.clone()),
             Gate::Disable(reason) => Change::Disable(url.clone(), reason),
-            Gate::Resume => Change::Resume(url.clone()),
+            Gate::Resume(_) => Change::Resume(url.clone()),
         };
         let keep = wrap_future::<_, Self>(self.shared.store.keep(change));
         let apply = keep.then(move |kept, supervisor, ctx: &mut Context<Self>| {
@@ -49,9 +49,10 @@ impl SupervisorActor {
                 match gate {
                     Gate::Pause => entry.paused = true,
                     Gate::Disable(reason) => entry.disabled = Some(reason),
-                    Gate::Resume => {
+                    Gate::Resume(resumed) => {
                         entry.paused = false;
                         entry.disabled = None;
+                        entry.resumed = resumed;
                     }
                 }
             }
@@ -231,7 +232,8 @@ impl Handler<ResumeEndpoint> for SupervisorActor {
         ResumeEndpoint { url }: ResumeEndpoint,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        self.set_gate(&url, Gate::Resume)
+        let resumed = self.entry(&url).map_or(0, |(_, entry)| entry.resumed);
+        self.set_gate(&url, Gate::Resume(resumed + 1))
     }
 }
 

@@ -217,7 +217,9 @@ impl EndpointMachine {
             self.disabled = Some(reason);
             actions.push(Action::TellDisabled(reason));
         }
-        let kept = changed && !policy.when_failing.is_empty();
+        // A success is kept whatever the policy says now: an older one may have had rules.
+        let healthy = self.tally.health == Health::default();
+        let kept = changed && (healthy || !policy.when_failing.is_empty());
         (kept.then_some(self.tally.health), reason)
     }
 
@@ -237,7 +239,10 @@ impl EndpointMachine {
 
     /// Notes that the store could not record an attempt for now: it is handed out again a little later.
     pub(crate) fn on_record_refused(&mut self, now: Timestamp, record: &AttemptRecord) {
-        self.refused.push(record.clone());
+        let mut record = record.clone();
+        // Somebody may have resumed it since.
+        record.disabled = record.disabled.filter(|_| self.disabled.is_some());
+        self.refused.push(record);
         self.record_again_at.get_or_insert(now + STORE_AGAIN_AFTER);
     }
 

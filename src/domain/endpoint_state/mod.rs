@@ -301,6 +301,13 @@ impl EndpointMachine {
         if self.disabled.take().is_some() {
             self.tally.health = Health::default();
         }
+        // What was refused by the store may disable it again when it is handed out again, in the store at least.
+        for record in &mut self.refused {
+            record.disabled = None;
+            record.health = None;
+        }
+        self.circuit
+            .look_again(self.policy.circuit_breaker.as_ref());
         if self.run == Run::Paused {
             self.run = Run::Running;
         }
@@ -316,6 +323,9 @@ impl EndpointMachine {
         self.window.set_max(policy.max_in_flight);
         let ordering = policy.ordering;
         let changed = ordering != self.policy.ordering;
+        if policy.circuit_breaker != self.policy.circuit_breaker {
+            self.circuit.look_again(policy.circuit_breaker.as_ref());
+        }
         self.policy = policy;
         if changed {
             self.reorder(ordering);

@@ -298,3 +298,36 @@ fn a_lane_opens_when_what_closed_it_is_gone() {
     let next = machine.start(at(6)).map(|order| order.delivery_id);
     assert_eq!(next, Some(DeliveryId::new(2)));
 }
+
+#[test]
+fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
+    let mut policy = EndpointPolicy::alert_service();
+    policy.disable.on_gone = true;
+    for refused_first in [true, false] {
+        let mut machine = machine();
+        machine.configure(Arc::new(policy.clone()));
+        machine.on_deliveries([delivery(1)]);
+        machine.start(NOW).unwrap();
+        let exchange = Exchange {
+            status: Some(410),
+            result: Ok(Answer::new(410)),
+            redirects: 0,
+            sent_twice: false,
+        };
+        let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
+        machine.on_finished(NOW, DeliveryId::new(1), &exchange, &mut rng, &mut actions);
+        let [Action::TellDisabled(_), Action::Record(record)] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(record.disabled, Some(DisabledReason::Gone));
+        if refused_first {
+            machine.on_record_refused(NOW, record);
+            machine.resume();
+        } else {
+            machine.resume();
+            machine.on_record_refused(NOW, record);
+        }
+        let again = pump(&mut machine, at(1));
+        assert!(matches!(&again[..], [Action::Record(record)] if record.disabled.is_none()));
+    }
+}

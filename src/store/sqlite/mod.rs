@@ -2,6 +2,8 @@
 
 mod append;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod keeper;
 mod options;
 mod outbox;

@@ -126,6 +126,7 @@ pub(super) fn configuration(
 }
 
 const ENABLE: &str = "UPDATE webhook_endpoint SET disabled = NULL, health = NULL WHERE url = ?1";
+
 fn settings<T: DeserializeOwned>(
     connection: &Connection,
     table: &'static str,
@@ -177,7 +178,7 @@ fn wipe(value: &mut Value) {
 }
 
 /// Writes something whose own serialisation leaves the secret out, with the secret.
-fn with_auth(value: &impl Serialize, auth: Option<&Auth>) -> Result<Value, StoreError> {
+pub(super) fn with_auth(value: &impl Serialize, auth: Option<&Auth>) -> Result<Value, StoreError> {
     let mut value = serde_json::to_value(value).map_err(damaged)?;
     if let (Some(auth), Some(fields)) = (auth, value.as_object_mut()) {
         fields.insert("auth".to_owned(), auth_json(auth));
@@ -212,7 +213,7 @@ fn credentials_json(credentials: &ClientCredentials) -> Value {
     })
 }
 
-fn endpoint_json(endpoint: &Endpoint) -> Result<Value, StoreError> {
+pub(super) fn endpoint_json(endpoint: &Endpoint) -> Result<Value, StoreError> {
     let mut value = with_auth(endpoint, endpoint.auth.as_ref())?;
     let headers = value.get_mut("headers").and_then(Value::as_array_mut);
     for (header, kept) in endpoint.headers.iter().zip(headers.into_iter().flatten()) {

@@ -1,0 +1,62 @@
+use url::Url;
+
+use crate::domain::redirect::{MAX_REDIRECTS, Route};
+use crate::domain::url::{MAX_URL_BYTES, WebhookUrl};
+
+/// Follows redirects: the first line is where the attempt begins, each further one a `Location`.
+///
+/// # Panics
+/// When a property does not hold: only http and https, never from https to http, no name or password, no URL twice, at most five hops, secrets are
+/// dropped as soon as the origin changes, and a refused redirect changes nothing.
+pub fn redirect(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.split('\n');
+    let Ok(start) = WebhookUrl::parse(lines.next().unwrap_or_default()) else {
+        return;
+    };
+    let origin = check_url(&start).origin();
+    let mut visited = vec![start.clone()];
+    let mut left = false;
+    let mut route = Route::starting_at(start);
+    for location in lines.take(MOST_LOCATIONS) {
+        let from = check_url(route.current());
+        let followed = route.follow(Some(location));
+        let to = check_url(route.current());
+        if followed.is_err() {
+            assert_eq!(from, to, "a refused redirect leads nowhere");
+        } else {
+            assert!(
+                from.scheme() == "http" || to.scheme() == "https",
+                "never from https to http"
+            );
+            assert!(!visited.contains(route.current()), "no URL twice");
+            visited.push(route.current().clone());
+            left |= to.origin() != origin;
+        }
+        assert_eq!(route.left_origin(), left, "from {from} to {to}");
+        assert_eq!(route.hops() + 1, visited.len());
+        assert!(route.hops() <= MAX_REDIRECTS);
+    }
+    assert!(route.follow(None).is_err());
+}
+
+/// Checks what holds for every URL that a webhook is sent to.
+fn check_url(url: &WebhookUrl) -> Url {
+    let text = url.as_str();
+    assert!(text.len() <= MAX_URL_BYTES);
+    assert!(
+        text.bytes().all(|byte| (0x21..0x7f).contains(&byte)),
+        "nothing that could break a request line: {text:?}"
+    );
+    let parsed = url.to_url();
+    assert_eq!(parsed.as_str(), text, "normalised");
+    assert_eq!(WebhookUrl::parse(text).as_ref(), Ok(url));
+    assert!(matches!(parsed.scheme(), "http" | "https"));
+    assert!(parsed.has_host());
+    assert!(parsed.username().is_empty() && parsed.password().is_none());
+    assert_eq!(parsed.fragment(), None);
+    parsed
+}
+
+/// More than may be followed, so that what is refused is seen too.
+const MOST_LOCATIONS: usize = 16;

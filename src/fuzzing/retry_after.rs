@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use crate::domain::retry::{Progress, Retry, RetryPolicy};
+use crate::domain::retry_after::parse_retry_after;
+use crate::domain::time::Timestamp;
+
+/// Reads a `Retry-After` value and plans the retry that it asks for.
+///
+/// # Panics
+/// When a property does not hold: the wait is within the cap, never shorter than asked below it, and the retry is neither before now nor before
+/// the wait is over.
+pub fn retry_after(data: &[u8]) {
+    let value = String::from_utf8_lossy(data);
+    for now in NOWS.map(Timestamp::from_unix_millis) {
+        for cap in CAPS {
+            let wait = parse_retry_after(&value, now, cap);
+            if let Some(wait) = wait {
+                assert!(wait <= cap, "within the cap");
+            }
+            let asked = asked_for(value.trim(), now);
+            assert_eq!(wait, asked.map(|asked| asked.min(cap)));
+            check_retry(now, wait, cap);
+        }
+    }
+}
+
+/// What a value asks for, by another way of reading it. A date is read as the crate reads it, and so only compared with itself.
+fn asked_for(value: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(date) = httpdate::parse_http_date(value) {
+        return Some(Timestamp::from(date).since(now));
+    }
+    let digits = value
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let framed = value.starts_with(|first: char| first.is_ascii_digit())
+        && value.ends_with(|last: char| last.is_ascii_digit());
+    if !digits || !framed || value.matches('.').count() > 1 {
+        return None;
+    }
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let part = u64::from(!fraction.trim_matches('0').is_empty());
+    let whole = whole.bytes().fold(0_u64, |number, digit| {
+        let digit = u64::from(digit.saturating_sub(b'0'));
+        number.saturating_mul(10).saturating_add(digit)
+    });
+    Some(Duration::from_secs(whole.saturating_add(part)))
+}
+
+fn check_retry(now: Timestamp, wait: Option<Duration>, cap: Duration) {
+    let policy = RetryPolicy::three_in_two_minutes().max_retry_after(cap);
+    let cap = policy.retry_after_cap();
+    let mut progress = Progress::default();
+    policy.begin_attempt(&mut progress, now, Duration::ZERO);
+    let mut rng = fastrand::Rng::with_seed(1);
+    let retry = policy.after_failure(&mut progress, now, wait, &mut rng);
+    let Retry::At(at) = retry else {
+        unreachable!("the first failure is tried again: {retry:?}");
+    };
+    assert!(at >= now, "not before now");
+    if let Some(wait) = wait {
+        assert!(at >= now + wait.min(cap), "not before the wait is over");
+        assert!(at <= now + cap, "not after the cap");
+    }
+    assert!(progress.window_ends_at.is_some_and(|end| end >= at));
+}
+
+/// 1970, 2015, the second of a leap day, shortly before the last instant that there is, and the first.
+const NOWS: [i64; 5] = [
+    0,
+    1_445_412_480_250,
+    1_709_164_800_999,
+    i64::MAX - 200_000,
+    i64::MIN,
+];
+
+const CAPS: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(1_500),
+    Duration::from_hours(24),
+    Duration::MAX,
+];

@@ -1,0 +1,350 @@
+//! Reading answers from bytes that a fuzzer made.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use actix_http::ServiceConfig;
+use actix_http::h1::{ClientCodec, MessageType};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+use tokio_util::codec::Decoder as _;
+use url::Url;
+
+use super::connect::Authority;
+use super::connection::{Connection, Exchanged, Reading};
+use super::plain::take_plain_answer;
+use super::wire::Wire;
+use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
+
+/// The first byte says how the others are sent: how they are cut, what follows them, how the request is taken, and how much of a body is read.
+pub(crate) fn answer(data: &[u8]) {
+    let Some((how, bytes)) = data.split_first() else {
+        return;
+    };
+    // The codec's settings own a task, which wants a place to run.
+    thread_local! {
+        static PLACE: (Runtime, LocalSet) = (
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .expect("a runtime without I/O can be made"),
+            LocalSet::new(),
+        );
+        static CONFIG: ServiceConfig = ServiceConfig::default();
+    }
+    PLACE.with(|(runtime, tasks)| {
+        let _runtime = runtime.enter();
+        let _tasks = tasks.enter();
+        for limit in LIMITS {
+            CONFIG.with(|config| check_plain(bytes, limit, config));
+        }
+        check_reading(*how, bytes);
+    });
+}
+
+/// Checks that a plain answer is what the codec makes of it.
+fn check_plain(bytes: &[u8], limit: usize, config: &ServiceConfig) {
+    let mut received = BytesMut::from(bytes);
+    let Some(answer) = take_plain_answer(&mut received, within(limit)) else {
+        assert_eq!(received, bytes, "nothing was taken");
+        return;
+    };
+    let (status, body, left) =
+        decoded(bytes, config).expect("the codec finds a whole answer on a kept connection");
+    assert_eq!(answer.status, status);
+    assert_eq!(answer.excerpt, body.get(..EXCERPT_BYTES).unwrap_or(&body));
+    assert!(body.len() <= limit);
+    assert_eq!(received, left);
+    assert_eq!((answer.location, answer.retry_after), (None, None));
+}
+
+/// What the codec makes of an answer: status, body, and what is left; `None` when it is not whole or the connection ends with it.
+fn decoded(bytes: &[u8], config: &ServiceConfig) -> Option<(u16, Vec<u8>, BytesMut)> {
+    let mut received = BytesMut::from(bytes);
+    let mut codec = ClientCodec::new(config.clone());
+    let head = codec.decode(&mut received).ok()??;
+    if !head.keep_alive() {
+        return None;
+    }
+    let mut body = Vec::new();
+    if codec.message_type() == MessageType::Payload {
+        let mut codec = codec.into_payload_codec();
+        while let Some(chunk) = codec.decode(&mut received).ok()?? {
+            body.extend_from_slice(&chunk);
+        }
+    }
+    Some((head.status.as_u16(), body, received))
+}
+
+/// Checks what holds for every answer, and that it is the same however its bytes are cut.
+fn check_reading(how: u8, bytes: &[u8]) {
+    let end = match how & 3 {
+        0 => End::Closed,
+        1 => End::Reset,
+        _ => End::Silent,
+    };
+    let size = match how >> 2 & 3 {
+        0 => 1,
+        1 => 2,
+        2 => 7,
+        _ => 61,
+    };
+    let slow = how & 0x10 != 0;
+    let limit = LIMITS.get(usize::from(how >> 5)).copied();
+    let whole = Exchange::make(&[bytes], end, slow, LIMITS_MOST);
+    let parts: Vec<&[u8]> = bytes.chunks(size).collect();
+    let cut = Exchange::make(&parts, end, slow, LIMITS_MOST);
+    whole.check_like(&cut);
+    check_length(
+        bytes,
+        &Exchange::make(
+            &bytes.chunks(1).collect::<Vec<_>>(),
+            end,
+            false,
+            LIMITS_MOST,
+        ),
+    );
+    whole.check_next();
+    cut.check_next();
+    if let Some(limit) = limit {
+        Exchange::make(&parts, end, slow, limit).check_next();
+        Exchange::make(&[bytes], end, slow, limit).check_next();
+    }
+}
+
+/// Checks, against a reading of the head alone, that an answer with a length ends where it says, neither earlier nor later.
+fn check_length(bytes: &[u8], byte_by_byte: &Exchange) {
+    let mut headers = [httparse::EMPTY_HEADER; 96];
+    let mut head = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(begin)) = head.parse(bytes) else {
+        return;
+    };
+    let named = |name: &str| {
+        let headers = head.headers.iter();
+        let values = headers.filter(|header| header.name.eq_ignore_ascii_case(name));
+        values.map(|header| header.value).collect::<Vec<_>>()
+    };
+    let (lengths, coded) = (
+        named("content-length"),
+        !named("transfer-encoding").is_empty(),
+    );
+    let length = match *lengths {
+        [length] if !coded => std::str::from_utf8(length).ok(),
+        _ => None,
+    };
+    let Some(length) = length.and_then(|length| length.parse::<usize>().ok()) else {
+        return;
+    };
+    let rest = bytes.len() - byte_by_byte.unsaid.borrow().len();
+    let clean = matches!(byte_by_byte.result, Some(Ok(Exchanged { clean: true, .. })));
+    match head.code {
+        Some(..200) => assert!(!clean, "an answer is still to come"),
+        Some(204 | 304) => assert!(!clean || length == 0, "a body may follow"),
+        _ if clean => assert_eq!(Some(rest), begin.checked_add(length)),
+        _ if begin
+            .checked_add(length)
+            .is_some_and(|end| end <= bytes.len()) =>
+        {
+            let failed = !matches!(byte_by_byte.result, Some(Ok(_)));
+            // A second way to read heads differs about those that the codec refuses.
+            let refused = matches!(byte_by_byte.result, Some(Err((Failure::Malformed, _))));
+            assert!(!failed || refused, "all of it is there");
+        }
+        _ => {}
+    }
+}
+
+/// An exchange, the connection after it, and what its receiver has not said yet.
+struct Exchange {
+    connection: Connection,
+    unsaid: Parts,
+    /// `None` when the receiver says nothing more and the answer is not there.
+    result: Option<Result<Exchanged, (Failure, bool)>>,
+    end: End,
+    nothing_sent: bool,
+}
+
+impl Exchange {
+    fn make(parts: &[&[u8]], end: End, slow: bool, limit: usize) -> Self {
+        let url = Url::parse("http://receiver.test/").expect("it is a URL");
+        let authority = Authority::of(&url).expect("it has a host");
+        let parts: VecDeque<Bytes> = parts
+            .iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| Bytes::copy_from_slice(part))
+            .collect();
+        let nothing_sent = parts.is_empty();
+        let parts = Rc::new(RefCell::new(parts));
+        let unsaid = Rc::clone(&parts);
+        let script = Script { parts, end, slow };
+        let mut connection = Connection::new(Rc::new(authority), Wire::Scripted(script));
+        let result = exchange(&mut connection, limit);
+        if let Some(Ok(exchanged)) = &result {
+            let answer = &exchanged.answer;
+            assert!((100..=999).contains(&answer.status));
+            assert!(answer.excerpt.len() <= EXCERPT_BYTES);
+            assert!(!(slow && exchanged.clean), "not all was sent");
+            assert!(!(answer.status < 200 && exchanged.clean), "interim");
+        }
+        Self {
+            connection,
+            unsaid,
+            result,
+            end,
+            nothing_sent,
+        }
+    }
+
+    fn check_like(&self, cut: &Self) {
+        match (&self.result, &cut.result) {
+            (None, None) => assert_eq!(self.end, End::Silent),
+            (Some(Err(whole)), Some(Err(cut))) => {
+                assert_eq!(whole, cut);
+                assert_eq!(whole.1, self.nothing_sent, "whether anything was answered");
+            }
+            (Some(Ok(whole)), Some(Ok(cut_result))) => {
+                assert_eq!(whole.answer, cut_result.answer);
+                if whole.clean != cut_result.clean {
+                    // What comes after the answer is seen at once, or when the connection is to be used again.
+                    assert!(cut_result.clean && cut.has_more());
+                }
+            }
+            (whole, cut) => unreachable!(
+                "{:?} at once, {:?} cut",
+                whole
+                    .as_ref()
+                    .map(|result| result.as_ref().map(|ok| &ok.answer)),
+                cut.as_ref()
+                    .map(|result| result.as_ref().map(|ok| &ok.answer)),
+            ),
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        !self.unsaid.borrow().is_empty()
+    }
+
+    /// Checks that the next exchange, if there may be one, gets its own answer.
+    fn check_next(mut self) {
+        let Some(Ok(Exchanged { clean: true, .. })) = self.result else {
+            return;
+        };
+        let more = self.has_more();
+        let quiet = self.connection.is_quiet(&mut nobody());
+        assert_eq!(quiet, !more && self.end == End::Silent);
+        if !quiet {
+            return;
+        }
+        self.unsaid.borrow_mut().push_back(Bytes::from_static(NEXT));
+        let next = exchange(&mut self.connection, LIMITS_MOST);
+        let Some(Ok(Exchanged { answer, clean })) = next else {
+            unreachable!("the next exchange has an answer");
+        };
+        let mut expected = Answer::new(418);
+        expected.excerpt = Bytes::from_static(b"next");
+        assert_eq!((answer, clean), (expected, true));
+    }
+}
+
+fn exchange(
+    connection: &mut Connection,
+    limit: usize,
+) -> Option<Result<Exchanged, (Failure, bool)>> {
+    let body = Bytes::from_static(b"{}");
+    let head = |head: &mut Vec<u8>| {
+        head.extend_from_slice(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n");
+        Ok(())
+    };
+    let exchange = pin!(connection.exchange(head, &body, within(limit)));
+    match exchange.poll(&mut nobody()) {
+        Poll::Ready(result) => Some(result.map_err(|broken| (broken.failure, broken.unanswered))),
+        Poll::Pending => None,
+    }
+}
+
+/// Nobody is woken: whatever a script has to say is there.
+fn nobody() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+type Parts = Rc<RefCell<VecDeque<Bytes>>>;
+
+/// A receiver that says the same whatever it is sent.
+pub(super) struct Script {
+    parts: Parts,
+    end: End,
+    /// Whether it takes a single byte of the request and no more.
+    slow: bool,
+}
+
+/// What follows the last byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+    Silent,
+}
+
+impl AsyncRead for Script {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut parts = self.parts.borrow_mut();
+        let Some(part) = parts.front_mut() else {
+            return match self.end {
+                End::Closed => Poll::Ready(Ok(())),
+                End::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                End::Silent => Poll::Pending,
+            };
+        };
+        buf.put_slice(&part.split_to(part.len().min(buf.remaining())));
+        if part.is_empty() {
+            parts.pop_front();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match (self.slow, buf) {
+            (true, [_, _, _, ..]) => Poll::Ready(Ok(1)),
+            (true, _) => Poll::Pending,
+            (false, _) => Poll::Ready(Ok(buf.len())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+const NEXT: &[u8] = b"HTTP/1.1 418 Next\r\nContent-Length: 4\r\n\r\nnext";
+
+/// How much of a body is read at most.
+const LIMITS: [usize; 4] = [0, 10, 1_500, LIMITS_MOST];
+const LIMITS_MOST: usize = 64 * 1_024;
+
+fn within(limit: usize) -> Reading {
+    Reading {
+        limit,
+        kept: EXCERPT_BYTES,
+        until_close: false,
+    }
+}

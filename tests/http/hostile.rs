@@ -1,0 +1,272 @@
+//! Receivers that mean harm: redirect storms, headers that no one can use, connections that are not what they were said to be.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_webhooks::{DeliveryReport, Failure, Outcome, RedirectRefusal, RetryPolicy};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+
+use super::support::{Bed, Connection, Receiver, endpoint, permanent, run, transient};
+
+fn refused(refusal: RedirectRefusal) -> Outcome {
+    permanent(Failure::Redirect(refusal))
+}
+
+fn redirect(location: &str) -> String {
+    format!("HTTP/1.1 307 Away\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+}
+
+/// Delivers to a receiver that gives every request this answer.
+fn report_of(answer: impl Into<Vec<u8>>) -> DeliveryReport {
+    let answer = answer.into();
+    let mut report = None;
+    run(async {
+        let receiver = Receiver::start(async move |mut connection: Connection| {
+            while connection.request().await.is_some() {
+                connection.send(&answer).await;
+            }
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        report = Some(bed.deliver("e").await);
+        bed.end().await;
+    });
+    report.unwrap()
+}
+
+#[test]
+fn a_storm_of_redirects_ends_after_five_hops_for_every_delivery() {
+    const DELIVERIES: usize = 50;
+    run(async {
+        let receiver = Receiver::start(async |mut connection: Connection| {
+            let mut hop = 0;
+            while connection.request().await.is_some() {
+                hop += 1;
+                let location = format!("/{}/{hop}", connection.number);
+                connection.send(redirect(&location)).await;
+            }
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        for n in 0..DELIVERIES {
+            bed.publish(&n.to_string()).await;
+        }
+        for _ in 0..DELIVERIES {
+            let report = bed.report().await;
+            assert_eq!(report.outcome, refused(RedirectRefusal::TooMany));
+            assert_eq!((report.status, report.redirects), (Some(307), 5));
+        }
+        assert_eq!(receiver.requests().len(), 6 * DELIVERIES);
+        bed.end().await;
+    });
+}
+
+#[test]
+fn receivers_that_send_everything_to_each_other_are_asked_once_each() {
+    run(async {
+        let there = Rc::new(RefCell::new(String::new()));
+        let back = Rc::clone(&there);
+        let first = Receiver::start(async move |mut connection: Connection| {
+            while connection.request().await.is_some() {
+                let location = there.borrow().clone();
+                connection.send(redirect(&location)).await;
+            }
+        })
+        .await;
+        let home = first.url("/");
+        let second = Receiver::start(async move |mut connection: Connection| {
+            while connection.request().await.is_some() {
+                connection.send(redirect(&home)).await;
+            }
+        })
+        .await;
+        *back.borrow_mut() = second.url("/");
+        let mut bed = Bed::to(endpoint(&first.url("/"))).await;
+        let report = bed.deliver("e").await;
+        assert_eq!(report.outcome, refused(RedirectRefusal::Loop));
+        assert_eq!(first.requests().len(), 1);
+        assert_eq!(second.requests().len(), 1);
+        bed.end().await;
+    });
+}
+
+#[test]
+fn a_location_that_no_one_can_use_is_refused() {
+    let path = "x".repeat(100_000);
+    for (location, refusal) in [
+        (&*path, RedirectRefusal::InvalidLocation),
+        ("", RedirectRefusal::NoLocation),
+        ("\t", RedirectRefusal::NoLocation),
+        ("http://", RedirectRefusal::InvalidLocation),
+        ("http://a.test:99999/", RedirectRefusal::InvalidLocation),
+        ("http://user:pw@a.test/", RedirectRefusal::InvalidLocation),
+        ("file:///etc/passwd", RedirectRefusal::Scheme),
+        ("javascript:alert(1)", RedirectRefusal::Scheme),
+        ("#only-a-fragment", RedirectRefusal::Loop),
+        ("/a\r\nLocation: /b", RedirectRefusal::NoLocation),
+        ("/ä", RedirectRefusal::Loop),
+    ] {
+        let report = report_of(redirect(location));
+        let start = &location[..location.len().min(40)];
+        assert_eq!(report.outcome, refused(refusal), "{start:?}");
+    }
+    let mut not_text = redirect("/?").into_bytes();
+    let at = not_text.iter().position(|byte| *byte == b'?').unwrap();
+    not_text[at] = 0xff;
+    let report = report_of(not_text);
+    assert_eq!(report.outcome, refused(RedirectRefusal::NoLocation));
+    for control in ["/a\0b", "/a\x1bb", "/a\rb", "/a\x7fb"] {
+        let report = report_of(redirect(control));
+        assert_eq!(report.outcome, transient(Failure::Malformed), "{control:?}");
+    }
+}
+
+/// Returns how long after a failed attempt the next one is, when the failure came with these headers.
+fn wait_after(headers: &str) -> Duration {
+    let answer = format!("HTTP/1.1 503 Later\r\n{headers}Content-Length: 0\r\n\r\n");
+    let mut wait = None;
+    run(async {
+        let receiver = Receiver::start(async move |mut connection: Connection| {
+            while connection.request().await.is_some() {
+                connection.send(&answer).await;
+            }
+        })
+        .await;
+        let policy = RetryPolicy::three_in_two_minutes().without_jitter();
+        let mut bed = Bed::to(endpoint(&receiver.url("/")).retry(policy)).await;
+        let report = bed.deliver("e").await;
+        let failed = Outcome::Failed {
+            failure: Failure::Status(503),
+        };
+        assert_eq!(report.outcome, failed);
+        wait = Some(report.next_attempt_at.unwrap().since(report.at));
+        bed.engine.shutdown(Duration::ZERO).await;
+    });
+    wait.unwrap()
+}
+
+#[test]
+fn a_retry_after_that_no_one_can_mean_changes_nothing_and_a_huge_one_is_cut() {
+    const USUAL: Duration = Duration::from_secs(15);
+    const CAP: Duration = Duration::from_hours(24);
+    let digits = "9".repeat(60_000);
+    for (value, expected) in [
+        ("0", Duration::ZERO),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", Duration::ZERO),
+        ("7", Duration::from_secs(7)),
+        ("99999999999999999999", CAP),
+        (&*digits, CAP),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", CAP),
+        ("", USUAL),
+        ("inf", USUAL),
+        ("NaN", USUAL),
+        ("1e300", USUAL),
+        ("-5", USUAL),
+        ("Mon, 30 Feb 2099 00:00:00 GMT", USUAL),
+        ("７", USUAL),
+        ("7\r\nRetry-After: 7", USUAL),
+    ] {
+        let wait = wait_after(&format!("Retry-After: {value}\r\n"));
+        let start = &value[..value.len().min(40)];
+        // From when the answer was judged, which is not before the attempt ended.
+        let late = wait.saturating_sub(expected);
+        assert!(wait >= expected && late < USUAL / 3, "{start:?}: {wait:?}");
+    }
+}
+
+#[test]
+fn a_head_of_200_kilobytes_is_not_waited_for() {
+    // How much of it comes at once is the network's business; more than 128 KiB without an end is not read on.
+    let filler = "x".repeat(200_000);
+    for header in [
+        format!("X: {filler}"),
+        format!("{filler}: x"),
+        format!("Retry-After: {filler}"),
+    ] {
+        run(async {
+            let begin = format!("HTTP/1.1 200 OK\r\n{header}");
+            let receiver = Receiver::start(async move |mut connection: Connection| {
+                connection.request().await;
+                connection.send(&begin).await;
+                connection.closed().await;
+            })
+            .await;
+            let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+            let report = bed.deliver("e").await;
+            assert_eq!(report.outcome, transient(Failure::Malformed));
+            bed.end().await;
+        });
+    }
+}
+
+/// Delivers five times to a receiver that answers every request like this, says nothing of it, and keeps its connections open. Returns how many there were.
+fn connections_for(answer: &'static str) -> usize {
+    let mut connections = 0;
+    run(async {
+        let receiver = Receiver::start(async move |mut connection: Connection| {
+            while connection.request().await.is_some() {
+                connection.send(answer).await;
+            }
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        for n in 0..5 {
+            let report = bed.deliver(&n.to_string()).await;
+            assert_eq!(report.outcome, Outcome::Delivered, "{answer:?}");
+            assert!(!report.sent_twice);
+        }
+        connections = receiver.connections();
+        bed.end().await;
+    });
+    connections
+}
+
+/// The codec takes a length of 0 for none, so that the answer of an HTTP/1.0 receiver that keeps its connection open seemed never to end.
+#[test]
+fn a_connection_is_kept_only_when_both_sides_have_said_so() {
+    let length = "Content-Length: 0\r\n\r\n";
+    for (begin, connections) in [
+        ("HTTP/1.1 200 OK\r\n", 1),
+        ("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=999999999999\r\n", 1),
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\n", 5),
+        ("HTTP/1.1 200 OK\r\nConnection: keep-alive, close\r\n", 5),
+        ("HTTP/1.0 200 OK\r\n", 5),
+        ("HTTP/1.0 200 OK\r\nKeep-Alive: timeout=60\r\n", 5),
+    ] {
+        let answer = format!("{begin}{length}").leak();
+        assert_eq!(connections_for(answer), connections, "{begin:?}");
+    }
+}
+
+/// An answer that nobody asked for comes on a connection that waits: it is not that of the next delivery.
+#[test]
+fn an_answer_before_its_request_is_not_taken() {
+    run(async {
+        let speak = Rc::new(Notify::new());
+        let (spoken, mut spoke) = mpsc::unbounded_channel();
+        let told = Rc::clone(&speak);
+        let receiver = Receiver::start(async move |mut connection: Connection| {
+            if connection.number > 1 {
+                return connection.answer_all(202).await;
+            }
+            connection.request().await;
+            connection.answer(200).await;
+            told.notified().await;
+            connection.answer(299).await;
+            spoken.send(()).unwrap();
+            connection.closed().await;
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        assert_eq!(bed.deliver("first").await.outcome, Outcome::Delivered);
+        speak.notify_one();
+        spoke.recv().await.unwrap();
+        // Once the runtime has waited for the network it knows what has come.
+        drop(TcpStream::connect(receiver.address).await.unwrap());
+        let report = bed.deliver("second").await;
+        assert_eq!(report.status, Some(202), "its own answer");
+        bed.end().await;
+    });
+}

@@ -158,7 +158,7 @@ mod tests {
         for round in 1..=2 {
             let due = clock.now() + Duration::from_secs(round);
             let mut armed = false;
-            poll_fn(|cx| {
+            let fires = poll_fn(|cx| {
                 if !armed {
                     armed = true;
                     while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
@@ -170,8 +170,9 @@ mod tests {
                     return Poll::Ready(());
                 }
                 Poll::Pending
-            })
-            .await;
+            });
+            let fires = tokio::time::timeout(Duration::from_mins(1), fires);
+            fires.await.expect("it fires");
             assert!(clock.now() >= due);
         }
         assert_eq!(fired, 2);

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use actix_http::h1::{ClientCodec, ClientPayloadCodec, MessageType};
 use actix_http::header::{
-    CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
 };
 use actix_http::{ResponseHead, ServiceConfig, Version};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -200,7 +200,9 @@ impl Connection {
         answer.location = single(&head.headers, &LOCATION);
         answer.retry_after = joined(&head.headers, &RETRY_AFTER);
         let framing = Framing::of(&head);
-        let has_body = framing.has_body() && codec.message_type() == MessageType::Payload;
+        let has_body = framing.has_body()
+            && codec.message_type() == MessageType::Payload
+            && !(matches!(framing, Framing::Delimited) && is_old_offer(&head));
         let body = has_body.then(|| BodyReader {
             codec: codec.into_payload_codec(),
             ends_with_connection: head.version < Version::HTTP_11,
@@ -361,6 +363,13 @@ impl Framing {
     fn is_unambiguous(&self) -> bool {
         matches!(self, Self::NoBody | Self::Delimited)
     }
+}
+
+/// Says whether an HTTP/1.0 receiver offers WebSocket. The codec then forgets a length and would wait for the end of the connection.
+fn is_old_offer(head: &ResponseHead) -> bool {
+    let websocket = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"websocket");
+    let mut offers = head.headers.get_all(UPGRADE);
+    head.version < Version::HTTP_11 && offers.any(|offer| websocket(offer.as_bytes()))
 }
 
 /// Returns the header if it is there once and is text.

@@ -294,3 +294,22 @@ fn a_plain_row_that_cannot_be_read_is_not_shown() {
     );
     assert!(!shown.contains(SECRET), "{shown}");
 }
+
+/// Whoever can write the file but has no key must not have calls made in our name.
+#[test]
+fn a_plain_row_in_a_file_that_was_sealed_is_refused() {
+    let life = Life::new();
+    keep(&life, sealed_with(1), everything());
+    let file = Connection::open(life.file()).unwrap();
+    let planted = serde_json::to_string(&Rule::new("planted", "*").webhook(HOOK).unwrap()).unwrap();
+    let sql = "INSERT INTO webhook_rule VALUES ('planted', ?1)";
+    file.execute(sql, [planted]).unwrap();
+    drop(file);
+    let error = refused(&life, sealed_with(1));
+    assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+    let file = Connection::open(life.file()).unwrap();
+    file.execute("DELETE FROM webhook_rule WHERE id = 'planted'", [])
+        .unwrap();
+    drop(file);
+    has_everything(&life, sealed_with(1));
+}

@@ -61,6 +61,11 @@ pub(super) fn seal_all(
     for (table, key) in TABLES {
         let found_plain = seal_table(connection, table, key, encryption)?;
         if found_plain && table != SEALED {
+            if known {
+                // Whoever has no key could have written it, to have calls made in our name.
+                let why = "a row is in plain, though the file was sealed; remove what somebody else has written";
+                return Err(StoreError::Damaged(format!("{table}: {why}").into()));
+            }
             note_unclean(connection)?;
         }
     }

@@ -93,12 +93,22 @@ struct InFlight {
     late: bool,
 }
 
-/// A delivery that is read back.
+/// A delivery that is read back, or will be when it is due.
 #[derive(Debug, Default)]
 struct Due {
     company: Option<CompanyId>,
     /// Whether those behind it wait for it where order is kept. One that was started again by hand has not passed the gate yet.
     closed_lane: bool,
+}
+
+impl Due {
+    /// Returns a delivery that was attempted before.
+    fn retry(company: Option<CompanyId>) -> Self {
+        Self {
+            company,
+            closed_lane: true,
+        }
+    }
 }
 
 /// The state of one endpoint.
@@ -117,7 +127,7 @@ pub(crate) struct EndpointMachine {
     recording: BTreeMap<DeliveryId, Arc<Alert>>,
     /// Those of them that the store refused for now, to be handed out again at `record_again_at`.
     refused: Vec<AttemptRecord>,
-    waiting: BTreeMap<(Timestamp, DeliveryId), Option<CompanyId>>,
+    waiting: BTreeMap<(Timestamp, DeliveryId), Due>,
     hold_until: Option<Timestamp>,
     circuit: Circuit,
     pacer: Pacer,
@@ -390,7 +400,8 @@ impl EndpointMachine {
             .recording
             .values()
             .map(|alert| alert.company_id.as_ref());
-        let waiting = self.waiting.values().map(Option::as_ref);
+        let waiting = self.waiting.values().filter(|due| due.closed_lane);
+        let waiting = waiting.map(|due| due.company.as_ref());
         let closed: Vec<Option<CompanyId>> = busy
             .chain(recording)
             .chain(waiting)
@@ -400,7 +411,8 @@ impl EndpointMachine {
             self.queue.close_lane(ordering, company.as_ref());
         }
         for delivery in queued {
-            if self.due.contains_key(&delivery.id) {
+            let past_gate = |due: &Due| due.closed_lane;
+            if self.due.get(&delivery.id).is_some_and(past_gate) {
                 self.queue
                     .close_lane(ordering, delivery.alert.company_id.as_ref());
                 self.queue.push_due(delivery);

@@ -86,7 +86,7 @@ impl EndpointMachine {
             if !known {
                 self.queue
                     .close_lane(self.policy.ordering, company_id.as_ref());
-                self.waiting.insert((due_at, id), company_id);
+                self.waiting.insert((due_at, id), Due::retry(company_id));
                 self.spill();
             }
         }
@@ -149,8 +149,7 @@ impl EndpointMachine {
     pub(crate) fn on_load_failed(&mut self, now: Timestamp, asked: &[DeliveryId]) {
         for id in asked {
             if let Some(due) = self.due.remove(id) {
-                self.waiting
-                    .insert((now + STORE_AGAIN_AFTER, *id), due.company);
+                self.waiting.insert((now + STORE_AGAIN_AFTER, *id), due);
             }
         }
     }
@@ -161,7 +160,7 @@ impl EndpointMachine {
             // Whatever is in the store alone is due after everything that waits here.
             self.backlog.note_waiting();
         } else {
-            self.waiting.insert(key, company);
+            self.waiting.insert(key, Due::retry(company));
             self.spill();
         }
     }
@@ -204,11 +203,7 @@ impl EndpointMachine {
             if due_at > now {
                 break;
             }
-            let due = Due {
-                company: entry.remove(),
-                closed_lane: true,
-            };
-            self.due.insert(id, due);
+            self.due.insert(id, entry.remove());
             ids.push(id);
         }
         if !ids.is_empty() {

@@ -331,3 +331,26 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
         assert!(matches!(&again[..], [Action::Record(record)] if record.disabled.is_none()));
     }
 }
+
+#[test]
+fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() {
+    let mut machine = machine();
+    let mut policy = EndpointPolicy::alert_service();
+    policy.ordering = Ordering::Fifo;
+    machine.configure(Arc::new(policy));
+    machine.on_deliveries([delivery(6), delivery(7), delivery(8)]);
+    machine.start(NOW).unwrap();
+    let record = finish(&mut machine, NOW, 6, Answer::new(200));
+    machine.on_recorded(&record);
+    assert_eq!(machine.start(NOW).unwrap().delivery_id, DeliveryId::new(7));
+    assert!(machine.window.size() > 1);
+    let mut actions = Vec::new();
+    // Its id was passed already, and the store cannot read it for now; then it is gone.
+    machine.on_redelivered(vec![DeliveryId::new(3)], &mut actions);
+    assert!(matches!(&actions[..], [Action::Load(_)]));
+    machine.on_load_failed(NOW, &[DeliveryId::new(3)]);
+    let again = pump(&mut machine, at(1));
+    assert!(again.iter().any(|action| matches!(action, Action::Load(_))));
+    machine.on_loaded(&[DeliveryId::new(3)], Vec::new());
+    assert!(!machine.can_start(at(1)), "7 is still in flight");
+}

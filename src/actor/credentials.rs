@@ -112,23 +112,11 @@ const MAX_RETIRED: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
 
     use super::*;
-    use crate::domain::id::AlertId;
-    use crate::domain::payload::PayloadFormat;
 
     fn alert() -> Alert {
-        Alert {
-            id: AlertId::new(&"e".into(), &"r".into()),
-            event_id: "e".into(),
-            rule_id: "r".into(),
-            rule_type: "t".into(),
-            client_id: "c".into(),
-            company_id: None,
-            format: PayloadFormat::Alert,
-            body: Bytes::new(),
-        }
+        Alert::example(None)
     }
 
     fn rule(auth: Option<Auth>) -> Rule {

@@ -137,12 +137,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
-    use bytes::Bytes;
-
     use super::*;
     use crate::domain::alert::Alert;
-    use crate::domain::id::{AlertId, DeliveryId};
-    use crate::domain::payload::PayloadFormat;
+    use crate::domain::id::DeliveryId;
+
     use crate::domain::retry::Progress;
 
     #[derive(Default)]
@@ -155,16 +153,7 @@ mod tests {
     }
 
     fn deliveries(ids: std::ops::Range<u64>) -> Vec<OpenDelivery> {
-        let alert = Arc::new(Alert {
-            id: AlertId::new(&"e".into(), &"r".into()),
-            event_id: "e".into(),
-            rule_id: "r".into(),
-            rule_type: "t".into(),
-            client_id: "c".into(),
-            company_id: None,
-            format: PayloadFormat::Alert,
-            body: Bytes::new(),
-        });
+        let alert = Arc::new(Alert::example(None));
         let delivery = |id| OpenDelivery {
             id: DeliveryId::new(id),
             alert: Arc::clone(&alert),

@@ -131,25 +131,13 @@ fn lane_of(ordering: Ordering, company: Option<&CompanyId>) -> Option<Option<Com
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
-
     use super::*;
     use crate::domain::alert::Alert;
-    use crate::domain::id::AlertId;
-    use crate::domain::payload::PayloadFormat;
+
     use crate::domain::retry::Progress;
 
     fn delivery(id: u64, company: Option<&str>) -> OpenDelivery {
-        let alert = Alert {
-            id: AlertId::new(&"e".into(), &"r".into()),
-            event_id: "e".into(),
-            rule_id: "r".into(),
-            rule_type: "t".into(),
-            client_id: "c".into(),
-            company_id: company.map(CompanyId::from),
-            format: PayloadFormat::Alert,
-            body: Bytes::new(),
-        };
+        let alert = Alert::example(company);
         OpenDelivery {
             id: DeliveryId::new(id),
             alert: Arc::new(alert),

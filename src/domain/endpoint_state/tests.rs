@@ -1,10 +1,6 @@
-use bytes::Bytes;
-
 use super::*;
 use crate::domain::attempt::{Answer, AttemptRecord, Exchange};
 use crate::domain::delivery::WaitingDelivery;
-use crate::domain::id::AlertId;
-use crate::domain::payload::PayloadFormat;
 use crate::domain::retry::{Progress, RetryPolicy};
 use fastrand::Rng;
 
@@ -15,16 +11,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn delivery(id: u64) -> OpenDelivery {
-    let alert = Alert {
-        id: AlertId::new(&"e".into(), &"r".into()),
-        event_id: "e".into(),
-        rule_id: "r".into(),
-        rule_type: "t".into(),
-        client_id: "c".into(),
-        company_id: None,
-        format: PayloadFormat::Alert,
-        body: Bytes::new(),
-    };
+    let alert = Alert::example(None);
     OpenDelivery {
         id: DeliveryId::new(id),
         alert: Arc::new(alert),

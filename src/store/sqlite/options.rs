@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::seal::Encryption;
 use crate::store::BacklogLimits;
 
-/// Settings of a [`SqliteStore`].
+/// Settings of a [`SqliteStore`](super::SqliteStore).
 ///
 /// ```
 /// use std::time::Duration;

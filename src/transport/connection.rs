@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 
 use actix_http::h1::{ClientCodec, ClientPayloadCodec, MessageType};
 use actix_http::header::{
-    CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+    CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
 };
 use actix_http::{ResponseHead, ServiceConfig, Version};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -226,7 +226,9 @@ impl Connection {
         let framing = Framing::of(&head);
         let decoded = codec.message_type() == MessageType::Payload;
         let closes = reading.until_close && !head.keep_alive();
-        let body = (framing.has_body() && (decoded || closes)).then(|| BodyReader {
+        let old_offer = matches!(framing, Framing::Delimited) && is_old_offer(&head);
+        let is_read = (decoded && !old_offer) || closes;
+        let body = (framing.has_body() && is_read).then(|| BodyReader {
             codec: decoded.then(|| codec.into_payload_codec()),
             ends_with_connection: head.version < Version::HTTP_11 || !decoded,
             excerpt: BytesMut::new(),
@@ -396,6 +398,13 @@ impl Framing {
     fn is_unambiguous(&self) -> bool {
         matches!(self, Self::NoBody | Self::Delimited)
     }
+}
+
+/// Says whether an HTTP/1.0 receiver offers WebSocket. The codec then forgets a length and would wait for the end of the connection.
+fn is_old_offer(head: &ResponseHead) -> bool {
+    let websocket = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"websocket");
+    let mut offers = head.headers.get_all(UPGRADE);
+    head.version < Version::HTTP_11 && offers.any(|offer| websocket(offer.as_bytes()))
 }
 
 /// Returns the header if it is there once and is text.

@@ -238,6 +238,9 @@ fn a_connection_is_kept_only_when_both_sides_have_said_so() {
         let answer = format!("{begin}{length}").leak();
         assert_eq!(connections_for(answer), connections, "{begin:?}");
     }
+    // A fuzzer found that an offer of WebSocket hid the length of such an answer.
+    let offer = "HTTP/1.0 200 OK\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nok";
+    assert_eq!(connections_for(offer), 5);
 }
 
 /// An answer that nobody asked for comes on a connection that waits: it is not that of the next delivery.

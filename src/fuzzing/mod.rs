@@ -7,11 +7,15 @@
 mod redirect;
 mod retry_after;
 mod routing;
+#[cfg(feature = "verify")]
+mod signature;
 mod source;
 
 pub use self::redirect::redirect;
 pub use self::retry_after::retry_after;
 pub use self::routing::routing;
+#[cfg(feature = "verify")]
+pub use self::signature::signature;
 
 /// Reads an answer from the bytes of a receiver.
 ///
@@ -40,6 +44,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("redirect", redirect),
     ("retry_after", retry_after),
     ("routing", routing),
+    #[cfg(feature = "verify")]
+    ("signature", signature),
     #[cfg(feature = "sqlite")]
     ("stored", stored),
 ];

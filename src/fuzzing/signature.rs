@@ -1,0 +1,52 @@
+use crate::domain::signature::SigningSecret;
+use crate::domain::time::Timestamp;
+use crate::verify::{Verifier, VerifyError};
+
+/// Checks a signature: the lines are the id, the timestamp, the signatures, and the body.
+///
+/// # Panics
+/// When a property does not hold: what is accepted names the right signature, lately; and what is signed is accepted.
+pub fn signature(data: &[u8]) {
+    let mut lines = data.splitn(4, |byte| *byte == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (id, timestamp, signatures, body) = (line(), line(), line(), line());
+    let now = Timestamp::from_unix_millis(NOW * 1_000);
+    let secret = SigningSecret::parse(SECRET).expect("it is a secret");
+    let verifier = Verifier::new(SECRET).expect("it is a secret");
+    let verify = |id: &[u8], timestamp: &[u8], signatures: &[u8]| {
+        let headers = [
+            ("webhook-id", id),
+            ("webhook-timestamp", timestamp),
+            ("webhook-signature", signatures),
+        ];
+        verifier.verify(&headers, body, now)
+    };
+    if let Ok(verified) = verify(id, timestamp, signatures) {
+        assert_eq!(verified.id.as_bytes(), id);
+        let seconds = verified.timestamp.unix_seconds();
+        assert!(seconds.abs_diff(NOW) <= 300, "lately");
+        let text = std::str::from_utf8(timestamp).expect("it was read");
+        assert_eq!(text.parse(), Ok(seconds));
+        // A timestamp with zeros before it is signed as it is, and so by nobody who signs numbers.
+        if text == seconds.to_string() {
+            let entry = secret.sign(&verified.id, seconds, body);
+            let mut given = signatures.split(|byte| *byte == b' ');
+            assert!(given.any(|given| given == entry.as_bytes()));
+        }
+    }
+    let Ok(text) = std::str::from_utf8(id) else {
+        return;
+    };
+    let signed = secret.sign(text, NOW, body);
+    let verified = verify(id, NOW.to_string().as_bytes(), signed.as_bytes());
+    assert!(
+        matches!(verified, Ok(_) | Err(VerifyError::MalformedHeader(_))),
+        "what is signed is accepted: {verified:?}"
+    );
+}
+
+/// When the published test vector was made.
+const NOW: i64 = 1_614_265_330;
+
+/// The published test vector's.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::event::Event;
-use super::id::{AlertId, RuleId};
+use super::id::{AlertId, CompanyId, DataConnectionId, RuleId};
 use super::time::Timestamp;
 
 /// What the body of a rule's alerts looks like.
@@ -46,23 +47,7 @@ impl PayloadFormat {
         body: &mut Vec<u8>,
     ) -> Result<(), serde_json::Error> {
         match self {
-            Self::Alert => {
-                let envelope = AlertEnvelope {
-                    client_id: event.client_id.as_str(),
-                    client_name,
-                    company_id: event.company_id.as_ref().map(super::id::CompanyId::as_str),
-                    data_connection_id: event
-                        .data_connection_id
-                        .as_ref()
-                        .map(super::id::DataConnectionId::as_str),
-                    rule_id: rule_id.as_str(),
-                    rule_type: &event.rule_type,
-                    alert_id,
-                    message: event.message.as_deref(),
-                    data: event.data.as_ref(),
-                };
-                serde_json::to_writer(body, &envelope)
-            }
+            Self::Alert => write_alert(event, alert_id, rule_id, client_name, body),
             Self::StandardWebhooks => {
                 let envelope = StandardWebhook {
                     r#type: &event.rule_type,
@@ -79,7 +64,7 @@ impl PayloadFormat {
                     source: &source,
                     r#type: &event.rule_type,
                     time: event.occurred_at,
-                    subject: event.company_id.as_ref().map(super::id::CompanyId::as_str),
+                    subject: event.company_id.as_ref().map(CompanyId::as_str),
                     datacontenttype: "application/json",
                     data: event.data.as_ref(),
                 };
@@ -90,23 +75,54 @@ impl PayloadFormat {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct AlertEnvelope<'a> {
-    client_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    company_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_connection_id: Option<&'a str>,
-    rule_id: &'a str,
-    rule_type: &'a str,
+/// Writes the alert service's envelope. It is written by hand because nearly every body is one, and a message is most of it: a text that needs no escapes,
+/// as most do not, is found to need none sixteen bytes at a time and copied.
+fn write_alert(
+    event: &Event,
     alert_id: AlertId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a Value>,
+    rule_id: &RuleId,
+    client_name: Option<&str>,
+    body: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
+    let mut id = Uuid::encode_buffer();
+    let id: &str = alert_id.as_uuid().hyphenated().encode_lower(&mut id);
+    let company_id = event.company_id.as_ref().map(CompanyId::as_str);
+    let connection = event.data_connection_id.as_ref();
+    let texts = [
+        (r#"{"ClientId":"#, Some(event.client_id.as_str())),
+        (r#","ClientName":"#, client_name),
+        (r#","CompanyId":"#, company_id),
+        (r#","DataConnectionId":"#, connection.map(DataConnectionId::as_str)),
+        (r#","RuleId":"#, Some(rule_id.as_str())),
+        (r#","RuleType":"#, Some(&event.rule_type)),
+        (r#","AlertId":"#, Some(id)),
+        (r#","Message":"#, event.message.as_deref()),
+    ];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            body.extend_from_slice(key.as_bytes());
+            write_text(text, body)?;
+        }
+    }
+    if let Some(data) = &event.data {
+        body.extend_from_slice(br#","Data":"#);
+        serde_json::to_writer(&mut *body, data)?;
+    }
+    body.push(b'}');
+    Ok(())
+}
+
+/// Writes a text as a JSON string.
+fn write_text(text: &str, body: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    let as_it_is = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    // Without an early end, so that many bytes are looked at in one instruction.
+    if text.bytes().fold(true, |all, byte| all & as_it_is(byte)) {
+        body.push(b'"');
+        body.extend_from_slice(text.as_bytes());
+        body.push(b'"');
+        return Ok(());
+    }
+    serde_json::to_writer(body, text)
 }
 
 /// The body that Standard Webhooks 1.0 recommends; `data` is there even when it is null.
@@ -191,6 +207,22 @@ mod tests {
             fields.keys().collect::<Vec<_>>(),
             ["AlertId", "ClientId", "RuleId", "RuleType"]
         );
+    }
+
+    #[test]
+    fn whatever_a_text_holds_is_read_back_as_it_was() {
+        let mut texts: Vec<String> = (0..=0x2ff_u32)
+            .filter_map(char::from_u32)
+            .map(|character| format!("{}{character}", "x".repeat(37)))
+            .collect();
+        texts.extend(["\u{2028}", "\u{1f600}\\u0000", "\"}{", ""].map(str::to_owned));
+        for text in texts {
+            let body = encoded(PayloadFormat::Alert, &event().message(&text), Some(&text));
+            assert_eq!((&body["Message"], &body["ClientName"]), (&json!(text), &json!(text)));
+            let mut written = Vec::new();
+            write_text(&text, &mut written).unwrap();
+            assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&text).unwrap());
+        }
     }
 
     #[test]

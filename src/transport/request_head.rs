@@ -114,7 +114,8 @@ impl EndpointHeaders {
 /// Adds a header. Everything was checked when it was configured; that nothing can be smuggled in is checked here once more, where it counts.
 pub(super) fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
     let sendable = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte);
-    if !value.bytes().all(sendable) {
+    // Without an early end, so that many bytes are looked at in one instruction.
+    if !value.bytes().fold(true, |all, byte| all & sendable(byte)) {
         return Err(Failure::Unsendable);
     }
     for part in [name, ": ", value, "\r\n"] {

@@ -210,16 +210,16 @@ impl SubscriberActor {
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
             worked |= self.start_attempts(now, cx);
             worked |= self.perform(now, cx);
-            self.feed.changed |= worked;
+            if worked {
+                self.feed.changed = true;
+                continue;
+            }
             self.tell_status(now);
-            let woken = self.poll_timer(cx);
-            if !worked && !woken {
+            if !self.poll_timer(cx) {
                 settled = true;
                 break;
             }
-            if woken {
-                now = self.shared.clock.now();
-            }
+            now = self.shared.clock.now();
         }
         if !settled {
             // Others on this arbiter want their turn too.
@@ -239,11 +239,8 @@ impl SubscriberActor {
     fn rest_early(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) {
         let Some(active) = &self.active else { return };
         let idle = active.work.is_empty() && self.machine.is_quiet() && self.actions.is_empty();
-        let keeps = active
-            .channel
-            .as_ref()
-            .is_some_and(|channel| channel.is_worth_keeping());
-        if idle && !keeps {
+        let channel = active.channel.as_ref();
+        if idle && !channel.is_some_and(|channel| channel.is_worth_keeping()) {
             self.machine.rest_soon(now);
             self.active = None;
             self.actions = Vec::new();

@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::store::backlog::Room;
 use crate::store::{Alert, Appended, NewEvent, StoreError};
 
-impl Writer {
+impl Writer<'_> {
     pub(super) fn append(&mut self, batch: &[NewEvent]) -> Result<Vec<Appended>, StoreError> {
         let append = |event| self.append_one(event).map_err(store_error);
         batch.iter().map(append).collect()
@@ -89,10 +89,9 @@ impl Writer {
     }
 
     /// Says whether the event is new.
-    fn insert_event(&self, event: &NewEvent, deliveries: usize) -> rusqlite::Result<bool> {
-        let sql = "INSERT INTO webhook_event (id, accepted_at, first_alert, alerts, first_delivery, deliveries) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING";
-        let inserted = self.connection.prepare_cached(sql)?.execute(params![
+    fn insert_event(&mut self, event: &NewEvent, deliveries: usize) -> rusqlite::Result<bool> {
+        let insert = self.hot.insert_event.get(self.connection)?;
+        let inserted = insert.execute(params![
             event.id.as_str(),
             event.at.unix_millis(),
             self.last.alert + 1,
@@ -105,10 +104,8 @@ impl Writer {
 
     fn insert_alert(&mut self, alert: &Alert, at: Timestamp, refs: usize) -> rusqlite::Result<i64> {
         self.last.alert += 1;
-        let sql = "INSERT INTO webhook_alert \
-                   (seq, id, event_id, rule_id, rule_type, client_id, company_id, format, accepted_at, refs, body) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-        self.connection.prepare_cached(sql)?.execute(params![
+        let insert = self.hot.insert_alert.get(self.connection)?;
+        insert.execute(params![
             self.last.alert,
             alert.id.as_uuid().as_bytes(),
             alert.event_id.as_str(),
@@ -132,9 +129,8 @@ impl Writer {
         bytes: u64,
     ) -> rusqlite::Result<DeliveryId> {
         self.last.delivery += 1;
-        let sql = "INSERT INTO webhook_open (endpoint, id, alert, accepted_at, bytes) \
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
-        self.connection.prepare_cached(sql)?.execute(params![
+        let insert = self.hot.insert_open.get(self.connection)?;
+        insert.execute(params![
             endpoint,
             self.last.delivery,
             alert,

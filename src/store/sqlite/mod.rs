@@ -7,6 +7,7 @@ pub(crate) mod fuzzing;
 mod keeper;
 mod options;
 mod outbox;
+mod prepared;
 mod prune;
 mod query;
 mod reader;
@@ -37,7 +38,7 @@ use self::prune::{Cut, Step};
 use self::reader::Question;
 use self::schema::{Role, connect, migrate};
 pub use self::seal::{Encryption, Key};
-use self::writer::{Job, Task, Writer};
+use self::writer::{Found, Job, Task, Writer};
 use super::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
     EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention, Store, StoreError,
@@ -124,13 +125,15 @@ impl SqliteStore {
         let (wake, woken) = sync_channel(1);
         let moved = Arc::<AtomicBool>::default();
         let keeper = Keeper::new(&connection, beside(&path, "-wal"), wake, Arc::clone(&moved))?;
-        let writer = Writer::new(connection, options.backlog, keeper)?;
+        let found = Found::look(&connection, options.backlog)?;
         let (jobs, job_queue) = channel();
         let (reads, read_queue) = channel();
         let (inquiries, inquiry_queue) = channel();
         let read_queue = Arc::new(Mutex::new(read_queue));
         let mut threads = vec![
-            spawn("webhooks-write", move || writer.serve(&job_queue))?,
+            spawn("webhooks-write", move || {
+                Writer::new(&connection, found, keeper).serve(&job_queue);
+            })?,
             start_keeper(&path, woken, moved)?,
             start_reader(&path, Arc::new(Mutex::new(inquiry_queue)))?,
         ];
@@ -158,7 +161,7 @@ impl SqliteStore {
     fn write<T: Send + 'static>(
         &self,
         bytes: usize,
-        work: impl FnMut(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&mut Writer<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<T> {
         let (answer, answered) = oneshot::channel();
         let task = Task {
@@ -241,7 +244,7 @@ impl SqliteStore {
                 break;
             }
         }
-        while self.write(0, Writer::shrink).await? {}
+        while self.write(0, |writer| writer.shrink()).await? {}
         Ok(forgotten)
     }
 }
@@ -344,7 +347,7 @@ impl Store for SqliteStore {
             let mut buried = 0;
             loop {
                 let url = url.clone();
-                let work = move |writer: &mut Writer| writer.bury(&url, now, BURIED_AT_ONCE);
+                let work = move |writer: &mut Writer<'_>| writer.bury(&url, now, BURIED_AT_ONCE);
                 let some = store.write(0, work).await?;
                 buried += u64::try_from(some).unwrap_or(u64::MAX);
                 if some < BURIED_AT_ONCE {

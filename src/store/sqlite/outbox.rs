@@ -82,7 +82,7 @@ pub(super) fn outbox(
     })
 }
 
-impl Writer {
+impl Writer<'_> {
     pub(super) fn refuse_outbox(&mut self, seq: u64, reason: &str) -> Result<(), StoreError> {
         let sql = "UPDATE webhook_outbox SET refused = ?2 WHERE seq = ?1";
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;

@@ -35,7 +35,7 @@ struct Candidate {
     forget: bool,
 }
 
-impl Writer {
+impl Writer<'_> {
     /// Forgets some of the deliveries with ids after `after` that ended before the cut.
     pub(super) fn prune_ended(&mut self, after: i64, cut: Cut) -> Result<Step, StoreError> {
         self.prune_some(after, cut).map_err(store_error)

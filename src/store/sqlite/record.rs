@@ -22,7 +22,7 @@ pub(super) struct Ending {
     pub(super) bytes: u64,
 }
 
-impl Writer {
+impl Writer<'_> {
     pub(super) fn record(&mut self, batch: &[AttemptRecord]) -> Result<(), StoreError> {
         for record in batch {
             self.record_one(record).map_err(store_error)?;
@@ -116,21 +116,19 @@ impl Writer {
 
     /// Takes a delivery out of those that are open.
     fn take_open(&mut self, endpoint: i64, id: DeliveryId) -> rusqlite::Result<Option<Ending>> {
-        let sql = "DELETE FROM webhook_open WHERE endpoint = ?1 AND id = ?2 \
-                   RETURNING alert, accepted_at, attempts_made, bytes";
-        let taken = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row(params![endpoint, int(id.get())], |row| {
-                Ok(Ending {
-                    alert: row.get(0)?,
-                    accepted_at: row.get(1)?,
-                    attempts_made: row.get(2)?,
-                    bytes: row.get(3)?,
-                })
+        let key = params![endpoint, int(id.get())];
+        let find = self.hot.find_open.get(self.connection)?;
+        let found = find.query_row(key, |row| {
+            Ok(Ending {
+                alert: row.get(0)?,
+                accepted_at: row.get(1)?,
+                attempts_made: row.get(2)?,
+                bytes: row.get(3)?,
             })
-            .optional()?;
+        });
+        let taken = found.optional()?;
         if let Some(ending) = &taken {
+            self.hot.delete_open.get(self.connection)?.execute(key)?;
             self.note_ended(endpoint, ending.bytes);
         }
         Ok(taken)
@@ -138,18 +136,15 @@ impl Writer {
 
     /// Puts a delivery that an attempt has ended into the log.
     fn insert_ended(
-        &self,
+        &mut self,
         endpoint: i64,
         record: &AttemptRecord,
         ending: &Ending,
         reason: Option<DeadLetterReason>,
     ) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO webhook_ended \
-                   (id, endpoint, alert, accepted_at, ended_at, attempts_made, reason, listed, \
-                    duration_ms, status, failure, redirects, sent_twice, excerpt) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
         let summary = &record.summary;
-        let inserted = self.connection.prepare_cached(sql)?.execute(params![
+        let insert = self.hot.insert_ended.get(self.connection)?;
+        let inserted = insert.execute(params![
             int(record.delivery_id.get()),
             endpoint,
             ending.alert,
@@ -307,7 +302,7 @@ impl Writer {
     }
 
     fn dead_letter_ids(&self, query: &DeadLetterQuery) -> Result<Vec<DeliveryId>, StoreError> {
-        let letters = query::dead_letters(&self.connection, query)?;
+        let letters = query::dead_letters(self.connection, query)?;
         Ok(letters.iter().map(|letter| letter.delivery_id).collect())
     }
 }

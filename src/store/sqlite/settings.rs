@@ -22,7 +22,7 @@ use crate::domain::oauth2::{ClientCredentials, FormParameter};
 use crate::domain::url::WebhookUrl;
 use crate::store::{Change, Configuration, StoreError};
 
-impl Writer {
+impl Writer<'_> {
     pub(super) fn keep(
         &mut self,
         change: &Change,

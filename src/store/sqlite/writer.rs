@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::error::store_error;
 use super::keeper::Keeper;
+use super::prepared::Hot;
 use crate::domain::url::WebhookUrl;
 use crate::store::backlog::Ledger;
 use crate::store::{BacklogLimits, StoreError};
@@ -16,7 +17,7 @@ use crate::store::{BacklogLimits, StoreError};
 /// Something to be written.
 pub(super) trait Job: Send {
     /// Does the work inside a transaction. It may be done again in another one, when the first was rolled back.
-    fn run(&mut self, writer: &mut Writer) -> Result<(), StoreError>;
+    fn run(&mut self, writer: &mut Writer<'_>) -> Result<(), StoreError>;
 
     /// Answers whoever waits, once the transaction has ended.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
@@ -36,9 +37,9 @@ pub(super) struct Task<T, F> {
 impl<T, F> Job for Task<T, F>
 where
     T: Send,
-    F: FnMut(&mut Writer) -> Result<T, StoreError> + Send,
+    F: FnMut(&mut Writer<'_>) -> Result<T, StoreError> + Send,
 {
-    fn run(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
+    fn run(&mut self, writer: &mut Writer<'_>) -> Result<(), StoreError> {
         self.result = Some((self.work)(writer)?);
         Ok(())
     }
@@ -57,8 +58,9 @@ where
 }
 
 /// What only the writer has: its connection, and what it knows without asking the file.
-pub(super) struct Writer {
-    pub(super) connection: Connection,
+pub(super) struct Writer<'c> {
+    pub(super) connection: &'c Connection,
+    pub(super) hot: Hot<'c>,
     pub(super) ledger: Ledger<i64>,
     endpoints: HashMap<WebhookUrl, i64>,
     pub(super) last: LastIds,
@@ -82,26 +84,24 @@ struct Noted {
     last: LastIds,
 }
 
-impl Writer {
-    pub(super) fn new(
-        connection: Connection,
-        limits: BacklogLimits,
-        keeper: Keeper,
-    ) -> Result<Self, StoreError> {
-        let mut writer = Self {
-            keeper,
-            connection,
+/// What a writer starts with, as the file has it.
+pub(super) struct Found {
+    ledger: Ledger<i64>,
+    last: LastIds,
+}
+
+impl Found {
+    pub(super) fn look(connection: &Connection, limits: BacklogLimits) -> Result<Self, StoreError> {
+        let mut found = Self {
             ledger: Ledger::new(limits),
-            endpoints: HashMap::new(),
             last: LastIds::default(),
-            noted: Noted::default(),
         };
-        writer.load().map_err(store_error)?;
-        Ok(writer)
+        found.load(connection).map_err(store_error)?;
+        Ok(found)
     }
 
-    fn load(&mut self) -> rusqlite::Result<()> {
-        self.last = self.connection.query_row(
+    fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.last = connection.query_row(
             "SELECT last_delivery, last_alert FROM webhook_store",
             [],
             |row| {
@@ -111,14 +111,27 @@ impl Writer {
                 })
             },
         )?;
-        let mut open = self
-            .connection
+        let mut open = connection
             .prepare("SELECT endpoint, COUNT(*), SUM(bytes) FROM webhook_open GROUP BY endpoint")?;
         let mut rows = open.query([])?;
         while let Some(row) = rows.next()? {
             self.ledger.add(row.get(0)?, row.get(1)?, row.get(2)?);
         }
         Ok(())
+    }
+}
+
+impl<'c> Writer<'c> {
+    pub(super) fn new(connection: &'c Connection, found: Found, keeper: Keeper) -> Self {
+        Self {
+            keeper,
+            connection,
+            hot: Hot::new(),
+            ledger: found.ledger,
+            endpoints: HashMap::new(),
+            last: found.last,
+            noted: Noted::default(),
+        }
     }
 
     /// Serves until the last sender is gone.
@@ -132,7 +145,7 @@ impl Writer {
                 Err(_) if batch.len() > 1 => self.one_by_one(batch),
                 Err(error) => finish(batch, &Err(error)),
             }
-            self.keeper.after_commit(&self.connection);
+            self.keeper.after_commit(self.connection);
         }
     }
 
@@ -168,13 +181,10 @@ impl Writer {
         work: impl FnOnce(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         self.noted.last = self.last;
-        self.execute("BEGIN IMMEDIATE")?;
-        let done = work(self).and_then(|()| {
-            if self.last != self.noted.last {
-                self.save_last_ids()?;
-            }
-            self.execute("COMMIT")
-        });
+        let begun = self.hot.begin.get(self.connection);
+        let begun = begun.and_then(|begin| begin.execute([]));
+        begun.map_err(store_error)?;
+        let done = work(self).and_then(|()| self.commit().map_err(store_error));
         if done.is_err() {
             self.roll_back();
         }
@@ -182,22 +192,18 @@ impl Writer {
         done
     }
 
-    fn execute(&self, sql: &str) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        statement.execute([]).map(drop).map_err(store_error)
-    }
-
-    fn save_last_ids(&self) -> Result<(), StoreError> {
-        let sql = "UPDATE webhook_store SET last_delivery = ?1, last_alert = ?2";
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let saved = statement.execute(params![self.last.delivery, self.last.alert]);
-        saved.map(drop).map_err(store_error)
+    fn commit(&mut self) -> rusqlite::Result<()> {
+        if self.last != self.noted.last {
+            let save = self.hot.save_last_ids.get(self.connection)?;
+            save.execute(params![self.last.delivery, self.last.alert])?;
+        }
+        self.hot.commit.get(self.connection)?.execute([]).map(drop)
     }
 
     /// Takes back what the transaction has noted. SQLite may have rolled back already, then there is nothing to be done there.
     fn roll_back(&mut self) {
         if !self.connection.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
             log::error!(error:? = error; "transaction could not be rolled back");
         }
@@ -283,25 +289,32 @@ mod tests {
         WebhookUrl::parse(text).unwrap()
     }
 
-    fn open(folder: &tempfile::TempDir) -> Writer {
+    fn connection(folder: &tempfile::TempDir) -> Connection {
         let file = folder.path().join("webhooks.db");
         let mut connection = connect(&file, Role::Writer).unwrap();
         migrate(&mut connection, |_| Ok(())).unwrap();
+        connection
+    }
+
+    fn writer<'c>(folder: &tempfile::TempDir, connection: &'c Connection) -> Writer<'c> {
         let (wake, _) = sync_channel(1);
-        let keeper = Keeper::new(&connection, file, wake, Arc::default()).unwrap();
-        Writer::new(connection, BacklogLimits::default(), keeper).unwrap()
+        let log = folder.path().join("webhooks.db-wal");
+        let keeper = Keeper::new(connection, log, wake, Arc::default()).unwrap();
+        let found = Found::look(connection, BacklogLimits::default()).unwrap();
+        Writer::new(connection, found, keeper)
     }
 
     #[test]
     fn what_fails_does_not_take_the_others_of_its_transaction_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = open(&folder);
+        let connection = connection(&folder);
+        let mut writer = writer(&folder, &connection);
         let a = writer.endpoint(&url("http://a.test/")).unwrap();
         let (jobs, queue) = std::sync::mpsc::channel::<Box<dyn Job>>();
         let mut answers = Vec::new();
         for number in 0..9 {
             let (answer, answered) = oneshot::channel();
-            let work = move |writer: &mut Writer| {
+            let work = move |writer: &mut Writer<'_>| {
                 writer.note_opened(a, 1);
                 if number % 3 == 1 {
                     return Err(StoreError::Unavailable("scripted".into()));
@@ -334,7 +347,8 @@ mod tests {
     #[test]
     fn a_transaction_that_is_rolled_back_leaves_nothing_in_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = open(&folder);
+        let connection = connection(&folder);
+        let mut writer = writer(&folder, &connection);
         let kept = writer.transaction(|writer| {
             let a = writer.endpoint(&url("http://a.test/")).unwrap();
             writer.note_opened(a, 10);

@@ -1,6 +1,7 @@
 //! Messages: they only tell the state machine what happened; the work is done in the next turn.
 
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Waker};
 
 use actix::{ActorContext, Context, Handler, MessageResult};
 
@@ -24,6 +25,9 @@ impl Handler<Describe> for SubscriberActor {
 
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> MessageResult<Describe> {
         self.take_arrived();
+        // What is on record is counted, though the subscriber was not woken for it.
+        let now = self.shared.clock.now();
+        self.take_recorded(now, &mut TaskContext::from_waker(Waker::noop()));
         MessageResult(self.status())
     }
 }

@@ -6,6 +6,7 @@
 
 mod feed;
 mod handlers;
+mod records;
 mod work;
 
 use std::hash::{DefaultHasher, Hasher as _};
@@ -21,6 +22,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use self::feed::{StatusFeed, Timer};
+use self::records::Recording;
 use super::inbox::Inbox;
 use super::message::{Disabled, Gate, Retire, SubscriberStopped};
 use super::places::Holdings;
@@ -78,12 +80,18 @@ impl Drop for SubscriberActor {
 struct Active {
     channel: Option<Rc<dyn Channel>>,
     work: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+    recording: Recording,
+}
+
+impl Active {
+    fn is_idle(&self) -> bool {
+        self.work.is_empty() && self.recording.is_empty()
+    }
 }
 
 /// Work that has ended.
 enum Done {
     Attempt(DeliveryId, Exchange),
-    Recorded(Arc<[AttemptRecord]>, Result<(), StoreError>),
     Loaded(Vec<DeliveryId>, Result<Vec<OpenDelivery>, StoreError>),
     QueuedRead(usize, Result<Vec<OpenDelivery>, StoreError>),
     WaitingRead(usize, Result<Vec<WaitingDelivery>, StoreError>),
@@ -210,6 +218,7 @@ impl SubscriberActor {
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
             worked |= self.start_attempts(now, cx);
             worked |= self.perform(now, cx);
+            worked = worked || self.take_recorded(now, cx);
             if worked {
                 self.feed.changed = true;
                 continue;
@@ -238,7 +247,7 @@ impl SubscriberActor {
     /// rest.
     fn rest_early(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) {
         let Some(active) = &self.active else { return };
-        let idle = active.work.is_empty() && self.machine.is_quiet() && self.actions.is_empty();
+        let idle = active.is_idle() && self.machine.is_quiet() && self.actions.is_empty();
         let channel = active.channel.as_ref();
         if idle && !channel.is_some_and(|channel| channel.is_worth_keeping()) {
             self.machine.rest_soon(now);
@@ -290,7 +299,6 @@ impl SubscriberActor {
                     self.holdings.give_back(class);
                 }
             }
-            Done::Recorded(records, result) => self.on_recorded(now, &records, &result),
             Done::Loaded(ids, Ok(deliveries)) => {
                 self.store_error = None;
                 self.machine.on_loaded(&ids, deliveries);
@@ -357,7 +365,7 @@ impl SubscriberActor {
     fn rest(&mut self) {
         self.timer.drop_unarmed();
         match &mut self.active {
-            Some(active) if !active.work.is_empty() => active.channel = None,
+            Some(active) if !active.is_idle() => active.channel = None,
             _ => self.active = None,
         }
         let untold = self.feed.changed && self.shared.watchers.statuses.is_watched();
@@ -368,10 +376,7 @@ impl SubscriberActor {
 
     /// Says whether the endpoint's next subscriber could go on from the store and the tally alone.
     fn may_leave(&self) -> bool {
-        let no_work = self
-            .active
-            .as_ref()
-            .is_none_or(|active| active.work.is_empty());
+        let no_work = self.active.as_ref().is_none_or(|active| active.is_idle());
         no_work && self.actions.is_empty() && self.machine.may_retire()
     }
 

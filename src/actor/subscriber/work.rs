@@ -12,7 +12,7 @@ use super::{Done, SubscriberActor};
 use crate::actor::credentials::Authorization;
 use crate::actor::store_call::StoreCall;
 use crate::actor::tokens::token_header;
-use crate::domain::attempt::{AttemptRecord, Exchange, Failure};
+use crate::domain::attempt::{Exchange, Failure};
 use crate::domain::auth::Secret;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::endpoint_state::{Action, AttemptOrder};
@@ -144,11 +144,7 @@ impl SubscriberActor {
                 Action::Rest => self.rest(),
             }
         }
-        if !self.records.is_empty() {
-            let records: Arc<[AttemptRecord]> = self.records.drain(..).collect();
-            let call = StoreCall::begin(|| self.shared.store.record(Arc::clone(&records)));
-            self.submit(now, cx, call, move |result| Done::Recorded(records, result));
-        }
+        self.write_records(now);
         if self.actions.is_empty() && self.active.is_some() {
             // Nothing was added meanwhile, so the room is kept for the next time; at rest it is given back.
             self.actions = actions;

@@ -1,0 +1,110 @@
+//! Attempts on their way into the store, and when the subscriber has to hear of it.
+//!
+//! Of a delivery that has gone well nothing depends on the record but the counts. So long as the endpoint is prompt and something of it is in flight, its
+//! subscriber will have a turn within a second anyway, and looks then; to be woken for each record would double its turns.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use futures_util::FutureExt as _;
+
+use super::SubscriberActor;
+use crate::actor::store_call::StoreCall;
+use crate::domain::attempt::{AttemptRecord, Outcome};
+use crate::domain::endpoint::Ordering;
+use crate::domain::places::PlaceClass;
+use crate::domain::time::Timestamp;
+use crate::store::StoreError;
+
+/// Calls that record attempts, the oldest first.
+#[derive(Default)]
+pub(super) struct Recording {
+    calls: VecDeque<Call>,
+    /// How many of them are about something else than a delivery that went well.
+    urgent: usize,
+}
+
+struct Call {
+    records: Arc<[AttemptRecord]>,
+    call: StoreCall<()>,
+}
+
+impl Call {
+    fn is_urgent(&self) -> bool {
+        let delivered = |record: &AttemptRecord| record.outcome == Outcome::Delivered;
+        !self.records.iter().all(delivered)
+    }
+}
+
+impl Recording {
+    pub(super) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    fn push(&mut self, call: Call) {
+        self.urgent += usize::from(call.is_urgent());
+        self.calls.push_back(call);
+    }
+
+    /// Takes the oldest call, if it has ended.
+    fn next_ended(&mut self, cx: &mut TaskContext<'_>) -> Option<(Call, Result<(), StoreError>)> {
+        let Poll::Ready(result) = self.calls.front_mut()?.call.poll_unpin(cx) else {
+            return None;
+        };
+        let ended = self.calls.pop_front()?;
+        self.urgent -= usize::from(ended.is_urgent());
+        Some((ended, result))
+    }
+}
+
+impl SubscriberActor {
+    /// Has the records written that have been gathered.
+    pub(super) fn write_records(&mut self, now: Timestamp) {
+        if self.records.is_empty() {
+            return;
+        }
+        let records: Arc<[AttemptRecord]> = self.records.drain(..).collect();
+        let mut call = StoreCall::begin(|| self.shared.store.record(Arc::clone(&records)));
+        // A store in memory has the answer at once.
+        match call.poll_unpin(&mut TaskContext::from_waker(Waker::noop())) {
+            Poll::Ready(result) => self.on_recorded(now, &records, &result),
+            Poll::Pending => {
+                let active = self.active.get_or_insert_default();
+                active.recording.push(Call { records, call });
+            }
+        }
+    }
+
+    /// Takes in what has been recorded, and is woken for what has not where anything waits for it. Says whether there was anything.
+    pub(super) fn take_recorded(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
+        let looks_later = self.looks_for_records_later();
+        let Some(active) = &mut self.active else {
+            return false;
+        };
+        let mut later = TaskContext::from_waker(Waker::noop());
+        let woken_by = if looks_later && active.recording.urgent == 0 {
+            &mut later
+        } else {
+            cx
+        };
+        let mut any = false;
+        while let Some(active) = &mut self.active
+            && let Some((Call { records, .. }, result)) = active.recording.next_ended(woken_by)
+        {
+            self.on_recorded(now, &records, &result);
+            any = true;
+        }
+        any
+    }
+
+    fn looks_for_records_later(&self) -> bool {
+        let watchers = &self.shared.watchers;
+        self.machine.in_flight() > 0
+            && self.machine.place_class() == PlaceClass::Prompt
+            && self.policy.ordering == Ordering::Unordered
+            && self.drain.is_none()
+            && !watchers.reports.is_watched()
+            && !watchers.statuses.is_watched()
+    }
+}

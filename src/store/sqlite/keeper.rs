@@ -3,13 +3,13 @@
 //! A thread with a connection of its own does the bulk of it beside the writer. What was written meanwhile the writer moves itself, between two
 //! commits: little enough not to be felt. Then the log starts again from its beginning.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 
 use super::error::store_error;
 use super::schema::BUSY;
@@ -17,8 +17,8 @@ use crate::store::StoreError;
 
 /// The writer's part: it looks at how long the log is.
 pub(super) struct Keeper {
-    log: PathBuf,
-    limit: u64,
+    /// How many pages are in the log, as of the last commit.
+    pages: Arc<AtomicU64>,
     wake: SyncSender<()>,
     /// Set by the thread when the bulk is moved.
     moved: Arc<AtomicBool>,
@@ -27,21 +27,26 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(
-        connection: &Connection,
-        log: PathBuf,
+        connection: &mut Connection,
         wake: SyncSender<()>,
         moved: Arc<AtomicBool>,
     ) -> Result<Self, StoreError> {
+        let pages = Arc::<AtomicU64>::default();
+        let told = Arc::clone(&pages);
+        let note = move |_: &mut Wal, pages: i32| {
+            told.store(u64::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(note)).map_err(store_error)?;
         let page: u64 = connection
             .pragma_query_value(None, "page_size", |row| row.get(0))
             .map_err(store_error)?;
-        // The file of a log that starts again keeps its length, up to this; so that its length tells when there is something to be done.
+        // The file of a log that starts again keeps its length, up to this: to write over what is there costs much less than to make a file longer.
         connection
-            .execute_batch(&format!("PRAGMA journal_size_limit = {}", page * SHORT_LOG))
+            .execute_batch(&format!("PRAGMA journal_size_limit = {}", page * KEPT_LOG))
             .map_err(store_error)?;
         Ok(Self {
-            log,
-            limit: page * LONG_LOG,
+            pages,
             wake,
             moved,
             asked: false,
@@ -49,7 +54,7 @@ impl Keeper {
     }
 
     fn length(&self) -> u64 {
-        std::fs::metadata(&self.log).map_or(0, |file| file.len())
+        self.pages.load(Ordering::Relaxed)
     }
 
     pub(super) fn after_commit(&mut self, connection: &Connection) {
@@ -57,13 +62,13 @@ impl Keeper {
             if self.moved.swap(false, Ordering::Acquire) {
                 self.asked = false;
                 checkpoint(connection);
-                if self.length() > MUCH_TOO_LONG * self.limit {
+                if self.length() > MUCH_TOO_LONG * LONG_LOG {
                     insist(connection);
                 }
             }
             return;
         }
-        if self.length() > self.limit {
+        if self.length() > LONG_LOG {
             // One signal fits, and one is all that is needed.
             self.asked = self.wake.try_send(()).is_ok();
         }
@@ -108,4 +113,4 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 const LONG_LOG: u64 = 16_000;
 
 /// To how many pages the file of a log that starts again is cut.
-const SHORT_LOG: u64 = 2_000;
+const KEPT_LOG: u64 = LONG_LOG + LONG_LOG / 4;

@@ -124,7 +124,7 @@ impl SqliteStore {
         prepare(&mut connection, encryption.as_deref())?;
         let (wake, woken) = sync_channel(1);
         let moved = Arc::<AtomicBool>::default();
-        let keeper = Keeper::new(&connection, beside(&path, "-wal"), wake, Arc::clone(&moved))?;
+        let keeper = Keeper::new(&mut connection, wake, Arc::clone(&moved))?;
         let found = Found::look(&connection, options.backlog)?;
         let (jobs, job_queue) = channel();
         let (reads, read_queue) = channel();

@@ -296,10 +296,9 @@ mod tests {
         connection
     }
 
-    fn writer<'c>(folder: &tempfile::TempDir, connection: &'c Connection) -> Writer<'c> {
+    fn writer(connection: &mut Connection) -> Writer<'_> {
         let (wake, _) = sync_channel(1);
-        let log = folder.path().join("webhooks.db-wal");
-        let keeper = Keeper::new(connection, log, wake, Arc::default()).unwrap();
+        let keeper = Keeper::new(connection, wake, Arc::default()).unwrap();
         let found = Found::look(connection, BacklogLimits::default()).unwrap();
         Writer::new(connection, found, keeper)
     }
@@ -307,8 +306,8 @@ mod tests {
     #[test]
     fn what_fails_does_not_take_the_others_of_its_transaction_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = connection(&folder);
-        let mut writer = writer(&folder, &connection);
+        let mut connection = connection(&folder);
+        let mut writer = writer(&mut connection);
         let a = writer.endpoint(&url("http://a.test/")).unwrap();
         let (jobs, queue) = std::sync::mpsc::channel::<Box<dyn Job>>();
         let mut answers = Vec::new();
@@ -347,8 +346,8 @@ mod tests {
     #[test]
     fn a_transaction_that_is_rolled_back_leaves_nothing_in_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = connection(&folder);
-        let mut writer = writer(&folder, &connection);
+        let mut connection = connection(&folder);
+        let mut writer = writer(&mut connection);
         let kept = writer.transaction(|writer| {
             let a = writer.endpoint(&url("http://a.test/")).unwrap();
             writer.note_opened(a, 10);

@@ -110,7 +110,7 @@ const MUCH_TOO_LONG: u64 = 4;
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// From how many pages on the log is moved into the file.
-const LONG_LOG: u64 = 16_000;
+const LONG_LOG: u64 = 8_000;
 
 /// To how many pages the file of a log that starts again is cut.
 const KEPT_LOG: u64 = LONG_LOG + LONG_LOG / 4;

@@ -29,6 +29,7 @@ pub(crate) fn run_apart(quick: bool) {
         let program = std::env::current_exe().expect("this program has a path");
         let status = std::process::Command::new(program)
             .args([COMMAND, which, scale])
+            .env(crate::LARGE_PAGES, "0")
             .status();
         assert!(
             status.is_ok_and(|status| status.success()),

@@ -18,10 +18,14 @@ use self::delivering::Kept;
 use self::measure::{Sample, median};
 use self::receiver::Receiver;
 
-/// For both, as in a service that has much to send: what is allocated for a delivery is freed by another thread, and lies in more pages than a
-/// processor remembers the addresses of. The README says what it makes of the figures.
+/// For both, as in a service that has much to send: what is allocated for a delivery is freed long after, often by another thread. With
+/// `RUSTFLAGS="--cfg system_allocator"` the system's own is measured.
+#[cfg(not(system_allocator))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Has the allocator ask for large pages, which it reads when the process starts. Without them much of the time goes into finding where pages are.
+pub(crate) const LARGE_PAGES: &str = "MIMALLOC_ALLOW_LARGE_OS_PAGES";
 
 /// Attempts in flight, in both.
 const IN_FLIGHT: usize = 64;
@@ -52,6 +56,10 @@ fn main() {
         durable::run(which, scale);
         return;
     }
+    if std::env::var_os(LARGE_PAGES).is_none() {
+        start_again_with_large_pages();
+        return;
+    }
     if let [which, endpoints, arbiters, millis] = &arguments[..] {
         alone(
             which,
@@ -69,17 +77,32 @@ fn main() {
     let run = Duration::from_millis(millis);
     let rounds = if quick { 1 } else { 5 };
 
+    let allocator = if cfg!(system_allocator) {
+        "the system's allocator"
+    } else {
+        "mimalloc with large pages"
+    };
     println!(
         "1 KiB bodies, {IN_FLIGHT} attempts in flight, receiver in its own process on the same machine,"
     );
     println!(
-        "{rounds} rounds of {} ms in turn (bare, in memory, on disk, bare, …), medians\n",
+        "{allocator} for all, {rounds} rounds of {} ms in turn (bare, in memory, on disk, bare, …), medians\n",
         run.as_millis()
     );
     throughput(run, rounds);
     idle::run_apart(if quick { 10_000 } else { 100_000 });
     isolation::run(run, rounds);
     durable::run_apart(quick);
+}
+
+fn start_again_with_large_pages() {
+    let program = std::env::current_exe().expect("this program has a path");
+    let status = std::process::Command::new(program)
+        .args(std::env::args().skip(1))
+        .env(LARGE_PAGES, "1")
+        .status()
+        .expect("this program starts again");
+    std::process::exit(status.code().unwrap_or(1));
 }
 
 /// One measurement of one of the two, for a profiler.

@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) max_body_bytes: usize,
     /// How many messages a mailbox holds.
     pub(crate) mailbox: usize,
+    /// Whether subscribers live on several arbiters, which then share the processors with each other and with receivers on the same machine.
+    pub(crate) several_arbiters: bool,
     /// Where chance comes from.
     pub(crate) seed: u64,
 }

@@ -92,7 +92,10 @@ fn write_alert(
         (r#"{"ClientId":"#, Some(event.client_id.as_str())),
         (r#","ClientName":"#, client_name),
         (r#","CompanyId":"#, company_id),
-        (r#","DataConnectionId":"#, connection.map(DataConnectionId::as_str)),
+        (
+            r#","DataConnectionId":"#,
+            connection.map(DataConnectionId::as_str),
+        ),
         (r#","RuleId":"#, Some(rule_id.as_str())),
         (r#","RuleType":"#, Some(&event.rule_type)),
         (r#","AlertId":"#, Some(id)),
@@ -218,10 +221,16 @@ mod tests {
         texts.extend(["\u{2028}", "\u{1f600}\\u0000", "\"}{", ""].map(str::to_owned));
         for text in texts {
             let body = encoded(PayloadFormat::Alert, &event().message(&text), Some(&text));
-            assert_eq!((&body["Message"], &body["ClientName"]), (&json!(text), &json!(text)));
+            assert_eq!(
+                (&body["Message"], &body["ClientName"]),
+                (&json!(text), &json!(text))
+            );
             let mut written = Vec::new();
             write_text(&text, &mut written).unwrap();
-            assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&text).unwrap());
+            assert_eq!(
+                String::from_utf8(written).unwrap(),
+                serde_json::to_string(&text).unwrap()
+            );
         }
     }
 

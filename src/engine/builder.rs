@@ -196,7 +196,9 @@ impl EngineBuilder {
             ..Configuration::default()
         };
         let configuration = merge(&*store, given).await?;
+        let count = self.arbiters.unwrap_or_else(cores);
         let shared = Arc::new(Shared {
+            several_arbiters: count > 1,
             store: Arc::clone(&store),
             transport,
             clock: self.clock.unwrap_or_else(Clock::system),
@@ -209,7 +211,6 @@ impl EngineBuilder {
             mailbox: self.mailbox,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         });
-        let count = self.arbiters.unwrap_or_else(cores);
         let arbiters: Vec<Arbiter> = std::iter::repeat_with(Arbiter::new).take(count).collect();
         let engine = start_actors(shared, arbiters, self.default_policy, configuration).await?;
         recover(&engine).await?;

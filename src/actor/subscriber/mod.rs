@@ -216,11 +216,16 @@ impl SubscriberActor {
         for _ in 0..ROUNDS_PER_TURN {
             let mut worked = self.collect(now, cx);
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
-            worked |= self.start_attempts(now, cx);
-            worked |= self.perform(now, cx);
+            let started = self.start_attempts(now, cx);
+            worked |= started | self.perform(now, cx);
             worked = worked || self.take_recorded(now, cx);
+            self.feed.changed |= worked;
+            if started && self.shared.several_arbiters {
+                // What has started is sent in the next turn, right after what the other endpoints of this arbiter send in theirs. A receiver that is
+                // woken by the first of many requests costs less than one that is woken by each.
+                break;
+            }
             if worked {
-                self.feed.changed = true;
                 continue;
             }
             self.tell_status(now);

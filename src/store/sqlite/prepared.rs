@@ -66,9 +66,7 @@ impl Hot<'_> {
                 "SELECT alert, accepted_at, attempts_made, bytes FROM webhook_open \
                  WHERE endpoint = ?1 AND id = ?2",
             ),
-            delete_open: Prepared::new(
-                "DELETE FROM webhook_open WHERE endpoint = ?1 AND id = ?2",
-            ),
+            delete_open: Prepared::new("DELETE FROM webhook_open WHERE endpoint = ?1 AND id = ?2"),
             insert_ended: Prepared::new(
                 "INSERT INTO webhook_ended \
                  (id, endpoint, alert, accepted_at, ended_at, attempts_made, reason, listed, \

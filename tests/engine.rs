@@ -15,4 +15,5 @@ mod engine {
     mod retries;
     mod shutdown;
     pub(crate) mod support;
+    mod unwatched;
 }

@@ -198,7 +198,8 @@ impl EngineBuilder {
         let configuration = merge(&*store, given).await?;
         let count = self.arbiters.unwrap_or_else(cores);
         let shared = Arc::new(Shared {
-            several_arbiters: count > 1,
+            // A simulation has one arbiter, and takes both ways in turn.
+            several_arbiters: count > 1 || self.seed.is_some_and(|seed| seed % 2 == 1),
             store: Arc::clone(&store),
             transport,
             clock: self.clock.unwrap_or_else(Clock::system),

@@ -61,7 +61,8 @@ impl SimClock {
 }
 
 impl EngineBuilder {
-    /// Runs the engine on a simulated clock, on the calling thread, with all chance drawn from `seed`: the same seed gives the same run.
+    /// Runs the engine on a simulated clock, on the calling thread, with all chance drawn from `seed`: the same seed gives the same run. With an odd seed
+    /// subscribers take turns as they do on several arbiters.
     #[must_use]
     pub fn simulated(self, clock: &SimClock, seed: u64) -> Self {
         self.arbiters(0).clocked(clock.clock.clone(), seed)

@@ -69,9 +69,14 @@ impl Keeper {
             return;
         }
         if self.length() > LONG_LOG {
-            // One signal fits, and one is all that is needed.
-            self.asked = self.wake.try_send(()).is_ok();
+            self.ask();
         }
+    }
+
+    /// Has the log moved into the file, however short it is.
+    pub(super) fn ask(&mut self) {
+        // One signal fits, and one is all that is needed.
+        self.asked |= self.wake.try_send(()).is_ok();
     }
 }
 

@@ -245,6 +245,14 @@ impl SqliteStore {
             }
         }
         while self.write(0, |writer| writer.shrink()).await? {}
+        if forgotten > 0 {
+            // What was given up is in the log; the file gets shorter when that is moved.
+            let ask = |writer: &mut Writer<'_>| {
+                writer.move_log();
+                Ok(())
+            };
+            self.write(0, ask).await?;
+        }
         Ok(forgotten)
     }
 }

@@ -250,6 +250,11 @@ impl<'c> Writer<'c> {
             .optional()
     }
 
+    /// Has the log moved into the file soon.
+    pub(super) fn move_log(&mut self) {
+        self.keeper.ask();
+    }
+
     pub(super) fn note_opened(&mut self, endpoint: i64, bytes: u64) {
         self.ledger.add(endpoint, 1, bytes);
         self.noted.opened.push((endpoint, bytes));

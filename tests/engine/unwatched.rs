@@ -1,0 +1,123 @@
+//! Nobody watches, and the store takes its time: a subscriber looks at what is on record when it has a turn, and misses nothing by that.
+
+use std::time::Duration;
+
+use actix_webhooks::store::MemoryStore;
+use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
+use actix_webhooks::transport::Answer;
+use actix_webhooks::{EndpointState, EndpointStatus, Engine, GetStatus, PublishBatch, Rule};
+
+use super::support::{HOOK, event, plain};
+
+/// Runs a test with an engine that nobody watches; each call to its store takes up to so long.
+fn unwatched(
+    delay: Duration,
+    seed: u64,
+    test: impl AsyncFnOnce(Engine, SimClock, ScriptedTransport),
+) {
+    SimClock::run(async |clock| {
+        let faults = Faults {
+            failing: 0.0,
+            failing_after: 0.0,
+            delay,
+        };
+        let receivers = ScriptedTransport::new();
+        let engine = Engine::builder()
+            .simulated(&clock, seed)
+            .store(FaultyStore::new(MemoryStore::new(), faults, seed))
+            .transport(receivers.clone())
+            .rule(Rule::new("rule", "*").webhook(HOOK).unwrap())
+            .endpoint(plain(HOOK))
+            .start()
+            .await
+            .unwrap();
+        test(engine, clock, receivers).await;
+    });
+}
+
+async fn status(engine: &Engine) -> EndpointStatus {
+    let status = engine.supervisor().send(GetStatus::new(HOOK)).await;
+    status.unwrap().unwrap()
+}
+
+fn ok() -> Reply {
+    Reply::status(200)
+}
+
+/// Publishes so many events one after another, so that the window grows.
+async fn warm_up(engine: &Engine, clock: &SimClock, count: u64) {
+    for number in 0..count {
+        engine
+            .publish(event(&format!("before {number}")))
+            .await
+            .unwrap();
+        clock.sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(status(engine).await.delivered, count);
+}
+
+#[test]
+fn everything_is_counted_and_the_subscriber_comes_to_rest() {
+    for seed in 0..20 {
+        let delay = Duration::from_millis(200);
+        unwatched(delay, seed, async |engine, clock, receivers| {
+            receivers.decide(|_| ok().after(Duration::from_millis(400)));
+            for round in 1..=3_u64 {
+                for number in 0..20 {
+                    engine
+                        .publish(event(&format!("{round} {number}")))
+                        .await
+                        .unwrap();
+                }
+                // Longer than it takes until a subscriber without work retires.
+                clock.sleep(Duration::from_secs(40)).await;
+                let status = status(&engine).await;
+                assert_eq!(
+                    (status.delivered, status.queued),
+                    (20 * round, 0),
+                    "seed {seed}"
+                );
+                assert_eq!(status.state, EndpointState::Idle);
+            }
+            assert_eq!(receivers.requests().len(), 60);
+        });
+    }
+}
+
+#[test]
+fn whoever_asks_is_told_what_is_on_record_while_something_is_in_flight() {
+    for seed in 0..20 {
+        let delay = Duration::from_millis(100);
+        unwatched(delay, seed, async |engine, clock, receivers| {
+            warm_up(&engine, &clock, 3).await;
+            receivers.on(HOOK, [ok(), ok().after(Duration::from_millis(900))]);
+            engine.publish(event("at once")).await.unwrap();
+            engine.publish(event("slow")).await.unwrap();
+            clock.sleep(Duration::from_millis(500)).await;
+            let status = status(&engine).await;
+            assert_eq!((status.delivered, status.in_flight), (4, 1), "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_retry_that_is_wanted_at_once_does_not_wait_for_the_next_look() {
+    for seed in 0..20 {
+        let delay = Duration::from_millis(200);
+        unwatched(delay, seed, async |engine, clock, receivers| {
+            warm_up(&engine, &clock, 4).await;
+            let mut now = Answer::new(503);
+            now.retry_after = Some("0".to_owned());
+            // The second makes the endpoint prompt again, and the third keeps it busy.
+            let soon = ok().after(Duration::from_millis(1));
+            let slow = ok().after(Duration::from_millis(900));
+            receivers.on(HOOK, [Reply::answer(now), soon, slow, ok()]);
+            let before = receivers.requests().len();
+            let batch = PublishBatch::new(["fails", "soon", "slow"].map(event));
+            engine.router().send(batch).await.unwrap();
+            // A record takes up to 200 ms here, and reading the delivery back as long.
+            clock.sleep(Duration::from_millis(410)).await;
+            assert_eq!(receivers.requests().len() - before, 4, "seed {seed}");
+        });
+    }
+}

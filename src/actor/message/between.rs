@@ -1,0 +1,129 @@
+//! Messages between the actors.
+
+use std::sync::Arc;
+
+use actix::Message;
+
+use crate::actor::inbox::SubscriberHandle;
+use crate::domain::endpoint::{Endpoint, EndpointPolicy};
+use crate::domain::health::DisabledReason;
+use crate::domain::id::DeliveryId;
+use crate::domain::status::EndpointStatus;
+use crate::domain::tally::Past;
+use crate::domain::url::WebhookUrl;
+
+/// Deliveries to endpoints without a running subscriber are in the store: router → supervisor, which starts or tells them.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wake(pub(crate) Vec<(WebhookUrl, u64)>);
+
+/// These URLs are named by a rule: router → supervisor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct KnowEndpoints(pub(crate) Arc<[WebhookUrl]>);
+
+/// How a subscriber is reached from now on: supervisor → router. Without a handle, only by waking it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Reach {
+    pub(crate) url: WebhookUrl,
+    pub(crate) handle: Option<SubscriberHandle>,
+}
+
+/// I have nothing to do and may end: subscriber → supervisor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Retire {
+    pub(crate) url: WebhookUrl,
+    pub(crate) incarnation: u64,
+}
+
+/// End, unless something has arrived meanwhile: supervisor → subscriber. The answer is what it leaves behind, or `None` if it stays.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Past>")]
+pub(crate) struct Leave;
+
+/// A subscriber has ended: its own guard → supervisor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SubscriberStopped {
+    pub(crate) url: WebhookUrl,
+    pub(crate) incarnation: u64,
+}
+
+/// These deliveries were started again by hand and are in the store: supervisor → subscriber.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Redelivered(pub(crate) Vec<DeliveryId>);
+
+/// How does it do? Supervisor → subscriber.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "EndpointStatus")]
+pub(crate) struct Describe;
+
+/// Other settings: supervisor → subscriber.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Configure {
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    pub(crate) policy: Arc<EndpointPolicy>,
+}
+
+/// Whether attempts may start: supervisor → subscriber.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum Gate {
+    Pause,
+    Disable(DisabledReason),
+    /// For the so-manieth time.
+    Resume(u64),
+}
+
+/// The endpoint is disabled by what its receiver did: subscriber → supervisor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Disabled {
+    pub(crate) url: WebhookUrl,
+    pub(crate) reason: DisabledReason,
+    /// How often the subscriber knows the endpoint to have been resumed: it may have been since.
+    pub(crate) resumed: u64,
+}
+
+/// Start nothing more and answer when nothing is in flight: supervisor → subscriber.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain;
+
+/// Break off what is in flight and stop: supervisor → subscriber. The answer is what came of draining.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Drained")]
+pub(crate) struct Abort;
+
+/// There may be something new in the outbox: application → router.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LookIntoOutbox;
+
+/// Refuse events from now on, and answer when those under way are answered: engine → router.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Close;
+
+/// Stop: engine → router and supervisor, when everything else has ended.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Terminate;
+
+/// Drain every subscriber, breaking off what is not done by the deadline: engine → supervisor.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Drained")]
+pub(crate) struct DrainAll(pub(crate) std::time::Duration);
+
+/// What came of draining.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Drained {
+    /// How many deliveries ended well since draining began.
+    pub(crate) delivered: u64,
+    /// How many attempts were broken off.
+    pub(crate) aborted: u64,
+}

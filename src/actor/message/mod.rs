@@ -1,0 +1,16 @@
+//! The protocol: every message between the application and the actors, and between the actors.
+//!
+//! Mailboxes are bounded. `send(..).await` waits for a place in one; `try_send` fails with `SendError::Full`. Both are
+//! safe, because nothing is accepted before its answer says so.
+
+mod between;
+mod deliveries;
+mod endpoints;
+mod publishing;
+mod watching;
+
+pub(crate) use self::between::*;
+pub use self::deliveries::*;
+pub use self::endpoints::*;
+pub use self::publishing::*;
+pub use self::watching::*;

@@ -1,0 +1,209 @@
+//! Events, and what decides where they go.
+
+use actix::Message;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::client::Client;
+use crate::domain::event::Event;
+use crate::domain::id::{EventId, InvalidText, RuleId};
+use crate::domain::rule::{InvalidRule, Rule};
+use crate::error::PublishError;
+use crate::store::StoreError;
+
+/// Publishes an event: application → [`RouterActor`](crate::RouterActor).
+///
+/// The answer comes once the event and its deliveries are in the store. On an error nothing was accepted.
+///
+/// ```
+/// use actix_webhooks::{Engine, Event, Publish};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// let event = Event::new("invoice.paid", "client-1").message("Invoice 7 was paid.");
+/// let receipt = engine.router().send(Publish::new(event)).await??;
+/// assert_eq!(receipt.deliveries, 0, "no rule matches it");
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Publish {
+    /// The event.
+    pub event: Event,
+}
+
+impl Publish {
+    /// Returns the message.
+    pub fn new(event: Event) -> Self {
+        Self { event }
+    }
+}
+
+impl Message for Publish {
+    type Result = Result<Receipt, PublishError>;
+}
+
+/// Publishes several events, each accepted or refused by itself: application → [`RouterActor`](crate::RouterActor).
+///
+/// The answers are in the order of the events. Cheaper than one message each. The batch is taken as a whole, or, while as many events as may
+/// ([`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity), 256 by default) wait to be stored already, refused as a whole with
+/// [`PublishError::Overloaded`].
+///
+/// ```
+/// use actix_webhooks::{Engine, Event, PublishBatch};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// let paid = |client: &str| Event::new("invoice.paid", client);
+/// let batch = PublishBatch::new([paid("client-1"), paid("client-2")]);
+/// for receipt in engine.router().send(batch).await? {
+///     let receipt = receipt?;
+///     println!("{} has {} deliveries", receipt.event_id, receipt.deliveries);
+/// }
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishBatch {
+    /// The events.
+    pub events: Vec<Event>,
+}
+
+impl PublishBatch {
+    /// Returns the message.
+    pub fn new(events: impl IntoIterator<Item = Event>) -> Self {
+        Self {
+            events: events.into_iter().collect(),
+        }
+    }
+}
+
+impl Message for PublishBatch {
+    type Result = Vec<Result<Receipt, PublishError>>;
+}
+
+/// What a publisher gets once its event is durable, as far as the store is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The event.
+    pub event_id: EventId,
+    /// How many deliveries it led to; 0 when no rule matched.
+    pub deliveries: usize,
+}
+
+impl Receipt {
+    pub(crate) fn new(event_id: EventId, deliveries: usize) -> Self {
+        Self {
+            event_id,
+            deliveries,
+        }
+    }
+}
+
+/// Adds a rule or replaces the one with its id: application → [`RouterActor`](crate::RouterActor).
+///
+/// ```
+/// use actix_webhooks::{Engine, PutRule, Rule};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// let rule = Rule::new("invoices", "invoice.*").client("client-1").webhook("https://example.com/hooks")?;
+/// engine.router().send(PutRule(rule)).await??;
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutRule(pub Rule);
+
+impl Message for PutRule {
+    type Result = Result<(), RuleError>;
+}
+
+/// Removes a rule: application → [`RouterActor`](crate::RouterActor). Deliveries that it led to go on. The answer says whether
+/// there was one.
+///
+/// ```
+/// use actix_webhooks::{Engine, RemoveRule, Rule};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let rule = Rule::new("invoices", "invoice.*").webhook("https://example.com/hooks")?;
+/// # let engine = Engine::builder().rule(rule).start().await?;
+/// assert!(engine.router().send(RemoveRule("invoices".into())).await??);
+/// assert!(!engine.router().send(RemoveRule("invoices".into())).await??, "there is none any more");
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveRule(pub RuleId);
+
+impl Message for RemoveRule {
+    type Result = Result<bool, RuleError>;
+}
+
+/// Asks for every rule, ordered by id: application → [`RouterActor`](crate::RouterActor).
+///
+/// ```
+/// use actix_webhooks::{Engine, ListRules, Rule};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let rule = Rule::new("invoices", "invoice.*").webhook("https://example.com/hooks")?;
+/// # let engine = Engine::builder().rule(rule).start().await?;
+/// for rule in engine.router().send(ListRules).await? {
+///     println!("{} is for {}", rule.id, rule.rule_type);
+/// }
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListRules;
+
+impl Message for ListRules {
+    type Result = Vec<Rule>;
+}
+
+/// Adds a client or replaces the one with its id: application → [`RouterActor`](crate::RouterActor).
+///
+/// ```
+/// use actix_webhooks::{Auth, Client, Engine, PutClient};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// let client = Client::new("client-1").name("Bank of Dave").auth(Auth::bearer("token"));
+/// engine.router().send(PutClient(client)).await??;
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutClient(pub Client);
+
+impl Message for PutClient {
+    type Result = Result<(), RuleError>;
+}
+
+/// Why a rule or client was not put or removed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// The rule cannot be used as it is.
+    #[error(transparent)]
+    InvalidRule(#[from] InvalidRule),
+    /// The client cannot be used as it is.
+    #[error(transparent)]
+    InvalidClient(#[from] InvalidText),
+    /// The store could not keep the change; asking again may help.
+    #[error("change could not be kept")]
+    Store(#[source] StoreError),
+}

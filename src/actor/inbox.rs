@@ -51,6 +51,10 @@ impl Inbox {
             } else {
                 0
             };
+            if arrived.deliveries.is_empty() && deliveries.len() <= room {
+                std::mem::swap(&mut arrived.deliveries, deliveries);
+                return;
+            }
             let taken = deliveries.len().min(room);
             arrived.deliveries.extend(deliveries.drain(..taken));
             arrived.missed += u64::try_from(deliveries.len()).unwrap_or(u64::MAX);

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 
 use super::publisher::Publisher;
 use super::{AppendEnded, MAX_BATCH, RouterActor};
-use crate::actor::inbox::Gone;
+use crate::actor::inbox::{Gone, Inbox};
 use crate::actor::message::Receipt;
 use crate::actor::store_call::StoreCall;
 use crate::domain::delivery::OpenDelivery;
@@ -64,16 +64,16 @@ impl RouterActor {
                 return;
             }
         };
-        let mut touched = Vec::new();
-        let mut unknown = BTreeMap::new();
+        let mut hand_over = HandOver::default();
+        self.batches += 1;
         for ((event, publisher), appended) in events.iter().zip(publishers).zip(appended) {
             let deliveries = match appended {
                 Appended::Stored(ids) => {
-                    self.sort(&event.alerts, &ids, &[], &mut touched, &mut unknown);
+                    self.sort(&event.alerts, &ids, &[], &mut hand_over);
                     ids.len()
                 }
                 Appended::StoredInPart { ids, dead } => {
-                    self.sort(&event.alerts, &ids, &dead, &mut touched, &mut unknown);
+                    self.sort(&event.alerts, &ids, &dead, &mut hand_over);
                     ids.len()
                 }
                 Appended::Remembered { deliveries } => deliveries,
@@ -87,8 +87,7 @@ impl RouterActor {
             };
             self.answer(publisher, Ok(Receipt::new(event.id.clone(), deliveries)));
         }
-        self.hand_over(touched, &mut unknown);
-        self.wake(unknown);
+        self.hand_over(hand_over);
     }
 
     /// Has subscribers look for deliveries that may or may not be in the store.
@@ -108,52 +107,68 @@ impl RouterActor {
         self.wake(counts);
     }
 
-    /// Sorts deliveries by subscriber, so that each gets one message however many there are.
-    pub(super) fn sort(
+    /// Sorts deliveries by subscriber, so that each is told once however many there are.
+    fn sort<'a>(
         &mut self,
-        alerts: &[NewAlert],
+        alerts: &'a [NewAlert],
         ids: &[DeliveryId],
         dead: &[DeliveryId],
-        touched: &mut Vec<WebhookUrl>,
-        unknown: &mut BTreeMap<WebhookUrl, u64>,
+        hand_over: &mut HandOver<'a>,
     ) {
         let targets = alerts
             .iter()
             .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
         for ((alert, url), id) in targets.zip(ids).filter(|(_, id)| !dead.contains(id)) {
             let waking = !self.waking.is_empty() && self.waking.contains_key(url);
-            match self.subscribers.get_mut(url) {
-                Some(known) if !waking => {
-                    if known.outgoing.is_empty() {
-                        touched.push(url.clone());
-                    }
-                    let (alert, progress) = (Arc::clone(alert), Progress::default());
-                    known.outgoing.push(OpenDelivery {
-                        id: *id,
-                        alert,
-                        progress,
-                        due_at: None,
+            let Some(known) = self.subscribers.get_mut(url).filter(|_| !waking) else {
+                *hand_over.unknown.entry(url.clone()).or_default() += 1;
+                continue;
+            };
+            let delivery = OpenDelivery {
+                id: *id,
+                alert: Arc::clone(alert),
+                progress: Progress::default(),
+                due_at: None,
+            };
+            let (batch, place) = known.touched;
+            let known_place = hand_over.parts.get_mut(place);
+            match known_place.filter(|_| batch == self.batches) {
+                Some(part) => part.deliveries.push(delivery),
+                None => {
+                    known.touched = (self.batches, hand_over.parts.len());
+                    hand_over.parts.push(Part {
+                        url,
+                        inbox: Arc::clone(&known.handle.inbox),
+                        deliveries: vec![delivery],
                     });
                 }
-                Some(_) | None => *unknown.entry(url.clone()).or_default() += 1,
             }
         }
     }
 
-    pub(super) fn hand_over(
-        &mut self,
-        touched: Vec<WebhookUrl>,
-        unknown: &mut BTreeMap<WebhookUrl, u64>,
-    ) {
-        for url in touched {
-            let Some(known) = self.subscribers.get_mut(&url) else {
-                continue;
-            };
-            let count = u64::try_from(known.outgoing.len()).unwrap_or(u64::MAX);
-            if let Err(Gone) = known.handle.inbox.deliver(&mut known.outgoing) {
-                self.subscribers.remove(&url);
-                *unknown.entry(url).or_default() += count;
+    fn hand_over(&mut self, HandOver { parts, mut unknown }: HandOver<'_>) {
+        for mut part in parts {
+            let count = u64::try_from(part.deliveries.len()).unwrap_or(u64::MAX);
+            if let Err(Gone) = part.inbox.deliver(&mut part.deliveries) {
+                self.subscribers.remove(part.url);
+                *unknown.entry(part.url.clone()).or_default() += count;
             }
         }
+        self.wake(unknown);
     }
+}
+
+/// What an append leads to.
+#[derive(Default)]
+struct HandOver<'a> {
+    parts: Vec<Part<'a>>,
+    /// How many deliveries there are for endpoints without a subscriber.
+    unknown: BTreeMap<WebhookUrl, u64>,
+}
+
+/// Deliveries for one subscriber.
+struct Part<'a> {
+    url: &'a WebhookUrl,
+    inbox: Arc<Inbox>,
+    deliveries: Vec<OpenDelivery>,
 }

@@ -136,7 +136,7 @@ impl Handler<Reach> for RouterActor {
             url,
             Known {
                 handle,
-                outgoing: Vec::new(),
+                touched: (0, 0),
             },
         );
     }

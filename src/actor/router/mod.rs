@@ -32,7 +32,6 @@ use super::store_call::StoreCall;
 use super::supervisor::SupervisorActor;
 use crate::domain::alert::Alert;
 use crate::domain::client::Client;
-use crate::domain::delivery::OpenDelivery;
 use crate::domain::event::Event;
 use crate::domain::id::{AlertId, ClientId};
 use crate::domain::routing::RoutingTable;
@@ -51,6 +50,8 @@ pub struct RouterActor {
     rules: RoutingTable,
     clients: BTreeMap<ClientId, Client>,
     subscribers: HashMap<WebhookUrl, Known>,
+    /// How many appends have ended.
+    batches: u64,
     // Kept for their room.
     matches: Vec<Arc<Rule>>,
     encoded: Vec<u8>,
@@ -65,10 +66,11 @@ pub struct RouterActor {
     closed: bool,
 }
 
-/// A subscriber that runs, and what is about to be handed to it.
+/// A subscriber that runs.
 struct Known {
     handle: SubscriberHandle,
-    outgoing: Vec<OpenDelivery>,
+    /// In which append it was last touched, and its place there.
+    touched: (u64, usize),
 }
 
 /// An event that is ready to be stored, and who waits for the receipt.
@@ -94,6 +96,7 @@ impl RouterActor {
             rules: RoutingTable::default(),
             clients: BTreeMap::new(),
             subscribers: HashMap::new(),
+            batches: 0,
             matches: Vec::new(),
             encoded: Vec::new(),
             inbox: VecDeque::new(),

@@ -7,13 +7,14 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::MemoryLimits;
 use super::entry::{Entry, size};
+use super::remembered::{Key, Remembered};
 use crate::domain::attempt::Outcome;
 use crate::domain::client::Client;
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::health::{DisabledReason, Health};
-use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
+use crate::domain::id::{ClientId, DeliveryId, RuleId};
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
@@ -40,8 +41,7 @@ pub(super) struct Kept {
     shelf_numbers: HashMap<WebhookUrl, u64>,
     shelves: HashMap<u64, Shelf>,
     ledger: Ledger<u64>,
-    events: HashMap<EventId, usize>,
-    events_in_order: VecDeque<(Timestamp, EventId)>,
+    events: Remembered,
     // Kept for its room.
     targets: Vec<(u64, u64)>,
     pub(super) rules: BTreeMap<RuleId, Rule>,
@@ -73,8 +73,7 @@ impl Kept {
             shelf_numbers: HashMap::new(),
             shelves: HashMap::new(),
             ledger: Ledger::new(limits),
-            events: HashMap::new(),
-            events_in_order: VecDeque::new(),
+            events: Remembered::new(),
             targets: Vec::new(),
             rules: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -86,10 +85,9 @@ impl Kept {
     }
 
     pub(super) fn append_one(&mut self, limits: &MemoryLimits, event: &NewEvent) -> Appended {
-        if let Some(deliveries) = self.events.get(&event.id) {
-            return Appended::Remembered {
-                deliveries: *deliveries,
-            };
+        let key = Key::of(&event.id);
+        if let Some(deliveries) = self.events.get(&key) {
+            return Appended::Remembered { deliveries };
         }
         let urls = event
             .alerts
@@ -119,21 +117,11 @@ impl Kept {
             }
         }
         self.targets = targets;
-        self.remember(limits, event, ids.len());
+        self.events.put(event.at, key, ids.len(), limits.event_ids);
         if dead.is_empty() {
             Appended::Stored(ids)
         } else {
             Appended::StoredInPart { ids, dead }
-        }
-    }
-
-    fn remember(&mut self, limits: &MemoryLimits, event: &NewEvent, deliveries: usize) {
-        self.events.insert(event.id.clone(), deliveries);
-        self.events_in_order.push_back((event.at, event.id.clone()));
-        if self.events_in_order.len() > limits.event_ids
-            && let Some((_, oldest)) = self.events_in_order.pop_front()
-        {
-            self.events.remove(&oldest);
         }
     }
 
@@ -439,15 +427,7 @@ impl Kept {
         let entries = &self.entries;
         self.ended.retain(|id| entries.contains_key(id));
         self.dead.retain(|id| entries.contains_key(id));
-        while self
-            .events_in_order
-            .front()
-            .is_some_and(|(at, _)| *at < now.before(keep.event_ids))
-        {
-            if let Some((_, id)) = self.events_in_order.pop_front() {
-                self.events.remove(&id);
-            }
-        }
+        self.events.forget_before(now.before(keep.event_ids));
         self.shelves
             .retain(|_, shelf| shelf.open() > 0 || shelf.held_until.is_some_and(|at| at >= now));
         let shelves = &self.shelves;

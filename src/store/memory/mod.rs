@@ -2,6 +2,7 @@
 
 mod entry;
 mod kept;
+mod remembered;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

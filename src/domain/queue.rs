@@ -13,9 +13,16 @@ use super::id::{CompanyId, DeliveryId};
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     ready: VecDeque<OpenDelivery>,
-    /// Every lane that has a delivery past its gate, and those behind it. Empty for unordered endpoints.
-    lanes: BTreeMap<Option<CompanyId>, VecDeque<OpenDelivery>>,
+    /// Every lane that has a delivery past its gate. Empty for unordered endpoints.
+    lanes: BTreeMap<Option<CompanyId>, Lane>,
     behind: usize,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// How many have been let through and have not ended. Several only where they were let through before the endpoint asked for an order.
+    past_gate: usize,
+    behind: VecDeque<OpenDelivery>,
 }
 
 impl Queue {
@@ -25,11 +32,12 @@ impl Queue {
             self.ready.push_back(delivery);
             return;
         };
-        if let Some(behind) = self.lanes.get_mut(&lane) {
-            behind.push_back(delivery);
+        let lane = self.lanes.entry(lane).or_default();
+        if lane.past_gate > 0 {
+            lane.behind.push_back(delivery);
             self.behind += 1;
         } else {
-            self.lanes.insert(lane, VecDeque::new());
+            lane.past_gate = 1;
             self.ready.push_back(delivery);
         }
     }
@@ -39,29 +47,31 @@ impl Queue {
         self.ready.push_front(delivery);
     }
 
-    /// Closes the lane of a delivery that waits for a retry, as found at start.
+    /// Closes the lane of a delivery that has passed its gate already: one that waits for a retry, as found at start, or that is under way.
     pub(crate) fn close_lane(&mut self, ordering: Ordering, company: Option<&CompanyId>) {
         if let Some(lane) = lane_of(ordering, company) {
-            self.lanes.entry(lane).or_default();
+            self.lanes.entry(lane).or_default().past_gate += 1;
         }
     }
 
-    /// Lets the next delivery of a lane go on, after one was delivered or given up.
+    /// Notes that a delivery was delivered or given up. When no other of its lane is past the gate, the next one is let through.
     pub(crate) fn open_lane(&mut self, ordering: Ordering, company: Option<&CompanyId>) {
-        let Some(lane) = lane_of(ordering, company) else {
+        let Some(key) = lane_of(ordering, company) else {
             return;
         };
-        let Some(behind) = self.lanes.get_mut(&lane) else {
+        let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
-        match behind.pop_front() {
-            Some(next) => {
-                self.behind -= 1;
-                self.ready.push_back(next);
-            }
-            None => {
-                self.lanes.remove(&lane);
-            }
+        lane.past_gate = lane.past_gate.saturating_sub(1);
+        if lane.past_gate > 0 {
+            return;
+        }
+        if let Some(next) = lane.behind.pop_front() {
+            lane.past_gate = 1;
+            self.behind -= 1;
+            self.ready.push_back(next);
+        } else {
+            self.lanes.remove(&key);
         }
     }
 
@@ -82,9 +92,10 @@ impl Queue {
 
     /// Takes everything out, those past a gate first, and forgets all lanes.
     pub(crate) fn take_all(&mut self) -> Vec<OpenDelivery> {
-        let lanes = std::mem::take(&mut self.lanes).into_values().flatten();
+        let lanes = std::mem::take(&mut self.lanes).into_values();
+        let behind = lanes.flat_map(|lane| lane.behind);
         self.behind = 0;
-        let mut all: Vec<OpenDelivery> = self.ready.drain(..).chain(lanes).collect();
+        let mut all: Vec<OpenDelivery> = self.ready.drain(..).chain(behind).collect();
         all.sort_by_key(|delivery| delivery.id);
         all
     }
@@ -102,7 +113,8 @@ impl Queue {
 
     /// Says whether a delivery is in the queue. It looks through all of it.
     pub(crate) fn contains(&self, id: DeliveryId) -> bool {
-        let mut queued = self.ready.iter().chain(self.lanes.values().flatten());
+        let behind = self.lanes.values().flat_map(|lane| &lane.behind);
+        let mut queued = self.ready.iter().chain(behind);
         queued.any(|delivery| delivery.id == id)
     }
 
@@ -190,6 +202,24 @@ mod tests {
         assert_eq!(startable(&mut queue), [0, 2, 3]);
         queue.open_lane(Ordering::FifoPerCompany, Some(&"a".into()));
         assert_eq!(startable(&mut queue), [1]);
+    }
+
+    /// Three were under way when the endpoint began to ask for an order. Each of them, when it ended, let another one through.
+    #[test]
+    fn a_lane_opens_when_the_last_of_those_past_its_gate_has_ended() {
+        let mut queue = Queue::default();
+        for _ in 0..3 {
+            queue.close_lane(Ordering::Fifo, None);
+        }
+        queue.push(Ordering::Fifo, delivery(1, None));
+        queue.push(Ordering::Fifo, delivery(2, None));
+        let mut startable_after = || {
+            queue.open_lane(Ordering::Fifo, None);
+            startable(&mut queue)
+        };
+        let let_through = [(); 5].map(|()| startable_after());
+        assert_eq!(let_through, [vec![], vec![], vec![1], vec![2], vec![]]);
+        assert!(queue.lanes.is_empty());
     }
 
     #[test]

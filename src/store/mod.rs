@@ -75,8 +75,8 @@ pub trait Store: Send + Sync + 'static {
     /// Records finished attempts: delivered, to be retried, or a dead letter. One for a delivery that is no longer open has no effect,
     /// so recording twice is harmless.
     ///
-    /// The work should be under way when this returns, not only while its future is polled: where nothing depends on a record, the future is polled once
-    /// and then not again for up to a second.
+    /// The work should be under way when this returns, not only while its future is polled: where nothing depends on a record, the future is polled once,
+    /// and may not be polled again for up to a second after it was woken.
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()>;
 
     /// Returns the endpoints that have open deliveries, ordered by URL, those after `after`, at most `limit`.

@@ -53,7 +53,8 @@ impl Message for WatchStatus {
 
 /// Asks for a report of every attempt that ends: application → [`SupervisorActor`](crate::SupervisorActor).
 ///
-/// A watcher whose mailbox is full misses reports; `EndpointStatus::reports_lost` counts them.
+/// A watcher whose mailbox is full misses reports; `EndpointStatus::reports_lost` counts them. The first reports may be of attempts that ended up to a
+/// second before it asked.
 ///
 /// ```
 /// use actix::{Actor, Context, Handler};

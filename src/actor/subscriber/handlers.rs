@@ -10,6 +10,15 @@ use crate::actor::message::{Abort, Configure, Describe, Drain, Drained, Gate, Le
 use crate::actor::reply::Deferred;
 use crate::domain::tally::Past;
 
+impl SubscriberActor {
+    /// Takes in what is on record, though the subscriber was not woken for it. What is not yet will be looked at in the turn that follows.
+    fn catch_up(&mut self) {
+        let now = self.shared.clock.now();
+        let mut later = TaskContext::from_waker(Waker::noop());
+        self.feed.changed |= self.take_recorded(now, &mut later);
+    }
+}
+
 impl Handler<Redelivered> for SubscriberActor {
     type Result = ();
 
@@ -25,9 +34,7 @@ impl Handler<Describe> for SubscriberActor {
 
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> MessageResult<Describe> {
         self.take_arrived();
-        // What is on record is counted, though the subscriber was not woken for it.
-        let now = self.shared.clock.now();
-        self.take_recorded(now, &mut TaskContext::from_waker(Waker::noop()));
+        self.catch_up();
         MessageResult(self.status())
     }
 }
@@ -36,6 +43,7 @@ impl Handler<Configure> for SubscriberActor {
     type Result = ();
 
     fn handle(&mut self, Configure { endpoint, policy }: Configure, _: &mut Context<Self>) {
+        self.catch_up();
         self.endpoint = endpoint;
         self.policy = Arc::clone(&policy);
         self.machine.configure(policy);
@@ -66,6 +74,7 @@ impl Handler<Drain> for SubscriberActor {
     type Result = Deferred<()>;
 
     fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Deferred<()> {
+        self.catch_up();
         self.machine.drain();
         let (answer, deferred) = Deferred::new();
         let delivered_before = self.machine.status().delivered;

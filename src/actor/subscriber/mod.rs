@@ -218,8 +218,9 @@ impl SubscriberActor {
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
             let started = self.start_attempts(now, cx);
             worked |= started | self.perform(now, cx);
-            worked = worked || self.take_recorded(now, cx);
+            worked |= self.take_recorded(now, cx);
             self.feed.changed |= worked;
+            self.tell_status(now);
             if started && self.shared.several_arbiters {
                 // What has started is sent in the next turn, right after what the other endpoints of this arbiter send in theirs. A receiver that is
                 // woken by the first of many requests costs less than one that is woken by each.
@@ -228,7 +229,6 @@ impl SubscriberActor {
             if worked {
                 continue;
             }
-            self.tell_status(now);
             if !self.poll_timer(cx) {
                 settled = true;
                 break;

@@ -3,11 +3,12 @@
 //! Of a delivery that has gone well nothing depends on the record but the counts. So long as the endpoint is prompt and something of it is in flight, its
 //! subscriber will have a turn within a second anyway, and looks then; to be woken for each record would double its turns.
 
-use std::collections::VecDeque;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 
-use futures_util::FutureExt as _;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::SubscriberActor;
 use crate::actor::store_call::StoreCall;
@@ -17,10 +18,10 @@ use crate::domain::places::PlaceClass;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
-/// Calls that record attempts, the oldest first.
+/// Calls that record attempts.
 #[derive(Default)]
 pub(super) struct Recording {
-    calls: VecDeque<Call>,
+    calls: FuturesUnordered<Call>,
     /// How many of them are about something else than a delivery that went well.
     urgent: usize,
 }
@@ -30,10 +31,15 @@ struct Call {
     call: StoreCall<()>,
 }
 
-impl Call {
-    fn is_urgent(&self) -> bool {
-        let delivered = |record: &AttemptRecord| record.outcome == Outcome::Delivered;
-        !self.records.iter().all(delivered)
+/// A call that has ended.
+type Recorded = (Arc<[AttemptRecord]>, Result<(), StoreError>);
+
+impl Future for Call {
+    type Output = Recorded;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Recorded> {
+        let result = ready!(self.call.poll_unpin(cx));
+        Poll::Ready((Arc::clone(&self.records), result))
     }
 }
 
@@ -43,19 +49,24 @@ impl Recording {
     }
 
     fn push(&mut self, call: Call) {
-        self.urgent += usize::from(call.is_urgent());
-        self.calls.push_back(call);
+        self.urgent += usize::from(is_urgent(&call.records));
+        self.calls.push(call);
     }
 
-    /// Takes the oldest call, if it has ended.
-    fn next_ended(&mut self, cx: &mut TaskContext<'_>) -> Option<(Call, Result<(), StoreError>)> {
-        let Poll::Ready(result) = self.calls.front_mut()?.call.poll_unpin(cx) else {
+    fn next_ended(&mut self, cx: &mut TaskContext<'_>) -> Option<Recorded> {
+        // Not within the task's budget: with that spent they would all seem to be under way, and whoever looks later would not be woken for it.
+        let next = pin!(tokio::task::unconstrained(self.calls.next())).poll(cx);
+        let Poll::Ready(Some(ended)) = next else {
             return None;
         };
-        let ended = self.calls.pop_front()?;
-        self.urgent -= usize::from(ended.is_urgent());
-        Some((ended, result))
+        self.urgent -= usize::from(is_urgent(&ended.0));
+        Some(ended)
     }
+}
+
+fn is_urgent(records: &[AttemptRecord]) -> bool {
+    let delivered = |record: &AttemptRecord| record.outcome == Outcome::Delivered;
+    !records.iter().all(delivered)
 }
 
 impl SubscriberActor {
@@ -90,7 +101,7 @@ impl SubscriberActor {
         };
         let mut any = false;
         while let Some(active) = &mut self.active
-            && let Some((Call { records, .. }, result)) = active.recording.next_ended(woken_by)
+            && let Some((records, result)) = active.recording.next_ended(woken_by)
         {
             self.on_recorded(now, &records, &result);
             any = true;
@@ -102,6 +113,7 @@ impl SubscriberActor {
         let watchers = &self.shared.watchers;
         self.machine.in_flight() > 0
             && self.machine.place_class() == PlaceClass::Prompt
+            && self.machine.may_lag_behind()
             && self.policy.ordering == Ordering::Unordered
             && self.drain.is_none()
             && !watchers.reports.is_watched()

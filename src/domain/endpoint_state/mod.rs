@@ -342,6 +342,11 @@ impl EndpointMachine {
         }
     }
 
+    /// Says whether so little is not on record yet that nothing is held up by it soon.
+    pub(crate) fn may_lag_behind(&self) -> bool {
+        self.recording.len() < MAX_UNRECORDED / 2
+    }
+
     /// Returns how many attempts are in flight.
     pub(crate) fn in_flight(&self) -> u32 {
         u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX)

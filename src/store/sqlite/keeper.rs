@@ -75,8 +75,12 @@ impl Keeper {
 
     /// Has the log moved into the file, however short it is.
     pub(super) fn ask(&mut self) {
-        // One signal fits, and one is all that is needed.
-        self.asked |= self.wake.try_send(()).is_ok();
+        if !self.asked {
+            // Nothing that was moved for somebody else before counts.
+            self.moved.store(false, Ordering::Relaxed);
+            // One signal fits, and one is all that is needed.
+            self.asked = self.wake.try_send(()).is_ok();
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod life;
 mod operators;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct SupervisorActor {
     arbiters: Vec<ArbiterHandle>,
     router: Option<Recipient<Reach>>,
     default_policy: Arc<EndpointPolicy>,
+    /// The last one that was handed out: many endpoints have the same settings, and share them.
+    recent_policy: RefCell<Arc<EndpointPolicy>>,
     endpoints: BTreeMap<WebhookUrl, Entry>,
     started: u64,
     draining: bool,
@@ -102,11 +105,13 @@ impl SupervisorActor {
         paused: Vec<WebhookUrl>,
         disabled: Vec<(WebhookUrl, DisabledReason)>,
     ) -> Self {
+        let default_policy = Arc::new(default_policy);
         let mut supervisor = Self {
             shared,
             arbiters,
             router: None,
-            default_policy: Arc::new(default_policy),
+            recent_policy: RefCell::new(Arc::clone(&default_policy)),
+            default_policy,
             endpoints: BTreeMap::new(),
             started: 0,
             draining: false,
@@ -139,14 +144,14 @@ impl SupervisorActor {
 
     /// Returns the settings and the policy of an endpoint.
     fn settings(&self, entry: &Entry) -> (Option<Arc<Endpoint>>, Arc<EndpointPolicy>) {
-        let policy = entry
-            .endpoint
-            .as_ref()
-            .map(|endpoint| Arc::new(endpoint.policy.clone()));
-        (
-            entry.endpoint.clone(),
-            policy.unwrap_or_else(|| Arc::clone(&self.default_policy)),
-        )
+        let Some(endpoint) = &entry.endpoint else {
+            return (None, Arc::clone(&self.default_policy));
+        };
+        let mut recent = self.recent_policy.borrow_mut();
+        if **recent != endpoint.policy {
+            *recent = Arc::new(endpoint.policy.clone());
+        }
+        (Some(Arc::clone(endpoint)), Arc::clone(&recent))
     }
 }
 

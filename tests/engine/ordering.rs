@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_webhooks::testing::Reply;
-use actix_webhooks::{Ordering, Rule};
+use actix_webhooks::{Ordering, PutEndpoint, Rule};
 
 use super::support::{HOOK, Sim, event, plain, simulate_with};
 
@@ -101,5 +101,32 @@ fn without_an_order_a_failed_delivery_holds_nobody_back() {
         sim.publish("b").await;
         sim.sleep(1).await;
         assert_eq!(sim.status(HOOK).await.delivered, 1);
+    });
+}
+
+/// Each delivery that was under way when the endpoint was told to keep an order let another one through when it ended, until the backlog was empty.
+#[test]
+fn an_endpoint_that_is_told_to_keep_an_order_does_so_once_what_is_under_way_has_ended() {
+    ordered(Ordering::Unordered, async |sim| {
+        let slow = Reply::status(200).after(Duration::from_millis(100));
+        sim.receivers.on(HOOK, [slow]);
+        for number in 0..200 {
+            sim.publish(&format!("{number:03}")).await;
+        }
+        sim.clock.sleep(Duration::from_millis(650)).await;
+        assert!(sim.receivers.in_flight() > 4, "several are under way");
+        let endpoint = plain(HOOK).ordering(Ordering::Fifo);
+        let put = sim.engine.supervisor().send(PutEndpoint(endpoint));
+        put.await.unwrap().unwrap();
+        sim.clock.sleep(Duration::from_millis(150)).await;
+        for _ in 0..20 {
+            assert!(sim.receivers.in_flight() <= 1);
+            sim.clock.sleep(Duration::from_millis(30)).await;
+        }
+        sim.sleep(60).await;
+        let mut sent = sent_events(&sim);
+        assert!(sent.is_sorted() && sent.len() == 200);
+        sent.dedup();
+        assert_eq!(sent.len(), 200, "each once");
     });
 }

@@ -131,17 +131,17 @@ impl RouterActor {
                 due_at: None,
             };
             let (batch, place) = known.touched;
-            let known_place = hand_over.parts.get_mut(place);
-            match known_place.filter(|_| batch == self.batches) {
-                Some(part) => part.deliveries.push(delivery),
-                None => {
-                    known.touched = (self.batches, hand_over.parts.len());
-                    hand_over.parts.push(Part {
-                        url,
-                        inbox: Arc::clone(&known.handle.inbox),
-                        deliveries: vec![delivery],
-                    });
-                }
+            if batch == self.batches
+                && let Some(part) = hand_over.parts.get_mut(place)
+            {
+                part.deliveries.push(delivery);
+            } else {
+                known.touched = (self.batches, hand_over.parts.len());
+                hand_over.parts.push(Part {
+                    url,
+                    inbox: Arc::clone(&known.handle.inbox),
+                    deliveries: vec![delivery],
+                });
             }
         }
     }

@@ -244,6 +244,10 @@ impl SqliteStore {
                 break;
             }
         }
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method itself is for one lifetime of a writer, and any is asked for"
+        )]
         while self.write(0, |writer| writer.shrink()).await? {}
         if forgotten > 0 {
             // What was given up is in the log; the file gets shorter when that is moved.

@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 use self::keeper::{Keeper, keep};
 pub use self::options::SqliteOptions;
 pub use self::outbox::OutboxError;
-use self::prune::{Cut, Step};
+use self::prune::Cut;
 use self::reader::Question;
 use self::schema::{Role, connect, migrate};
 pub use self::seal::{Encryption, Key};
@@ -207,57 +207,6 @@ impl SqliteStore {
             let _ = queue(senders).send(Box::new(question));
         }
         Box::pin(async move { answered.await.unwrap_or_else(|_| Err(stopped())) })
-    }
-
-    /// Forgets deliveries step by step, with room for others in between, and returns how many.
-    async fn prune_ended(&self, cut: Cut) -> Result<u64, StoreError> {
-        let (mut forgotten, mut next) = (0, Some(0));
-        while let Some(after) = next {
-            let step = self
-                .write(0, move |writer| writer.prune_ended(after, cut))
-                .await?;
-            let Step {
-                forgotten: more,
-                next: following,
-            } = step;
-            forgotten += more;
-            next = following;
-        }
-        Ok(forgotten)
-    }
-
-    async fn prune_all(self, keep: Cut) -> Result<u64, StoreError> {
-        let mut forgotten = self.prune_ended(keep).await?;
-        while self
-            .write(0, move |writer| writer.prune_events(keep))
-            .await?
-        {}
-        let max_bytes = self.shared.options.max_bytes;
-        while let Some(through) = self
-            .write(0, move |writer| writer.oldest_beyond(max_bytes))
-            .await?
-        {
-            let cut = Cut { through, ..keep };
-            let more = self.prune_ended(cut).await?;
-            forgotten += more;
-            if more == 0 {
-                break;
-            }
-        }
-        #[expect(
-            clippy::redundant_closure_for_method_calls,
-            reason = "the method itself is for one lifetime of a writer, and any is asked for"
-        )]
-        while self.write(0, |writer| writer.shrink()).await? {}
-        if forgotten > 0 {
-            // What was given up is in the log; the file gets shorter when that is moved.
-            let ask = |writer: &mut Writer<'_>| {
-                writer.move_log();
-                Ok(())
-            };
-            self.write(0, ask).await?;
-        }
-        Ok(forgotten)
     }
 }
 

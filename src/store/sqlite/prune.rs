@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 
+use super::SqliteStore;
 use super::error::store_error;
 use super::writer::Writer;
 use crate::domain::time::Timestamp;
@@ -22,10 +23,10 @@ pub(super) struct Cut {
 
 /// What a step has come to.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Step {
-    pub(super) forgotten: u64,
+struct Step {
+    forgotten: u64,
     /// Where the next step goes on; `None` when there is nothing more.
-    pub(super) next: Option<i64>,
+    next: Option<i64>,
 }
 
 /// A delivery that may be old enough.
@@ -35,9 +36,62 @@ struct Candidate {
     forget: bool,
 }
 
+impl SqliteStore {
+    /// Forgets deliveries step by step, with room for others in between, and returns how many.
+    async fn prune_ended(&self, cut: Cut) -> Result<u64, StoreError> {
+        let (mut forgotten, mut next) = (0, Some(0));
+        while let Some(after) = next {
+            let step = self
+                .write(0, move |writer| writer.prune_ended(after, cut))
+                .await?;
+            let Step {
+                forgotten: more,
+                next: following,
+            } = step;
+            forgotten += more;
+            next = following;
+        }
+        Ok(forgotten)
+    }
+
+    pub(super) async fn prune_all(self, keep: Cut) -> Result<u64, StoreError> {
+        let mut forgotten = self.prune_ended(keep).await?;
+        while self
+            .write(0, move |writer| writer.prune_events(keep))
+            .await?
+        {}
+        let max_bytes = self.shared.options.max_bytes;
+        while let Some(through) = self
+            .write(0, move |writer| writer.oldest_beyond(max_bytes))
+            .await?
+        {
+            let cut = Cut { through, ..keep };
+            let more = self.prune_ended(cut).await?;
+            forgotten += more;
+            if more == 0 {
+                break;
+            }
+        }
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method itself is for one lifetime of a writer, and any is asked for"
+        )]
+        while self.write(0, |writer| writer.shrink()).await? {}
+        if forgotten > 0 {
+            // What was given up is in the log; the file gets shorter when that is moved.
+            let ask = |writer: &mut Writer<'_>| {
+                writer.move_log();
+                Ok(())
+            };
+            self.write(0, ask).await?;
+        }
+        Ok(forgotten)
+    }
+}
+
 impl Writer<'_> {
     /// Forgets some of the deliveries with ids after `after` that ended before the cut.
-    pub(super) fn prune_ended(&mut self, after: i64, cut: Cut) -> Result<Step, StoreError> {
+    fn prune_ended(&mut self, after: i64, cut: Cut) -> Result<Step, StoreError> {
         self.prune_some(after, cut).map_err(store_error)
     }
 
@@ -107,7 +161,7 @@ impl Writer<'_> {
     }
 
     /// Forgets some event ids. Says whether there may be more.
-    pub(super) fn prune_events(&mut self, cut: Cut) -> Result<bool, StoreError> {
+    fn prune_events(&mut self, cut: Cut) -> Result<bool, StoreError> {
         let sql = "DELETE FROM webhook_event WHERE seq IN \
                    (SELECT seq FROM webhook_event ORDER BY seq LIMIT ?1) AND accepted_at < ?2";
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
@@ -117,7 +171,7 @@ impl Writer<'_> {
 
     /// Returns through which id deliveries that have ended are to be forgotten, so that the file comes closer to `max_bytes`; `None` when it is small
     /// enough, or when nothing has ended.
-    pub(super) fn oldest_beyond(&mut self, max_bytes: u64) -> Result<Option<i64>, StoreError> {
+    fn oldest_beyond(&mut self, max_bytes: u64) -> Result<Option<i64>, StoreError> {
         let pragma = |name: &str| -> Result<u64, StoreError> {
             let value = self
                 .connection
@@ -137,7 +191,7 @@ impl Writer<'_> {
     }
 
     /// Gives some free pages back to the file system when there are many. Says whether there are more.
-    pub(super) fn shrink(&mut self) -> Result<bool, StoreError> {
+    fn shrink(&mut self) -> Result<bool, StoreError> {
         let pragma = |name: &str| -> Result<u64, StoreError> {
             let value = self
                 .connection

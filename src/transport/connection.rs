@@ -79,57 +79,54 @@ impl Connection {
     }
 
     /// Makes one exchange: sends `head` and `body`, and reads the answer as far as `reading` says.
-    pub(super) async fn exchange(
+    pub(super) fn exchange(
         &mut self,
         head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
         body: &Bytes,
         reading: Reading,
-    ) -> Result<Exchanged, Broken> {
-        let unsent = self.send_at_once(head, body).await;
-        let unsent = unsent.map_err(|failure| self.broken(failure))?;
-        let mut whole = true;
-        if let Some((head, body)) = unsent {
-            whole = Box::pin(self.send_the_rest(head, body)).await;
+    ) -> impl Future<Output = Result<Exchanged, Broken>> {
+        let mut head = Some(head);
+        // A block, because an `async fn` keeps room for its arguments twice.
+        async move {
+            let unsent = poll_fn(|cx| {
+                let head = head.take();
+                Poll::Ready(head.map_or(Ok(None), |head| self.send_at_once(head, body, cx)))
+            });
+            let unsent = unsent.await.map_err(|failure| self.broken(failure))?;
+            let mut whole = true;
+            if let Some((head, body)) = unsent {
+                whole = Box::pin(self.send_the_rest(head, body)).await;
+            }
+            let mut exchanged = self.read(reading).await?;
+            exchanged.clean &= whole;
+            Ok(exchanged)
         }
-        let mut exchanged = self.read(reading).await?;
-        exchanged.clean &= whole;
-        Ok(exchanged)
     }
 
     /// Sends as much as goes at once, which is nearly always all of it, and returns the rest.
-    async fn send_at_once(
+    fn send_at_once(
         &mut self,
         head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
         body: &Bytes,
+        cx: &mut Context<'_>,
     ) -> Result<Option<(Bytes, Bytes)>, Failure> {
-        let mut head = Some(head);
-        poll_fn(|cx| {
-            let Some(head) = head.take() else {
-                return Poll::Ready(Ok(None));
+        OUTGOING.with_borrow_mut(|request| {
+            request.clear();
+            head(request)?;
+            if body.len() > COPIED {
+                let head = Bytes::copy_from_slice(request);
+                return Ok(Some((head, body.clone())));
+            }
+            request.extend_from_slice(body);
+            let written = match self.poll_send(cx, request) {
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(_)) => return Err(Failure::ConnectionClosed),
+                Poll::Pending => 0,
             };
-            OUTGOING.with_borrow_mut(|request| {
-                request.clear();
-                if let Err(failure) = head(request) {
-                    return Poll::Ready(Err(failure));
-                }
-                if body.len() > COPIED {
-                    let head = Bytes::copy_from_slice(request);
-                    return Poll::Ready(Ok(Some((head, body.clone()))));
-                }
-                request.extend_from_slice(body);
-                let written = match self.poll_send(cx, request) {
-                    Poll::Ready(Ok(written)) => written,
-                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::ConnectionClosed)),
-                    Poll::Pending => 0,
-                };
-                let rest = request.get(written..).unwrap_or_default();
-                let all = rest.is_empty() && !self.wire.may_hold_back();
-                Poll::Ready(Ok(
-                    (!all).then(|| (Bytes::copy_from_slice(rest), Bytes::new()))
-                ))
-            })
+            let rest = request.get(written..).unwrap_or_default();
+            let all = rest.is_empty() && !self.wire.may_hold_back();
+            Ok((!all).then(|| (Bytes::copy_from_slice(rest), Bytes::new())))
         })
-        .await
     }
 
     /// Sends what did not go at once, and listens meanwhile: a receiver that refuses a large body answers before it has read it, and may close.
@@ -165,35 +162,21 @@ impl Connection {
         pin!(&mut self.wire).poll_write(cx, bytes)
     }
 
-    /// Reads the answer. Nearly always all of it comes at once, so that what is kept while waiting is small.
+    /// Reads the answer.
     async fn read(&mut self, reading: Reading) -> Result<Exchanged, Broken> {
-        let started = loop {
-            if let Some(answer) = take_plain_answer(&mut self.received, reading) {
-                break (
-                    Exchanged {
-                        answer,
-                        clean: true,
-                    },
-                    None,
-                );
-            }
-            if let Some(started) = self.start_answer(reading)? {
-                break started;
-            }
+        while self.received.is_empty() {
             if !self.receive().await {
                 return Err(self.broken(Failure::ConnectionClosed));
             }
-        };
-        let (mut exchanged, body) = started;
-        if let Some(mut body) = body {
-            let mut ended = body.take_in(&mut self.received, reading);
-            if matches!(ended, Ok(Body::Unfinished)) {
-                ended = Box::pin(self.read_body(&mut body, reading)).await;
-            }
-            let ended = ended.map_err(Broken::answered)?;
-            exchanged.answer.excerpt = body.excerpt.freeze();
-            exchanged.clean &= matches!(ended, Body::Whole);
         }
+        let mut exchanged = match take_plain_answer(&mut self.received, reading) {
+            Some(answer) => Exchanged {
+                answer,
+                clean: true,
+            },
+            // Rare, and much larger: not a part of this future.
+            None => Box::pin(self.read_any(reading)).await?,
+        };
         if self.received.is_empty() {
             give_back(std::mem::take(&mut self.received));
         } else {
@@ -203,14 +186,30 @@ impl Connection {
         Ok(exchanged)
     }
 
+    /// Reads an answer of any kind, of which something has come.
+    async fn read_any(&mut self, reading: Reading) -> Result<Exchanged, Broken> {
+        let (mut exchanged, body) = loop {
+            if let Some(started) = self.start_answer(reading)? {
+                break started;
+            }
+            if !self.receive().await {
+                return Err(self.broken(Failure::ConnectionClosed));
+            }
+        };
+        if let Some(mut body) = body {
+            let ended = self.read_body(&mut body, reading).await;
+            let ended = ended.map_err(Broken::answered)?;
+            exchanged.answer.excerpt = body.excerpt.freeze();
+            exchanged.clean &= matches!(ended, Body::Whole);
+        }
+        Ok(exchanged)
+    }
+
     /// Takes the head of the answer out of what was received, once all of it is there, and says what is known without its body.
     fn start_answer(
         &mut self,
         reading: Reading,
     ) -> Result<Option<(Exchanged, Option<BodyReader>)>, Broken> {
-        if self.received.is_empty() {
-            return Ok(None);
-        }
         let mut codec = ClientCodec::new(CONFIG.with(ServiceConfig::clone));
         let decoded = codec.decode(&mut self.received);
         let Some(head) = decoded.map_err(|_| Broken::answered(Failure::Malformed))? else {
@@ -239,23 +238,23 @@ impl Connection {
         Ok(Some((Exchanged { answer, clean }, body)))
     }
 
-    /// Reads a body that did not come together with its head.
+    /// Reads the body of an answer.
     async fn read_body(
         &mut self,
         body: &mut BodyReader,
         reading: Reading,
     ) -> Result<Body, Failure> {
         loop {
+            match body.take_in(&mut self.received, reading)? {
+                Body::Unfinished => {}
+                ended @ (Body::Whole | Body::CutOff) => return Ok(ended),
+            }
             if !self.receive().await {
                 return if body.ends_with_connection {
                     Ok(Body::CutOff)
                 } else {
                     Err(Failure::ConnectionClosed)
                 };
-            }
-            match body.take_in(&mut self.received, reading)? {
-                Body::Unfinished => {}
-                ended @ (Body::Whole | Body::CutOff) => return Ok(ended),
             }
         }
     }

@@ -10,28 +10,24 @@ use crate::domain::redirect::Route;
 use crate::domain::response::ResponseClass;
 
 /// Makes an attempt and says how it ended.
-pub(crate) async fn exchange(
+pub(crate) fn exchange(
     channel: Rc<dyn Channel>,
-    request: Request,
+    mut request: Request,
     policy: Arc<EndpointPolicy>,
-) -> Exchange {
-    let timeout = policy.timeout;
-    let mut request = request;
-    let mut progress = Exchange {
-        result: Err(Failure::Timeout),
-        status: None,
-        redirects: 0,
-        sent_twice: false,
-    };
-    // On a timeout the inner future is dropped, and what it noted so far is the result.
-    drop(
-        tokio::time::timeout(
-            timeout,
-            follow(&*channel, &mut request, &policy, &mut progress),
-        )
-        .await,
-    );
-    progress
+) -> impl Future<Output = Exchange> {
+    // A block, because an `async fn` keeps room for its arguments twice.
+    async move {
+        let mut progress = Exchange {
+            result: Err(Failure::Timeout),
+            status: None,
+            redirects: 0,
+            sent_twice: false,
+        };
+        let attempt = follow(&*channel, &mut request, &policy, &mut progress);
+        // On a timeout the inner future is dropped, and what it noted so far is the result.
+        drop(tokio::time::timeout(policy.timeout, attempt).await);
+        progress
+    }
 }
 
 /// Sends a request, and follows where it is redirected to; `request` becomes the last one that was sent.

@@ -279,31 +279,34 @@ impl Channel for OpenChannel {
 }
 
 impl AwcChannel {
-    async fn exchange(self: Rc<Self>, request: Request) -> Sent {
-        let target = match self.target(&request) {
-            Ok(target) => target,
-            Err(failure) => return Sent::from(Err(failure)),
-        };
-        let kept =
-            poll_fn(|cx| Poll::Ready(self.take_idle(&target.authority, request.sent_at, cx)));
-        let Some(kept) = kept.await else {
-            // Rare, and much larger: not a part of this future.
-            let anew = self.exchange_anew(&target, &request).boxed_local();
-            return Sent::from(anew.await);
-        };
-        match self.exchange_on(kept, &target, &request).await {
-            Err(Broken {
-                failure: Failure::ConnectionClosed,
-                unanswered: true,
-            }) => {
-                // The receiver closed a kept connection as the request went out: any HTTP client would send it again at once.
-                let again = self.exchange_anew(&target, &request).boxed_local();
-                Sent {
-                    result: again.await,
-                    twice: true,
+    fn exchange(self: Rc<Self>, request: Request) -> impl Future<Output = Sent> {
+        // A block, because an `async fn` keeps room for its arguments twice.
+        async move {
+            let target = match self.target(&request) {
+                Ok(target) => target,
+                Err(failure) => return Sent::from(Err(failure)),
+            };
+            let kept =
+                poll_fn(|cx| Poll::Ready(self.take_idle(&target.authority, request.sent_at, cx)));
+            let Some(kept) = kept.await else {
+                // Rare, and much larger: not a part of this future.
+                let anew = self.exchange_anew(&target, &request).boxed_local();
+                return Sent::from(anew.await);
+            };
+            match self.exchange_on(kept, &target, &request).await {
+                Err(Broken {
+                    failure: Failure::ConnectionClosed,
+                    unanswered: true,
+                }) => {
+                    // The receiver closed a kept connection as the request went out: any HTTP client would send it again at once.
+                    let again = self.exchange_anew(&target, &request).boxed_local();
+                    Sent {
+                        result: again.await,
+                        twice: true,
+                    }
                 }
+                ended => Sent::from(ended.map_err(|broken| broken.failure)),
             }
-            ended => Sent::from(ended.map_err(|broken| broken.failure)),
         }
     }
 
@@ -315,29 +318,31 @@ impl AwcChannel {
         ended.map_err(|broken| broken.failure)
     }
 
-    async fn exchange_on(
+    fn exchange_on(
         &self,
         mut connection: Connection,
         target: &Target,
         request: &Request,
-    ) -> Result<Answer, Broken> {
-        let head = |head: &mut Vec<u8>| {
-            let client_id_header = &self.client_id_header;
-            target
-                .head
-                .write(head, request, client_id_header, &self.signer)
-        };
-        let reading = Reading {
-            limit: self.shared.body_limit,
-            kept: EXCERPT_BYTES,
-            until_close: false,
-        };
-        let exchange = connection.exchange(head, &request.alert.body, reading);
-        let Exchanged { answer, clean } = exchange.await?;
-        if clean {
-            self.keep(connection, request.sent_at);
+    ) -> impl Future<Output = Result<Answer, Broken>> {
+        async move {
+            let head = |head: &mut Vec<u8>| {
+                let client_id_header = &self.client_id_header;
+                target
+                    .head
+                    .write(head, request, client_id_header, &self.signer)
+            };
+            let reading = Reading {
+                limit: self.shared.body_limit,
+                kept: EXCERPT_BYTES,
+                until_close: false,
+            };
+            let exchange = connection.exchange(head, &request.alert.body, reading);
+            let Exchanged { answer, clean } = exchange.await?;
+            if clean {
+                self.keep(connection, request.sent_at);
+            }
+            Ok(answer)
         }
-        Ok(answer)
     }
 
     /// Returns a kept connection that its receiver has not closed. What has been idle for too long is closed.

@@ -282,7 +282,11 @@ impl SubscriberActor {
     fn collect(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
         let mut worked = false;
         for _ in 0..WORK_PER_ROUND {
-            let Some(active) = &mut self.active else {
+            let Some(active) = self
+                .active
+                .as_mut()
+                .filter(|active| !active.work.is_empty())
+            else {
                 break;
             };
             let Poll::Ready(Some(done)) = active.work.poll_next_unpin(cx) else {

@@ -54,6 +54,9 @@ impl Recording {
     }
 
     fn next_ended(&mut self, cx: &mut TaskContext<'_>) -> Option<Recorded> {
+        if self.calls.is_empty() {
+            return None;
+        }
         // Not within the task's budget: with that spent they would all seem to be under way, and whoever looks later would not be woken for it.
         let next = pin!(tokio::task::unconstrained(self.calls.next())).poll(cx);
         let Poll::Ready(Some(ended)) = next else {

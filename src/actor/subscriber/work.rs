@@ -72,11 +72,11 @@ impl SubscriberActor {
         match token {
             None => {
                 let attempt = exchange(self.channel(), request, Arc::clone(&self.policy));
-                contained(delivery_id, attempt).boxed_local()
+                contained(delivery_id, attempt)
             }
             Some(credentials) => {
                 let attempt = self.attempt_with_token(request, credentials);
-                contained(delivery_id, attempt).boxed_local()
+                contained(delivery_id, attempt)
             }
         }
     }
@@ -174,13 +174,18 @@ impl SubscriberActor {
 }
 
 /// Makes an attempt; a panic ends nothing but it.
-async fn contained(id: DeliveryId, attempt: impl Future<Output = Exchange>) -> Done {
-    let ended = AssertUnwindSafe(attempt).catch_unwind().await;
+fn contained(
+    id: DeliveryId,
+    attempt: impl Future<Output = Exchange> + 'static,
+) -> LocalBoxFuture<'static, Done> {
     let panicked = |_| Exchange {
         result: Err(Failure::Panicked),
         status: None,
         redirects: 0,
         sent_twice: false,
     };
-    Done::Attempt(id, ended.unwrap_or_else(panicked))
+    let attempt = AssertUnwindSafe(attempt).catch_unwind();
+    attempt
+        .map(move |ended| Done::Attempt(id, ended.unwrap_or_else(panicked)))
+        .boxed_local()
 }

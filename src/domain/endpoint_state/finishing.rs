@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Action, EndpointMachine, InFlight, LATE_AFTER, STORE_AGAIN_AFTER};
+use super::under_way::InFlight;
+use super::{Action, EndpointMachine, LATE_AFTER, STORE_AGAIN_AFTER};
 use crate::domain::alert::Alert;
 use crate::domain::attempt::{AttemptRecord, AttemptSummary, Exchange, Failure, Outcome, Wish};
 use crate::domain::dead_letter::DeadLetterReason;
@@ -28,13 +29,12 @@ impl EndpointMachine {
         actions: &mut Vec<Action>,
     ) -> Option<PlaceClass> {
         let InFlight {
-            delivery,
+            mut progress,
             started_at,
             class,
             late,
-        } = self.in_flight.remove(&id)?;
+        } = self.under_way.end(id)?;
         self.late -= u32::from(late);
-        let mut progress = delivery.progress;
         let held_before = self.hold_until;
         let (outcome, next_attempt_at) = self.judge(now, exchange, &mut progress, rng);
         let answer = exchange.result.as_ref().ok();
@@ -68,7 +68,6 @@ impl EndpointMachine {
                 .unwrap_or_default(),
         };
         actions.push(Action::Record(record));
-        self.recording.insert(id, delivery.alert);
         Some(class)
     }
 
@@ -226,7 +225,7 @@ impl EndpointMachine {
     /// Notes that an attempt is on record: only now may anything depend on it. Returns what was sent.
     pub(crate) fn on_recorded(&mut self, record: &AttemptRecord) -> Option<Arc<Alert>> {
         let id = record.delivery_id;
-        let alert = self.recording.remove(&id)?;
+        let alert = self.under_way.take_recorded(id)?;
         self.tally.count(record);
         match record.next_attempt_at {
             Some(due_at) => self.wait((due_at, id), alert.company_id.clone()),
@@ -259,7 +258,11 @@ impl EndpointMachine {
         }
         let (mut newly_late, mut moved) = (0, 0);
         let mut oldest = None;
-        for attempt in self.in_flight.values_mut().filter(|attempt| !attempt.late) {
+        for attempt in self
+            .under_way
+            .in_flight_mut()
+            .filter(|attempt| !attempt.late)
+        {
             if attempt.started_at + LATE_AFTER <= now {
                 attempt.late = true;
                 newly_late += 1;

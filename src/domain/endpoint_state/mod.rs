@@ -10,16 +10,17 @@
 mod finishing;
 mod reading;
 mod resting;
+mod under_way;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::under_way::UnderWay;
 use super::alert::Alert;
 use super::attempt::AttemptRecord;
 use super::backlog::Backlog;
 use super::breaker::Circuit;
-use super::delivery::OpenDelivery;
 use super::endpoint::{EndpointPolicy, Ordering};
 use super::health::{DisabledReason, Health};
 use super::id::{CompanyId, DeliveryId};
@@ -84,15 +85,6 @@ enum Run {
     Draining,
 }
 
-#[derive(Debug)]
-struct InFlight {
-    delivery: OpenDelivery,
-    started_at: Timestamp,
-    /// As what its place counts.
-    class: PlaceClass,
-    late: bool,
-}
-
 /// A delivery that is read back, or will be when it is due.
 #[derive(Debug, Default)]
 struct Due {
@@ -121,11 +113,9 @@ pub(crate) struct EndpointMachine {
     queue: Queue,
     /// Retries that are due, with the companies by which order is kept: being read back, or in the queue already.
     due: BTreeMap<DeliveryId, Due>,
-    in_flight: BTreeMap<DeliveryId, InFlight>,
+    under_way: UnderWay,
     late: u32,
-    /// Attempts that have ended and are not on record yet.
-    recording: BTreeMap<DeliveryId, Arc<Alert>>,
-    /// Those of them that the store refused for now, to be handed out again at `record_again_at`.
+    /// Attempts that have ended and that the store refused for now, to be handed out again at `record_again_at`.
     refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), Due>,
     hold_until: Option<Timestamp>,
@@ -152,9 +142,8 @@ impl EndpointMachine {
             run: Run::Running,
             queue: Queue::default(),
             due: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
+            under_way: UnderWay::default(),
             late: 0,
-            recording: BTreeMap::new(),
             refused: Vec::new(),
             waiting: BTreeMap::new(),
             hold_until: None,
@@ -179,7 +168,7 @@ impl EndpointMachine {
             && self.circuit.lets_through()
             && !self.queue.is_blocked()
             && self.in_flight() < self.window.size()
-            && self.recording.len() < MAX_UNRECORDED
+            && self.under_way.unrecorded() < MAX_UNRECORDED
             && self.pace(now).is_none()
     }
 
@@ -222,17 +211,7 @@ impl EndpointMachine {
         };
         self.late_check_at.get_or_insert(now + LATE_AFTER);
         self.rest_at = None;
-        let attempt = InFlight {
-            delivery,
-            started_at: now,
-            class: self.place_class(),
-            late: false,
-        };
-        let before = self.in_flight.insert(order.delivery_id, attempt);
-        debug_assert!(
-            before.is_none(),
-            "a delivery has one attempt in flight at most"
-        );
+        self.under_way.start(delivery, now, self.place_class());
         Some(order)
     }
 
@@ -344,20 +323,18 @@ impl EndpointMachine {
 
     /// Says whether so little is not on record yet that nothing is held up by it soon.
     pub(crate) fn may_lag_behind(&self) -> bool {
-        self.recording.len() < MAX_UNRECORDED / 2
+        self.under_way.unrecorded() < MAX_UNRECORDED / 2
     }
 
     /// Returns how many attempts are in flight.
     pub(crate) fn in_flight(&self) -> u32 {
-        u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.under_way.in_flight()).unwrap_or(u32::MAX)
     }
 
     /// Returns how the endpoint does; the shell adds what only it knows.
     pub(crate) fn status(&self) -> EndpointStatus {
         let next_due = self.waiting.keys().next().map(|(due_at, _)| *due_at);
-        let busy = !self.in_flight.is_empty()
-            || !self.recording.is_empty()
-            || self.queue.len() + self.due.len() > 0;
+        let busy = !self.under_way.is_empty() || self.queue.len() + self.due.len() > 0;
         let open_until = self.circuit.open_until();
         let state = match (self.run, self.hold_until.max(open_until), next_due) {
             _ if self.disabled.is_some() => EndpointState::Disabled {
@@ -394,21 +371,14 @@ impl EndpointMachine {
         }
     }
 
-    /// Rebuilds the queue for another order. Those in flight or waiting keep their lanes closed.
+    /// Rebuilds the queue for another order. Those under way or waiting keep their lanes closed.
     fn reorder(&mut self, ordering: Ordering) {
         let queued = self.queue.take_all();
-        let busy = self
-            .in_flight
-            .values()
-            .map(|attempt| attempt.delivery.alert.company_id.as_ref());
-        let recording = self
-            .recording
-            .values()
-            .map(|alert| alert.company_id.as_ref());
+        let under_way = self.under_way.alerts();
+        let under_way = under_way.map(|alert| alert.company_id.as_ref());
         let waiting = self.waiting.values().filter(|due| due.closed_lane);
         let waiting = waiting.map(|due| due.company.as_ref());
-        let closed: Vec<Option<CompanyId>> = busy
-            .chain(recording)
+        let closed: Vec<Option<CompanyId>> = under_way
             .chain(waiting)
             .map(Option::<&CompanyId>::cloned)
             .collect();

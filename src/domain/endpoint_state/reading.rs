@@ -79,10 +79,8 @@ impl EndpointMachine {
             company_id,
         } in deliveries
         {
-            let known = self.due.contains_key(&id)
-                || self.in_flight.contains_key(&id)
-                || self.recording.contains_key(&id)
-                || waiting.contains(&id);
+            let known =
+                self.due.contains_key(&id) || self.under_way.contains(id) || waiting.contains(&id);
             if !known {
                 self.queue
                     .close_lane(self.policy.ordering, company_id.as_ref());
@@ -219,8 +217,7 @@ impl EndpointMachine {
         }
         let ordered = self.policy.ordering != Ordering::Unordered;
         if self.waiting.len() < MAX_WAITING / 2 && self.backlog.may_read_waiting(now) {
-            let known =
-                self.due.len() + self.in_flight.len() + self.recording.len() + self.waiting.len();
+            let known = self.due.len() + self.under_way.len() + self.waiting.len();
             let limit = if ordered {
                 usize::MAX
             } else {
@@ -245,8 +242,7 @@ impl EndpointMachine {
             // Deliveries in `due` that are read back already are in the queue too.
             let read_back = self.queue.count_among(&self.due);
             let known = self.queue.len() + self.due.len() - read_back
-                + self.in_flight.len()
-                + self.recording.len()
+                + self.under_way.len()
                 + self.waiting.len();
             self.tally.open = u64::try_from(known).unwrap_or(u64::MAX);
         }
@@ -255,8 +251,7 @@ impl EndpointMachine {
     /// Says whether a delivery is anywhere in memory.
     fn is_under_way(&self, id: DeliveryId) -> bool {
         self.due.contains_key(&id)
-            || self.in_flight.contains_key(&id)
-            || self.recording.contains_key(&id)
+            || self.under_way.contains(id)
             || self.waiting.keys().any(|(_, waiting)| *waiting == id)
             || self.queue.contains(id)
     }

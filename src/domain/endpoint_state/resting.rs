@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::under_way::UnderWay;
 use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER, Run};
 use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
@@ -9,7 +10,7 @@ use crate::domain::time::Timestamp;
 impl EndpointMachine {
     /// Says whether nothing is in flight and everything is on record.
     pub(crate) fn is_drained(&self) -> bool {
-        self.in_flight.is_empty() && self.recording.is_empty()
+        self.under_way.is_empty()
     }
 
     /// Says whether nothing is in flight and nothing is about to start.
@@ -60,8 +61,9 @@ impl EndpointMachine {
     /// Gives back memory: an empty map keeps room for its next entries, and there may be many endpoints at rest.
     pub(super) fn shrink(&mut self) {
         self.queue.shrink();
-        self.in_flight = BTreeMap::new();
-        self.recording = BTreeMap::new();
+        if self.under_way.is_empty() {
+            self.under_way = UnderWay::default();
+        }
         self.refused = Vec::new();
         self.due = BTreeMap::new();
         if self.waiting.is_empty() {

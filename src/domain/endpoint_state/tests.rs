@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::attempt::{Answer, AttemptRecord, Exchange};
-use crate::domain::delivery::WaitingDelivery;
+use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
 use crate::domain::retry::{Progress, RetryPolicy};
 use fastrand::Rng;
 

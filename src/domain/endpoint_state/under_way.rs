@@ -1,0 +1,110 @@
+//! The attempts of one endpoint, each from its start until it is on record.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use crate::domain::alert::Alert;
+use crate::domain::delivery::OpenDelivery;
+use crate::domain::id::DeliveryId;
+use crate::domain::places::PlaceClass;
+use crate::domain::retry::Progress;
+use crate::domain::time::Timestamp;
+
+/// One table for both stages, so that what an attempt's end needs was touched at its start.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay {
+    attempts: HashMap<DeliveryId, UnderWayAttempt>,
+    in_flight: usize,
+}
+
+#[derive(Debug)]
+struct UnderWayAttempt {
+    alert: Arc<Alert>,
+    /// `None` once it has ended and is to be recorded.
+    in_flight: Option<InFlight>,
+}
+
+/// An attempt that has not ended yet.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) progress: Progress,
+    pub(super) started_at: Timestamp,
+    /// As what its place counts.
+    pub(super) class: PlaceClass,
+    pub(super) late: bool,
+}
+
+impl UnderWay {
+    /// Notes that an attempt has started.
+    pub(super) fn start(
+        &mut self,
+        delivery: OpenDelivery,
+        started_at: Timestamp,
+        class: PlaceClass,
+    ) {
+        let in_flight = Some(InFlight {
+            progress: delivery.progress,
+            started_at,
+            class,
+            late: false,
+        });
+        let alert = delivery.alert;
+        let attempt = UnderWayAttempt { alert, in_flight };
+        let before = self.attempts.insert(delivery.id, attempt);
+        debug_assert!(
+            before.is_none(),
+            "a delivery has one attempt under way at most"
+        );
+        self.in_flight += 1;
+    }
+
+    /// Notes that an attempt has ended and is to be recorded, and returns what was known of it; `None` if none was in flight.
+    pub(super) fn end(&mut self, id: DeliveryId) -> Option<InFlight> {
+        let ended = self.attempts.get_mut(&id)?.in_flight.take()?;
+        self.in_flight -= 1;
+        Some(ended)
+    }
+
+    /// Forgets an attempt that is on record, and returns what it sent; `None` if it is not about to be recorded.
+    pub(super) fn take_recorded(&mut self, id: DeliveryId) -> Option<Arc<Alert>> {
+        let ended = |attempt: &UnderWayAttempt| attempt.in_flight.is_none();
+        if !self.attempts.get(&id).is_some_and(ended) {
+            return None;
+        }
+        self.attempts.remove(&id).map(|attempt| attempt.alert)
+    }
+
+    /// Returns how many attempts there are, in flight or to be recorded.
+    pub(super) fn len(&self) -> usize {
+        self.attempts.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Returns how many attempts have ended and are not on record yet.
+    pub(super) fn unrecorded(&self) -> usize {
+        self.attempts.len() - self.in_flight
+    }
+
+    pub(super) fn contains(&self, id: DeliveryId) -> bool {
+        self.attempts.contains_key(&id)
+    }
+
+    pub(super) fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.attempts.values().map(|attempt| &*attempt.alert)
+    }
+
+    /// Returns the attempts in flight, in no order.
+    pub(super) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut InFlight> {
+        self.attempts
+            .values_mut()
+            .filter_map(|attempt| attempt.in_flight.as_mut())
+    }
+}

@@ -1,15 +1,16 @@
 //! What arrives for a subscriber: a short list beside its mailbox.
 //!
 //! Deliveries are not messages of their own. A subscriber that waits for a place has no use for being woken by each of them: it finds them when its
-//! turn comes. What the list has no room for is only counted; it is in the store.
+//! turn comes, and one that is about to need a place has somebody else wait for it. What the list has no room for is only counted; it is in the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
 
+use super::places::{Claim, Places, Waiter};
 use super::subscriber::SubscriberActor;
 use crate::domain::delivery::OpenDelivery;
+use crate::domain::places::PlaceClass;
 
 /// How a running subscriber is reached.
 #[derive(Clone, Debug)]
@@ -23,11 +24,11 @@ pub(crate) struct SubscriberHandle {
 pub(crate) struct Gone;
 
 /// Deliveries that are in the store and on their way to a subscriber.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inbox {
     arrived: Mutex<Arrived>,
-    /// Set in the subscriber's first turn, before it looks.
-    waker: OnceLock<Waker>,
+    places: Arc<Places>,
+    waiter: Arc<Waiter>,
 }
 
 #[derive(Debug, Default)]
@@ -36,12 +37,39 @@ struct Arrived {
     deliveries: Vec<OpenDelivery>,
     /// How many came after those and are in the store alone.
     missed: u64,
-    /// Whether the subscriber will look by itself.
-    looks_later: bool,
+    on_arrival: OnArrival,
+    /// What was claimed when the first of them came.
+    claim: Option<Claim>,
     closed: bool,
 }
 
+/// What the first arrival does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OnArrival {
+    /// It wakes the subscriber.
+    #[default]
+    Wake,
+    /// It takes a place and wakes the subscriber, or joins the queue for a place in its stead: a subscriber could do no more with it.
+    Claim { class: PlaceClass, held: u32 },
+    /// It waits until the subscriber looks by itself.
+    Wait,
+}
+
 impl Inbox {
+    /// Returns the inbox of a subscriber that takes its places from these.
+    pub(crate) fn new(places: Arc<Places>) -> Self {
+        Self {
+            arrived: Mutex::default(),
+            places,
+            waiter: Arc::default(),
+        }
+    }
+
+    /// Returns where its subscriber is woken.
+    pub(crate) fn waiter(&self) -> Arc<Waiter> {
+        Arc::clone(&self.waiter)
+    }
+
     /// Hands over deliveries that are in the store, in the order of their ids, and leaves `deliveries` empty.
     pub(crate) fn deliver(&self, deliveries: &mut Vec<OpenDelivery>) -> Result<(), Gone> {
         self.put(|arrived| {
@@ -73,34 +101,48 @@ impl Inbox {
         if arrived.closed {
             return Err(Gone);
         }
-        let is_first = arrived.is_empty() && !arrived.looks_later;
+        let was_empty = arrived.is_empty();
         change(&mut arrived);
-        let wakes = is_first && !arrived.is_empty();
+        let wakes = was_empty && !arrived.is_empty() && self.first_wakes(&mut arrived);
         drop(arrived);
-        if wakes && let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
+        if wakes {
+            self.waiter.wake();
         }
         Ok(())
     }
 
-    /// Has the task of `cx`, which is always the same one, woken when something arrives.
-    pub(crate) fn listen(&self, cx: &Context<'_>) {
-        self.waker.get_or_init(|| cx.waker().clone());
+    /// Does what the first arrival does, and says whether the subscriber has to be woken.
+    fn first_wakes(&self, arrived: &mut Arrived) -> bool {
+        match arrived.on_arrival {
+            OnArrival::Wait => false,
+            OnArrival::Claim { class, held } if !arrived.deliveries.is_empty() => {
+                let claim = self.places.claim(class, held, &self.waiter);
+                let has_place = matches!(claim, Claim::Place(_));
+                arrived.claim = Some(claim);
+                has_place
+            }
+            // What is in the store alone has to be read before a place is of use.
+            OnArrival::Claim { .. } | OnArrival::Wake => true,
+        }
     }
 
-    /// Exchanges an empty list for what has arrived, and returns how many were missed after that.
-    pub(crate) fn take(&self, deliveries: &mut Vec<OpenDelivery>) -> u64 {
+    /// Exchanges an empty list for what has arrived, and returns how many were missed after that, and what was claimed. Until
+    /// [`until_next_look`](Self::until_next_look) says otherwise, arrivals wake the subscriber.
+    pub(crate) fn take(&self, deliveries: &mut Vec<OpenDelivery>) -> (u64, Option<Claim>) {
         debug_assert!(deliveries.is_empty(), "what was taken before is used up");
         let mut arrived = self.lock();
-        arrived.looks_later = false;
+        arrived.on_arrival = OnArrival::Wake;
         std::mem::swap(&mut arrived.deliveries, deliveries);
-        std::mem::take(&mut arrived.missed)
+        (std::mem::take(&mut arrived.missed), arrived.claim.take())
     }
 
-    /// Has nobody wake the subscriber before it looks the next time.
-    pub(crate) fn look_later(&self) {
+    /// Says what the first arrival does before the subscriber looks the next time.
+    pub(crate) fn until_next_look(&self, on_arrival: OnArrival) {
         let mut arrived = self.lock();
-        arrived.looks_later = arrived.is_empty();
+        // What has arrived meanwhile has woken it.
+        if arrived.is_empty() {
+            arrived.on_arrival = on_arrival;
+        }
     }
 
     /// Closes the inbox, unless something is in it. Says whether it is closed.
@@ -110,11 +152,12 @@ impl Inbox {
         arrived.closed
     }
 
-    /// Closes the inbox, whatever is in it: that is in the store.
-    pub(crate) fn close(&self) {
+    /// Closes the inbox, whatever is in it: that is in the store. Returns what was claimed.
+    pub(crate) fn close(&self) -> Option<Claim> {
         let mut arrived = self.lock();
         arrived.closed = true;
         arrived.deliveries = Vec::new();
+        arrived.claim.take()
     }
 
     /// Gives back memory.
@@ -139,9 +182,10 @@ const CAPACITY: usize = 64;
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+    use std::task::{Context, Wake, Waker};
 
     use super::*;
+    use crate::actor::places::Holdings;
     use crate::domain::alert::Alert;
     use crate::domain::id::DeliveryId;
 
@@ -167,50 +211,114 @@ mod tests {
         ids.map(delivery).collect()
     }
 
+    fn inbox() -> Inbox {
+        Inbox::new(Places::new(4))
+    }
+
+    /// Delivers one, and says whether the subscriber was woken for it.
+    fn wakes(inbox: &Inbox, count: &Count) -> bool {
+        let before = count.0.load(Ordering::Relaxed);
+        inbox.deliver(&mut deliveries(0..1)).unwrap();
+        count.0.load(Ordering::Relaxed) > before
+    }
+
     #[test]
     fn what_has_no_room_is_counted_and_nothing_passes_it() {
-        let inbox = Inbox::default();
+        let inbox = inbox();
         inbox
             .deliver(&mut deliveries(0..CAPACITY as u64 + 3))
             .unwrap();
         let mut taken = Vec::new();
         // Room again, but not before the subscriber has looked.
         inbox.deliver(&mut deliveries(100..101)).unwrap();
-        assert_eq!(inbox.take(&mut taken), 4);
+        assert_eq!(inbox.take(&mut taken).0, 4);
         assert_eq!(taken.len(), CAPACITY);
         taken.clear();
         inbox.deliver(&mut deliveries(101..102)).unwrap();
-        assert_eq!((inbox.take(&mut taken), taken.len()), (0, 1));
+        assert_eq!((inbox.take(&mut taken).0, taken.len()), (0, 1));
     }
 
     #[test]
-    fn a_subscriber_is_woken_by_the_first_arrival_unless_it_looks_later() {
-        let count = Arc::new(Count::default());
+    fn a_subscriber_is_woken_by_the_first_arrival_unless_it_looks_by_itself() {
+        let (inbox, count) = (inbox(), Arc::new(Count::default()));
         let waker = Waker::from(Arc::clone(&count));
-        let inbox = Inbox::default();
-        inbox.listen(&Context::from_waker(&waker));
-        let woken = |inbox: &Inbox| {
-            let before = count.0.load(Ordering::Relaxed);
-            inbox.deliver(&mut deliveries(0..1)).unwrap();
-            count.0.load(Ordering::Relaxed) - before
-        };
-        assert_eq!([woken(&inbox), woken(&inbox)], [1, 0], "it is on its way");
-        inbox.look_later();
+        inbox.waiter().listen(&Context::from_waker(&waker));
+        assert!(wakes(&inbox, &count));
+        assert!(!wakes(&inbox, &count), "it is on its way");
+        inbox.until_next_look(OnArrival::Wait);
         let mut taken = Vec::new();
-        inbox.take(&mut taken);
+        let _ = inbox.take(&mut taken);
         taken.clear();
-        assert_eq!(woken(&inbox), 1, "it has looked since");
-        inbox.take(&mut taken);
-        inbox.look_later();
-        assert_eq!(woken(&inbox), 0);
+        assert!(wakes(&inbox, &count), "it has looked since");
+        let _ = inbox.take(&mut taken);
+        inbox.until_next_look(OnArrival::Wait);
+        assert!(!wakes(&inbox, &count));
+    }
+
+    #[test]
+    fn the_first_arrival_takes_a_place_or_waits_for_one() {
+        let (places, count) = (Places::new(4), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&count));
+        let class = PlaceClass::Prompt;
+        let claiming = || {
+            let inbox = Inbox::new(Arc::clone(&places));
+            inbox.waiter().listen(&Context::from_waker(&waker));
+            inbox.until_next_look(OnArrival::Claim { class, held: 0 });
+            inbox
+        };
+        let inboxes: Vec<Inbox> = (0..5).map(|_| claiming()).collect();
+        let woken: Vec<bool> = inboxes.iter().map(|inbox| wakes(inbox, &count)).collect();
+        assert_eq!(woken, [true, true, true, true, false]);
+        // The last is woken once a place is free, with its arrival and its turn.
+        let first = inboxes[0].take(&mut Vec::new()).1;
+        assert!(matches!(first, Some(Claim::Place(_))), "{first:?}");
+        drop(first);
+        assert_eq!(count.0.load(Ordering::Relaxed), 5);
+        let mut holdings = Holdings::new(Arc::clone(&places), inboxes[4].waiter());
+        let mut taken = Vec::new();
+        let (_, claim) = inboxes[4].take(&mut taken);
+        holdings.adopt(claim.expect("it has waited"));
+        holdings.accept();
+        assert_eq!((taken.len(), holdings.take(class)), (1, true));
+    }
+
+    #[test]
+    fn what_was_claimed_for_a_subscriber_that_ends_goes_to_others() {
+        let places = Places::new(4);
+        let class = PlaceClass::Prompt;
+        let claim = |inbox: &Inbox| {
+            inbox.until_next_look(OnArrival::Claim { class, held: 0 });
+            inbox.deliver(&mut deliveries(0..1)).unwrap();
+        };
+        let inboxes: Vec<Inbox> = (0..5).map(|_| Inbox::new(Arc::clone(&places))).collect();
+        inboxes.iter().for_each(claim);
+        for inbox in inboxes {
+            let mut holdings = Holdings::new(Arc::clone(&places), inbox.waiter());
+            holdings.adopt(inbox.close().expect("something was claimed"));
+        }
+        let mut holdings = Holdings::new(places, Arc::default());
+        let taken = (0..5).filter(|_| holdings.take(class)).count();
+        assert_eq!(taken, 4);
+    }
+
+    #[test]
+    fn a_backlog_in_the_store_claims_nothing() {
+        let (inbox, count) = (inbox(), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&count));
+        inbox.waiter().listen(&Context::from_waker(&waker));
+        let class = PlaceClass::Prompt;
+        inbox.until_next_look(OnArrival::Claim { class, held: 0 });
+        inbox.nudge(1).unwrap();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(inbox.close().is_none());
     }
 
     #[test]
     fn a_closed_inbox_takes_nothing_and_one_with_something_in_it_stays_open() {
-        let inbox = Inbox::default();
+        let inbox = inbox();
         inbox.nudge(1).unwrap();
         assert!(!inbox.close_if_empty());
-        inbox.take(&mut Vec::new());
+        let _ = inbox.take(&mut Vec::new());
         assert!(inbox.close_if_empty());
         let mut late = deliveries(0..1);
         assert!(inbox.deliver(&mut late).is_err());

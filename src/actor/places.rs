@@ -1,10 +1,8 @@
 //! The process-wide limit on attempts in flight, shared by all subscribers of an engine.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
-
-use futures_util::task::AtomicWaker;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Waker};
 
 use crate::domain::places::{PlaceBook, PlaceClass, Turn};
 
@@ -12,12 +10,34 @@ use crate::domain::places::{PlaceBook, PlaceClass, Turn};
 #[derive(Debug)]
 pub(crate) struct Places(Mutex<PlaceBook<Arc<Waiter>>>);
 
-/// Where one subscriber waits for a place.
+/// Where one subscriber is reached when its turn for a place has come, or when something has arrived.
 #[derive(Debug, Default)]
-struct Waiter {
+pub(crate) struct Waiter {
     /// Set with the book locked, so that a waiter is either in the book or was granted a place.
     granted: AtomicBool,
-    waker: AtomicWaker,
+    /// Set in the subscriber's first turn, before it looks.
+    waker: OnceLock<Waker>,
+}
+
+impl Waiter {
+    /// Has the task of `cx`, which is always the same one, woken from now on.
+    pub(crate) fn listen(&self, cx: &Context<'_>) {
+        self.waker.get_or_init(|| cx.waker().clone());
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// What was claimed for a subscriber between its turns.
+#[must_use]
+#[derive(Debug)]
+pub(crate) enum Claim {
+    Place(Place),
+    Waits(PlaceClass, Turn),
 }
 
 impl Places {
@@ -38,8 +58,36 @@ impl Places {
             };
             waiter.granted.store(true, Ordering::Release);
             drop(book);
-            waiter.waker.wake();
+            waiter.wake();
         }
+    }
+
+    /// Takes a place for a subscriber that holds `held` of them, or joins the queue for one in its stead: then it is woken when its turn has come.
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        class: PlaceClass,
+        held: u32,
+        waiter: &Arc<Waiter>,
+    ) -> Claim {
+        match self.take_or_wait(class, held, waiter) {
+            Ok(()) => Claim::Place(Place {
+                class,
+                places: Some(Arc::clone(self)),
+            }),
+            Err(turn) => Claim::Waits(class, turn),
+        }
+    }
+
+    fn take_or_wait(&self, class: PlaceClass, held: u32, waiter: &Arc<Waiter>) -> Result<(), Turn> {
+        let mut book = self.book();
+        if book.take(class) {
+            return Ok(());
+        }
+        let turn = book.wait(class, held, Arc::clone(waiter));
+        drop(book);
+        // A place may have become free for this very waiter: nobody would tell it.
+        self.grant();
+        Err(turn)
     }
 
     fn give_back(&self, class: PlaceClass) {
@@ -68,6 +116,7 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(crate) struct Holdings {
     places: Arc<Places>,
+    waiter: Arc<Waiter>,
     prompt: u32,
     sick: u32,
     spare: Option<Place>,
@@ -75,25 +124,23 @@ pub(crate) struct Holdings {
     turn_left: u32,
     /// What it waits for, until a place is granted.
     waiting: Option<(PlaceClass, Turn)>,
-    /// Made when it has to wait for the first time.
-    waiter: Option<Arc<Waiter>>,
 }
 
 impl Holdings {
-    pub(crate) fn new(places: Arc<Places>) -> Self {
+    pub(crate) fn new(places: Arc<Places>, waiter: Arc<Waiter>) -> Self {
         Self {
             places,
+            waiter,
             prompt: 0,
             sick: 0,
             spare: None,
             turn_left: 0,
             waiting: None,
-            waiter: None,
         }
     }
 
-    /// Takes a place for an attempt, or joins the queue for one: then the task of `cx` is woken when its turn has come.
-    pub(crate) fn take(&mut self, class: PlaceClass, cx: &Context<'_>) -> bool {
+    /// Takes a place for an attempt, or joins the queue for one: then the subscriber is woken when its turn has come.
+    pub(crate) fn take(&mut self, class: PlaceClass) -> bool {
         if let Some(mut spare) = self.spare.take()
             && spare.class == class
         {
@@ -101,44 +148,50 @@ impl Holdings {
             self.add(class);
             return true;
         }
-        let mut book = self.places.book();
         match self.waiting {
             // It waits among those it no longer belongs to.
-            Some((other, turn)) if other != class && book.leave(other, turn) => self.waiting = None,
+            Some((other, turn)) if other != class && self.places.book().leave(other, turn) => {}
             Some(_) => return false,
             None => {}
         }
-        if book.take(class) {
-            drop(book);
+        let taken = self.places.take_or_wait(class, self.held(), &self.waiter);
+        self.waiting = taken.err().map(|turn| (class, turn));
+        if self.waiting.is_none() {
             self.turn_left = TURN_LENGTH - 1;
             self.add(class);
-            return true;
         }
-        let waiter = self.waiter.get_or_insert_default();
-        waiter.waker.register(cx.waker());
-        let turn = book.wait(class, self.prompt + self.sick, Arc::clone(waiter));
-        self.waiting = Some((class, turn));
-        drop(book);
-        // A place may have become free for this very waiter: nobody would tell it.
-        self.places.grant();
-        false
+        self.waiting.is_none()
+    }
+
+    /// Takes over what was claimed for the subscriber since its last turn.
+    pub(crate) fn adopt(&mut self, claim: Claim) {
+        match claim {
+            Claim::Place(place) => self.begin_turn(place),
+            Claim::Waits(class, turn) => self.waiting = Some((class, turn)),
+        }
     }
 
     /// Takes a place that was granted since the last turn, if there is one.
     pub(crate) fn accept(&mut self) {
-        let granted = |waiter: &Arc<Waiter>| {
-            waiter.granted.load(Ordering::Acquire) && waiter.granted.swap(false, Ordering::Acquire)
-        };
+        let granted = &self.waiter.granted;
         if let Some((class, _)) = self.waiting
-            && self.waiter.as_ref().is_some_and(granted)
+            && granted.load(Ordering::Acquire)
+            && granted.swap(false, Ordering::Acquire)
         {
             self.waiting = None;
-            self.turn_left = TURN_LENGTH - 1;
-            self.spare = Some(Place {
-                class,
-                places: Some(Arc::clone(&self.places)),
-            });
+            let places = Some(Arc::clone(&self.places));
+            self.begin_turn(Place { class, places });
         }
+    }
+
+    fn begin_turn(&mut self, place: Place) {
+        self.turn_left = TURN_LENGTH - 1;
+        self.spare = Some(place);
+    }
+
+    /// Returns how many places it holds.
+    pub(crate) fn held(&self) -> u32 {
+        self.prompt + self.sick
     }
 
     /// Says whether its turn for a place is still to come.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use actix_webhooks::store::MemoryStore;
 use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::transport::Answer;
-use actix_webhooks::{EndpointState, EndpointStatus, Engine, GetStatus, PublishBatch, Rule};
+use actix_webhooks::{
+    EndpointState, EndpointStatus, Engine, Event, GetStatus, PublishBatch, RemoveEndpoint, Rule,
+};
 
 use super::support::{HOOK, event, plain};
 
@@ -118,6 +120,76 @@ fn a_retry_that_is_wanted_at_once_does_not_wait_for_the_next_look() {
             // A record takes up to 200 ms here, and reading the delivery back as long.
             clock.sleep(Duration::from_millis(410)).await;
             assert_eq!(receivers.requests().len() - before, 4, "seed {seed}");
+        });
+    }
+}
+
+/// Runs a test with four places and five endpoints that nobody watches, each of which has had a delivery and is idle; all answer after 400 ms.
+fn crowded(seed: u64, test: impl AsyncFnOnce(Engine, SimClock, ScriptedTransport)) {
+    SimClock::run(async |clock| {
+        let receivers = ScriptedTransport::new();
+        let mut builder = Engine::builder()
+            .simulated(&clock, seed)
+            .max_in_flight(4)
+            .transport(receivers.clone());
+        for number in 0..5 {
+            let rule = Rule::new(number.to_string(), number.to_string());
+            let url = endpoint(number);
+            builder = builder
+                .rule(rule.webhook(&url).unwrap())
+                .endpoint(plain(&url));
+        }
+        let engine = builder.start().await.unwrap();
+        receivers.decide(|_| ok().after(Duration::from_millis(400)));
+        for number in 0..5 {
+            publish_to(&engine, number).await;
+            clock.sleep(Duration::from_secs(2)).await;
+        }
+        test(engine, clock, receivers).await;
+    });
+}
+
+fn endpoint(number: usize) -> String {
+    format!("http://receiver.test/{number}")
+}
+
+async fn publish_to(engine: &Engine, number: usize) {
+    let event = Event::new(number.to_string(), "client").message("m");
+    engine.publish(event).await.unwrap();
+}
+
+#[test]
+fn what_arrives_when_all_places_are_taken_goes_out_as_soon_as_one_is_free() {
+    for seed in 0..4 {
+        crowded(seed, async |engine, clock, receivers| {
+            for number in 0..5 {
+                publish_to(&engine, number).await;
+            }
+            clock.sleep(Duration::from_millis(399)).await;
+            assert_eq!(receivers.requests().len(), 5 + 4, "seed {seed}");
+            clock.sleep(Duration::from_millis(2)).await;
+            assert_eq!(receivers.requests().len(), 5 + 5, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_removed_while_it_waits_for_a_place_takes_none() {
+    for seed in 0..4 {
+        crowded(seed, async |engine, clock, receivers| {
+            for number in 0..5 {
+                publish_to(&engine, number).await;
+            }
+            let removed = RemoveEndpoint::new(endpoint(4));
+            engine.supervisor().send(removed).await.unwrap().unwrap();
+            for round in 2..4 {
+                clock.sleep(Duration::from_secs(1)).await;
+                for number in 0..4 {
+                    publish_to(&engine, number).await;
+                }
+                clock.sleep(Duration::from_millis(1)).await;
+                assert_eq!(receivers.in_flight(), 4, "round {round}, seed {seed}");
+            }
         });
     }
 }

@@ -272,6 +272,9 @@ async fn watchers_know_the_end(life: &Life<'_>) {
                 "the subscriber of {url} panicked or had reports lost: {status:?}"
             ));
         }
+        if !life.world.watches_statuses {
+            continue;
+        }
         match heard.get(&url) {
             // Nobody is told that an endpoint was removed.
             Some(told) if *told != status && !removed.contains(&url) => life.ledger.problem(

@@ -16,7 +16,7 @@ use super::world::{World, default_policy};
 #[derive(Clone, Default)]
 pub(crate) struct Heard {
     pub(crate) reports: Arc<Mutex<Vec<DeliveryReport>>>,
-    /// The last status of each endpoint, of the engine that runs now.
+    /// The last status of each endpoint, of the engine that runs now, where statuses are watched.
     pub(crate) statuses: Arc<Mutex<BTreeMap<WebhookUrl, EndpointStatus>>>,
 }
 
@@ -52,11 +52,13 @@ pub(crate) async fn start(
         .send(WatchDeliveries::new(watcher.clone().recipient()))
         .await
         .unwrap();
-    engine
-        .supervisor()
-        .send(WatchStatus::new(watcher.recipient()))
-        .await
-        .unwrap();
+    if world.watches_statuses {
+        engine
+            .supervisor()
+            .send(WatchStatus::new(watcher.recipient()))
+            .await
+            .unwrap();
+    }
     engine
 }
 

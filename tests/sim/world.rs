@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) rules: Vec<Rule>,
     pub(crate) max_in_flight: u32,
     pub(crate) mailbox: usize,
+    /// Whether somebody watches statuses: where nobody does, subscribers have fewer turns.
+    pub(crate) watches_statuses: bool,
     pub(crate) faults: Faults,
     pub(crate) steps: Vec<(Duration, Step)>,
 }
@@ -86,6 +88,8 @@ impl World {
             } else {
                 256
             },
+            // Half of those with one arbiter, which have even seeds, and half of those with several.
+            watches_statuses: seed / 2 % 2 == 0,
             faults: Faults {
                 failing,
                 failing_after,

@@ -108,7 +108,7 @@ impl Handler<Abort> for SubscriberActor {
 
     fn handle(&mut self, _: Abort, ctx: &mut Context<Self>) -> MessageResult<Abort> {
         self.active = None;
-        self.inbox.close();
+        self.close_inbox();
         ctx.stop();
         let delivered = self.machine.status().delivered;
         let before = self

@@ -23,15 +23,15 @@ use futures_util::stream::FuturesUnordered;
 
 use self::feed::{StatusFeed, Timer};
 use self::records::Recording;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, OnArrival};
 use super::message::{Disabled, Gate, Retire, SubscriberStopped};
-use super::places::Holdings;
+use super::places::{Holdings, Waiter};
 use super::reply::Answerer;
 use super::shared::Shared;
 use super::supervisor::SupervisorActor;
 use crate::domain::attempt::{AttemptRecord, Exchange};
 use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
-use crate::domain::endpoint::{Endpoint, EndpointPolicy};
+use crate::domain::endpoint::{Endpoint, EndpointPolicy, Ordering};
 use crate::domain::endpoint_state::{Action, EndpointMachine};
 use crate::domain::health::DisabledReason;
 use crate::domain::id::DeliveryId;
@@ -49,6 +49,7 @@ pub(crate) struct SubscriberActor {
     policy: Arc<EndpointPolicy>,
     machine: EndpointMachine,
     inbox: Arc<Inbox>,
+    waiter: Arc<Waiter>,
     /// How often the endpoint was resumed.
     resumed: u64,
     // Kept for its room.
@@ -71,7 +72,7 @@ pub(crate) struct SubscriberActor {
 
 impl Drop for SubscriberActor {
     fn drop(&mut self) {
-        self.inbox.close();
+        self.close_inbox();
     }
 }
 
@@ -168,6 +169,7 @@ impl SubscriberActor {
             gates,
             resumed,
         } = start;
+        let waiter = inbox.waiter();
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
         for gate in gates {
             match gate {
@@ -178,7 +180,8 @@ impl SubscriberActor {
         }
         Self {
             rng: fastrand::Rng::with_seed(shared.seed ^ hash(url.as_str()) ^ incarnation),
-            holdings: Holdings::new(Arc::clone(&shared.places)),
+            holdings: Holdings::new(Arc::clone(&shared.places), Arc::clone(&waiter)),
+            waiter,
             guard: StopGuard {
                 supervisor,
                 url: url.clone(),
@@ -208,7 +211,7 @@ impl SubscriberActor {
 
     /// Does everything that can be done now, in rounds until one finds nothing more to do.
     fn turn(&mut self, cx: &mut TaskContext<'_>) {
-        self.inbox.listen(cx);
+        self.waiter.listen(cx);
         self.take_arrived();
         self.holdings.accept();
         let mut now = self.shared.clock.now();
@@ -216,7 +219,7 @@ impl SubscriberActor {
         for _ in 0..ROUNDS_PER_TURN {
             let mut worked = self.collect(now, cx);
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
-            let started = self.start_attempts(now, cx);
+            let started = self.start_attempts(now);
             worked |= started | self.perform(now, cx);
             worked |= self.take_recorded(now, cx);
             self.feed.changed |= worked;
@@ -240,9 +243,8 @@ impl SubscriberActor {
             cx.waker().wake_by_ref();
         }
         self.holdings.drop_spare();
-        if self.holdings.is_waiting() && !self.shared.watchers.statuses.is_watched() {
-            // What arrives can only queue up behind what waits already.
-            self.inbox.look_later();
+        if settled || self.holdings.is_waiting() {
+            self.inbox.until_next_look(self.on_arrival(now));
         }
         self.answer_drain();
         self.rest_early(now, cx);
@@ -265,9 +267,36 @@ impl SubscriberActor {
         }
     }
 
+    /// Says what an arrival is good for until the next turn.
+    fn on_arrival(&self, now: Timestamp) -> OnArrival {
+        if self.shared.watchers.statuses.is_watched() {
+            // They are told of whatever queues up.
+            OnArrival::Wake
+        } else if self.holdings.is_waiting() {
+            // It can only queue up behind what waits already.
+            OnArrival::Wait
+        } else if self.machine.may_start(now) && self.policy.ordering == Ordering::Unordered {
+            OnArrival::Claim {
+                class: self.machine.place_class(),
+                held: self.holdings.held(),
+            }
+        } else {
+            OnArrival::Wake
+        }
+    }
+
+    fn close_inbox(&mut self) {
+        if let Some(claim) = self.inbox.close() {
+            self.holdings.adopt(claim);
+        }
+    }
+
     /// Takes in what has arrived.
     fn take_arrived(&mut self) {
-        let missed = self.inbox.take(&mut self.arrivals);
+        let (missed, claim) = self.inbox.take(&mut self.arrivals);
+        if let Some(claim) = claim {
+            self.holdings.adopt(claim);
+        }
         if !self.arrivals.is_empty() {
             self.machine.on_deliveries(self.arrivals.drain(..));
             self.feed.changed = true;

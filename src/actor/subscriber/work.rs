@@ -24,11 +24,11 @@ use crate::transport::{Channel, Request, exchange, exchange_with_token};
 
 impl SubscriberActor {
     /// Starts attempts while the endpoint may and the process has places. Says whether any was started.
-    pub(super) fn start_attempts(&mut self, now: Timestamp, cx: &TaskContext<'_>) -> bool {
+    pub(super) fn start_attempts(&mut self, now: Timestamp) -> bool {
         let mut started = false;
         while self.machine.can_start(now) {
             let class = self.machine.place_class();
-            if !self.holdings.take(class, cx) {
+            if !self.holdings.take(class) {
                 break;
             }
             let Some(order) = self.machine.start(now) else {

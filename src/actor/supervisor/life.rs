@@ -46,7 +46,7 @@ impl SupervisorActor {
         let past = entry.subscriber.past().copied().unwrap_or_default();
         self.started += 1;
         let (endpoint, policy) = self.settings(entry);
-        let inbox = Arc::<Inbox>::default();
+        let inbox = Arc::new(Inbox::new(Arc::clone(&self.shared.places)));
         let start = Start {
             url: url.clone(),
             shared: Arc::clone(&self.shared),

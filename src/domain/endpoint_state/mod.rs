@@ -161,12 +161,16 @@ impl EndpointMachine {
 
     /// Says whether an attempt may start, if the process has a place for it.
     pub(crate) fn can_start(&self, now: Timestamp) -> bool {
+        !self.queue.is_blocked() && self.may_start(now)
+    }
+
+    /// Says whether an attempt might start if there were one more delivery.
+    pub(crate) fn may_start(&self, now: Timestamp) -> bool {
         self.run == Run::Running
             && self.disabled.is_none()
             && self.backlog.endpoint_is_read()
             && self.hold_until.is_none()
             && self.circuit.lets_through()
-            && !self.queue.is_blocked()
             && self.in_flight() < self.window.size()
             && self.under_way.unrecorded() < MAX_UNRECORDED
             && self.pace(now).is_none()

@@ -11,6 +11,7 @@ use foldhash::HashMap;
 use crate::domain::alert::Alert;
 use crate::domain::auth::{Auth, Secret};
 use crate::domain::client::Client;
+use crate::domain::endpoint::Endpoint;
 use crate::domain::id::{ClientId, RuleId};
 use crate::domain::oauth2::ClientCredentials;
 use crate::domain::rule::Rule;
@@ -26,6 +27,14 @@ pub(crate) enum Authorization {
     Header(Option<Secret>),
     /// By an access token that is fetched with these.
     Token(Arc<ClientCredentials>),
+}
+
+impl Authorization {
+    /// Returns how an endpoint's calls are authorised where neither their rule nor their client says so.
+    pub(crate) fn of(endpoint: Option<&Endpoint>) -> Self {
+        let auth = endpoint.and_then(|endpoint| endpoint.auth.as_ref());
+        auth.map_or(Self::Header(None), Self::from)
+    }
 }
 
 impl From<&Auth> for Authorization {
@@ -82,7 +91,7 @@ impl Credentials {
     }
 
     /// Says how a call with this alert to an endpoint with these settings is authorised.
-    pub(crate) fn authorization(&self, alert: &Alert, endpoint: Option<&Auth>) -> Authorization {
+    pub(crate) fn authorization(&self, alert: &Alert, endpoint: &Authorization) -> Authorization {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let of_rule = if tables.rules.is_empty() {
             None
@@ -96,10 +105,7 @@ impl Credentials {
                 tables.clients.get(&alert.client_id)
             }
         };
-        match of_rule.or_else(of_client) {
-            Some(authorization) => authorization.clone(),
-            None => endpoint.map_or(Authorization::Header(None), Authorization::from),
-        }
+        of_rule.or_else(of_client).unwrap_or(endpoint).clone()
     }
 
     fn write(&self, change: impl FnOnce(&mut Tables)) {
@@ -130,9 +136,9 @@ mod tests {
     #[test]
     fn the_rule_wins_over_the_client_and_the_client_over_the_endpoint() {
         let credentials = Credentials::default();
-        let endpoint = Auth::raw("endpoint");
+        let endpoint = Authorization::from(&Auth::raw("endpoint"));
         let header = || {
-            let authorization = credentials.authorization(&alert(), Some(&endpoint));
+            let authorization = credentials.authorization(&alert(), &endpoint);
             let Authorization::Header(header) = authorization else {
                 panic!("{authorization:?}");
             };
@@ -156,7 +162,8 @@ mod tests {
         credentials.put_client(&Client::new("c").auth(Auth::raw("client")));
         credentials.put_rule(&rule(Some(Auth::raw("rule"))));
         credentials.retire_rule(&"r".into());
-        let Authorization::Header(Some(header)) = credentials.authorization(&alert(), None) else {
+        let none = Authorization::of(None);
+        let Authorization::Header(Some(header)) = credentials.authorization(&alert(), &none) else {
             panic!("the rule has a header");
         };
         assert_eq!(header.expose(), "rule");

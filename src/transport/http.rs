@@ -187,16 +187,17 @@ impl Transport for AwcTransport {
         let channel = AwcChannel {
             shared: Arc::clone(&self.shared),
             url: endpoint.url.clone(),
-            connectors: Connectors {
-                own: Connector {
-                    tls: self.shared.trust.for_endpoint(endpoint).ok(),
-                    guard: self.shared.guard.with(&endpoint.allowed_addresses),
-                    ..self.shared.connector(endpoint.policy.connect_timeout)
+            setup: Box::new(Setup {
+                connectors: Connectors {
+                    own: Connector {
+                        tls: self.shared.trust.for_endpoint(endpoint).ok(),
+                        guard: self.shared.guard.with(&endpoint.allowed_addresses),
+                        ..self.shared.connector(endpoint.policy.connect_timeout)
+                    },
+                    foreign: self.shared.connector(endpoint.policy.connect_timeout),
                 },
-                foreign: self.shared.connector(endpoint.policy.connect_timeout),
-            },
-            client_id_header: client_id_header.into(),
-            endpoint_headers: EndpointHeaders::of(endpoint),
+                headers: EndpointHeaders::of(endpoint, client_id_header),
+            }),
             signer: Signer::of(endpoint),
             own: RefCell::new(None),
             idle: RefCell::new(VecDeque::new()),
@@ -227,14 +228,18 @@ struct OpenChannel(Rc<AwcChannel>);
 struct AwcChannel {
     shared: Arc<Shared>,
     url: WebhookUrl,
-    connectors: Connectors,
-    client_id_header: Box<str>,
-    endpoint_headers: EndpointHeaders,
+    setup: Box<Setup>,
     signer: Signer,
     /// What is the same for every request to the endpoint's own URL.
     own: RefCell<Option<Rc<Target>>>,
     /// The one used last at the back.
     idle: RefCell<VecDeque<IdleConnection>>,
+}
+
+/// What new connections and targets are made from. Apart, so that what every exchange needs lies close together.
+struct Setup {
+    connectors: Connectors,
+    headers: EndpointHeaders,
 }
 
 /// Where requests go, and what is the same for all of them.
@@ -312,7 +317,7 @@ impl AwcChannel {
 
     /// Makes an exchange on a new connection.
     async fn exchange_anew(&self, target: &Target, request: &Request) -> Result<Answer, Failure> {
-        let wire = self.connectors.connect(&target.authority).await?;
+        let wire = self.setup.connectors.connect(&target.authority).await?;
         let connection = Connection::new(Rc::clone(&target.authority), wire);
         let ended = self.exchange_on(connection, target, request).await;
         ended.map_err(|broken| broken.failure)
@@ -325,12 +330,7 @@ impl AwcChannel {
         request: &Request,
     ) -> impl Future<Output = Result<Answer, Broken>> {
         async move {
-            let head = |head: &mut Vec<u8>| {
-                let client_id_header = &self.client_id_header;
-                target
-                    .head
-                    .write(head, request, client_id_header, &self.signer)
-            };
+            let head = |head: &mut Vec<u8>| target.head.write(head, request, &self.signer);
             let reading = Reading {
                 limit: self.shared.body_limit,
                 kept: EXCERPT_BYTES,
@@ -400,7 +400,7 @@ impl AwcChannel {
                 foreign: request.left_origin,
                 ..Authority::of(&url)?
             }),
-            head: FixedHead::new(&url, &self.endpoint_headers, request.left_origin)?,
+            head: FixedHead::new(&url, &self.setup.headers, request.left_origin)?,
         })
     }
 }

@@ -17,7 +17,8 @@ use crate::domain::signing::Signer;
 pub(super) struct FixedHead(Zeroizing<Vec<u8>>);
 
 impl FixedHead {
-    /// Returns the head for calls to `url` with an endpoint's own headers, those left out that another origin must not see.
+    /// Returns the head for calls to `url` with an endpoint's own headers, those left out that another origin must not see, as far as the
+    /// value of the header that carries the client id.
     pub(super) fn new(
         url: &Url,
         endpoint_headers: &EndpointHeaders,
@@ -37,11 +38,14 @@ impl FixedHead {
         let host = &url[Position::BeforeHost..Position::AfterPort];
         push(&mut head, "host", host)?;
         push(&mut head, "user-agent", AGENT)?;
-        for (name, value, dropped_across_origins) in &endpoint_headers.0 {
+        for (name, value, dropped_across_origins) in &endpoint_headers.own {
             if !(left_origin && *dropped_across_origins) {
                 push(&mut head, name, value.expose())?;
             }
         }
+        // Last, because its value is the alert's.
+        head.extend_from_slice(endpoint_headers.client_id.as_bytes());
+        head.extend_from_slice(b": ");
         Ok(Self(head))
     }
 
@@ -50,14 +54,13 @@ impl FixedHead {
         &self,
         head: &mut Vec<u8>,
         request: &Request,
-        client_id_header: &str,
         signer: &Signer,
     ) -> Result<(), Failure> {
         let alert = &request.alert;
         let names = &signer.names;
         let (mut number, mut seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
         head.extend_from_slice(&self.0);
-        push(head, client_id_header, alert.client_id.as_str())?;
+        push_value(head, alert.client_id.as_str())?;
         push(head, "content-type", alert.format.content_type())?;
         let mut id = uuid::Uuid::encode_buffer();
         let id = alert.id.as_uuid().hyphenated().encode_lower(&mut id);
@@ -90,37 +93,52 @@ impl fmt::Debug for FixedHead {
     }
 }
 
-/// The endpoint's own headers, each with whether another origin must not see it.
+/// The headers that an endpoint's calls carry.
 #[derive(Debug)]
-pub(super) struct EndpointHeaders(Vec<(String, Secret, bool)>);
+pub(super) struct EndpointHeaders {
+    /// Its own, each with whether another origin must not see it.
+    own: Vec<(String, Secret, bool)>,
+    /// The name of the one that carries the client id.
+    client_id: Box<str>,
+}
 
 impl EndpointHeaders {
-    pub(super) fn of(endpoint: &Endpoint) -> Self {
+    pub(super) fn of(endpoint: &Endpoint, client_id_header: &str) -> Self {
         let headers = endpoint.headers.iter().map(|header| {
             let value = header.value.clone();
             (header.name.clone(), value, header.dropped_across_origins)
         });
-        Self(headers.collect())
+        Self {
+            own: headers.collect(),
+            client_id: client_id_header.into(),
+        }
     }
 
     /// Returns how many bytes they take as lines.
     fn bytes(&self) -> usize {
         let line =
             |(name, value, _): &(String, Secret, bool)| name.len() + value.expose().len() + 4;
-        self.0.iter().map(line).sum()
+        self.own.iter().map(line).sum::<usize>() + self.client_id.len() + 2
     }
 }
 
-/// Adds a header. Everything was checked when it was configured; that nothing can be smuggled in is checked here once more, where it counts.
+/// Adds a header.
 pub(super) fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
+    head.extend_from_slice(name.as_bytes());
+    head.extend_from_slice(b": ");
+    push_value(head, value)
+}
+
+/// Adds the value of a header. Everything was checked when it was configured; that nothing can be smuggled in is checked here once more, where it
+/// counts.
+fn push_value(head: &mut Vec<u8>, value: &str) -> Result<(), Failure> {
     let sendable = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte);
     // Without an early end, so that many bytes are looked at in one instruction.
     if !value.bytes().fold(true, |all, byte| all & sendable(byte)) {
         return Err(Failure::Unsendable);
     }
-    for part in [name, ": ", value, "\r\n"] {
-        head.extend_from_slice(part.as_bytes());
-    }
+    head.extend_from_slice(value.as_bytes());
+    head.extend_from_slice(b"\r\n");
     Ok(())
 }
 

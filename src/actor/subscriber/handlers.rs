@@ -6,6 +6,7 @@ use std::task::{Context as TaskContext, Waker};
 use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
+use crate::actor::credentials::Authorization;
 use crate::actor::message::{Abort, Configure, Describe, Drain, Drained, Gate, Leave, Redelivered};
 use crate::actor::reply::Deferred;
 use crate::domain::tally::Past;
@@ -44,6 +45,7 @@ impl Handler<Configure> for SubscriberActor {
 
     fn handle(&mut self, Configure { endpoint, policy }: Configure, _: &mut Context<Self>) {
         self.catch_up();
+        self.authorization = Authorization::of(endpoint.as_deref());
         self.endpoint = endpoint;
         self.policy = Arc::clone(&policy);
         self.machine.configure(policy);

@@ -23,6 +23,7 @@ use futures_util::stream::FuturesUnordered;
 
 use self::feed::{StatusFeed, Timer};
 use self::records::Recording;
+use super::credentials::Authorization;
 use super::inbox::{Inbox, OnArrival};
 use super::message::{Disabled, Gate, Retire, SubscriberStopped};
 use super::places::{Holdings, Waiter};
@@ -46,6 +47,8 @@ pub(crate) struct SubscriberActor {
     url: WebhookUrl,
     shared: Arc<Shared>,
     endpoint: Option<Arc<Endpoint>>,
+    /// The endpoint's own.
+    authorization: Authorization,
     policy: Arc<EndpointPolicy>,
     machine: EndpointMachine,
     inbox: Arc<Inbox>,
@@ -190,6 +193,7 @@ impl SubscriberActor {
             },
             url,
             shared,
+            authorization: Authorization::of(endpoint.as_deref()),
             endpoint,
             policy,
             machine,

@@ -52,11 +52,8 @@ impl SubscriberActor {
             alert,
             number,
         } = order;
-        let endpoint_auth = self
-            .endpoint
-            .as_ref()
-            .and_then(|endpoint| endpoint.auth.as_ref());
-        let authorization = self.shared.credentials.authorization(&alert, endpoint_auth);
+        let credentials = &self.shared.credentials;
+        let authorization = credentials.authorization(&alert, &self.authorization);
         let (authorization, token) = match authorization {
             Authorization::Header(header) => (header, None),
             Authorization::Token(credentials) => (None, Some(credentials)),

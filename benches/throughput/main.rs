@@ -1,8 +1,8 @@
-//! `cargo bench` measures, in turn and in one run, a bare awc loop and the engine against one local receiver in a process of its own;
+//! `cargo bench` measures, in turn and in one run, a bare awc loop and the engine, each against a new local receiver in a process of its own;
 //! then memory per idle endpoint; then healthy endpoints beside hanging ones.
 //!
 //! `cargo bench -- quick` takes a minute and is for looking whether everything runs; `cargo bench -- 2000` sets the milliseconds per measurement.
-//! `cargo bench -- engine 100 1 5000` (or `bare`) makes one measurement alone, for a profiler: endpoints, arbiters, milliseconds.
+//! `cargo bench -- memory 100 1 5000` (or `bare`, or `disk`) makes one measurement alone, for a profiler: endpoints, arbiters, milliseconds.
 
 mod bare;
 mod delivering;
@@ -83,7 +83,7 @@ fn main() {
         "mimalloc with large pages"
     };
     println!(
-        "1 KiB bodies, {IN_FLIGHT} attempts in flight, receiver in its own process on the same machine,"
+        "1 KiB bodies, {IN_FLIGHT} attempts in flight, each measurement in a process of its own with a new receiver in another on the same machine,"
     );
     println!(
         "{allocator} for all, {rounds} rounds of {} ms in turn (bare, in memory, on disk, bare, …), medians\n",
@@ -105,18 +105,29 @@ fn start_again_with_large_pages() {
     std::process::exit(status.code().unwrap_or(1));
 }
 
-/// One measurement of one of the two, for a profiler.
+/// Makes one measurement, with a receiver of its own.
 fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
     let receiver = Receiver::start(endpoints, 0);
     let measured = match which {
         "bare" => bare::run(&receiver.urls, arbiters, run),
-        "durable" => delivering::run(&receiver.urls, arbiters, run, Kept::OnDisk),
+        "disk" => delivering::run(&receiver.urls, arbiters, run, Kept::OnDisk),
         _ => delivering::run(&receiver.urls, arbiters, run, Kept::InMemory),
     };
-    println!(
-        "{which} {endpoints} {arbiters}: {:.0}/s, {:.1} CPU µs",
-        measured.per_second, measured.cpu_micros
-    );
+    println!("{measured}");
+}
+
+/// Makes one measurement in a process of its own: what earlier ones have made of the memory and of the receiver does not count.
+fn apart(which: &str, endpoints: usize, arbiters: usize, run: Duration) -> Sample {
+    let program = std::env::current_exe().expect("this program has a path");
+    let output = std::process::Command::new(program)
+        .arg(which)
+        .args([endpoints.to_string(), arbiters.to_string()])
+        .arg(run.as_millis().to_string())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .expect("this program starts again");
+    let line = String::from_utf8_lossy(&output.stdout);
+    line.parse().expect("the measurement succeeds")
 }
 
 fn throughput(run: Duration, rounds: usize) {
@@ -136,16 +147,12 @@ fn throughput(run: Duration, rounds: usize) {
         "worst … best"
     );
     for endpoints in [1, 100, 1_000] {
-        let receiver = Receiver::start(endpoints, 0);
         for arbiters in [1, 2] {
-            let mut rows: Vec<[Sample; 3]> = Vec::new();
-            for _ in 0..rounds {
-                rows.push([
-                    bare::run(&receiver.urls, arbiters, run),
-                    delivering::run(&receiver.urls, arbiters, run, Kept::InMemory),
-                    delivering::run(&receiver.urls, arbiters, run, Kept::OnDisk),
-                ]);
-            }
+            let rows: Vec<[Sample; 3]> = (0..rounds)
+                .map(|_| {
+                    ["bare", "memory", "disk"].map(|which| apart(which, endpoints, arbiters, run))
+                })
+                .collect();
             let [bare, memory, disk] = [0, 1, 2].map(|column| Column::of(&rows, column));
             println!(
                 "{endpoints:>9} {arbiters:>8} | {:>8.0} {:>6.1} | {memory} | {disk}",

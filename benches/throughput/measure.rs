@@ -1,5 +1,8 @@
 //! What is measured and how.
 
+use std::fmt;
+use std::num::ParseFloatError;
+use std::str::FromStr;
 use std::time::Instant;
 
 /// One measurement.
@@ -8,6 +11,34 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     /// CPU time of this process, all threads, per delivery. The receiver's is not in it.
     pub(crate) cpu_micros: f64,
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:.0} deliveries/s, {:.1} CPU µs each",
+            self.per_second, self.cpu_micros
+        )
+    }
+}
+
+/// Reads what was shown.
+impl FromStr for Sample {
+    type Err = ParseFloatError;
+
+    fn from_str(line: &str) -> Result<Self, ParseFloatError> {
+        let number = |word: usize| {
+            line.split_whitespace()
+                .nth(word)
+                .unwrap_or_default()
+                .parse()
+        };
+        Ok(Self {
+            per_second: number(0)?,
+            cpu_micros: number(2)?,
+        })
+    }
 }
 
 /// Measures from now on.

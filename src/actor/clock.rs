@@ -83,14 +83,24 @@ impl Clock {
         if anchors.real.is_none() {
             anchors.count_step(millis);
         }
-        let correction = anchors.correction.load(Ordering::Relaxed);
-        Timestamp::from_unix_millis(
-            anchors
-                .start
-                .unix_millis()
-                .saturating_add(millis)
-                .saturating_add(correction),
-        )
+        anchors.timestamp(millis)
+    }
+
+    /// Returns the moment by tokio's clock, which never goes back and is not set: for deadlines that do not outlive the process.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the shell that owns the clock"
+    )]
+    pub(crate) fn instant() -> Instant {
+        Instant::now()
+    }
+
+    /// Returns the time at a moment, as far as is known now.
+    pub(crate) fn at(&self, instant: Instant) -> Timestamp {
+        let elapsed = instant.duration_since(self.0.tokio);
+        // Up, so that the moment has come when the time has.
+        let millis = i64::try_from(elapsed.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
+        self.0.timestamp(millis)
     }
 
     /// Returns a timer that ends at `at`, or earlier when that is far away: whoever waits looks at the clock again.
@@ -117,6 +127,16 @@ impl Clock {
 }
 
 impl Anchors {
+    fn timestamp(&self, elapsed_millis: i64) -> Timestamp {
+        let correction = self.correction.load(Ordering::Relaxed);
+        Timestamp::from_unix_millis(
+            self.start
+                .unix_millis()
+                .saturating_add(elapsed_millis)
+                .saturating_add(correction),
+        )
+    }
+
     /// Ends a simulation in which time no longer moves on: something spins, and would do so for ever.
     fn count_step(&self, millis: i64) {
         if self.compared_at.swap(millis, Ordering::Relaxed) != millis {

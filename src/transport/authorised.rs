@@ -1,24 +1,29 @@
 //! One attempt that is authorised by an access token: the token is fetched, and fetched again once if the receiver refuses it, inside the
 //! attempt's one timeout.
 
+use std::future::poll_fn;
 use std::mem;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::exchange::follow;
+use tokio::time::Instant;
+
+use super::exchange::{ended_or_late, follow};
 use super::{Channel, Request};
 use crate::domain::attempt::{Answer, Exchange, Failure};
 use crate::domain::auth::Secret;
 use crate::domain::endpoint::EndpointPolicy;
 use crate::domain::response::ResponseClass;
 
-/// Makes an attempt and says how it ended.
+/// Makes an attempt and says how it ended, as [`exchange`](super::exchange()) does.
 ///
 /// `token` returns the `Authorization` header; it is given the one that the receiver refused, if any, and returns `None` when there is no other.
 pub(crate) async fn exchange_with_token(
     channel: Rc<dyn Channel>,
     request: Request,
     policy: Arc<EndpointPolicy>,
+    deadline: Instant,
     token: impl AsyncFn(Option<&Secret>) -> Result<Option<Secret>, Failure>,
 ) -> Exchange {
     let mut progress = Exchange {
@@ -27,9 +32,12 @@ pub(crate) async fn exchange_with_token(
         redirects: 0,
         sent_twice: false,
     };
-    let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
-    // On a timeout the inner future is dropped, and what it noted so far is the result.
-    drop(tokio::time::timeout(policy.timeout, attempt).await);
+    {
+        let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
+        let mut attempt = pin!(attempt);
+        // At the deadline the inner future is dropped, and what it noted so far is the result.
+        poll_fn(|cx| ended_or_late(attempt.as_mut().poll(cx), deadline)).await;
+    }
     progress
 }
 

@@ -1,7 +1,12 @@
 //! One attempt from the first request to the final answer: redirects followed, everything inside one timeout.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::time::Instant;
 
 use super::{Channel, Request, Sent};
 use crate::domain::attempt::{Exchange, Failure};
@@ -9,11 +14,12 @@ use crate::domain::endpoint::EndpointPolicy;
 use crate::domain::redirect::Route;
 use crate::domain::response::ResponseClass;
 
-/// Makes an attempt and says how it ended.
+/// Makes an attempt and says how it ended. It has timed out when it is polled at `deadline` or later and has not ended; whoever owns it has it polled then.
 pub(crate) fn exchange(
     channel: Rc<dyn Channel>,
     mut request: Request,
     policy: Arc<EndpointPolicy>,
+    deadline: Instant,
 ) -> impl Future<Output = Exchange> {
     // A block, because an `async fn` keeps room for its arguments twice.
     async move {
@@ -23,11 +29,25 @@ pub(crate) fn exchange(
             redirects: 0,
             sent_twice: false,
         };
-        let attempt = follow(&*channel, &mut request, &policy, &mut progress);
-        // On a timeout the inner future is dropped, and what it noted so far is the result.
-        drop(tokio::time::timeout(policy.timeout, attempt).await);
+        {
+            let mut attempt = pin!(follow(&*channel, &mut request, &policy, &mut progress));
+            // At the deadline the inner future is dropped, and what it noted so far is the result.
+            poll_fn(|cx| ended_or_late(attempt.as_mut().poll(cx), deadline)).await;
+        }
         progress
     }
+}
+
+/// Says whether an attempt is over: it has ended, or its deadline has come.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where an attempt meets its deadline"
+)]
+pub(super) fn ended_or_late(attempt: Poll<()>, deadline: Instant) -> Poll<()> {
+    if attempt.is_pending() && Instant::now() < deadline {
+        return Poll::Pending;
+    }
+    Poll::Ready(())
 }
 
 /// Sends a request, and follows where it is redirected to; `request` becomes the last one that was sent.

@@ -58,7 +58,7 @@ impl SubscriberActor {
     pub(super) fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> bool {
         let watched = self.feed.changed && self.shared.watchers.statuses.is_watched();
         let status_at = self.feed.due_at().filter(|_| watched);
-        let next = [self.machine.next_wake(), status_at]
+        let next = [self.machine.next_wake(), status_at, self.deadline()]
             .into_iter()
             .flatten()
             .min();

@@ -7,6 +7,7 @@
 mod feed;
 mod handlers;
 mod records;
+mod running;
 mod work;
 
 use std::hash::{DefaultHasher, Hasher as _};
@@ -17,12 +18,11 @@ use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, Addr, AsyncContext, Context};
-use futures_util::StreamExt as _;
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesUnordered;
 
 use self::feed::{StatusFeed, Timer};
 use self::records::Recording;
+use self::running::Running;
+use super::clock::Clock;
 use super::credentials::Authorization;
 use super::inbox::{Inbox, OnArrival};
 use super::message::{Disabled, Gate, Retire, SubscriberStopped};
@@ -83,13 +83,13 @@ impl Drop for SubscriberActor {
 #[derive(Default)]
 struct Active {
     channel: Option<Rc<dyn Channel>>,
-    work: FuturesUnordered<LocalBoxFuture<'static, Done>>,
+    running: Running,
     recording: Recording,
 }
 
 impl Active {
     fn is_idle(&self) -> bool {
-        self.work.is_empty() && self.recording.is_empty()
+        self.running.is_empty() && self.recording.is_empty()
     }
 }
 
@@ -313,22 +313,27 @@ impl SubscriberActor {
 
     /// Takes in work that has ended. Says whether there was any.
     fn collect(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
+        if self.deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(active) = &mut self.active
+        {
+            active.running.break_off_late(Clock::instant());
+        }
         let mut worked = false;
         for _ in 0..WORK_PER_ROUND {
-            let Some(active) = self
-                .active
-                .as_mut()
-                .filter(|active| !active.work.is_empty())
-            else {
-                break;
-            };
-            let Poll::Ready(Some(done)) = active.work.poll_next_unpin(cx) else {
+            let active = self.active.as_mut();
+            let Some(done) = active.and_then(|active| active.running.next_ended(cx)) else {
                 break;
             };
             self.on_done(now, done);
             worked = true;
         }
         worked
+    }
+
+    /// Returns when an attempt may have to be broken off, if there is any.
+    fn deadline(&self) -> Option<Timestamp> {
+        let look_at = self.active.as_ref()?.running.look_at()?;
+        Some(self.shared.clock.at(look_at))
     }
 
     fn on_done(&mut self, now: Timestamp, done: Done) {

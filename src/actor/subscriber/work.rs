@@ -7,8 +7,10 @@ use std::task::{Context as TaskContext, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
+use tokio::time::Instant;
 
 use super::{Done, SubscriberActor};
+use crate::actor::clock::Clock;
 use crate::actor::credentials::Authorization;
 use crate::actor::store_call::StoreCall;
 use crate::actor::tokens::token_header;
@@ -35,8 +37,10 @@ impl SubscriberActor {
                 self.holdings.give_back(class);
                 break;
             };
-            let attempt = self.attempt(order, now);
-            self.active.get_or_insert_default().work.push(attempt);
+            let deadline = Clock::instant() + self.policy.timeout;
+            let attempt = self.attempt(order, now, deadline);
+            let active = self.active.get_or_insert_default();
+            active.running.push_attempt(attempt, deadline);
             started = true;
         }
         started
@@ -46,6 +50,7 @@ impl SubscriberActor {
         &mut self,
         order: AttemptOrder,
         now: Timestamp,
+        deadline: Instant,
     ) -> LocalBoxFuture<'static, Done> {
         let AttemptOrder {
             delivery_id,
@@ -68,11 +73,12 @@ impl SubscriberActor {
         };
         match token {
             None => {
-                let attempt = exchange(self.channel(), request, Arc::clone(&self.policy));
+                let policy = Arc::clone(&self.policy);
+                let attempt = exchange(self.channel(), request, policy, deadline);
                 contained(delivery_id, attempt)
             }
             Some(credentials) => {
-                let attempt = self.attempt_with_token(request, credentials);
+                let attempt = self.attempt_with_token(request, credentials, deadline);
                 contained(delivery_id, attempt)
             }
         }
@@ -82,13 +88,15 @@ impl SubscriberActor {
         &mut self,
         request: Request,
         credentials: Arc<ClientCredentials>,
+        deadline: Instant,
     ) -> impl Future<Output = Exchange> + 'static {
         let shared = Arc::clone(&self.shared);
         let connect_timeout = self.policy.connect_timeout;
         let token = async move |refused: Option<&Secret>| {
             token_header(&shared, &credentials, connect_timeout, refused).await
         };
-        exchange_with_token(self.channel(), request, Arc::clone(&self.policy), token)
+        let policy = Arc::clone(&self.policy);
+        exchange_with_token(self.channel(), request, policy, deadline, token)
     }
 
     pub(super) fn channel(&mut self) -> Rc<dyn Channel> {
@@ -164,8 +172,8 @@ impl SubscriberActor {
             Poll::Pending => self
                 .active
                 .get_or_insert_default()
-                .work
-                .push(call.map(done).boxed_local()),
+                .running
+                .push_call(call.map(done).boxed_local()),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! One attempt that is authorised by an access token: the token is fetched, and fetched again once if the receiver refuses it, inside the
 //! attempt's one timeout.
 
-use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
 use std::rc::Rc;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::exchange::{ended_or_late, follow};
+use super::exchange::{follow, until};
 use super::{Channel, Request};
 use crate::domain::attempt::{Answer, Exchange, Failure};
 use crate::domain::auth::Secret;
@@ -32,12 +31,9 @@ pub(crate) async fn exchange_with_token(
         redirects: 0,
         sent_twice: false,
     };
-    {
-        let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
-        let mut attempt = pin!(attempt);
-        // At the deadline the inner future is dropped, and what it noted so far is the result.
-        poll_fn(|cx| ended_or_late(attempt.as_mut().poll(cx), deadline)).await;
-    }
+    let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
+    // At the deadline the inner future is dropped, and what it noted so far is the result.
+    until(deadline, pin!(attempt)).await;
     progress
 }
 

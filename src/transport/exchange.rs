@@ -1,7 +1,7 @@
 //! One attempt from the first request to the final answer: redirects followed, everything inside one timeout.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -29,25 +29,31 @@ pub(crate) fn exchange(
             redirects: 0,
             sent_twice: false,
         };
-        {
-            let mut attempt = pin!(follow(&*channel, &mut request, &policy, &mut progress));
-            // At the deadline the inner future is dropped, and what it noted so far is the result.
-            poll_fn(|cx| ended_or_late(attempt.as_mut().poll(cx), deadline)).await;
-        }
+        // At the deadline the inner future is dropped, and what it noted so far is the result.
+        until(
+            deadline,
+            pin!(follow(&*channel, &mut request, &policy, &mut progress)),
+        )
+        .await;
         progress
     }
 }
 
-/// Says whether an attempt is over: it has ended, or its deadline has come.
+/// Polls an attempt until it has ended, or until it is polled at its deadline or later.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where an attempt meets its deadline"
 )]
-pub(super) fn ended_or_late(attempt: Poll<()>, deadline: Instant) -> Poll<()> {
-    if attempt.is_pending() && Instant::now() < deadline {
-        return Poll::Pending;
-    }
-    Poll::Ready(())
+pub(super) async fn until(deadline: Instant, mut attempt: Pin<&mut impl Future<Output = ()>>) {
+    let mut begun = false;
+    poll_fn(|cx| {
+        let ended = attempt.as_mut().poll(cx);
+        // As it begins it is not late, and the clock need not be asked.
+        let late = begun && Instant::now() >= deadline;
+        begun = true;
+        if late { Poll::Ready(()) } else { ended }
+    })
+    .await;
 }
 
 /// Sends a request, and follows where it is redirected to; `request` becomes the last one that was sent.

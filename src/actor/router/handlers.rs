@@ -28,7 +28,8 @@ impl Handler<Publish> for RouterActor {
     type Result = Deferred<Result<Receipt, PublishError>>;
 
     fn handle(&mut self, Publish { event }: Publish, _: &mut Context<Self>) -> Self::Result {
-        match self.admit().and_then(|()| self.prepare(&event)) {
+        let now = self.shared.clock.now();
+        match self.admit().and_then(|()| self.prepare(&event, now)) {
             Err(error) => {
                 event.discard();
                 Deferred::ready(Err(error))
@@ -55,13 +56,13 @@ impl Handler<PublishBatch> for RouterActor {
         }
         let (answerer, deferred) = Deferred::new();
         let batch = BatchAnswer::new(events.len(), answerer);
-        let admitted = self.admit().is_ok();
+        let (admitted, now) = (self.admit().is_ok(), self.shared.clock.now());
         for (place, event) in events.into_iter().enumerate() {
             let publisher = Publisher::Part(Rc::clone(&batch), place);
             let prepared = if admitted {
-                self.prepare(&event)
+                self.prepare(&event, now)
             } else {
-                self.admit().and_then(|()| self.prepare(&event))
+                self.admit().and_then(|()| self.prepare(&event, now))
             };
             match prepared {
                 Ok(prepared) => self.inbox.push_back((prepared, publisher)),

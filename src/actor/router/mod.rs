@@ -36,6 +36,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{AlertId, ClientId};
 use crate::domain::routing::RoutingTable;
 use crate::domain::rule::Rule;
+use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::error::PublishError;
 use crate::store::{Appended, Change, NewAlert, NewEvent, OutboxEntry, StoreError};
@@ -140,7 +141,7 @@ impl RouterActor {
     }
 
     /// Finds what an event leads to and encodes it.
-    fn prepare(&mut self, event: &Event) -> Result<NewEvent, PublishError> {
+    fn prepare(&mut self, event: &Event, now: Timestamp) -> Result<NewEvent, PublishError> {
         event.check()?;
         let mut matches = std::mem::take(&mut self.matches);
         self.rules.matches(event, &mut matches);
@@ -151,7 +152,7 @@ impl RouterActor {
         self.matches = matches;
         Ok(NewEvent {
             id: event.id.clone(),
-            at: self.shared.clock.now(),
+            at: now,
             alerts: alerts?,
             outbox: None,
         })
@@ -227,9 +228,10 @@ impl RouterActor {
             return false;
         };
         let any = !entries.is_empty();
+        let now = self.shared.clock.now();
         for OutboxEntry { seq, event } in entries {
             let prepared = match &event {
-                Ok(event) => self.prepare(event).map_err(|error| error.to_string()),
+                Ok(event) => self.prepare(event, now).map_err(|error| error.to_string()),
                 Err(unreadable) => Err(unreadable.clone()),
             };
             match prepared {

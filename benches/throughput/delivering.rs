@@ -21,8 +21,8 @@ pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration, kept: Kept) -
         // One arbiter means this very thread, as for the bare loop; publishing is part of what is measured.
         let arbiters = if arbiters == 1 { 0 } else { arbiters };
         let builder = match kept {
-            Kept::InMemory => engine(urls, arbiters).store(in_memory(OPEN)),
-            Kept::OnDisk => engine(urls, arbiters).store(on_disk(folder.path(), OPEN)),
+            Kept::InMemory => engine(urls, arbiters).store(in_memory(OPEN_IN_MEMORY)),
+            Kept::OnDisk => engine(urls, arbiters).store(on_disk(folder.path(), OPEN_ON_DISK)),
         };
         let engine = builder.start().await.expect("the engine starts");
         let meter = Meter::start();
@@ -187,8 +187,12 @@ pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// How many deliveries are open at most.
-const OPEN: u64 = 4_096;
+/// How many deliveries are open at most: so many that there is always one for an attempt that may start, and no more, because each is touched when it comes
+/// and again when it is sent.
+pub(crate) const OPEN_IN_MEMORY: u64 = 2_048;
+
+/// The same where each batch waits for the disk first.
+pub(crate) const OPEN_ON_DISK: u64 = 4_096;
 
 /// How many events a message publishes.
 const BATCH: usize = 64;

@@ -30,6 +30,7 @@ pub(crate) fn run_apart(quick: bool) {
         let status = std::process::Command::new(program)
             .args([COMMAND, which, scale])
             .env(crate::LARGE_PAGES, "0")
+            .env_remove(crate::PURGE_DELAY)
             .status();
         assert!(
             status.is_ok_and(|status| status.success()),

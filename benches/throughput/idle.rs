@@ -20,6 +20,7 @@ pub(crate) fn run_apart(endpoints: usize) {
     let status = std::process::Command::new(program)
         .args([COMMAND, &endpoints.to_string()])
         .env(crate::LARGE_PAGES, "0")
+        .env_remove(crate::PURGE_DELAY)
         .status();
     assert!(
         status.is_ok_and(|status| status.success()),

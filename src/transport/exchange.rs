@@ -15,13 +15,16 @@ use crate::domain::redirect::Route;
 use crate::domain::response::ResponseClass;
 
 /// Makes an attempt and says how it ended. It has timed out when it is polled at `deadline` or later and has not ended; whoever owns it has it polled then.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` keeps room for its arguments twice"
+)]
 pub(crate) fn exchange(
     channel: Rc<dyn Channel>,
     mut request: Request,
     policy: Arc<EndpointPolicy>,
     deadline: Instant,
 ) -> impl Future<Output = Exchange> {
-    // A block, because an `async fn` keeps room for its arguments twice.
     async move {
         let mut progress = Exchange {
             result: Err(Failure::Timeout),

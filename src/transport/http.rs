@@ -284,8 +284,11 @@ impl Channel for OpenChannel {
 }
 
 impl AwcChannel {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps room for its arguments twice"
+    )]
     fn exchange(self: Rc<Self>, request: Request) -> impl Future<Output = Sent> {
-        // A block, because an `async fn` keeps room for its arguments twice.
         async move {
             let target = match self.target(&request) {
                 Ok(target) => target,
@@ -323,6 +326,10 @@ impl AwcChannel {
         ended.map_err(|broken| broken.failure)
     }
 
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps room for its arguments twice"
+    )]
     fn exchange_on(
         &self,
         mut connection: Connection,

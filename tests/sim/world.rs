@@ -89,7 +89,7 @@ impl World {
                 256
             },
             // Half of those with one arbiter, which have even seeds, and half of those with several.
-            watches_statuses: seed / 2 % 2 == 0,
+            watches_statuses: (seed / 2).is_multiple_of(2),
             faults: Faults {
                 failing,
                 failing_after,

@@ -86,7 +86,7 @@ fn main() {
         "mimalloc with large pages, which keeps unused memory for 1 s,"
     };
     println!(
-        "1 KiB bodies, {IN_FLIGHT} attempts in flight, each measurement in a process of its own with a new receiver in another on the same machine,"
+        "1 KiB bodies, {IN_FLIGHT} attempts in flight, each measurement of throughput in a process of its own with a new receiver in another on the same machine,"
     );
     println!(
         "{allocator} for all, at most {} deliveries open in memory and {} on disk,",
@@ -120,7 +120,8 @@ fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
     let measured = match which {
         "bare" => bare::run(&receiver.urls, arbiters, run),
         "disk" => delivering::run(&receiver.urls, arbiters, run, Kept::OnDisk),
-        _ => delivering::run(&receiver.urls, arbiters, run, Kept::InMemory),
+        "memory" => delivering::run(&receiver.urls, arbiters, run, Kept::InMemory),
+        other => panic!("there is bare, memory and disk, not {other}"),
     };
     println!("{measured}");
 }

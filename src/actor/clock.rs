@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::domain::time::Timestamp;
 
@@ -83,7 +83,14 @@ impl Clock {
         if anchors.real.is_none() {
             anchors.count_step(millis);
         }
-        anchors.timestamp(millis)
+        let correction = anchors.correction.load(Ordering::Relaxed);
+        Timestamp::from_unix_millis(
+            anchors
+                .start
+                .unix_millis()
+                .saturating_add(millis)
+                .saturating_add(correction),
+        )
     }
 
     /// Returns the moment by tokio's clock, which never goes back and is not set: for deadlines that do not outlive the process.
@@ -95,48 +102,25 @@ impl Clock {
         Instant::now()
     }
 
-    /// Returns the time at a moment, as far as is known now.
-    pub(crate) fn at(&self, instant: Instant) -> Timestamp {
-        let elapsed = instant.duration_since(self.0.tokio);
-        // Up, so that the moment has come when the time has.
-        let millis = i64::try_from(elapsed.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
-        self.0.timestamp(millis)
+    /// Returns the moment at which it will be `at`, as far as is known now.
+    pub(crate) fn moment(&self, at: Timestamp) -> Instant {
+        let anchors = &*self.0;
+        let correction = anchors.correction.load(Ordering::Relaxed);
+        let elapsed = at
+            .unix_millis()
+            .saturating_sub(anchors.start.unix_millis())
+            .saturating_sub(correction);
+        let elapsed = Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
+        anchors.tokio + elapsed.min(FARTHEST)
     }
 
-    /// Returns a timer that ends at `at`, or earlier when that is far away: whoever waits looks at the clock again.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the shell that owns the timers"
-    )]
-    pub(crate) fn sleep_until(&self, at: Timestamp) -> Sleep {
-        tokio::time::sleep(self.wait_until(at))
-    }
-
-    /// Moves a timer to `at`.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the shell that owns the timers"
-    )]
-    pub(crate) fn reset(&self, timer: std::pin::Pin<&mut Sleep>, at: Timestamp) {
-        timer.reset(Instant::now() + self.wait_until(at));
-    }
-
-    fn wait_until(&self, at: Timestamp) -> Duration {
-        at.since(self.now()).min(LONGEST_SLEEP)
+    /// Returns the moment, or an earlier one when it is far away: whoever waits looks at the clock again.
+    pub(crate) fn not_far(moment: Instant) -> Instant {
+        moment.min(Self::instant() + LONGEST_SLEEP)
     }
 }
 
 impl Anchors {
-    fn timestamp(&self, elapsed_millis: i64) -> Timestamp {
-        let correction = self.correction.load(Ordering::Relaxed);
-        Timestamp::from_unix_millis(
-            self.start
-                .unix_millis()
-                .saturating_add(elapsed_millis)
-                .saturating_add(correction),
-        )
-    }
-
     /// Ends a simulation in which time no longer moves on: something spins, and would do so for ever.
     fn count_step(&self, millis: i64) {
         if self.compared_at.swap(millis, Ordering::Relaxed) != millis {
@@ -182,6 +166,9 @@ const SIMULATED_BEYOND: Duration = Duration::from_millis(250);
 /// How often the time may be asked for at one instant of a simulation.
 const MOST_STEPS: u64 = 2_000_000;
 
+/// Moments that are farther away are all the same.
+const FARTHEST: Duration = Duration::from_hours(24 * 365 * 100);
+
 /// No timer sleeps longer, so that a wall clock that was set forward is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_hours(1);
 
@@ -195,13 +182,25 @@ mod tests {
         let clock = Clock::starting_at(Timestamp::from_unix_millis(1_000));
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(clock.now(), Timestamp::from_unix_millis(4_000));
-        clock.sleep_until(Timestamp::from_unix_millis(9_500)).await;
+        tokio::time::sleep_until(clock.moment(Timestamp::from_unix_millis(9_500))).await;
         // Tokio rounds up to its own milliseconds, which began before this test paused it.
         let late = clock.now().since(Timestamp::from_unix_millis(9_500));
         assert!(
             clock.now() >= Timestamp::from_unix_millis(9_500) && late <= Duration::from_millis(1),
             "{late:?}"
         );
+    }
+
+    #[actix_rt::test]
+    async fn a_moment_follows_when_the_wall_clock_is_set() {
+        tokio::time::pause();
+        let clock = Clock::starting_at(Timestamp::from_unix_millis(0));
+        let due = Timestamp::from_unix_millis(3_600_000);
+        let before = clock.moment(due);
+        assert_eq!(clock.moment(clock.now()) + Duration::from_hours(1), before);
+        clock.0.correction.store(1_800_000, Ordering::Relaxed);
+        assert_eq!(clock.moment(due) + Duration::from_mins(30), before);
+        assert!(clock.moment(Timestamp::NEVER) > before, "it is far away");
     }
 
     #[actix_rt::test]

@@ -6,9 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
-use super::exchange::{follow, until};
+use super::exchange::{follow, within};
 use super::{Channel, Request};
 use crate::domain::attempt::{Answer, Exchange, Failure};
 use crate::domain::auth::Secret;
@@ -22,7 +20,6 @@ pub(crate) async fn exchange_with_token(
     channel: Rc<dyn Channel>,
     request: Request,
     policy: Arc<EndpointPolicy>,
-    deadline: Instant,
     token: impl AsyncFn(Option<&Secret>) -> Result<Option<Secret>, Failure>,
 ) -> Exchange {
     let mut progress = Exchange {
@@ -32,8 +29,8 @@ pub(crate) async fn exchange_with_token(
         sent_twice: false,
     };
     let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
-    // At the deadline the inner future is dropped, and what it noted so far is the result.
-    until(deadline, pin!(attempt)).await;
+    // On a timeout the inner future is dropped, and what it noted so far is the result.
+    within(policy.timeout, pin!(attempt)).await;
     progress
 }
 

@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use crate::domain::endpoint::EndpointPolicy;
 use crate::domain::redirect::Route;
 use crate::domain::response::ResponseClass;
 
-/// Makes an attempt and says how it ended. It has timed out when it is polled at `deadline` or later and has not ended; whoever owns it has it polled then.
+/// Makes an attempt and says how it ended. It sets no timer: whoever owns it has it polled once the policy's timeout is over.
 #[expect(
     clippy::manual_async_fn,
     reason = "an `async fn` keeps room for its arguments twice"
@@ -23,7 +24,6 @@ pub(crate) fn exchange(
     channel: Rc<dyn Channel>,
     mut request: Request,
     policy: Arc<EndpointPolicy>,
-    deadline: Instant,
 ) -> impl Future<Output = Exchange> {
     async move {
         let mut progress = Exchange {
@@ -32,9 +32,9 @@ pub(crate) fn exchange(
             redirects: 0,
             sent_twice: false,
         };
-        // At the deadline the inner future is dropped, and what it noted so far is the result.
-        until(
-            deadline,
+        // On a timeout the inner future is dropped, and what it noted so far is the result.
+        within(
+            policy.timeout,
             pin!(follow(&*channel, &mut request, &policy, &mut progress)),
         )
         .await;
@@ -42,19 +42,21 @@ pub(crate) fn exchange(
     }
 }
 
-/// Polls an attempt until it has ended, or until it is polled at its deadline or later.
+/// Polls an attempt until it has ended, or until it is polled when `timeout` is over, which begins with the first time.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where an attempt meets its deadline"
 )]
-pub(super) async fn until(deadline: Instant, mut attempt: Pin<&mut impl Future<Output = ()>>) {
-    let mut begun = false;
+pub(crate) async fn within(timeout: Duration, mut attempt: Pin<&mut impl Future<Output = ()>>) {
+    let mut deadline = None;
     poll_fn(|cx| {
+        let begun = deadline.is_some();
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
         let ended = attempt.as_mut().poll(cx);
-        // As it begins it is not late, and the clock need not be asked.
-        let late = begun && Instant::now() >= deadline;
-        begun = true;
-        if late { Poll::Ready(()) } else { ended }
+        if begun && ended.is_pending() && Instant::now() >= deadline {
+            return Poll::Ready(());
+        }
+        ended
     })
     .await;
 }

@@ -32,6 +32,8 @@ pub use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure, Wish};
 
 pub(crate) use self::authorised::exchange_with_token;
 pub(crate) use self::exchange::exchange;
+#[cfg(test)]
+pub(crate) use self::exchange::within;
 use crate::domain::auth::Secret;
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 use crate::domain::time::Timestamp;

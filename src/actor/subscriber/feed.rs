@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::Context as TaskContext;
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::SubscriberActor;
 use crate::actor::clock::Clock;
@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Timer {
     pub(super) sleep: Option<Pin<Box<Sleep>>>,
-    pub(super) armed_for: Option<Timestamp>,
+    pub(super) armed_for: Option<Instant>,
 }
 
 /// When watchers were told, and whether there is something new.
@@ -58,11 +58,13 @@ impl SubscriberActor {
     pub(super) fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> bool {
         let watched = self.feed.changed && self.shared.watchers.statuses.is_watched();
         let status_at = self.feed.due_at().filter(|_| watched);
-        let next = [self.machine.next_wake(), status_at, self.deadline()]
+        let wake_at = [self.machine.next_wake(), status_at]
             .into_iter()
             .flatten()
             .min();
-        self.timer.poll(next, &self.shared.clock, cx)
+        let wake_at = wake_at.map(|at| self.shared.clock.moment(at));
+        let next = [wake_at, self.deadline()].into_iter().flatten().min();
+        self.timer.poll(next, cx)
     }
 
     pub(super) fn report(&mut self, alert: &Alert, record: &AttemptRecord) {
@@ -94,22 +96,18 @@ impl SubscriberActor {
 
 impl Timer {
     /// Arms the timer for `next` if it would fire later, and says whether it has fired. A timer that fires too early does no harm, so that it
-    /// is not moved every time something is postponed.
-    pub(super) fn poll(
-        &mut self,
-        next: Option<Timestamp>,
-        clock: &Clock,
-        cx: &mut TaskContext<'_>,
-    ) -> bool {
+    /// is not moved every time something is postponed. It compares moments, which stay what they are when the wall clock is set.
+    pub(super) fn poll(&mut self, next: Option<Instant>, cx: &mut TaskContext<'_>) -> bool {
         if let Some(next) = next
             && self.armed_for.is_none_or(|armed_for| next < armed_for)
         {
+            let next = Clock::not_far(next);
             let sleep = match &mut self.sleep {
                 Some(sleep) => {
-                    clock.reset(sleep.as_mut(), next);
+                    sleep.as_mut().reset(next);
                     sleep
                 }
-                None => self.sleep.insert(Box::pin(clock.sleep_until(next))),
+                None => self.sleep.insert(Box::pin(tokio::time::sleep_until(next))),
             };
             self.armed_for = Some(next);
             // Has the task woken; once is enough, because it is always the same task. With the budget of the task spent it would not be noted at all.
@@ -156,16 +154,16 @@ mod tests {
         let clock = Clock::starting_at(Timestamp::from_unix_millis(0));
         let (mut timer, mut fired) = (Timer::default(), 0);
         for round in 1..=2 {
-            let due = clock.now() + Duration::from_secs(round);
+            let due = clock.moment(clock.now() + Duration::from_secs(round));
             let mut armed = false;
             let fires = poll_fn(|cx| {
                 if !armed {
                     armed = true;
                     while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
-                    assert!(!timer.poll(Some(due), &clock, cx));
+                    assert!(!timer.poll(Some(due), cx));
                     return Poll::Pending;
                 }
-                if timer.poll(Some(due), &clock, cx) {
+                if timer.poll(Some(due), cx) {
                     fired += 1;
                     return Poll::Ready(());
                 }
@@ -173,7 +171,7 @@ mod tests {
             });
             let fires = tokio::time::timeout(Duration::from_mins(1), fires);
             fires.await.expect("it fires");
-            assert!(clock.now() >= due);
+            assert!(Clock::instant() >= due);
         }
         assert_eq!(fired, 2);
     }

@@ -18,6 +18,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, Addr, AsyncContext, Context};
+use tokio::time::Instant;
 
 use self::feed::{StatusFeed, Timer};
 use self::records::Recording;
@@ -313,7 +314,8 @@ impl SubscriberActor {
 
     /// Takes in work that has ended. Says whether there was any.
     fn collect(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
-        if self.deadline().is_some_and(|deadline| deadline <= now)
+        let moment = self.shared.clock.moment(now);
+        if self.deadline().is_some_and(|deadline| deadline <= moment)
             && let Some(active) = &mut self.active
         {
             active.running.break_off_late(Clock::instant());
@@ -331,9 +333,8 @@ impl SubscriberActor {
     }
 
     /// Returns when an attempt may have to be broken off, if there is any.
-    fn deadline(&self) -> Option<Timestamp> {
-        let look_at = self.active.as_ref()?.running.look_at()?;
-        Some(self.shared.clock.at(look_at))
+    fn deadline(&self) -> Option<Instant> {
+        self.active.as_ref()?.running.look_at()
     }
 
     fn on_done(&mut self, now: Timestamp, done: Done) {

@@ -7,7 +7,6 @@ use std::task::{Context as TaskContext, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use tokio::time::Instant;
 
 use super::{Done, SubscriberActor};
 use crate::actor::clock::Clock;
@@ -37,10 +36,10 @@ impl SubscriberActor {
                 self.holdings.give_back(class);
                 break;
             };
-            let deadline = Clock::instant() + self.policy.timeout;
-            let attempt = self.attempt(order, now, deadline);
+            let attempt = self.attempt(order, now);
+            let not_before = Clock::instant() + self.policy.timeout;
             let active = self.active.get_or_insert_default();
-            active.running.push_attempt(attempt, deadline);
+            active.running.push_attempt(attempt, not_before);
             started = true;
         }
         started
@@ -50,7 +49,6 @@ impl SubscriberActor {
         &mut self,
         order: AttemptOrder,
         now: Timestamp,
-        deadline: Instant,
     ) -> LocalBoxFuture<'static, Done> {
         let AttemptOrder {
             delivery_id,
@@ -73,12 +71,11 @@ impl SubscriberActor {
         };
         match token {
             None => {
-                let policy = Arc::clone(&self.policy);
-                let attempt = exchange(self.channel(), request, policy, deadline);
+                let attempt = exchange(self.channel(), request, Arc::clone(&self.policy));
                 contained(delivery_id, attempt)
             }
             Some(credentials) => {
-                let attempt = self.attempt_with_token(request, credentials, deadline);
+                let attempt = self.attempt_with_token(request, credentials);
                 contained(delivery_id, attempt)
             }
         }
@@ -88,15 +85,13 @@ impl SubscriberActor {
         &mut self,
         request: Request,
         credentials: Arc<ClientCredentials>,
-        deadline: Instant,
     ) -> impl Future<Output = Exchange> + 'static {
         let shared = Arc::clone(&self.shared);
         let connect_timeout = self.policy.connect_timeout;
         let token = async move |refused: Option<&Secret>| {
             token_header(&shared, &credentials, connect_timeout, refused).await
         };
-        let policy = Arc::clone(&self.policy);
-        exchange_with_token(self.channel(), request, policy, deadline, token)
+        exchange_with_token(self.channel(), request, Arc::clone(&self.policy), token)
     }
 
     pub(super) fn channel(&mut self) -> Rc<dyn Channel> {

@@ -56,7 +56,8 @@ impl UnderWay {
             before.is_none(),
             "a delivery has one attempt under way at most"
         );
-        self.in_flight += 1;
+        let was_in_flight = before.is_some_and(|attempt| attempt.in_flight.is_some());
+        self.in_flight += usize::from(!was_in_flight);
     }
 
     /// Notes that an attempt has ended and is to be recorded, and returns what was known of it; `None` if none was in flight.
@@ -90,7 +91,7 @@ impl UnderWay {
 
     /// Returns how many attempts have ended and are not on record yet.
     pub(super) fn unrecorded(&self) -> usize {
-        self.attempts.len() - self.in_flight
+        self.attempts.len().saturating_sub(self.in_flight)
     }
 
     pub(super) fn contains(&self, id: DeliveryId) -> bool {

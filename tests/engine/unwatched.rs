@@ -158,13 +158,17 @@ async fn publish_to(engine: &Engine, number: usize) {
     engine.publish(event).await.unwrap();
 }
 
+async fn publish_to_all(engine: &Engine) {
+    for number in 0..5 {
+        publish_to(engine, number).await;
+    }
+}
+
 #[test]
 fn what_arrives_when_all_places_are_taken_goes_out_as_soon_as_one_is_free() {
     for seed in 0..4 {
         crowded(seed, async |engine, clock, receivers| {
-            for number in 0..5 {
-                publish_to(&engine, number).await;
-            }
+            publish_to_all(&engine).await;
             clock.sleep(Duration::from_millis(399)).await;
             assert_eq!(receivers.requests().len(), 5 + 4, "seed {seed}");
             clock.sleep(Duration::from_millis(2)).await;
@@ -177,9 +181,7 @@ fn what_arrives_when_all_places_are_taken_goes_out_as_soon_as_one_is_free() {
 fn an_endpoint_that_is_removed_while_it_waits_for_a_place_takes_none() {
     for seed in 0..4 {
         crowded(seed, async |engine, clock, receivers| {
-            for number in 0..5 {
-                publish_to(&engine, number).await;
-            }
+            publish_to_all(&engine).await;
             let removed = RemoveEndpoint::new(endpoint(4));
             engine.supervisor().send(removed).await.unwrap().unwrap();
             for round in 2..4 {

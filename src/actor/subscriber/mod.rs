@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, Addr, AsyncContext, Context};
@@ -314,8 +315,9 @@ impl SubscriberActor {
 
     /// Takes in work that has ended. Says whether there was any.
     fn collect(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
-        let moment = self.shared.clock.moment(now);
-        if self.deadline().is_some_and(|deadline| deadline <= moment)
+        // `now` is cut to milliseconds, and the timer may have fired within this one.
+        let moment = self.shared.clock.moment(now) + Duration::from_millis(1);
+        if self.deadline().is_some_and(|deadline| deadline < moment)
             && let Some(active) = &mut self.active
         {
             active.running.break_off_late(Clock::instant());

@@ -1,6 +1,8 @@
 //! The facade: builds the actors, wires them, and ends them in order.
 
 mod builder;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

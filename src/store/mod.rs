@@ -98,8 +98,8 @@ pub trait Store: Send + Sync + 'static {
     /// Returns dead letters, newest first.
     fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>>;
 
-    /// Starts deliveries again as fresh ones with the same alert, and returns each with its endpoint. Dead letters that were redelivered are no
-    /// longer listed; an open delivery keeps its own schedule.
+    /// Starts deliveries again as fresh ones, with ids of their own and the same alert, and returns each with its endpoint. Dead letters that were
+    /// redelivered are no longer listed; an open delivery keeps its own schedule.
     fn redeliver(
         &self,
         which: Redelivery,

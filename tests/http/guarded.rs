@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix_webhooks::transport::{AwcTransport, Resolver, Resolving};
 use actix_webhooks::{
@@ -112,7 +113,7 @@ fn a_literal_of_every_form_that_leads_here_is_refused_when_it_is_given() {
                 Err(EndpointError::Invalid(InvalidEndpoint::ForbiddenAddress))
             );
             assert!(refused, "{host}: {put:?}");
-            engine.shutdown(std::time::Duration::ZERO).await;
+            engine.shutdown(Duration::ZERO).await;
         }
     });
 }
@@ -148,6 +149,33 @@ fn of_a_name_with_several_addresses_only_those_that_may_be_called_are() {
         let builder = Engine::builder().transport(transport.build().unwrap());
         let mut bed = Bed::with(builder, endpoint(&by_name(&receiver))).await;
         assert_eq!(bed.deliver("e").await.outcome, Outcome::Delivered);
+        bed.end().await;
+    });
+}
+
+/// Each address has its share of the connect timeout. Only Linux answers on all of 127.0.0.0/8 and has a queue of one.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+    run(async {
+        use tokio::net::{TcpSocket, TcpStream};
+        let receiver = answering().await;
+        let full = TcpSocket::new_v4().unwrap();
+        let address =
+            std::net::SocketAddr::new(OTHER_LOOPBACK.parse().unwrap(), receiver.address.port());
+        full.bind(address).unwrap();
+        let _full = full.listen(0).unwrap();
+        // With this one in the queue, nothing more is answered.
+        let _queued = TcpStream::connect(address).await.unwrap();
+        let share = Duration::from_secs(1);
+        let names = Names::new(&[&[OTHER_LOOPBACK, "127.0.0.1"]]);
+        let transport = transport().resolver(names);
+        let builder = Engine::builder().transport(transport.build().unwrap());
+        let both = endpoint(&by_name(&receiver)).connect_timeout(2 * share);
+        let mut bed = Bed::with(builder, both).await;
+        let report = bed.deliver("e").await;
+        assert_eq!(report.outcome, Outcome::Delivered);
+        assert!(report.duration >= share, "the first was waited for");
         bed.end().await;
     });
 }

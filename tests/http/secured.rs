@@ -1,6 +1,7 @@
 //! Receivers over TLS.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{
-    Bed, Connection, Receiver, SHORT, builder, endpoint, permanent, run, transient, transport,
+    Bed, Connection, Receiver, SHORT, builder, endpoint, event, permanent, run, transient,
+    transport,
 };
+use super::upload::LARGE;
 
 /// An authority that issues certificates.
 struct Authority {
@@ -45,7 +49,14 @@ impl Authority {
     }
 
     async fn receiver_with(&self, ip: IpAddr, params: CertificateParams) -> Receiver {
-        self.serve(ip, params, WebPkiClientVerifier::no_client_auth())
+        self.serve(ip, params, WebPkiClientVerifier::no_client_auth(), answer)
+            .await
+    }
+
+    /// Starts a receiver that treats every connection as `serve` says.
+    async fn receiver_that(&self, serve: impl AsyncFn(Connection) + 'static) -> Receiver {
+        let anyone = WebPkiClientVerifier::no_client_auth();
+        self.serve(LOOPBACK, for_names(&["localhost"]), anyone, serve)
             .await
     }
 
@@ -59,6 +70,7 @@ impl Authority {
             LOOPBACK,
             for_names(&["localhost"]),
             verifier.build().unwrap(),
+            answer,
         )
         .await
     }
@@ -75,6 +87,7 @@ impl Authority {
         ip: IpAddr,
         params: CertificateParams,
         clients: Arc<dyn ClientCertVerifier>,
+        serve: impl AsyncFn(Connection) + 'static,
     ) -> Receiver {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -86,10 +99,7 @@ impl Authority {
             .with_client_cert_verifier(clients)
             .with_single_cert(vec![certificate.der().clone()], key);
         let tls = TlsAcceptor::from(Arc::new(config.unwrap()));
-        Receiver::listen(ip, Some(tls), async |mut connection: Connection| {
-            connection.answer_all(200).await;
-        })
-        .await
+        Receiver::listen(ip, Some(tls), serve).await
     }
 
     fn root_pem(&self) -> String {
@@ -107,6 +117,10 @@ impl Authority {
 fn for_names(names: &[&str]) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     CertificateParams::new(names).unwrap()
+}
+
+async fn answer(mut connection: Connection) {
+    connection.answer_all(200).await;
 }
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -266,6 +280,63 @@ fn a_receiver_that_asks_who_calls_is_shown_the_endpoints_certificate() {
     });
 }
 
+/// As without TLS, which holds back a part of the body besides what the sockets hold.
+#[test]
+fn an_answer_before_the_body_was_read_is_an_answer_over_tls_too() {
+    run(async {
+        let authority = Authority::new();
+        let receiver = authority
+            .receiver_that(async |mut connection: Connection| {
+                if connection.number > 1 {
+                    return connection.answer_all(200).await;
+                }
+                connection.head().await;
+                let answer =
+                    "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                connection.send(answer).await;
+                std::future::pending::<()>().await;
+            })
+            .await;
+        let trusted = authority.trusted().max_body_bytes(2 * LARGE);
+        let mut bed = Bed::with(trusted, endpoint(&by_name(&receiver))).await;
+        let large = event("large").data(json!("x".repeat(LARGE)));
+        bed.engine.publish(large).await.unwrap();
+        let report = bed.report().await;
+        assert_eq!(report.outcome, permanent(Failure::Status(413)));
+        assert_eq!(bed.deliver("next").await.outcome, Outcome::Delivered);
+        assert_eq!(receiver.connections(), 2);
+        bed.end().await;
+    });
+}
+
+/// The endpoint's certificate says who calls, and where a redirect leads is the receiver's choice.
+#[test]
+fn an_endpoints_certificate_is_not_shown_to_where_it_redirects() {
+    run(async {
+        let authority = Authority::new();
+        let elsewhere = authority.receiver_that_asks().await;
+        let location = by_name(&elsewhere);
+        let redirecting = Receiver::start(async move |mut connection: Connection| {
+            connection.request().await;
+            let head = "HTTP/1.1 307 Elsewhere\r\nContent-Length: 0\r\nLocation: ";
+            connection.send(format!("{head}{location}\r\n\r\n")).await;
+        })
+        .await;
+        let (certificate, key) = authority.identity();
+        let known = endpoint(&redirecting.url("/")).client_certificate(certificate, &*key);
+        let mut bed = Bed::with(authority.trusted(), known).await;
+        let report = bed.deliver("e").await;
+        let refused = [Failure::Tls, Failure::ConnectionClosed].map(transient);
+        assert!(refused.contains(&report.outcome), "{report:?}");
+        assert_eq!((report.status, report.redirects), (Some(307), 1));
+        assert_eq!(
+            (elsewhere.connections(), elsewhere.requests().len()),
+            (1, 0)
+        );
+        bed.end().await;
+    });
+}
+
 #[test]
 fn an_endpoints_own_root_is_trusted_for_it_alone() {
     run(async {
@@ -278,6 +349,45 @@ fn an_endpoints_own_root_is_trusted_for_it_alone() {
         let neighbour = format!("{}s", by_name(&receiver));
         let outcome = outcome(builder(), &neighbour).await;
         assert_eq!(outcome, permanent(Failure::Certificate));
+    });
+}
+
+/// The roots of the operating system are looked for once per process, so that each case has one of its own.
+#[test]
+fn the_roots_of_the_operating_system_are_trusted_instead_where_that_is_asked_for() {
+    const CASE: &str = "PLATFORM_ROOTS_CASE";
+    let this = "http::secured::the_roots_of_the_operating_system_are_trusted_instead_where_that_is_asked_for";
+    let Ok(case) = std::env::var(CASE) else {
+        for case in ["its own", "another"] {
+            let root = tempfile::NamedTempFile::new().unwrap();
+            let run = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", this])
+                .env(CASE, case)
+                .env("SSL_CERT_FILE", root.path())
+                .env_remove("SSL_CERT_DIR")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&run.stdout);
+            assert!(
+                run.status.success() && said.contains("1 passed"),
+                "{case}: {said}"
+            );
+        }
+        return;
+    };
+    run(async {
+        let authority = Authority::new();
+        let receiver = authority.receiver(LOOPBACK, &["localhost"]).await;
+        let (root, expected) = if case == "its own" {
+            (authority.root_pem(), Outcome::Delivered)
+        } else {
+            (Authority::new().root_pem(), permanent(Failure::Certificate))
+        };
+        let file = std::env::var_os("SSL_CERT_FILE").unwrap();
+        std::fs::write(file, root).unwrap();
+        let transport = transport().platform_roots().build().unwrap();
+        let builder = Engine::builder().transport(transport);
+        assert_eq!(outcome(builder, &by_name(&receiver)).await, expected);
     });
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::support::{Bed, Connection, Receiver, endpoint, event, permanent, run};
 
 /// More than the sockets of both sides hold.
-const LARGE: usize = 12 * 1_024 * 1_024;
+pub(crate) const LARGE: usize = 12 * 1_024 * 1_024;
 
 async fn bed(receiver: &Receiver) -> Bed {
     let builder = super::support::builder().max_body_bytes(2 * LARGE);

@@ -24,8 +24,6 @@ impl Handler<Redelivered> for SubscriberActor {
     type Result = ();
 
     fn handle(&mut self, Redelivered(ids): Redelivered, _: &mut Context<Self>) {
-        // What was just given up may be on record already, and would still seem to be under way.
-        self.catch_up();
         // Before what has arrived is looked at: that may have later ids, which must not pass these.
         self.machine.on_redelivered(ids, &mut self.actions);
         self.feed.changed = true;

@@ -15,7 +15,7 @@ use crate::actor::tokens::Tokens;
 use crate::actor::watchers::Watchers;
 use crate::domain::address::AddressRange;
 use crate::domain::client::Client;
-use crate::domain::endpoint::{Endpoint, EndpointPolicy, InvalidEndpoint, check_header_name};
+use crate::domain::endpoint::{Endpoint, EndpointPolicy, check_header_name};
 use crate::domain::rule::Rule;
 use crate::domain::url::WebhookUrl;
 use crate::error::BuildError;
@@ -185,6 +185,7 @@ impl EngineBuilder {
             &self.rules,
             &self.endpoints,
             &self.default_policy,
+            &self.client_id_header,
             &*store,
             &*transport,
         )
@@ -285,6 +286,7 @@ async fn check_endpoints(
     rules: &[Rule],
     endpoints: &[Endpoint],
     default_policy: &EndpointPolicy,
+    client_id_header: &str,
     store: &dyn Store,
     transport: &dyn Transport,
 ) -> Result<(), BuildError> {
@@ -298,12 +300,8 @@ async fn check_endpoints(
     let bare = urls.difference(&known);
     let bare = bare.map(|url| Endpoint::at((*url).clone()).policy(default_policy.clone()));
     for endpoint in endpoints.iter().cloned().chain(bare) {
-        let plain = endpoint.policy.https_only && !endpoint.url.is_https();
-        let checked = if plain {
-            Err(InvalidEndpoint::NotHttps)
-        } else {
-            transport.check(&endpoint)
-        };
+        let checked = endpoint.check(client_id_header);
+        let checked = checked.and_then(|()| transport.check(&endpoint));
         checked.map_err(|error| BuildError::Endpoint {
             url: endpoint.url.without_query().to_owned(),
             error,

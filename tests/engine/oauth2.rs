@@ -6,7 +6,7 @@ use actix_webhooks::testing::Reply;
 use actix_webhooks::transport::Answer;
 use actix_webhooks::{
     Auth, Client, ClientCredentials, DeadLetterReason, EndpointPolicy, Event, Failure, Outcome,
-    PutClient, PutRule, RetryPolicy, Rule,
+    PutClient, RemoveEndpoint, RetryPolicy, Rule,
 };
 
 use super::support::{HOOK, Sim, event, plain, simulate_with};
@@ -469,10 +469,14 @@ fn no_token_goes_to_an_endpoint_that_is_to_be_called_by_https_only() {
     let mut policy = EndpointPolicy::standard_webhooks();
     policy.retry = RetryPolicy::none();
     simulate_with(
-        |builder| builder.client(client).default_policy(policy),
+        |builder| {
+            let builder = builder.client(client).default_policy(policy);
+            builder.rule(to(HOOK)).endpoint(plain(HOOK))
+        },
         async |sim| {
-            let put = sim.engine.router().send(PutRule(to(HOOK)));
-            put.await.unwrap().unwrap();
+            // Without its settings, those by default are the endpoint's.
+            let remove = sim.engine.supervisor().send(RemoveEndpoint::new(HOOK));
+            remove.await.unwrap().unwrap();
             sim.publish("e").await;
             sim.sleep(1).await;
             let reason = DeadLetterReason::Permanent(Failure::NotHttps);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use actix_webhooks::transport::{AwcTransport, Resolver, Resolving};
 use actix_webhooks::{
-    AddressRange, BuildError, Endpoint, EndpointError, Engine, Failure, InvalidEndpoint, Outcome,
-    PutEndpoint, Rule,
+    AddressRange, BuildError, Endpoint, EndpointError, Engine, Failure, InvalidEndpoint, ListRules,
+    Outcome, PutEndpoint, PutRule, Rule, RuleError,
 };
 
 use super::support::{
@@ -103,6 +103,18 @@ fn a_literal_of_every_form_that_leads_here_is_refused_when_it_is_given() {
             );
 
             let engine = Engine::builder().arbiters(0).start().await.unwrap();
+            let rule = Rule::new("r", "*").webhook(&url).unwrap();
+            let put = engine.router().send(PutRule(rule)).await.unwrap();
+            let refused = matches!(
+                put,
+                Err(RuleError::Endpoint {
+                    error: InvalidEndpoint::ForbiddenAddress,
+                    ..
+                })
+            );
+            assert!(refused, "{host}: {put:?}");
+            let rules = engine.router().send(ListRules).await.unwrap();
+            assert!(rules.is_empty(), "nothing was changed");
             let put = engine
                 .supervisor()
                 .send(PutEndpoint(endpoint))

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_webhooks::{
-    BuildError, EndpointPolicy, Engine, EngineBuilder, Failure, InvalidEndpoint, Outcome, PutRule,
-    RetryPolicy, Rule,
+    BuildError, EndpointPolicy, Engine, EngineBuilder, Failure, InvalidEndpoint, Outcome,
+    PutEndpoint, PutRule, RemoveEndpoint, RetryPolicy, Rule, RuleError,
 };
 use base64::Engine as _;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -441,18 +441,29 @@ fn an_endpoint_that_wants_https_is_never_called_without() {
         );
         assert!(refused, "{error}");
 
-        // A rule that comes later has no settings that could be refused: its deliveries are.
+        // So is a rule that comes later, unless its URL has settings that allow it; without them, its deliveries are.
+        let url = receiver.url("/");
         let mut bed = Bed::start(builder().arbiters(0).default_policy(policy)).await;
-        let rule = Rule::new("rule", "*").webhook(&receiver.url("/")).unwrap();
-        bed.engine
-            .router()
-            .send(PutRule(rule))
-            .await
-            .unwrap()
-            .unwrap();
-        let report = bed.deliver("e").await;
+        let (router, supervisor) = (bed.engine.router(), bed.engine.supervisor());
+        let rule = Rule::new("rule", "*").webhook(&url).unwrap();
+        let refused = router.send(PutRule(rule.clone())).await.unwrap();
+        let refused = matches!(
+            refused,
+            Err(RuleError::Endpoint {
+                error: InvalidEndpoint::NotHttps,
+                ..
+            })
+        );
+        assert!(refused);
+        let put = supervisor.send(PutEndpoint(endpoint(&url)));
+        put.await.unwrap().unwrap();
+        router.send(PutRule(rule)).await.unwrap().unwrap();
+        assert_eq!(bed.deliver("allowed").await.outcome, Outcome::Delivered);
+        let remove = supervisor.send(RemoveEndpoint::new(&url));
+        remove.await.unwrap().unwrap();
+        let report = bed.deliver("not allowed").await;
         assert_eq!(report.outcome, permanent(Failure::NotHttps));
-        assert_eq!(receiver.connections(), 0);
+        assert_eq!(receiver.requests().len(), 1);
         bed.end().await;
     });
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix::Message;
 
+use super::RuleError;
 use crate::actor::inbox::SubscriberHandle;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
 use crate::domain::health::DisabledReason;
@@ -16,6 +17,11 @@ use crate::domain::url::WebhookUrl;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Wake(pub(crate) Vec<(WebhookUrl, u64)>);
+
+/// May these URLs be called? Router → supervisor.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), RuleError>")]
+pub(crate) struct CheckEndpoints(pub(crate) Arc<[WebhookUrl]>);
 
 /// These URLs are named by a rule: router → supervisor.
 #[derive(Debug, Message)]

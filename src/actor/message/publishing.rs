@@ -4,6 +4,7 @@ use actix::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::client::Client;
+use crate::domain::endpoint::InvalidEndpoint;
 use crate::domain::event::Event;
 use crate::domain::id::{EventId, InvalidText, RuleId};
 use crate::domain::rule::{InvalidRule, Rule};
@@ -200,6 +201,14 @@ pub enum RuleError {
     /// The rule cannot be used as it is.
     #[error(transparent)]
     InvalidRule(#[from] InvalidRule),
+    /// One of its webhook URLs cannot be called: it leads to an address that is not allowed, or is not https where the default policy wants that.
+    #[error("endpoint {url:?} is not valid: {error}")]
+    Endpoint {
+        /// The endpoint's URL without its query.
+        url: String,
+        /// What is wrong with it.
+        error: InvalidEndpoint,
+    },
     /// The client cannot be used as it is.
     #[error(transparent)]
     InvalidClient(#[from] InvalidText),

@@ -1,15 +1,17 @@
 //! Messages: events wait in the inbox for the next turn, changes of the configuration are kept first.
 
+use std::future::ready;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{ActorContext as _, Context, Handler};
+use futures_util::FutureExt as _;
 
 use super::publisher::{BatchAnswer, Publisher};
 use super::{Known, RouterActor};
 use crate::actor::message::{
-    Close, KnowEndpoints, ListRules, LookIntoOutbox, Publish, PublishBatch, PutClient, PutRule,
-    Reach, Receipt, RemoveRule, RuleError, Terminate,
+    CheckEndpoints, Close, KnowEndpoints, ListRules, LookIntoOutbox, Publish, PublishBatch,
+    PutClient, PutRule, Reach, Receipt, RemoveRule, RuleError, Terminate,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::rule::Rule;
@@ -83,7 +85,12 @@ impl Handler<PutRule> for RouterActor {
         if let Err(error) = rule.check() {
             return Deferred::ready(Err(error.into()));
         }
-        self.change(ctx, Change::PutRule(rule.clone()), move |router| {
+        let check = self
+            .supervisor
+            .send(CheckEndpoints(Arc::clone(&rule.webhooks)));
+        // Without a supervisor nothing is called any more.
+        let checked = check.map(|checked| checked.unwrap_or(Ok(())));
+        self.change(ctx, checked, Change::PutRule(rule.clone()), move |router| {
             router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)), Vec::new());
             router.put_rule(rule);
         })
@@ -97,10 +104,15 @@ impl Handler<RemoveRule> for RouterActor {
         if self.rules.get(&id).is_none() {
             return Deferred::ready(Ok(false));
         }
-        self.change(ctx, Change::RemoveRule(id.clone()), move |router| {
-            router.shared.credentials.retire_rule(&id);
-            router.rules.remove(&id).is_some()
-        })
+        self.change(
+            ctx,
+            ready(Ok(())),
+            Change::RemoveRule(id.clone()),
+            move |router| {
+                router.shared.credentials.retire_rule(&id);
+                router.rules.remove(&id).is_some()
+            },
+        )
     }
 }
 
@@ -119,9 +131,14 @@ impl Handler<PutClient> for RouterActor {
         if let Err(error) = client.check() {
             return Deferred::ready(Err(error.into()));
         }
-        self.change(ctx, Change::PutClient(client.clone()), move |router| {
-            router.put_client(client);
-        })
+        self.change(
+            ctx,
+            ready(Ok(())),
+            Change::PutClient(client.clone()),
+            move |router| {
+                router.put_client(client);
+            },
+        )
     }
 }
 

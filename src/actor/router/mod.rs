@@ -306,19 +306,24 @@ impl RouterActor {
         }
     }
 
-    /// Has a change of the configuration kept, then applies it and answers.
+    /// Has a change of the configuration kept once it was `checked`, then applies it and answers.
     fn change<T: 'static>(
         &self,
         ctx: &mut Context<Self>,
+        checked: impl Future<Output = Result<(), RuleError>> + 'static,
         change: Change,
         apply: impl FnOnce(&mut Self) -> T + 'static,
     ) -> Deferred<Result<T, RuleError>> {
         let (answerer, deferred) = Deferred::new();
-        let keep = actix::fut::wrap_future::<_, Self>(self.shared.store.keep(change));
+        let store = Arc::clone(&self.shared.store);
+        let keep = actix::fut::wrap_future::<_, Self>(async move {
+            checked.await?;
+            store.keep(change).await.map_err(RuleError::Store)
+        });
         ctx.wait(actix::fut::ActorFutureExt::map(
             keep,
             move |result, router, _| {
-                answerer.send(result.map(|()| apply(router)).map_err(RuleError::Store));
+                answerer.send(result.map(|()| apply(router)));
             },
         ));
         deferred

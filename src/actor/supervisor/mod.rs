@@ -18,8 +18,8 @@ use futures_util::future::join_all;
 
 use super::inbox::SubscriberHandle;
 use super::message::{
-    Abort, Disabled, Drain, DrainAll, Drained, EndpointError, Gate, KnowEndpoints, Reach,
-    Terminate, Wake,
+    Abort, CheckEndpoints, Disabled, Drain, DrainAll, Drained, EndpointError, Gate, KnowEndpoints,
+    Reach, RuleError, Terminate, Wake,
 };
 use super::shared::Shared;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
@@ -233,6 +233,33 @@ impl Handler<Disabled> for SupervisorActor {
         {
             entry.disabled = Some(disabled.reason);
         }
+    }
+}
+
+impl Handler<CheckEndpoints> for SupervisorActor {
+    type Result = Result<(), RuleError>;
+
+    fn handle(
+        &mut self,
+        CheckEndpoints(urls): CheckEndpoints,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let has_settings = |url| {
+            let entry: Option<&Entry> = self.endpoints.get(url);
+            entry.is_some_and(|entry| entry.endpoint.is_some())
+        };
+        // Settings were checked when they were put.
+        for url in urls.iter().filter(|url| !has_settings(*url)) {
+            let endpoint = Endpoint::at(url.clone()).policy((*self.default_policy).clone());
+            let checked = endpoint.check(&self.shared.client_id_header);
+            checked
+                .and_then(|()| self.shared.transport.check(&endpoint))
+                .map_err(|error| RuleError::Endpoint {
+                    url: url.without_query().to_owned(),
+                    error,
+                })?;
+        }
+        Ok(())
     }
 }
 

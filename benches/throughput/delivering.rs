@@ -86,7 +86,12 @@ pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
         .transport(transport)
         .default_policy(policy)
         .mailbox_capacity(1_024)
-        .max_in_flight(in_flight);
+        // One endpoint gets half of the places.
+        .max_in_flight(if urls.len() == 1 {
+            2 * in_flight
+        } else {
+            in_flight
+        });
     urls.iter()
         .enumerate()
         .fold(builder, |builder, (number, url)| {

@@ -296,9 +296,12 @@ mod tests {
             let mut holdings = Holdings::new(Arc::clone(&places), inbox.waiter());
             holdings.adopt(inbox.close().expect("something was claimed"));
         }
-        let mut holdings = Holdings::new(places, Arc::default());
-        let taken = (0..5).filter(|_| holdings.take(class)).count();
-        assert_eq!(taken, 4);
+        let others = (0..5).map(|_| Holdings::new(Arc::clone(&places), Arc::default()));
+        let mut others: Vec<Holdings> = others.collect();
+        let taken = others
+            .iter_mut()
+            .filter_map(|other| other.take(class).then_some(()));
+        assert_eq!(taken.count(), 4);
     }
 
     #[test]

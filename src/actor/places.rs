@@ -80,7 +80,7 @@ impl Places {
 
     fn take_or_wait(&self, class: PlaceClass, held: u32, waiter: &Arc<Waiter>) -> Result<(), Turn> {
         let mut book = self.book();
-        if book.take(class) {
+        if book.take(class, held) {
             return Ok(());
         }
         let turn = book.wait(class, held, Arc::clone(waiter));

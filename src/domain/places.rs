@@ -1,9 +1,12 @@
 //! Who may start an attempt when the whole process is near its limit.
 //!
 //! There is one hard limit on attempts in flight. Endpoints that are failing, or that have an attempt in flight for more than a
-//! second, are *sick*: they start attempts only while sick attempts hold less than a quarter of the limit. Where places
-//! are short, endpoints take turns: the one that holds fewest goes first, then the one that has waited longest, so that one hanging
-//! endpoint takes one place while a thousand others wait for theirs, not thirty-two.
+//! second, are *sick*: they start attempts only while sick attempts hold less than a quarter of the limit.
+//!
+//! In its first second a hanging endpoint looks like any other. So an endpoint takes another place only while more are free than it
+//! holds already: however many attempts it may have, it leaves as many places free as it takes, and n endpoints that begin to hang
+//! at once leave one place in n + 1. Where places are short, endpoints take turns: the one that holds fewest goes first, then the
+//! one that has waited longest.
 
 use std::collections::BTreeMap;
 
@@ -46,10 +49,11 @@ impl<W> PlaceBook<W> {
         }
     }
 
-    /// Takes a place if one is free and nobody is waiting for it.
-    pub(crate) fn take(&mut self, class: PlaceClass) -> bool {
-        let nobody_waits = self.waiters(class).is_empty();
-        nobody_waits && self.take_regardless(class)
+    /// Takes a place for an endpoint that holds `held`, if more are free than that and nobody waits whose turn comes first.
+    pub(crate) fn take(&mut self, class: PlaceClass, held: u32) -> bool {
+        let first = self.waiters(class).first_key_value();
+        let is_first = first.is_none_or(|((holds, _), _)| *holds > held);
+        is_first && self.take_regardless(class, held)
     }
 
     /// Joins the queue for a place; [`next_grant`](Self::next_grant) hands the waiter out when its turn comes.
@@ -95,33 +99,38 @@ impl<W> PlaceBook<W> {
 
     /// Takes a free place for the waiter whose turn it is, if there is one.
     pub(crate) fn next_grant(&mut self) -> Option<(PlaceClass, W)> {
-        if self.taken >= self.limit {
-            return None;
-        }
+        // The first of each queue holds fewest: where it may not take a place, nobody behind it may.
+        let may = |class, turn: &&Turn| self.free(class) > turn.0;
         let prompt = self.prompt_waiters.keys().next();
-        let sick = self
-            .sick_waiters
-            .keys()
-            .next()
-            .filter(|_| self.taken_by_sick < self.sick_limit);
+        let prompt = prompt.filter(|turn| may(PlaceClass::Prompt, turn));
+        let sick = self.sick_waiters.keys().next();
+        let sick = sick.filter(|turn| may(PlaceClass::Sick, turn));
         let class = match (prompt, sick) {
             (None, None) => return None,
             (Some(prompt), Some(sick)) if sick < prompt => PlaceClass::Sick,
             (Some(_), _) => PlaceClass::Prompt,
             (None, Some(_)) => PlaceClass::Sick,
         };
-        let (_, waiter) = self.waiters(class).pop_first()?;
-        self.take_regardless(class).then_some((class, waiter))
+        let ((held, _), waiter) = self.waiters(class).pop_first()?;
+        self.take_regardless(class, held).then_some((class, waiter))
     }
 
-    fn take_regardless(&mut self, class: PlaceClass) -> bool {
-        let free = self.taken < self.limit
-            && (class == PlaceClass::Prompt || self.taken_by_sick < self.sick_limit);
-        if free {
+    fn take_regardless(&mut self, class: PlaceClass, held: u32) -> bool {
+        let may = self.free(class) > held;
+        if may {
             self.taken += 1;
             self.taken_by_sick += u32::from(class == PlaceClass::Sick);
         }
-        free
+        may
+    }
+
+    /// Returns how many places a class could take.
+    fn free(&self, class: PlaceClass) -> u32 {
+        let free = self.limit.saturating_sub(self.taken);
+        match class {
+            PlaceClass::Prompt => free,
+            PlaceClass::Sick => free.min(self.sick_limit.saturating_sub(self.taken_by_sick)),
+        }
     }
 
     fn waiters(&mut self, class: PlaceClass) -> &mut BTreeMap<Turn, W> {
@@ -139,10 +148,62 @@ mod tests {
 
     fn take_all(book: &mut PlaceBook<&str>, class: PlaceClass) -> u32 {
         let mut taken = 0;
-        while book.take(class) {
+        while book.take(class, 0) {
             taken += 1;
         }
         taken
+    }
+
+    /// Has an endpoint that starts with none take as many as it may.
+    fn fill(book: &mut PlaceBook<&str>) -> u32 {
+        let mut held = 0;
+        while book.take(Prompt, held) {
+            held += 1;
+        }
+        held
+    }
+
+    #[test]
+    fn an_endpoint_takes_a_place_only_while_more_are_free_than_it_holds() {
+        let mut book = PlaceBook::<&str>::new(512);
+        assert_eq!(fill(&mut book), 256, "alone");
+        for (endpoints, free) in [(1, 256), (16, 30), (40, 12), (300, 1), (511, 1)] {
+            let mut book = PlaceBook::<&str>::new(512);
+            let mut held = vec![0; endpoints];
+            loop {
+                let before = book.taken;
+                for held in &mut held {
+                    *held += u32::from(book.take(Prompt, *held));
+                }
+                if book.taken == before {
+                    break;
+                }
+            }
+            assert!(
+                book.free(Prompt) >= free,
+                "{endpoints} leave {}",
+                book.free(Prompt)
+            );
+            assert!(book.take(Prompt, 0), "one that holds none can go");
+        }
+    }
+
+    #[test]
+    fn whoever_holds_fewer_passes_a_waiter_that_may_not_take_what_is_free() {
+        let mut book = PlaceBook::new(8);
+        assert_eq!(fill(&mut book), 4);
+        book.wait(Prompt, 4, "holds four");
+        assert_eq!(book.next_grant(), None);
+        assert!(book.take(Prompt, 0));
+        assert!(!book.take(Prompt, 4));
+        book.give_back(Prompt);
+        assert_eq!(
+            book.next_grant(),
+            None,
+            "four are free, as many as it holds"
+        );
+        book.give_back(Prompt);
+        assert_eq!(book.next_grant(), Some((Prompt, "holds four")));
     }
 
     #[test]
@@ -157,30 +218,30 @@ mod tests {
     fn attempts_that_turn_sick_count_from_then_on() {
         let mut book = PlaceBook::<&str>::new(16);
         for _ in 0..6 {
-            assert!(book.take(Prompt));
+            assert!(book.take(Prompt, 0));
             book.count_as_sick();
         }
         assert!(
-            !book.take(Sick),
+            !book.take(Sick, 0),
             "six late attempts fill the quarter of four"
         );
         assert_eq!(take_all(&mut book, Prompt), 10);
         for _ in 0..3 {
             book.give_back(Sick);
         }
-        assert!(book.take(Sick), "three late ones are left");
+        assert!(book.take(Sick, 0), "three late ones are left");
     }
 
     #[test]
     fn waiters_take_turns_by_what_they_hold_then_by_how_long_they_wait() {
-        let mut book = PlaceBook::new(4);
-        assert_eq!(take_all(&mut book, Prompt), 4);
+        let mut book = PlaceBook::new(8);
+        assert_eq!(take_all(&mut book, Prompt), 8);
         book.wait(Prompt, 2, "holds two");
         book.wait(Prompt, 0, "first with none");
         book.wait(Prompt, 0, "second with none");
         assert_eq!(book.next_grant(), None);
         let mut order = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..5 {
             book.give_back(Prompt);
             order.extend(book.next_grant().map(|(_, waiter)| waiter));
         }
@@ -198,6 +259,7 @@ mod tests {
         assert_eq!(book.next_grant(), Some((Prompt, "answers")));
         book.hold_instead(Prompt, turn, 0);
         book.give_back(Prompt);
+        book.give_back(Prompt);
         assert_eq!(book.next_grant(), Some((Prompt, "hangs")));
     }
 
@@ -207,16 +269,16 @@ mod tests {
         assert_eq!(take_all(&mut book, Prompt), 4);
         book.wait(Prompt, 0, "waiter");
         book.give_back(Prompt);
-        assert!(!book.take(Prompt));
+        assert!(!book.take(Prompt, 0));
         assert_eq!(book.next_grant(), Some((Prompt, "waiter")));
     }
 
     #[test]
     fn a_sick_waiter_does_not_block_the_prompt_ones() {
         let mut book = PlaceBook::new(4);
-        assert!(book.take(Sick));
+        assert!(book.take(Sick, 0));
         book.wait(Sick, 0, "sick");
-        book.wait(Prompt, 5, "prompt");
+        book.wait(Prompt, 1, "prompt");
         assert_eq!(book.next_grant(), Some((Prompt, "prompt")));
         assert_eq!(book.next_grant(), None);
         book.give_back(Sick);

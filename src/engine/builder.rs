@@ -138,8 +138,9 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the hard limit on attempts in flight in the whole engine; endpoints that fail or hang hold at most a quarter of it. Defaults
-    /// to 512, which with 256 idle connections stays under the usual limit of 1,024 file descriptors; 4 to 65,536.
+    /// Sets the hard limit on attempts in flight in the whole engine. Endpoints that fail or hang start none while such attempts take up a quarter of
+    /// it, and an endpoint starts another only while more places are free than it holds: alone it gets half. Defaults to 512, which with
+    /// 256 idle connections stays under the usual limit of 1,024 file descriptors; 4 to 65,536.
     #[must_use]
     pub fn max_in_flight(mut self, max: u32) -> Self {
         self.max_in_flight = max;

@@ -1,12 +1,16 @@
 //! Sick endpoints do not slow healthy ones.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use actix_webhooks::testing::{Reply, ScriptedTransport};
-use actix_webhooks::{Event, PublishBatch, Rule};
+use actix_webhooks::{EngineBuilder, Event, PublishBatch, Rule};
 
-use super::support::{HOOK, Sim, simulate, simulate_with};
+use super::support::{HOOK, Sim, plain, simulate, simulate_with};
 
 fn url(number: usize) -> String {
     format!("http://receiver-{number}.test/")
@@ -84,6 +88,68 @@ fn half_of_a_thousand_endpoints_stop_answering_and_the_other_half_go_on() {
         assert!(sim.receivers.most_in_flight() <= 512);
         assert!(sim.receivers.in_flight() >= 400, "the others hang still");
     });
+}
+
+/// Publishes so many events for each of these endpoints.
+async fn burst(sim: &Sim, endpoints: Range<usize>, each: u32) {
+    for _ in 0..each {
+        let events = endpoints.clone();
+        let events = events.map(|number| Event::new(number.to_string(), "client"));
+        let batch = PublishBatch::new(events);
+        for answer in sim.engine.router().send(batch).await.unwrap() {
+            answer.unwrap();
+        }
+    }
+}
+
+/// Runs 100 endpoints, of which so many have full windows when they begin to hang, with more to do than their windows hold. The others get an
+/// event every 100 ms from then on, and answer after 5 ms: each has to go out before the next.
+fn others_go_on_beside(hanging: usize, max_in_flight: u32) {
+    const ENDPOINTS: usize = 100;
+    let settings = move |builder: EngineBuilder| {
+        let builder = builder.mailbox_capacity(65_536);
+        (0..ENDPOINTS).fold(builder, |builder, number| {
+            let url = url(number);
+            let rule = Rule::new(number.to_string(), number.to_string());
+            builder
+                .rule(rule.webhook(&url).unwrap())
+                .endpoint(plain(&url).max_in_flight(max_in_flight))
+        })
+    };
+    simulate_with(settings, async |sim| {
+        let others = Arc::new(AtomicUsize::new(0));
+        let hang = Arc::new(AtomicBool::new(false));
+        let (count, hangs) = (Arc::clone(&others), Arc::clone(&hang));
+        sim.receivers.decide(move |request| {
+            let number: usize = request.alert.rule_type.parse().unwrap();
+            if number >= hanging {
+                count.fetch_add(1, Relaxed);
+            } else if hangs.load(Relaxed) {
+                return Reply::hang();
+            }
+            Reply::status(200).after(Duration::from_millis(5))
+        });
+        burst(&sim, 0..hanging, 3 * max_in_flight).await;
+        sim.sleep(10).await;
+        assert_eq!(sim.status(&url(0)).await.window, max_in_flight);
+        hang.store(true, Relaxed);
+        burst(&sim, 0..hanging, 3 * max_in_flight).await;
+        for round in 1..=140 {
+            burst(&sim, hanging..ENDPOINTS, 1).await;
+            sim.clock.sleep(Duration::from_millis(100)).await;
+            let sent = others.load(Relaxed);
+            let all = round * (ENDPOINTS - hanging);
+            assert_eq!(sent, all, "{hanging} hang, round {round}");
+        }
+        assert!(sim.receivers.in_flight() >= 250, "they hang still");
+    });
+}
+
+#[test]
+fn endpoints_that_begin_to_hang_with_full_windows_leave_places_for_the_others() {
+    for (hanging, max_in_flight) in [(16, 32), (40, 32), (80, 32), (1, 512), (2, 256)] {
+        others_go_on_beside(hanging, max_in_flight);
+    }
 }
 
 #[test]

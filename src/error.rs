@@ -7,7 +7,10 @@ use crate::domain::id::{InvalidText, RuleId};
 use crate::domain::rule::{InvalidRule, Rule};
 use crate::store::{BoxError, StoreError};
 
-/// Why an event was not accepted. Nothing of it was stored, and it can be published again under the same id.
+/// Why an event was not accepted. It can be published again under the same id.
+///
+/// Nothing of it was stored, save that a store may have done its work before it failed ([`Store`](Self::Store)): then it is delivered, and publishing it
+/// again is answered with the receipt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -44,7 +47,7 @@ impl PublishError {
     }
 }
 
-/// Why an engine could not be started. Nothing was started.
+/// Why an engine could not be started. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -85,8 +88,8 @@ pub enum BuildError {
     /// The transport could not be made.
     #[error("transport could not be made")]
     Transport(#[source] BoxError),
-    /// The store could not be read.
-    #[error("store could not be read")]
+    /// The store could not be read, or could not keep what the builder was given.
+    #[error("store could not be used")]
     Store(#[source] StoreError),
     /// The actors stopped while the engine was being started.
     #[error("actors stopped while starting; is the system being stopped?")]

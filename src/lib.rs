@@ -139,10 +139,10 @@ pub use crate::domain::retry::RetryPolicy;
 pub use crate::domain::rule::{InvalidRule, Rule};
 pub use crate::domain::signature::{InvalidSecret, SigningSecret};
 pub use crate::domain::signing::{EndpointSecret, SignatureHeaders};
-pub use crate::domain::status::{DeliveryReport, EndpointState, EndpointStatus};
+pub use crate::domain::status::{DeliveryReport, EndpointState, EndpointStatus, ShutdownReport};
 pub use crate::domain::time::Timestamp;
 pub use crate::domain::url::{InvalidUrl, WebhookUrl};
-pub use crate::engine::{Engine, EngineBuilder, ShutdownReport};
+pub use crate::engine::{Engine, EngineBuilder};
 pub use crate::error::{BuildError, PublishError};
 
 /// The README's example, compiled and run.

@@ -14,6 +14,7 @@ mod engine {
     mod retire;
     mod retries;
     mod shutdown;
+    mod store_faults;
     pub(crate) mod support;
     mod unwatched;
 }

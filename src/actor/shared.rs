@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::clock::Clock;
 use super::credentials::Credentials;
 use super::places::Places;
+use super::store_call::StoreCall;
 use super::tokens::Tokens;
 use super::watchers::Watchers;
-use crate::store::Store;
+use crate::store::{Store, StoreFuture};
 use crate::transport::Transport;
 
 /// Handles and limits that every actor of an engine is given.
@@ -29,6 +30,13 @@ pub(crate) struct Shared {
     pub(crate) several_arbiters: bool,
     /// Where chance comes from.
     pub(crate) seed: u64,
+}
+
+impl Shared {
+    /// Makes a call to the store that cannot take its caller down.
+    pub(crate) fn call<T>(&self, call: impl FnOnce(&dyn Store) -> StoreFuture<T>) -> StoreCall<T> {
+        StoreCall::begin(|| call(&*self.store))
+    }
 }
 
 impl std::fmt::Debug for Shared {

@@ -146,3 +146,17 @@ pub struct DeliveryReport {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt_at: Option<Timestamp>,
 }
+
+/// What shutting an engine down came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// How many deliveries were completed while shutting down.
+    pub delivered: u64,
+    /// How many deliveries are still open: in the store, to go on when an engine is started on it again. With a
+    /// [`MemoryStore`](crate::store::MemoryStore) they are lost. If the store cannot say it in time, those that the engine knew of.
+    pub pending: u64,
+    /// How many attempts were broken off at the deadline. Their deliveries are among the pending.
+    pub aborted: u64,
+}

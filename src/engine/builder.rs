@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::Arbiter;
 
-use super::{Engine, recover, start_actors};
+use super::{Engine, start};
 use crate::actor::clock::Clock;
 use crate::actor::credentials::Credentials;
 use crate::actor::places::Places;
@@ -171,7 +171,7 @@ impl EngineBuilder {
     /// Checks the settings, starts the actors, and goes on with what the store holds.
     ///
     /// # Errors
-    /// [`BuildError`] says what to correct; nothing was started.
+    /// [`BuildError`] says what to correct; nothing is left running. What was given may be in the store already if the store failed after that.
     pub async fn start(self) -> Result<Engine, BuildError> {
         if Arbiter::try_current().is_none() {
             return Err(BuildError::NoSystem);
@@ -215,9 +215,7 @@ impl EngineBuilder {
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         });
         let arbiters: Vec<Arbiter> = std::iter::repeat_with(Arbiter::new).take(count).collect();
-        let engine = start_actors(shared, arbiters, self.default_policy, configuration).await?;
-        recover(&engine).await?;
-        Ok(engine)
+        start(shared, arbiters, self.default_policy, configuration).await
     }
 
     fn check(&self) -> Result<(), BuildError> {

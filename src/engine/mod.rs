@@ -9,12 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, Context, MailboxError};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::builder::EngineBuilder;
 use crate::actor::message::{
-    Close, DrainAll, KnowEndpoints, LookIntoOutbox, Publish, Receipt, Terminate, Wake,
+    KnowEndpoints, LookIntoOutbox, Publish, Receipt, ShutDown, Terminate, Wake,
 };
 use crate::actor::router::RouterActor;
 use crate::actor::shared::Shared;
@@ -22,12 +21,14 @@ use crate::actor::supervisor::{Introduce, SupervisorActor};
 use crate::domain::endpoint::EndpointPolicy;
 use crate::domain::event::Event;
 use crate::domain::id::ClientId;
+use crate::domain::status::ShutdownReport;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::error::{BuildError, PublishError};
 use crate::store::{Configuration, Store};
 
-/// A running engine. Clones are handles to the same one, and any thread may use them.
+/// A running engine. Clones are handles to the same one, and any thread may use them. Only [`shutdown`](Self::shutdown) stops it, or the end of the
+/// actix system: without a handle it goes on, and keeps its store.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,21 +55,7 @@ use crate::store::{Configuration, Store};
 pub struct Engine {
     router: Addr<RouterActor>,
     supervisor: Addr<SupervisorActor>,
-    store: Arc<dyn Store>,
     arbiters: Arc<Mutex<Vec<Arbiter>>>,
-}
-
-/// What shutting an engine down came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct ShutdownReport {
-    /// How many deliveries were completed while shutting down.
-    pub delivered: u64,
-    /// How many deliveries are still open: in the store, to go on when an engine is started on it again. With a [`MemoryStore`](crate::store::MemoryStore) they are lost.
-    pub pending: u64,
-    /// How many attempts were broken off at the deadline. Their deliveries are among the pending.
-    pub aborted: u64,
 }
 
 impl Engine {
@@ -90,7 +77,8 @@ impl Engine {
     /// Publishes an event: the same as sending [`Publish`] to the [`router`](Self::router).
     ///
     /// # Errors
-    /// [`PublishError`]; nothing was accepted, and the same event can be published again.
+    /// [`PublishError`]; the event can be published again under its id. Nothing of it was accepted, save that a store may have done its work before it
+    /// failed ([`PublishError::Store`]).
     ///
     /// # Cancel safety
     /// An event may have been accepted although the future was dropped. Publishing it again under its id is safe.
@@ -110,24 +98,11 @@ impl Engine {
 
     /// Refuses new events, lets what is in flight end, breaks off what has not ended by `deadline`, and stops the actors.
     ///
-    /// What is queued or waits for a retry stays in the store. A second call finds nothing to do.
+    /// What is queued or waits for a retry stays in the store, which has up to 10 s more to flush. Whoever calls it again, or at the same time, finds
+    /// what is left: of two deadlines the earlier one counts, and with everything ended the report is all zeros.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        // A mailbox error means that another handle has shut the engine down: then the answers below are zero too.
-        let _ = self.router.send(Close).await;
-        let drained = self
-            .supervisor
-            .send(DrainAll(deadline))
-            .await
-            .unwrap_or_default();
-        if let Err(error) = self.store.flush().await {
-            log::error!(error:? = error; "store could not be flushed at shutdown");
-        }
-        let pending = self.store.open_total().await.unwrap_or_else(|error| {
-            log::error!(error:? = error; "store could not be asked what is pending at shutdown");
-            0
-        });
+        let report = self.supervisor.send(ShutDown(deadline)).await;
         // Without arbiters of the engine's own they would go on until the system ends, and keep the store open.
-        let _ = self.router.send(Terminate).await;
         let _ = self.supervisor.send(Terminate).await;
         for arbiter in self
             .arbiters
@@ -137,11 +112,8 @@ impl Engine {
         {
             arbiter.stop();
         }
-        ShutdownReport {
-            delivered: drained.delivered,
-            pending,
-            aborted: drained.aborted,
-        }
+        // A mailbox error means that another handle has shut the engine down.
+        report.unwrap_or_default()
     }
 }
 
@@ -167,12 +139,39 @@ impl Event {
     }
 }
 
-async fn start_actors(
+/// Starts the actors, and has them go on with what the store holds. On an error they are stopped again.
+async fn start(
     shared: Arc<Shared>,
     arbiters: Vec<Arbiter>,
     default_policy: EndpointPolicy,
     configuration: Configuration,
 ) -> Result<Engine, BuildError> {
+    let mut known: Vec<WebhookUrl> = configuration
+        .rules
+        .iter()
+        .flat_map(|rule| rule.webhooks.iter().cloned())
+        .collect();
+    known.sort();
+    known.dedup();
+    let store = Arc::clone(&shared.store);
+    let engine = start_actors(shared, arbiters, default_policy, configuration);
+    let begun = async {
+        introduce(&engine, known).await?;
+        recover(&engine, &*store).await
+    };
+    if let Err(error) = begun.await {
+        engine.shutdown(Duration::ZERO).await;
+        return Err(error);
+    }
+    Ok(engine)
+}
+
+fn start_actors(
+    shared: Arc<Shared>,
+    arbiters: Vec<Arbiter>,
+    default_policy: EndpointPolicy,
+    configuration: Configuration,
+) -> Engine {
     let Configuration {
         rules,
         clients,
@@ -180,13 +179,6 @@ async fn start_actors(
         paused,
         disabled,
     } = configuration;
-    let mut known: Vec<WebhookUrl> = rules
-        .iter()
-        .flat_map(|rule| rule.webhooks.iter().cloned())
-        .collect();
-    known.sort();
-    known.dedup();
-    let store = Arc::clone(&shared.store);
     let handles = arbiters.iter().map(Arbiter::handle).collect();
     let first = arbiters.first();
     let supervisor = {
@@ -201,21 +193,20 @@ async fn start_actors(
             RouterActor::new(shared, supervisor, rules, clients)
         })
     };
-    let stopped = |_: MailboxError| BuildError::Stopped;
-    supervisor
-        .send(Introduce(router.clone().recipient()))
-        .await
-        .map_err(stopped)?;
-    supervisor
-        .send(KnowEndpoints(known.into()))
-        .await
-        .map_err(stopped)?;
-    Ok(Engine {
+    Engine {
         router,
         supervisor,
-        store,
         arbiters: Arc::new(Mutex::new(arbiters)),
-    })
+    }
+}
+
+/// Tells the supervisor of the router and of the endpoints that rules name.
+async fn introduce(engine: &Engine, known: Vec<WebhookUrl>) -> Result<(), BuildError> {
+    let stopped = |_: MailboxError| BuildError::Stopped;
+    let introduced = engine.supervisor.send(Introduce(engine.router.clone()));
+    introduced.await.map_err(stopped)?;
+    let known = engine.supervisor.send(KnowEndpoints(known.into()));
+    known.await.map_err(stopped)
 }
 
 /// Starts an actor on an arbiter, or on the calling thread.
@@ -238,14 +229,11 @@ where
 }
 
 /// Wakes every endpoint that has open deliveries, page by page.
-async fn recover(engine: &Engine) -> Result<(), BuildError> {
+async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
     let mut after = None;
     loop {
-        let page = engine
-            .store
-            .backlogs(after.take(), RECOVERY_PAGE)
-            .await
-            .map_err(BuildError::Store)?;
+        let page = store.backlogs(after.take(), RECOVERY_PAGE);
+        let page = page.await.map_err(BuildError::Store)?;
         let full = page.len() == RECOVERY_PAGE;
         after = page.last().map(|backlog| backlog.url.clone());
         let wake = page

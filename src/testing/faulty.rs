@@ -1,6 +1,7 @@
 //! A store that fails and delays.
 
 use std::fmt;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,20 @@ pub struct Faults {
     pub delay: Duration,
 }
 
+/// How a [`FaultyStore`] misbehaves in calls that are rare: `keep`, `remove_endpoint`, `prune`, `backlogs` and `flush`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RareFault {
+    /// It fails without having done anything.
+    Fails,
+    /// It does its work only after so long.
+    Waits(Duration),
+    /// It never answers.
+    Hangs,
+    /// It panics when the answer is waited for.
+    Panics,
+}
+
 /// Wraps a store and makes its hot calls (append, record, and the reads of subscribers) fail and take time.
 ///
 /// Calls to the store behind it keep their order, as the contract asks.
@@ -33,6 +48,7 @@ pub struct Faults {
 pub struct FaultyStore {
     store: Arc<dyn Store>,
     faults: Arc<Mutex<(Faults, fastrand::Rng)>>,
+    rare: Arc<Mutex<Option<RareFault>>>,
 }
 
 impl fmt::Debug for FaultyStore {
@@ -49,12 +65,43 @@ impl FaultyStore {
         Self {
             store: Arc::new(store),
             faults: Arc::new(Mutex::new((faults, fastrand::Rng::with_seed(seed)))),
+            rare: Arc::default(),
         }
     }
 
     /// Makes it misbehave differently from now on.
     pub fn set(&self, faults: Faults) {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).0 = faults;
+    }
+
+    /// Makes calls that are rare misbehave from now on, or no longer.
+    pub fn set_rare(&self, fault: Option<RareFault>) {
+        *self.rare.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    fn rare_call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> StoreFuture<T> + Send + 'static,
+    ) -> StoreFuture<T> {
+        let fault = *self.rare.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault {
+            None => call(&*self.store),
+            Some(RareFault::Fails) => {
+                let error = StoreError::Unavailable("scripted fault".into());
+                Box::pin(ready(Err(error)))
+            }
+            Some(RareFault::Waits(time)) => {
+                let store = Arc::clone(&self.store);
+                Box::pin(async move {
+                    #[expect(clippy::disallowed_methods, reason = "a faulty store takes its time")]
+                    tokio::time::sleep(time).await;
+                    call(&*store).await
+                })
+            }
+            Some(RareFault::Hangs) => Box::pin(pending()),
+            #[expect(clippy::panic, reason = "that is what was asked for")]
+            Some(RareFault::Panics) => Box::pin(async { panic!("scripted panic of a store") }),
+        }
     }
 
     /// Returns the store behind it.
@@ -129,7 +176,7 @@ impl Store for FaultyStore {
         after: Option<WebhookUrl>,
         limit: usize,
     ) -> StoreFuture<Vec<EndpointBacklog>> {
-        self.store.backlogs(after, limit)
+        self.rare_call(move |store| store.backlogs(after, limit))
     }
 
     fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
@@ -177,11 +224,12 @@ impl Store for FaultyStore {
     }
 
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
-        self.store.remove_endpoint(url, now)
+        let url = url.clone();
+        self.rare_call(move |store| store.remove_endpoint(&url, now))
     }
 
     fn keep(&self, change: Change) -> StoreFuture<()> {
-        self.store.keep(change)
+        self.rare_call(move |store| store.keep(change))
     }
 
     fn configuration(&self) -> StoreFuture<Configuration> {
@@ -189,7 +237,7 @@ impl Store for FaultyStore {
     }
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
-        self.store.prune(now, keep)
+        self.rare_call(move |store| store.prune(now, keep))
     }
 
     fn open_total(&self) -> StoreFuture<u64> {
@@ -197,6 +245,6 @@ impl Store for FaultyStore {
     }
 
     fn flush(&self) -> StoreFuture<()> {
-        self.store.flush()
+        self.rare_call(move |store| store.flush())
     }
 }

@@ -35,6 +35,6 @@ mod sim_clock;
 
 pub use self::blocking::Blocking;
 pub use self::conformance::store_conformance;
-pub use self::faulty::{Faults, FaultyStore};
+pub use self::faulty::{Faults, FaultyStore, RareFault};
 pub use self::scripted::{Reply, ScriptedTransport, SentRequest, SentTokenRequest};
 pub use self::sim_clock::SimClock;

@@ -52,6 +52,28 @@ fn shutdown_breaks_off_what_does_not_end_by_the_deadline() {
 }
 
 #[test]
+fn two_that_shut_an_engine_down_at_once_break_nothing_off_before_the_deadline() {
+    simulate(async |sim| {
+        sim.receivers
+            .on(HOOK, [Reply::status(200).after(Duration::from_secs(3))]);
+        sim.publish("in flight").await;
+        sim.sleep(1).await;
+        let shutdowns = [10, 20].map(|seconds| {
+            let engine = sim.engine.clone();
+            actix_rt::spawn(async move { engine.shutdown(Duration::from_secs(seconds)).await })
+        });
+        let mut reports = Vec::new();
+        for shutdown in shutdowns {
+            reports.push(shutdown.await.unwrap());
+        }
+        assert_eq!(sim.clock.elapsed(), Duration::from_secs(3));
+        let delivered: u64 = reports.iter().map(|report| report.delivered).sum();
+        let aborted: u64 = reports.iter().map(|report| report.aborted).sum();
+        assert_eq!((delivered, aborted), (1, 0));
+    });
+}
+
+#[test]
 fn an_engine_goes_on_with_what_the_one_before_left_in_the_store() {
     SimClock::run(async |clock| {
         let faults = Faults {

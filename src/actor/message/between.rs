@@ -1,6 +1,7 @@
 //! Messages between the actors.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Message;
 
@@ -9,7 +10,7 @@ use crate::actor::inbox::SubscriberHandle;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
 use crate::domain::health::DisabledReason;
 use crate::domain::id::DeliveryId;
-use crate::domain::status::EndpointStatus;
+use crate::domain::status::{EndpointStatus, ShutdownReport};
 use crate::domain::tally::Past;
 use crate::domain::url::WebhookUrl;
 
@@ -110,20 +111,30 @@ pub(crate) struct Abort;
 #[rtype(result = "()")]
 pub(crate) struct LookIntoOutbox;
 
-/// Refuse events from now on, and answer when those under way are answered: engine → router.
+/// Refuse events from now on, and answer when those under way are answered: supervisor → router.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Close;
 
-/// Stop: engine → router and supervisor, when everything else has ended.
+/// Stop, when everything else has ended: engine → supervisor → router.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Terminate;
 
-/// Drain every subscriber, breaking off what is not done by the deadline: engine → supervisor.
+/// End everything, breaking off what is not done by the deadline: engine → supervisor.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "ShutdownReport")]
+pub(crate) struct ShutDown(pub(crate) Duration);
+
+/// Drain every subscriber, and answer when nothing is in flight: supervisor → itself.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct DrainAll;
+
+/// Break off what is in flight everywhere: supervisor → itself.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Drained")]
-pub(crate) struct DrainAll(pub(crate) std::time::Duration);
+pub(crate) struct AbortAll;
 
 /// What came of draining.
 #[derive(Clone, Copy, Debug, Default)]
@@ -132,4 +143,6 @@ pub(crate) struct Drained {
     pub(crate) delivered: u64,
     /// How many attempts were broken off.
     pub(crate) aborted: u64,
+    /// How many deliveries were known to be open.
+    pub(crate) open: u64,
 }

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 
 /// Publishes an event: application → [`RouterActor`](crate::RouterActor).
 ///
-/// The answer comes once the event and its deliveries are in the store. On an error nothing was accepted.
+/// The answer comes once the event and its deliveries are in the store. On an error nothing was accepted, save as [`PublishError`] says.
 ///
 /// ```
 /// use actix_webhooks::{Engine, Event, Publish};

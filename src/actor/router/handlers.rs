@@ -174,7 +174,7 @@ impl Handler<Close> for RouterActor {
     fn handle(&mut self, _: Close, _: &mut Context<Self>) -> Deferred<()> {
         self.closed = true;
         let (answerer, deferred) = Deferred::new();
-        self.closing = Some(answerer);
+        self.closing.push(answerer);
         deferred
     }
 }

@@ -63,7 +63,7 @@ pub struct RouterActor {
     /// How many such messages there are for an endpoint. What comes later for it must not pass them.
     waking: HashMap<WebhookUrl, u32>,
     outbox: Outbox,
-    closing: Option<Answerer<()>>,
+    closing: Vec<Answerer<()>>,
     closed: bool,
 }
 
@@ -105,7 +105,7 @@ impl RouterActor {
             calls: FuturesUnordered::new(),
             waking: HashMap::new(),
             outbox: Outbox::default(),
-            closing: None,
+            closing: Vec::new(),
             closed: false,
         };
         for client in clients {
@@ -298,11 +298,10 @@ impl RouterActor {
     }
 
     fn answer_close(&mut self) {
-        if self.inbox.is_empty()
-            && self.appending.is_empty()
-            && let Some(answerer) = self.closing.take()
-        {
-            answerer.send(());
+        if self.inbox.is_empty() && self.appending.is_empty() {
+            self.closing
+                .drain(..)
+                .for_each(|answerer| answerer.send(()));
         }
     }
 
@@ -315,10 +314,11 @@ impl RouterActor {
         apply: impl FnOnce(&mut Self) -> T + 'static,
     ) -> Deferred<Result<T, RuleError>> {
         let (answerer, deferred) = Deferred::new();
-        let store = Arc::clone(&self.shared.store);
+        let shared = Arc::clone(&self.shared);
         let keep = actix::fut::wrap_future::<_, Self>(async move {
             checked.await?;
-            store.keep(change).await.map_err(RuleError::Store)
+            let kept = shared.call(|store| store.keep(change));
+            kept.await.map_err(RuleError::Store)
         });
         ctx.wait(actix::fut::ActorFutureExt::map(
             keep,

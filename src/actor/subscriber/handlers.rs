@@ -80,10 +80,11 @@ impl Handler<Drain> for SubscriberActor {
         self.machine.drain();
         let (answer, deferred) = Deferred::new();
         let delivered_before = self.machine.status().delivered;
-        self.drain = Some(Draining {
+        let draining = self.drain.get_or_insert(Draining {
             delivered_before,
-            answer: Some(answer),
+            answers: Vec::new(),
         });
+        draining.answers.push(answer);
         deferred
     }
 }
@@ -112,15 +113,16 @@ impl Handler<Abort> for SubscriberActor {
         self.active = None;
         self.close_inbox();
         ctx.stop();
-        let delivered = self.machine.status().delivered;
+        let status = self.machine.status();
+        let (delivered, aborted) = (status.delivered, u64::from(status.in_flight));
         let before = self
             .drain
             .as_ref()
             .map_or(delivered, |draining| draining.delivered_before);
-        let aborted = u64::from(self.machine.in_flight());
         MessageResult(Drained {
             delivered: delivered.saturating_sub(before),
             aborted,
+            open: status.queued + aborted,
         })
     }
 }

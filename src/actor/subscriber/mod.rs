@@ -106,8 +106,8 @@ enum Done {
 
 struct Draining {
     delivered_before: u64,
-    /// `None` once the supervisor was told that nothing is in flight.
-    answer: Option<Answerer<()>>,
+    /// Whoever waits until nothing is in flight.
+    answers: Vec<Answerer<()>>,
 }
 
 /// Tells the supervisor that the subscriber has ended, however it ended: actix restarts nothing after a panic and tells nobody.
@@ -444,9 +444,11 @@ impl SubscriberActor {
     fn answer_drain(&mut self) {
         if let Some(draining) = &mut self.drain
             && self.machine.is_drained()
-            && let Some(answer) = draining.answer.take()
         {
-            answer.send(());
+            draining
+                .answers
+                .drain(..)
+                .for_each(|answer| answer.send(()));
         }
     }
 }

@@ -25,6 +25,10 @@ impl SupervisorActor {
                 return self.start_subscriber(url, ctx);
             }
             Subscriber::Restarting => return,
+            Subscriber::Removing { woken, .. } => {
+                *woken = true;
+                return;
+            }
             Subscriber::Leaving { handle, woken, .. } => {
                 *woken = true;
                 handle
@@ -39,7 +43,7 @@ impl SupervisorActor {
         nudge(handle, url, count);
     }
 
-    fn start_subscriber(&mut self, url: &WebhookUrl, ctx: &mut Context<Self>) {
+    pub(super) fn start_subscriber(&mut self, url: &WebhookUrl, ctx: &mut Context<Self>) {
         let Some(entry) = self.endpoints.get(url).filter(|_| !self.draining) else {
             return;
         };
@@ -173,7 +177,10 @@ impl SupervisorActor {
             Subscriber::Running { handle, .. } | Subscriber::Leaving { handle, .. } => {
                 Some(handle.addr.clone())
             }
-            Subscriber::NotStarted | Subscriber::Retired(_) | Subscriber::Restarting => None,
+            Subscriber::NotStarted
+            | Subscriber::Retired(_)
+            | Subscriber::Restarting
+            | Subscriber::Removing { .. } => None,
         }
     }
 }

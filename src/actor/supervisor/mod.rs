@@ -1,8 +1,10 @@
 //! The actor that knows every endpoint: it starts a subscriber for each that has deliveries, watches it, starts it again after a panic, and
 //! answers operators.
 
+mod ending;
 mod life;
 mod operators;
+mod removal;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,17 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{
-    Actor, ActorContext as _, ActorFutureExt as _, ArbiterHandle, AsyncContext as _, Context,
-    Handler, Recipient, ResponseFuture,
-};
-use futures_util::future::join_all;
+use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, Context, Handler};
 
 use super::inbox::SubscriberHandle;
 use super::message::{
-    Abort, CheckEndpoints, Disabled, Drain, DrainAll, Drained, EndpointError, Gate, KnowEndpoints,
-    Reach, RuleError, Terminate, Wake,
+    CheckEndpoints, Disabled, EndpointError, Gate, KnowEndpoints, RuleError, Wake,
 };
+use super::reply::Answerer;
+use super::router::RouterActor;
 use super::shared::Shared;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
 use crate::domain::health::DisabledReason;
@@ -39,7 +38,7 @@ pub struct SupervisorActor {
     shared: Arc<Shared>,
     /// Where subscribers run; none means on the supervisor's own arbiter.
     arbiters: Vec<ArbiterHandle>,
-    router: Option<Recipient<Reach>>,
+    router: Option<Addr<RouterActor>>,
     default_policy: Arc<EndpointPolicy>,
     /// The last one that was handed out: many endpoints have the same settings, and share them.
     recent_policy: RefCell<Arc<EndpointPolicy>>,
@@ -83,6 +82,13 @@ enum Subscriber {
     },
     /// It panicked and is started again after a while.
     Restarting,
+    /// The endpoint is being removed: nobody delivers to it meanwhile.
+    Removing {
+        /// Whether something has arrived since.
+        woken: bool,
+        /// Who waits for its end.
+        waiting: Vec<Answerer<()>>,
+    },
 }
 
 impl Subscriber {
@@ -136,8 +142,11 @@ impl SupervisorActor {
     fn entry(&self, url: &str) -> Result<(WebhookUrl, &Entry), EndpointError> {
         let unknown = || EndpointError::Unknown(without_query(url).to_owned());
         let url = WebhookUrl::parse(url).map_err(|_| unknown())?;
-        self.endpoints
-            .get_key_value(&url)
+        let known = self.endpoints.get_key_value(&url);
+        // What is being removed is as good as gone.
+        let known =
+            known.filter(|(_, entry)| !matches!(entry.subscriber, Subscriber::Removing { .. }));
+        known
             .map(|(url, entry)| (url.clone(), entry))
             .ok_or_else(unknown)
     }
@@ -179,7 +188,8 @@ impl SupervisorActor {
             return;
         }
         self.pruning = true;
-        let pruning = self.shared.store.prune(self.shared.clock.now(), keep);
+        let now = self.shared.clock.now();
+        let pruning = self.shared.call(|store| store.prune(now, keep));
         let done = wrap_future::<_, Self>(pruning).map(|result, supervisor, _| {
             supervisor.pruning = false;
             match result {
@@ -273,51 +283,16 @@ impl Handler<KnowEndpoints> for SupervisorActor {
     }
 }
 
-/// Whom to tell how subscribers are reached: engine → supervisor, once.
+/// Who routes events to the subscribers: engine → supervisor, once.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
-pub(crate) struct Introduce(pub(crate) Recipient<Reach>);
+pub(crate) struct Introduce(pub(crate) Addr<RouterActor>);
 
 impl Handler<Introduce> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Introduce(router): Introduce, _: &mut Context<Self>) {
         self.router = Some(router);
-    }
-}
-
-impl Handler<Terminate> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Terminate, ctx: &mut Context<Self>) {
-        ctx.stop();
-    }
-}
-
-impl Handler<DrainAll> for SupervisorActor {
-    type Result = ResponseFuture<Drained>;
-
-    fn handle(&mut self, DrainAll(deadline): DrainAll, _: &mut Context<Self>) -> Self::Result {
-        self.draining = true;
-        let subscribers: Vec<_> = self
-            .endpoints
-            .keys()
-            .filter_map(|url| self.running(url))
-            .collect();
-        Box::pin(async move {
-            let drains = subscribers.iter().map(|subscriber| subscriber.send(Drain));
-            // What has not ended by the deadline is broken off below, and counted.
-            drop(tokio::time::timeout(deadline, join_all(drains)).await);
-            let aborts = subscribers.iter().map(|subscriber| subscriber.send(Abort));
-            let ended = join_all(aborts).await;
-            ended
-                .into_iter()
-                .flatten()
-                .fold(Drained::default(), |sum, one| Drained {
-                    delivered: sum.delivered + one.delivered,
-                    aborted: sum.aborted + one.aborted,
-                })
-        })
     }
 }
 

@@ -7,14 +7,14 @@ use actix::{
     ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseActFuture,
     ResponseFuture,
 };
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, join_all};
 
 use super::{Entry, Subscriber, SupervisorActor};
 use crate::actor::message::{
-    Abort, Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, Gate,
-    GetStatus, ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, PauseEndpoint,
-    PutEndpoint, Redeliver, RemoveEndpoint, ResumeEndpoint, StatusFilter, StatusPage,
-    WatchDeliveries, WatchStatus,
+    Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, Gate, GetStatus,
+    ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint,
+    Redeliver, ResumeEndpoint, StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
 };
 use crate::domain::attempt::Attempt;
 use crate::domain::dead_letter::DeadLetter;
@@ -41,7 +41,7 @@ impl SupervisorActor {
             Gate::Disable(reason) => Change::Disable(url.clone(), reason),
             Gate::Resume(_) => Change::Resume(url.clone()),
         };
-        let keep = wrap_future::<_, Self>(self.shared.store.keep(change));
+        let keep = wrap_future::<_, Self>(self.shared.call(|store| store.keep(change)));
         let apply = keep.then(move |kept, supervisor, ctx: &mut Context<Self>| {
             let (this, shared) = (ctx.address(), Arc::clone(&supervisor.shared));
             let subscriber = supervisor.running(&url).filter(|_| kept.is_ok());
@@ -124,24 +124,28 @@ fn passes(filter: StatusFilter, status: &EndpointStatus) -> bool {
         StatusFilter::Disabled => matches!(status.state, EndpointState::Disabled { .. }),
     }
 }
+
 impl Handler<PutEndpoint> for SupervisorActor {
     type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
 
     fn handle(
         &mut self,
         PutEndpoint(endpoint): PutEndpoint,
-        _: &mut Context<Self>,
+        ctx: &mut Context<Self>,
     ) -> Self::Result {
         let checked = endpoint.check(&self.shared.client_id_header);
         if let Err(error) = checked.and_then(|()| self.shared.transport.check(&endpoint)) {
             return Box::pin(wrap_future(std::future::ready(Err(error.into()))));
         }
-        let keep = wrap_future::<_, Self>(
-            self.shared
-                .store
-                .keep(Change::PutEndpoint(endpoint.clone())),
-        );
-        let apply = keep.then(move |kept, supervisor, _| {
+        let change = Change::PutEndpoint(endpoint.clone());
+        let kept = match self.removal_ended(&endpoint.url, ctx) {
+            None => Either::Left(self.shared.call(|store| store.keep(change))),
+            Some(ended) => {
+                let shared = Arc::clone(&self.shared);
+                Either::Right(ended.then(move |_| shared.call(|store| store.keep(change))))
+            }
+        };
+        let apply = wrap_future::<_, Self>(kept).then(move |kept, supervisor, _| {
             let url = endpoint.url.clone();
             let mut configure = None;
             if kept.is_ok() {
@@ -165,38 +169,6 @@ impl Handler<PutEndpoint> for SupervisorActor {
             })
         });
         Box::pin(apply)
-    }
-}
-
-impl Handler<RemoveEndpoint> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<u64, EndpointError>>;
-
-    fn handle(
-        &mut self,
-        RemoveEndpoint { url }: RemoveEndpoint,
-        _: &mut Context<Self>,
-    ) -> Self::Result {
-        let url = match self.entry(&url) {
-            Ok((url, _)) => url,
-            Err(error) => return Box::pin(wrap_future(std::future::ready(Err(error)))),
-        };
-        let subscriber = self.running(&url);
-        // Forgotten first, so that nothing starts it again; events that arrive meanwhile start a new one.
-        self.endpoints.remove(&url);
-        let (store, now) = (Arc::clone(&self.shared.store), self.shared.clock.now());
-        Box::pin(wrap_future(async move {
-            if let Some(subscriber) = subscriber {
-                let _ = subscriber.send(Abort).await;
-            }
-            store
-                .keep(Change::RemoveEndpoint(url.clone()))
-                .await
-                .map_err(EndpointError::Store)?;
-            store
-                .remove_endpoint(&url, now)
-                .await
-                .map_err(EndpointError::Store)
-        }))
     }
 }
 
@@ -298,8 +270,9 @@ impl Handler<Redeliver> for SupervisorActor {
     type Result = ResponseActFuture<Self, Result<Vec<DeliveryId>, StoreError>>;
 
     fn handle(&mut self, Redeliver(which): Redeliver, _: &mut Context<Self>) -> Self::Result {
+        let now = self.shared.clock.now();
         let redeliver =
-            wrap_future::<_, Self>(self.shared.store.redeliver(which, self.shared.clock.now()));
+            wrap_future::<_, Self>(self.shared.call(|store| store.redeliver(which, now)));
         let tell = redeliver.then(|result, supervisor, ctx: &mut Context<Self>| {
             let told = result
                 .as_ref()
@@ -323,7 +296,7 @@ impl Handler<ListDeliveries> for SupervisorActor {
         ListDeliveries(query): ListDeliveries,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        self.shared.store.deliveries(query)
+        Box::pin(self.shared.call(|store| store.deliveries(query)))
     }
 }
 
@@ -331,7 +304,7 @@ impl Handler<ListAttempts> for SupervisorActor {
     type Result = ResponseFuture<Result<Vec<Attempt>, StoreError>>;
 
     fn handle(&mut self, ListAttempts { id }: ListAttempts, _: &mut Context<Self>) -> Self::Result {
-        self.shared.store.attempts(id)
+        Box::pin(self.shared.call(|store| store.attempts(id)))
     }
 }
 
@@ -343,7 +316,7 @@ impl Handler<DiscardDeadLetters> for SupervisorActor {
         DiscardDeadLetters(query): DiscardDeadLetters,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        self.shared.store.discard(query)
+        Box::pin(self.shared.call(|store| store.discard(query)))
     }
 }
 
@@ -355,6 +328,6 @@ impl Handler<ListDeadLetters> for SupervisorActor {
         ListDeadLetters(query): ListDeadLetters,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        self.shared.store.dead_letters(query)
+        Box::pin(self.shared.call(|store| store.dead_letters(query)))
     }
 }

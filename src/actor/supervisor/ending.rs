@@ -1,0 +1,98 @@
+//! Ending: events are refused, what is in flight ends or is broken off, the store is flushed, the actors stop.
+
+use std::time::Duration;
+
+use actix::{ActorContext as _, AsyncContext as _, Context, Handler, ResponseFuture};
+use futures_util::future::join_all;
+
+use super::SupervisorActor;
+use crate::actor::message::{
+    Abort, AbortAll, Close, Drain, DrainAll, Drained, ShutDown, Terminate,
+};
+use crate::domain::status::ShutdownReport;
+use crate::store::StoreError;
+
+impl Handler<ShutDown> for SupervisorActor {
+    type Result = ResponseFuture<ShutdownReport>;
+
+    fn handle(&mut self, ShutDown(deadline): ShutDown, ctx: &mut Context<Self>) -> Self::Result {
+        let (this, router) = (ctx.address(), self.router.clone());
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let drain = async {
+                if let Some(router) = &router {
+                    // One that has stopped takes no events either.
+                    let _ = router.send(Close).await;
+                }
+                let _ = this.send(DrainAll).await;
+            };
+            // What has not ended by the deadline is broken off now, and counted.
+            drop(tokio::time::timeout(deadline, drain).await);
+            let drained = this.send(AbortAll).await.unwrap_or_default();
+            let store = async {
+                shared.call(|store| store.flush()).await?;
+                shared.call(|store| store.open_total()).await
+            };
+            let late = || StoreError::Unavailable("it did not answer in time".into());
+            let pending = tokio::time::timeout(STORE_WITHIN, store).await;
+            let pending = pending.unwrap_or_else(|_| Err(late())).unwrap_or_else(|error| {
+                log::error!(error:? = error; "store could not be flushed and asked what is pending at shutdown");
+                drained.open
+            });
+            if let Some(router) = router {
+                // One that waits for the store ends with its arbiter.
+                drop(tokio::time::timeout(ROUTER_WITHIN, router.send(Terminate)).await);
+            }
+            ShutdownReport {
+                delivered: drained.delivered,
+                pending,
+                aborted: drained.aborted,
+            }
+        })
+    }
+}
+
+impl Handler<DrainAll> for SupervisorActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: DrainAll, _: &mut Context<Self>) -> Self::Result {
+        self.draining = true;
+        let urls = self.endpoints.keys();
+        let drains = urls.filter_map(|url| Some(self.running(url)?.send(Drain)));
+        let drained = join_all(drains);
+        Box::pin(async move { drop(drained.await) })
+    }
+}
+
+impl Handler<AbortAll> for SupervisorActor {
+    type Result = ResponseFuture<Drained>;
+
+    fn handle(&mut self, _: AbortAll, _: &mut Context<Self>) -> Self::Result {
+        self.draining = true;
+        let urls = self.endpoints.keys();
+        let aborts = urls.filter_map(|url| Some(self.running(url)?.send(Abort)));
+        let ended = join_all(aborts);
+        Box::pin(async move {
+            let ended = ended.await.into_iter().flatten();
+            ended.fold(Drained::default(), |sum, one| Drained {
+                delivered: sum.delivered + one.delivered,
+                aborted: sum.aborted + one.aborted,
+                open: sum.open + one.open,
+            })
+        })
+    }
+}
+
+impl Handler<Terminate> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Terminate, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+/// How long the store has to flush and to count after the deadline.
+const STORE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the router has to stop.
+const ROUTER_WITHIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,121 @@
+//! Removing an endpoint: its attempts are broken off, what is open becomes dead letters, its settings are forgotten.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use actix::fut::wrap_future;
+use actix::prelude::Request;
+use actix::{ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseActFuture};
+
+use super::{Entry, Subscriber, SupervisorActor};
+use crate::actor::message::{Abort, EndpointError, RemoveEndpoint};
+use crate::actor::reply::Deferred;
+use crate::actor::subscriber::SubscriberActor;
+use crate::domain::url::WebhookUrl;
+use crate::store::Change;
+
+impl SupervisorActor {
+    /// Has nobody deliver to an endpoint until [`end_removal`](Self::end_removal), and returns who did.
+    fn begin_removal(&mut self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
+        let running = self.running(url);
+        self.endpoints.get_mut(url)?.subscriber = Subscriber::Removing {
+            woken: false,
+            waiting: Vec::new(),
+        };
+        running
+    }
+
+    /// Returns when an endpoint is no longer being removed, if it is.
+    pub(super) fn removal_ended(
+        &self,
+        url: &WebhookUrl,
+        ctx: &Context<Self>,
+    ) -> Option<Request<Self, RemovalEnded>> {
+        let subscriber = &self.endpoints.get(url)?.subscriber;
+        let removing = matches!(subscriber, Subscriber::Removing { .. });
+        removing.then(|| ctx.address().send(RemovalEnded(url.clone())))
+    }
+
+    /// Forgets an endpoint that was removed, or goes on with one that could not be. Events may have arrived meanwhile.
+    fn end_removal(&mut self, url: &WebhookUrl, removed: bool, ctx: &mut Context<Self>) {
+        let Some(entry) = self.endpoints.get_mut(url) else {
+            return;
+        };
+        let subscriber = std::mem::take(&mut entry.subscriber);
+        let Subscriber::Removing { woken, waiting } = subscriber else {
+            return;
+        };
+        if removed {
+            *entry = Entry {
+                // What its last subscriber may still say of it is out of date.
+                resumed: entry.resumed + 1,
+                ..Entry::default()
+            };
+        }
+        if woken || !removed {
+            // It reads from the store what there is to do.
+            self.start_subscriber(url, ctx);
+        } else {
+            self.endpoints.remove(url);
+        }
+        waiting.into_iter().for_each(|answerer| answerer.send(()));
+    }
+}
+
+/// Answered once an endpoint is no longer being removed: supervisor → itself.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct RemovalEnded(WebhookUrl);
+
+impl Handler<RemovalEnded> for SupervisorActor {
+    type Result = Deferred<()>;
+
+    fn handle(&mut self, RemovalEnded(url): RemovalEnded, _: &mut Context<Self>) -> Self::Result {
+        let entry = self.endpoints.get_mut(&url);
+        let Some(Subscriber::Removing { waiting, .. }) = entry.map(|entry| &mut entry.subscriber)
+        else {
+            return Deferred::ready(());
+        };
+        let (answerer, deferred) = Deferred::new();
+        waiting.push(answerer);
+        deferred
+    }
+}
+
+impl Handler<RemoveEndpoint> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<u64, EndpointError>>;
+
+    fn handle(
+        &mut self,
+        RemoveEndpoint { url }: RemoveEndpoint,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let url = match self.entry(&url) {
+            Ok((url, _)) => url,
+            Err(error) => return Box::pin(wrap_future(ready(Err(error)))),
+        };
+        let subscriber = self.begin_removal(&url);
+        let (shared, now) = (Arc::clone(&self.shared), self.shared.clock.now());
+        let removal = {
+            let url = url.clone();
+            async move {
+                if let Some(subscriber) = subscriber {
+                    // One that has just ended needs no telling.
+                    let _ = subscriber.send(Abort).await;
+                }
+                let open = shared
+                    .call(|store| store.remove_endpoint(&url, now))
+                    .await?;
+                // Last, so that nothing of what was open can go out without the endpoint's settings.
+                let forget = Change::RemoveEndpoint(url);
+                shared.call(|store| store.keep(forget)).await?;
+                Ok(open)
+            }
+        };
+        let ended = wrap_future::<_, Self>(removal).map(move |removed, supervisor, ctx| {
+            supervisor.end_removal(&url, removed.is_ok(), ctx);
+            removed.map_err(EndpointError::Store)
+        });
+        Box::pin(ended)
+    }
+}

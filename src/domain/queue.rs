@@ -1,9 +1,10 @@
 //! The deliveries of one endpoint that may start, in the order that the endpoint asked for.
 //!
-//! An ordered endpoint has lanes: one for all its deliveries, or one per company. A lane lets one delivery through and keeps the
-//! others until that one is delivered or given up, however many retries it takes.
+//! An ordered endpoint has lanes: one for all its deliveries, or one per company. A lane lets one delivery through its gate and keeps the
+//! others until that one is delivered or given up, however many retries it takes. Several are past it only where they were attempted
+//! before the endpoint asked for an order: then the oldest goes on, and the others wait for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::delivery::OpenDelivery;
 use super::endpoint::Ordering;
@@ -15,14 +16,23 @@ pub(crate) struct Queue {
     ready: VecDeque<OpenDelivery>,
     /// Every lane that has a delivery past its gate. Empty for unordered endpoints.
     lanes: BTreeMap<Option<CompanyId>, Lane>,
+    /// How many deliveries lanes hold back.
     behind: usize,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    /// How many have been let through and have not ended. Several only where they were let through before the endpoint asked for an order.
-    past_gate: usize,
+    /// Those that have been let through and have not ended, wherever they are.
+    past_gate: BTreeSet<DeliveryId>,
+    /// Those of them whose retry is due, but not their turn.
+    due: BTreeMap<DeliveryId, OpenDelivery>,
     behind: VecDeque<OpenDelivery>,
+}
+
+impl Lane {
+    fn is_first(&self, id: DeliveryId) -> bool {
+        self.past_gate.first().is_none_or(|first| *first >= id)
+    }
 }
 
 impl Queue {
@@ -33,44 +43,63 @@ impl Queue {
             return;
         };
         let lane = self.lanes.entry(lane).or_default();
-        if lane.past_gate > 0 {
+        if lane.past_gate.is_empty() {
+            lane.past_gate.insert(delivery.id);
+            self.ready.push_back(delivery);
+        } else {
             lane.behind.push_back(delivery);
             self.behind += 1;
-        } else {
-            lane.past_gate = 1;
-            self.ready.push_back(delivery);
         }
     }
 
-    /// Adds a delivery whose retry is due: it has passed its lane's gate already and goes first.
-    pub(crate) fn push_due(&mut self, delivery: OpenDelivery) {
-        self.ready.push_front(delivery);
+    /// Adds a delivery whose retry is due: it has passed its lane's gate already, and goes before those that have not.
+    pub(crate) fn push_due(&mut self, ordering: Ordering, delivery: OpenDelivery) {
+        let lane = lane_of(ordering, delivery.alert.company_id.as_ref());
+        let lane = lane.and_then(|lane| self.lanes.get_mut(&lane));
+        match lane.filter(|lane| !lane.is_first(delivery.id)) {
+            Some(lane) => {
+                lane.due.insert(delivery.id, delivery);
+                self.behind += 1;
+            }
+            None => self.ready.push_front(delivery),
+        }
     }
 
     /// Closes the lane of a delivery that has passed its gate already: one that waits for a retry, as found at start, or that is under way.
-    pub(crate) fn close_lane(&mut self, ordering: Ordering, company: Option<&CompanyId>) {
+    pub(crate) fn close_lane(
+        &mut self,
+        ordering: Ordering,
+        company: Option<&CompanyId>,
+        id: DeliveryId,
+    ) {
         if let Some(lane) = lane_of(ordering, company) {
-            self.lanes.entry(lane).or_default().past_gate += 1;
+            self.lanes.entry(lane).or_default().past_gate.insert(id);
         }
     }
 
-    /// Notes that a delivery was delivered or given up. When no other of its lane is past the gate, the next one is let through.
-    pub(crate) fn open_lane(&mut self, ordering: Ordering, company: Option<&CompanyId>) {
+    /// Notes that a delivery was delivered or given up. Then the next one of its lane goes on.
+    pub(crate) fn open_lane(
+        &mut self,
+        ordering: Ordering,
+        company: Option<&CompanyId>,
+        id: DeliveryId,
+    ) {
         let Some(key) = lane_of(ordering, company) else {
             return;
         };
         let Some(lane) = self.lanes.get_mut(&key) else {
             return;
         };
-        lane.past_gate = lane.past_gate.saturating_sub(1);
-        if lane.past_gate > 0 {
-            return;
-        }
-        if let Some(next) = lane.behind.pop_front() {
-            lane.past_gate = 1;
+        lane.past_gate.remove(&id);
+        let next = match lane.past_gate.first() {
+            Some(first) => lane.due.remove(first),
+            None => lane.behind.pop_front(),
+        };
+        if let Some(next) = next {
+            lane.past_gate.insert(next.id);
             self.behind -= 1;
             self.ready.push_back(next);
-        } else {
+        } else if lane.past_gate.is_empty() {
             self.lanes.remove(&key);
         }
     }
@@ -93,27 +122,30 @@ impl Queue {
     /// Takes everything out, those past a gate first, and forgets all lanes.
     pub(crate) fn take_all(&mut self) -> Vec<OpenDelivery> {
         let lanes = std::mem::take(&mut self.lanes).into_values();
-        let behind = lanes.flat_map(|lane| lane.behind);
+        let behind = lanes.flat_map(|lane| lane.behind.into_iter().chain(lane.due.into_values()));
         self.behind = 0;
         let mut all: Vec<OpenDelivery> = self.ready.drain(..).chain(behind).collect();
         all.sort_by_key(|delivery| delivery.id);
         all
     }
 
-    /// Returns how many of these deliveries may start.
+    /// Returns how many of these deliveries, which have passed their gate, are in the queue.
     pub(crate) fn count_among<T>(&self, ids: &BTreeMap<DeliveryId, T>) -> usize {
         if ids.is_empty() {
             return 0;
         }
+        let due = self.lanes.values().flat_map(|lane| lane.due.values());
         self.ready
             .iter()
+            .chain(due)
             .filter(|delivery| ids.contains_key(&delivery.id))
             .count()
     }
 
     /// Says whether a delivery is in the queue. It looks through all of it.
     pub(crate) fn contains(&self, id: DeliveryId) -> bool {
-        let behind = self.lanes.values().flat_map(|lane| &lane.behind);
+        let lanes = self.lanes.values();
+        let behind = lanes.flat_map(|lane| lane.behind.iter().chain(lane.due.values()));
         let mut queued = self.ready.iter().chain(behind);
         queued.any(|delivery| delivery.id == id)
     }
@@ -182,14 +214,14 @@ mod tests {
     fn fifo_lets_one_through_until_it_is_done() {
         let mut queue = queue(Ordering::Fifo, &[None, Some("a"), None]);
         assert_eq!(startable(&mut queue), [0]);
-        queue.push_due(delivery(0, None));
+        queue.push_due(Ordering::Fifo, delivery(0, None));
         assert_eq!(startable(&mut queue), [0], "its retry goes first");
-        queue.open_lane(Ordering::Fifo, None);
+        queue.open_lane(Ordering::Fifo, None, DeliveryId::new(0));
         assert_eq!(startable(&mut queue), [1]);
         assert_eq!(queue.len(), 1);
-        queue.open_lane(Ordering::Fifo, Some(&"a".into()));
+        queue.open_lane(Ordering::Fifo, Some(&"a".into()), DeliveryId::new(1));
         assert_eq!(startable(&mut queue), [2]);
-        queue.open_lane(Ordering::Fifo, None);
+        queue.open_lane(Ordering::Fifo, None, DeliveryId::new(2));
         assert!(queue.lanes.is_empty(), "an empty lane is forgotten");
     }
 
@@ -200,35 +232,42 @@ mod tests {
             &[Some("a"), Some("a"), Some("b"), None, None],
         );
         assert_eq!(startable(&mut queue), [0, 2, 3]);
-        queue.open_lane(Ordering::FifoPerCompany, Some(&"a".into()));
+        queue.open_lane(
+            Ordering::FifoPerCompany,
+            Some(&"a".into()),
+            DeliveryId::new(0),
+        );
         assert_eq!(startable(&mut queue), [1]);
     }
 
-    /// Three were under way when the endpoint began to ask for an order. Each of them, when it ended, let another one through.
+    /// Three were under way when the endpoint began to ask for an order.
     #[test]
-    fn a_lane_opens_when_the_last_of_those_past_its_gate_has_ended() {
+    fn those_past_the_gate_go_on_one_after_the_other_and_then_the_next_is_let_through() {
         let mut queue = Queue::default();
-        for _ in 0..3 {
-            queue.close_lane(Ordering::Fifo, None);
+        for id in [3, 1, 2, 1] {
+            queue.close_lane(Ordering::Fifo, None, DeliveryId::new(id));
         }
-        queue.push(Ordering::Fifo, delivery(1, None));
-        queue.push(Ordering::Fifo, delivery(2, None));
-        let mut startable_after = || {
-            queue.open_lane(Ordering::Fifo, None);
+        queue.push(Ordering::Fifo, delivery(4, None));
+        queue.push(Ordering::Fifo, delivery(5, None));
+        queue.push_due(Ordering::Fifo, delivery(3, None));
+        queue.push_due(Ordering::Fifo, delivery(2, None));
+        assert_eq!((startable(&mut queue), queue.len()), (vec![], 4));
+        let mut startable_after = |id| {
+            queue.open_lane(Ordering::Fifo, None, DeliveryId::new(id));
             startable(&mut queue)
         };
-        let let_through = [(); 5].map(|()| startable_after());
-        assert_eq!(let_through, [vec![], vec![], vec![1], vec![2], vec![]]);
-        assert!(queue.lanes.is_empty());
+        let let_through = [1, 2, 3, 4, 5].map(&mut startable_after);
+        assert_eq!(let_through, [vec![2], vec![3], vec![4], vec![5], vec![]]);
+        assert!(queue.lanes.is_empty() && queue.len() == 0);
     }
 
     #[test]
     fn a_lane_that_waits_for_a_retry_is_closed_at_start() {
         let mut queue = Queue::default();
-        queue.close_lane(Ordering::Fifo, None);
+        queue.close_lane(Ordering::Fifo, None, DeliveryId::new(0));
         queue.push(Ordering::Fifo, delivery(1, None));
         assert!(queue.is_blocked());
-        queue.open_lane(Ordering::Fifo, None);
+        queue.open_lane(Ordering::Fifo, None, DeliveryId::new(0));
         assert_eq!(startable(&mut queue), [1]);
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actix_webhooks::testing::Reply;
-use actix_webhooks::{Ordering, PutEndpoint, Rule};
+use actix_webhooks::store::MemoryStore;
+use actix_webhooks::testing::{Faults, FaultyStore, Reply};
+use actix_webhooks::{Ordering, PutEndpoint, RetryPolicy, Rule};
 
 use super::support::{HOOK, Sim, event, plain, simulate_with};
 
@@ -129,4 +130,119 @@ fn an_endpoint_that_is_told_to_keep_an_order_does_so_once_what_is_under_way_has_
         sent.dedup();
         assert_eq!(sent.len(), 200, "each once");
     });
+}
+
+async fn put(sim: &Sim, ordering: Ordering) {
+    let put = PutEndpoint(plain(HOOK).ordering(ordering));
+    let put = sim.engine.supervisor().send(put);
+    put.await.unwrap().unwrap();
+}
+
+/// Returns the events of the requests from the `first` on.
+fn sent_since(sim: &Sim, first: usize) -> Vec<String> {
+    sent_events(sim).split_off(first)
+}
+
+#[test]
+fn retries_that_wait_when_order_is_asked_for_go_one_after_the_other_the_oldest_first() {
+    ordered(Ordering::Unordered, async |sim| {
+        sim.receivers.on(HOOK, [Reply::status(502)]);
+        let ids: Vec<String> = (0..21).map(|number| format!("{number:02}")).collect();
+        for id in &ids[..20] {
+            sim.publish(id).await;
+        }
+        sim.sleep(10).await;
+        assert_eq!(sim.receivers.requests().len(), 20);
+        sim.receivers
+            .on(HOOK, [Reply::status(200).after(Duration::from_millis(100))]);
+        put(&sim, Ordering::Fifo).await;
+        sim.publish(&ids[20]).await;
+        sim.sleep(60).await;
+        assert_eq!(sent_since(&sim, 20), ids);
+        assert_eq!(sim.receivers.most_in_flight(), 1);
+    });
+}
+
+/// While the first due retry is read back, which takes its time, order is asked for.
+#[test]
+fn a_retry_that_is_read_back_when_order_is_asked_for_keeps_its_place() {
+    for seed in 0..20 {
+        let slow = Faults {
+            failing: 0.0,
+            failing_after: 0.0,
+            delay: Duration::from_secs(4),
+        };
+        let store = FaultyStore::new(
+            MemoryStore::new(),
+            Faults {
+                delay: Duration::ZERO,
+                ..slow
+            },
+            seed,
+        );
+        let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+        let given = store.clone();
+        simulate_with(
+            |builder| builder.store(given).rule(rule).endpoint(plain(HOOK)),
+            async |sim| {
+                sim.receivers.on(
+                    HOOK,
+                    [
+                        Reply::status(502),
+                        Reply::status(200).after(Duration::from_millis(100)),
+                    ],
+                );
+                sim.publish("00").await;
+                sim.sleep(14).await;
+                store.set(slow);
+                sim.clock.sleep(Duration::from_millis(1_010)).await;
+                put(&sim, Ordering::Fifo).await;
+                store.set(Faults {
+                    delay: Duration::ZERO,
+                    ..slow
+                });
+                let ids: Vec<String> = (0..50).map(|number| format!("{number:02}")).collect();
+                for id in &ids[1..] {
+                    sim.publish(id).await;
+                }
+                sim.sleep(60).await;
+                assert_eq!(sent_since(&sim, 1), ids, "seed {seed}");
+                assert_eq!(sim.receivers.most_in_flight(), 1, "seed {seed}");
+            },
+        );
+    }
+}
+
+/// More wait than are in memory: the rest of them is read before anything goes on.
+#[test]
+fn an_order_that_is_asked_for_with_a_large_backlog_waiting_is_kept_to_its_end() {
+    let patient = RetryPolicy::custom([Duration::from_mins(10); 3]).without_jitter();
+    let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+    let endpoint = plain(HOOK).retry(patient);
+    simulate_with(
+        |builder| builder.rule(rule).endpoint(endpoint.clone()),
+        async |sim| {
+            sim.receivers
+                .on(HOOK, [Reply::status(502).after(Duration::from_millis(50))]);
+            for number in 0..3_000 {
+                sim.publish(&format!("{number:04}")).await;
+            }
+            // In the middle of an attempt, with some waiting in memory, some in the store alone, and some not attempted yet.
+            while sim.receivers.requests().len() < 1_500 {
+                sim.clock.sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(sim.receivers.in_flight(), 1);
+            sim.receivers
+                .on(HOOK, [Reply::status(200).after(Duration::from_millis(10))]);
+            let put = PutEndpoint(endpoint.clone().ordering(Ordering::Fifo));
+            let put = sim.engine.supervisor().send(put);
+            put.await.unwrap().unwrap();
+            sim.sleep(3_600).await;
+            let status = sim.status(HOOK).await;
+            assert_eq!((status.delivered, status.queued), (3_000, 0));
+            let last = sent_since(&sim, 1_500);
+            assert!(last.is_sorted(), "the oldest first");
+            assert_eq!(last.len(), 3_000);
+        },
+    );
 }

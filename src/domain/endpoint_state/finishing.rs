@@ -231,7 +231,7 @@ impl EndpointMachine {
             Some(due_at) => self.wait((due_at, id), alert.company_id.clone()),
             None => self
                 .queue
-                .open_lane(self.policy.ordering, alert.company_id.as_ref()),
+                .open_lane(self.policy.ordering, alert.company_id.as_ref(), id),
         }
         Some(alert)
     }

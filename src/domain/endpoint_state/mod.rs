@@ -169,6 +169,7 @@ impl EndpointMachine {
         self.run == Run::Running
             && self.disabled.is_none()
             && self.backlog.endpoint_is_read()
+            && self.lanes_are_known()
             && self.hold_until.is_none()
             && self.circuit.lets_through()
             && self.in_flight() < self.window.size()
@@ -375,26 +376,22 @@ impl EndpointMachine {
         }
     }
 
-    /// Rebuilds the queue for another order. Those under way or waiting keep their lanes closed.
-    fn reorder(&mut self, ordering: Ordering) {
+    /// Rebuilds the queue for another order. Those that were attempted already keep their lanes closed, wherever they are.
+    pub(super) fn reorder(&mut self, ordering: Ordering) {
         let queued = self.queue.take_all();
         let under_way = self.under_way.alerts();
-        let under_way = under_way.map(|alert| alert.company_id.as_ref());
-        let waiting = self.waiting.values().filter(|due| due.closed_lane);
-        let waiting = waiting.map(|due| due.company.as_ref());
-        let closed: Vec<Option<CompanyId>> = under_way
-            .chain(waiting)
-            .map(Option::<&CompanyId>::cloned)
-            .collect();
-        for company in &closed {
-            self.queue.close_lane(ordering, company.as_ref());
+        let under_way = under_way.map(|(id, alert)| (id, alert.company_id.as_ref()));
+        let waiting = self.waiting.iter().map(|((_, id), due)| (*id, due));
+        let due = self.due.iter().map(|(id, due)| (*id, due));
+        let attempted = waiting.chain(due).filter(|(_, due)| due.closed_lane);
+        let attempted = attempted.map(|(id, due)| (id, due.company.as_ref()));
+        for (id, company) in under_way.chain(attempted) {
+            self.queue.close_lane(ordering, company, id);
         }
         for delivery in queued {
             let past_gate = |due: &Due| due.closed_lane;
             if self.due.get(&delivery.id).is_some_and(past_gate) {
-                self.queue
-                    .close_lane(ordering, delivery.alert.company_id.as_ref());
-                self.queue.push_due(delivery);
+                self.queue.push_due(ordering, delivery);
             } else {
                 self.queue.push(ordering, delivery);
             }

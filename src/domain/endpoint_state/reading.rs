@@ -73,6 +73,7 @@ impl EndpointMachine {
         self.backlog.waiting_read(deliveries.len() == limit);
         // What was read may be older than what is known: a delivery may wait for a later retry by now.
         let waiting: BTreeSet<DeliveryId> = self.waiting.keys().map(|(_, id)| *id).collect();
+        let mut found = false;
         for WaitingDelivery {
             id,
             due_at,
@@ -82,11 +83,14 @@ impl EndpointMachine {
             let known =
                 self.due.contains_key(&id) || self.under_way.contains(id) || waiting.contains(&id);
             if !known {
-                self.queue
-                    .close_lane(self.policy.ordering, company_id.as_ref());
+                found = true;
                 self.waiting.insert((due_at, id), Due::retry(company_id));
                 self.spill();
             }
+        }
+        if found && self.policy.ordering != Ordering::Unordered {
+            // What is in the queue comes after these.
+            self.reorder(self.policy.ordering);
         }
         self.correct_count();
     }
@@ -130,13 +134,13 @@ impl EndpointMachine {
                 self.tally.open = self.tally.open.saturating_sub(1);
                 if gone.closed_lane {
                     let company = gone.company.as_ref();
-                    self.queue.open_lane(self.policy.ordering, company);
+                    self.queue.open_lane(self.policy.ordering, company, *id);
                 }
             }
         }
         for delivery in deliveries {
             if delivery.due_at.is_some() {
-                self.queue.push_due(delivery);
+                self.queue.push_due(self.policy.ordering, delivery);
             } else {
                 self.queue.push(self.policy.ordering, delivery);
             }
@@ -216,7 +220,8 @@ impl EndpointMachine {
             actions.push(Action::ReadEndpoint);
         }
         let ordered = self.policy.ordering != Ordering::Unordered;
-        if self.waiting.len() < MAX_WAITING / 2 && self.backlog.may_read_waiting(now) {
+        let has_room = ordered || self.waiting.len() < MAX_WAITING / 2;
+        if has_room && self.backlog.may_read_waiting(now) {
             let known = self.due.len() + self.under_way.len() + self.waiting.len();
             let limit = if ordered {
                 usize::MAX
@@ -226,14 +231,17 @@ impl EndpointMachine {
             self.backlog.begin_waiting_read();
             actions.push(Action::ReadWaiting { limit });
         }
-        // The lanes of waiting retries must be closed before those behind them are let in.
-        let lanes_known = !ordered || !self.backlog.more_waiting();
         let (ahead, loaded) = (self.read_ahead(), self.queue.len() + self.due.len());
-        if lanes_known && loaded < ahead / 2 && self.backlog.may_read_queued(now) {
+        if self.lanes_are_known() && loaded < ahead / 2 && self.backlog.may_read_queued(now) {
             let after = self.backlog.begin_queued_read();
             let limit = ahead - loaded;
             actions.push(Action::ReadQueued { after, limit });
         }
+    }
+
+    /// Says whether every delivery that keeps others back is in memory: before that, nothing is let through.
+    pub(super) fn lanes_are_known(&self) -> bool {
+        self.policy.ordering == Ordering::Unordered || !self.backlog.more_waiting()
     }
 
     /// Once everything open is in memory, the count can be checked against it.

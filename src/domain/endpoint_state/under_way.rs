@@ -98,8 +98,9 @@ impl UnderWay {
         self.attempts.contains_key(&id)
     }
 
-    pub(super) fn alerts(&self) -> impl Iterator<Item = &Alert> {
-        self.attempts.values().map(|attempt| &*attempt.alert)
+    pub(super) fn alerts(&self) -> impl Iterator<Item = (DeliveryId, &Alert)> {
+        let attempts = self.attempts.iter();
+        attempts.map(|(id, attempt)| (*id, &*attempt.alert))
     }
 
     /// Returns the attempts in flight, in no order.

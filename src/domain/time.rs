@@ -41,6 +41,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis))
     }
 
+    /// Says whether this instant, which was set to be at most `within` ahead, has come. If it is further ahead, the clock was set back since: then
+    /// it has come as well, rather than hours later.
+    pub(crate) fn is_due(self, now: Self, within: Duration) -> bool {
+        self <= now || self > now + within
+    }
+
     /// Returns how long after `earlier` this instant is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);

@@ -190,6 +190,19 @@ fn retries_are_paced_too() {
 }
 
 #[test]
+fn the_status_says_until_when_the_rate_limit_waits() {
+    let endpoint = plain(HOOK).rate_limit(RateLimit::new(1, Duration::from_hours(1)));
+    simulate(endpoint, async |sim| {
+        publish_many(&sim, 2).await;
+        sim.sleep(1).await;
+        let status = sim.status(HOOK).await;
+        assert_eq!((status.delivered, status.queued), (1, 1));
+        let next = status.next_attempt_at.expect("it is known");
+        assert_eq!(next.since(sim.clock.now()), Duration::from_secs(3_599));
+    });
+}
+
+#[test]
 fn a_410_disables_the_endpoint_and_keeps_its_events() {
     let mut policy = DisablePolicy::never();
     policy.on_gone = true;

@@ -1,12 +1,13 @@
 //! A subscriber that panics is started again from the store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use actix::{Actor, Context, Handler};
 use actix_webhooks::testing::{ScriptedTransport, SimClock};
 use actix_webhooks::transport::{Channel, Transport};
-use actix_webhooks::{Endpoint, Engine, GetStatus, Rule};
+use actix_webhooks::{Endpoint, EndpointStatus, Engine, GetStatus, Rule, WatchStatus};
 
 use super::support::{HOOK, event};
 
@@ -27,6 +28,48 @@ impl Transport for Fragile {
     }
 }
 
+struct Watcher(Arc<Mutex<Vec<EndpointStatus>>>);
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+}
+
+impl Handler<EndpointStatus> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, status: EndpointStatus, _: &mut Context<Self>) {
+        self.0.lock().unwrap().push(status);
+    }
+}
+
+/// How long it takes until a subscriber runs again depends on how often it has panicked of late, not in its life.
+#[test]
+fn a_panic_now_and_then_costs_no_more_than_the_first() {
+    SimClock::run(async |clock| {
+        let receivers = ScriptedTransport::new();
+        let panics_left = Arc::new(AtomicU32::new(0));
+        let fragile = Fragile {
+            receivers: receivers.clone(),
+            panics_left: Arc::clone(&panics_left),
+        };
+        let rule = Rule::new("r", "*").webhook(HOOK).unwrap();
+        let builder = Engine::builder().simulated(&clock, 1).transport(fragile);
+        let engine = builder.rule(rule).start().await.unwrap();
+        for number in 1..=10 {
+            engine.publish(event(&number.to_string())).await.unwrap();
+            // Its connections are given up, and the next ones are opened with a panic.
+            clock.sleep(Duration::from_mins(2)).await;
+            panics_left.store(2, Ordering::Relaxed);
+            engine
+                .publish(event(&format!("{number} again")))
+                .await
+                .unwrap();
+            clock.sleep(Duration::from_secs(1)).await;
+            assert_eq!(receivers.requests().len(), 2 * number);
+        }
+    });
+}
+
 #[test]
 fn a_subscriber_that_panics_is_started_again_and_loses_nothing() {
     SimClock::run(async |clock| {
@@ -43,6 +86,9 @@ fn a_subscriber_that_panics_is_started_again_and_loses_nothing() {
             .start()
             .await
             .unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let watch = WatchStatus::new(Watcher(Arc::clone(&told)).start().recipient());
+        engine.supervisor().send(watch).await.unwrap();
         for number in 0..10 {
             engine.publish(event(&number.to_string())).await.unwrap();
         }
@@ -61,6 +107,8 @@ fn a_subscriber_that_panics_is_started_again_and_loses_nothing() {
             (3, 11, 0)
         );
         assert_eq!(receivers.requests().len(), 11, "each once");
+        let told = told.lock().unwrap().clone();
+        assert_eq!(told.last().unwrap().restarts, 3, "watchers are told too");
         engine.publish(event("afterwards")).await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;
         assert_eq!(receivers.requests().len(), 12);

@@ -3,8 +3,12 @@
 use std::task::Poll;
 use std::time::Duration;
 
+use actix::fut::wrap_future;
+use actix::{Actor, AsyncContext as _, Context, Handler};
 use actix_webhooks::testing::Reply;
-use actix_webhooks::{EndpointState, Engine, PauseEndpoint, Redeliver, ResumeEndpoint};
+use actix_webhooks::{
+    EndpointState, EndpointStatus, Engine, PauseEndpoint, Redeliver, ResumeEndpoint, WatchStatus,
+};
 
 use super::support::{HOOK, Sim, event, simulate};
 
@@ -132,5 +136,35 @@ fn a_pause_outlives_a_retired_subscriber() {
             .unwrap();
         sim.sleep(1).await;
         assert_eq!(sim.receivers.requests().len(), 2);
+    });
+}
+
+/// A watcher that has no place for anything.
+struct Stuck;
+
+impl Actor for Stuck {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(1);
+        ctx.wait(wrap_future(std::future::pending()));
+    }
+}
+
+impl Handler<EndpointStatus> for Stuck {
+    type Result = ();
+
+    fn handle(&mut self, _: EndpointStatus, _: &mut Context<Self>) {}
+}
+
+#[test]
+fn a_watcher_without_a_place_is_tried_ever_more_rarely() {
+    simulate(async |sim| {
+        let watch = WatchStatus::new(Stuck.start().recipient());
+        sim.engine.supervisor().send(watch).await.unwrap();
+        sim.publish("e").await;
+        sim.sleep(600).await;
+        let lost = sim.status(HOOK).await.reports_lost;
+        assert!((10..70).contains(&lost), "{lost} in ten minutes");
     });
 }

@@ -26,6 +26,8 @@ pub(super) struct StatusFeed {
     pub(super) told_at: Option<Timestamp>,
     pub(super) changed: bool,
     pub(super) lost: u64,
+    /// How often in a row a watcher had no place for it.
+    pub(super) refused: u32,
 }
 
 impl SubscriberActor {
@@ -33,6 +35,7 @@ impl SubscriberActor {
         EndpointStatus {
             store_error: self.store_error.clone(),
             reports_lost: self.feed.lost,
+            restarts: self.restarts,
             ..self.machine.status()
         }
     }
@@ -41,7 +44,7 @@ impl SubscriberActor {
     pub(super) fn tell_status(&mut self, now: Timestamp) {
         if !self.feed.changed
             || !self.shared.watchers.statuses.is_watched()
-            || self.feed.due_at() > Some(now)
+            || self.feed.due_at(now) > Some(now)
         {
             return;
         }
@@ -51,13 +54,18 @@ impl SubscriberActor {
             told_at: Some(now),
             changed: lost > 0,
             lost: self.feed.lost + lost,
+            refused: if lost > 0 { self.feed.refused + 1 } else { 0 },
         };
+        if lost == 0 && self.machine.is_at_rest() {
+            // It may have stayed for this alone.
+            self.rest();
+        }
     }
 
     /// Arms the timer for what comes first, and says whether it has fired.
-    pub(super) fn poll_timer(&mut self, cx: &mut TaskContext<'_>) -> bool {
+    pub(super) fn poll_timer(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
         let watched = self.feed.changed && self.shared.watchers.statuses.is_watched();
-        let status_at = self.feed.due_at().filter(|_| watched);
+        let status_at = self.feed.due_at(now).filter(|_| watched);
         let wake_at = [self.machine.next_wake(), status_at]
             .into_iter()
             .flatten()
@@ -130,13 +138,22 @@ impl Timer {
 
 impl StatusFeed {
     /// Returns when watchers may be told again; `None` when they were never told.
-    pub(super) fn due_at(&self) -> Option<Timestamp> {
-        self.told_at.map(|at| at + STATUS_INTERVAL)
+    fn due_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let wait = STATUS_INTERVAL * 2_u32.pow(self.refused.min(MAX_DOUBLINGS));
+        let due_at = self.told_at? + wait;
+        Some(if due_at.is_due(now, wait) {
+            now
+        } else {
+            due_at
+        })
     }
 }
 
-/// How often a watcher of statuses is told about one endpoint at most.
+/// How often a watcher of statuses is told about one endpoint at most. One that has no place for it is given twice as long each time.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// With these, a watcher that has had no place for long is tried every 13 s.
+const MAX_DOUBLINGS: u32 = 7;
 
 #[cfg(test)]
 mod tests {

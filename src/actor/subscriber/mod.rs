@@ -57,6 +57,8 @@ pub(crate) struct SubscriberActor {
     waiter: Arc<Waiter>,
     /// How often the endpoint was resumed.
     resumed: u64,
+    /// How often its subscribers have panicked.
+    restarts: u32,
     // Kept for its room.
     arrivals: Vec<OpenDelivery>,
     rng: fastrand::Rng,
@@ -158,6 +160,7 @@ pub(crate) struct Start {
     pub(crate) incarnation: u64,
     pub(crate) gates: Vec<Gate>,
     pub(crate) resumed: u64,
+    pub(crate) restarts: u32,
 }
 
 impl SubscriberActor {
@@ -173,6 +176,7 @@ impl SubscriberActor {
             incarnation,
             gates,
             resumed,
+            restarts,
         } = start;
         let waiter = inbox.waiter();
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
@@ -201,6 +205,7 @@ impl SubscriberActor {
             machine,
             inbox,
             resumed,
+            restarts,
             arrivals: Vec::new(),
             active: None,
             actions: Vec::new(),
@@ -238,7 +243,7 @@ impl SubscriberActor {
             if worked {
                 continue;
             }
-            if !self.poll_timer(cx) {
+            if !self.poll_timer(now, cx) {
                 settled = true;
                 break;
             }
@@ -269,7 +274,7 @@ impl SubscriberActor {
             self.records = Vec::new();
             self.arrivals = Vec::new();
             self.inbox.shrink();
-            self.poll_timer(cx);
+            self.poll_timer(now, cx);
         }
     }
 
@@ -412,6 +417,7 @@ impl SubscriberActor {
         log::error!(endpoint = self.url.without_query(), error:? = error; "delivery store failed; asking again");
     }
 
+    /// Gives back what it needs only while it has something to do, and asks to retire if nothing is left.
     fn rest(&mut self) {
         self.timer.drop_unarmed();
         match &mut self.active {

@@ -62,6 +62,7 @@ impl SupervisorActor {
             incarnation: self.started,
             gates: entry.gates(),
             resumed: entry.resumed,
+            restarts: entry.restarts,
         };
         let capacity = self.shared.mailbox;
         let place = usize::try_from(self.started)
@@ -129,6 +130,7 @@ impl SupervisorActor {
         let woken = *woken;
         if let Some(past) = past {
             entry.subscriber = Subscriber::Retired(Box::new(past));
+            entry.restarts_in_a_row = 0;
             if woken {
                 self.start_subscriber(url, ctx);
             }
@@ -200,6 +202,7 @@ fn restart_wait(restarts: u32) -> Duration {
         .saturating_mul(2_u32.saturating_pow(restarts.saturating_sub(1)))
         .min(LONGEST)
 }
+
 /// Start a panicked subscriber again: supervisor → itself.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
@@ -227,8 +230,13 @@ impl Handler<SubscriberStopped> for SupervisorActor {
         }
         let steady = now.since(*since) > STEADY_AFTER;
         entry.restarts += 1;
+        entry.restarts_in_a_row = if steady {
+            1
+        } else {
+            entry.restarts_in_a_row + 1
+        };
         entry.subscriber = Subscriber::Restarting;
-        let wait = restart_wait(if steady { 1 } else { entry.restarts });
+        let wait = restart_wait(entry.restarts_in_a_row);
         log::error!(endpoint = stopped.url.without_query(), restarts = entry.restarts; "subscriber panicked; it is started again");
         ctx.notify_later(Restart(stopped.url), wait);
     }

@@ -56,7 +56,9 @@ struct Entry {
     disabled: Option<DisabledReason>,
     /// How often it was resumed.
     resumed: u64,
+    /// How often its subscribers have panicked, and how often of that without a steady time in between.
     restarts: u32,
+    restarts_in_a_row: u32,
     subscriber: Subscriber,
 }
 

@@ -99,10 +99,7 @@ impl SupervisorActor {
                 return status;
             };
             match subscriber.send(Describe).await {
-                Ok(described) => EndpointStatus {
-                    restarts: status.restarts,
-                    ..described
-                },
+                Ok(described) => described,
                 // It has just retired; what it leaves behind is known by the time of the next question.
                 Err(_) if leaving => {
                     let url = status.url.to_string();

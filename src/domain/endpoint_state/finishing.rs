@@ -246,14 +246,16 @@ impl EndpointMachine {
     }
 
     pub(super) fn record_again(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if self.record_again_at.is_some_and(|at| at <= now) {
+        let due = |at: Timestamp| at.is_due(now, STORE_AGAIN_AFTER);
+        if self.record_again_at.is_some_and(due) {
             self.record_again_at = None;
             actions.extend(self.refused.drain(..).map(Action::Record));
         }
     }
 
     pub(super) fn judge_lateness(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if self.late_check_at.is_none_or(|at| at > now) {
+        let due = |at: Timestamp| at.is_due(now, LATE_AFTER);
+        if !self.late_check_at.is_some_and(due) {
             return;
         }
         let (mut newly_late, mut moved) = (0, 0);
@@ -263,6 +265,8 @@ impl EndpointMachine {
             .in_flight_mut()
             .filter(|attempt| !attempt.late)
         {
+            // Unless the clock was set back, this changes nothing.
+            attempt.started_at = attempt.started_at.min(now);
             if attempt.started_at + LATE_AFTER <= now {
                 attempt.late = true;
                 newly_late += 1;

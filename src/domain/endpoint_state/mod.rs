@@ -230,6 +230,10 @@ impl EndpointMachine {
             self.window.restart();
         }
         let probes = self.circuit.on_wake(now);
+        if hold_ends || probes {
+            // It may have rested with only this to wait for.
+            self.rest_at = None;
+        }
         self.pace_next(now);
         self.record_again(now, actions);
         self.judge_lateness(now, actions);
@@ -361,10 +365,8 @@ impl EndpointMachine {
             EndpointState::RateLimited { until }
             | EndpointState::BackingOff { until }
             | EndpointState::CircuitOpen { until } => Some(until),
-            EndpointState::Idle
-            | EndpointState::Delivering
-            | EndpointState::Paused
-            | EndpointState::Disabled { .. } => None,
+            EndpointState::Delivering => self.paced_until,
+            EndpointState::Idle | EndpointState::Paused | EndpointState::Disabled { .. } => None,
         };
         EndpointStatus {
             state,

@@ -18,6 +18,11 @@ impl EndpointMachine {
         self.is_drained() && self.queue.is_blocked() && self.due.is_empty()
     }
 
+    /// Says whether it has rested, and nothing has happened since.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.rest_at == Some(Timestamp::NEVER)
+    }
+
     /// Gives back memory and rests soon; for an endpoint that is quiet and has no connection worth keeping.
     pub(crate) fn rest_soon(&mut self, now: Timestamp) {
         self.rest_at = Some(now + REST_SOON_AFTER);
@@ -48,7 +53,8 @@ impl EndpointMachine {
     pub(super) fn rest(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         match self.rest_at {
             Some(_) if !self.is_quiet() => self.rest_at = None,
-            Some(at) if at <= now => {
+            Some(Timestamp::NEVER) => {}
+            Some(at) if at.is_due(now, REST_AFTER) => {
                 self.rest_at = Some(Timestamp::NEVER);
                 self.shrink();
                 actions.push(Action::Rest);

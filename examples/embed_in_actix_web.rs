@@ -1,4 +1,5 @@
-//! An actix-web service that publishes from a handler, shows how the endpoints do, and shuts down cleanly on Ctrl-C.
+//! An actix-web service that publishes from a handler, shows how the endpoints do, and shuts down cleanly on Ctrl-C and
+//! when it is told to terminate: what is in flight ends first.
 //!
 //! ```text
 //! cargo run --example embed_in_actix_web -- http://127.0.0.1:9000/hooks webhooks.db
@@ -8,6 +9,7 @@
 
 use std::time::Duration;
 
+use actix_web::rt::signal;
 use actix_web::{App, HttpResponse, HttpServer, Responder, get, post, web};
 use actix_webhooks::store::SqliteStore;
 use actix_webhooks::{AddressRange, Client, Engine, Event, ListStatus, PublishError, Rule};
@@ -21,7 +23,7 @@ async fn pay(number: web::Path<u32>, engine: web::Data<Engine>) -> impl Responde
         .data(json!({ "number": *number }));
     match engine.publish(event).await {
         Ok(receipt) => HttpResponse::Accepted().json(receipt),
-        // Nothing was accepted: the caller may come again.
+        // Not now: the caller may come again, with the same event id if it is not to be sent twice.
         Err(
             error @ (PublishError::Overloaded(_)
             | PublishError::Store(_)
@@ -38,6 +40,20 @@ async fn webhooks(query: web::Query<ListStatus>, engine: web::Data<Engine>) -> i
         Ok(page) => HttpResponse::Ok().json(page),
         Err(_) => HttpResponse::ServiceUnavailable().finish(),
     }
+}
+
+/// Returns on Ctrl-C, and when the process is told to terminate.
+async fn asked_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    signal::ctrl_c().await
 }
 
 #[actix_web::main]
@@ -66,10 +82,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .service(webhooks)
     })
     .workers(2)
-    .bind(("127.0.0.1", 8080))?;
+    // On a signal it would stop the actix system, and the engine's threads with it, before the engine could be shut down.
+    .disable_signals()
+    .bind(("127.0.0.1", 8080))?
+    .run();
     println!("listening on http://127.0.0.1:8080, sending to {webhook}, events live in {file}");
-    // Ends on Ctrl-C, once the requests under way have been answered. Only then does the engine stop taking events.
-    server.run().await?;
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+    asked_to_end().await?;
+    // Once the requests under way have been answered, the engine stops taking events.
+    handle.stop(true).await;
+    serving.await??;
 
     let report = engine.shutdown(Duration::from_secs(10)).await;
     println!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use actix_webhooks::store::SqliteStore;
 use actix_webhooks::{AddressRange, Engine, Event, Rule};
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use serde_json::json;
 
 /// Writes an order and its event. What fails after them takes both back.
@@ -19,7 +19,7 @@ fn place_order(
     number: u32,
     in_stock: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let order = shop.transaction()?;
+    let order = shop.transaction_with_behavior(TransactionBehavior::Immediate)?;
     order.execute("INSERT INTO orders (number) VALUES (?1)", [number])?;
     let event = Event::new("order.placed", "client-1").data(json!({ "number": number }));
     SqliteStore::publish_in(&order, &event)?;

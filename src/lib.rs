@@ -87,7 +87,8 @@ pub mod transport;
 #[cfg(feature = "verify")]
 pub mod verify;
 
-/// Every bound on input. What exceeds one is refused with an error that names it.
+/// Every bound on input. What exceeds one is refused with an error that names it, save that waits of a [`RetryPolicy`] beyond
+/// [`MAX_RETRIES`](limits::MAX_RETRIES) are left out and longer ones count as [`MAX_WAIT`](limits::MAX_WAIT).
 pub mod limits {
     pub use crate::domain::auth::MAX_SECRET_BYTES;
     pub use crate::domain::endpoint::{MAX_HEADERS, MAX_IN_FLIGHT};

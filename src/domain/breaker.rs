@@ -19,11 +19,26 @@ use super::time::Timestamp;
 /// assert_eq!(breaker, CircuitBreaker::after(3).waits(Duration::from_secs(1), Duration::from_secs(30)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "GivenBreaker")]
 pub struct CircuitBreaker {
     failures: u32,
     first_wait: Duration,
     longest_wait: Duration,
+}
+
+/// A breaker as it may come in JSON, beyond all limits.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GivenBreaker {
+    failures: u32,
+    first_wait: Duration,
+    longest_wait: Duration,
+}
+
+impl From<GivenBreaker> for CircuitBreaker {
+    fn from(given: GivenBreaker) -> Self {
+        Self::after(given.failures).waits(given.first_wait, given.longest_wait)
+    }
 }
 
 impl CircuitBreaker {

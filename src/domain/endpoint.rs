@@ -347,7 +347,7 @@ const MAX_HEADER_NAME_BYTES: usize = 128;
 pub const MAX_IN_FLIGHT: u32 = 1_024;
 
 /// Headers that the engine sets, or that decide how a message is framed.
-pub(super) const OWNED_HEADERS: [&str; 17] = [
+pub(crate) const OWNED_HEADERS: [&str; 17] = [
     "authorization",
     "connection",
     "content-encoding",

@@ -15,10 +15,23 @@ use super::time::Timestamp;
 /// assert_eq!(RateLimit::per_second(10), RateLimit::new(10, Duration::from_secs(1)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "GivenLimit")]
 pub struct RateLimit {
     attempts: u32,
     per: Duration,
+}
+
+/// A limit as it may come in JSON, beyond all limits.
+#[derive(Deserialize)]
+struct GivenLimit {
+    attempts: u32,
+    per: Duration,
+}
+
+impl From<GivenLimit> for RateLimit {
+    fn from(given: GivenLimit) -> Self {
+        Self::new(given.attempts, given.per)
+    }
 }
 
 impl RateLimit {

@@ -37,6 +37,9 @@ pub enum InvalidUrl {
     /// It holds a user name or password, which would end up in logs; use [`Auth`](crate::Auth) instead.
     #[error("holds a user name or password; give them as Auth instead")]
     Credentials,
+    /// It holds a control character, such as the end of a line.
+    #[error("holds a control character")]
+    Control,
     /// It is longer than [`MAX_URL_BYTES`](crate::limits::MAX_URL_BYTES).
     #[error("is longer than {MAX_URL_BYTES} bytes")]
     TooLong,
@@ -50,6 +53,10 @@ impl WebhookUrl {
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         if text.len() > MAX_URL_BYTES {
             return Err(InvalidUrl::TooLong);
+        }
+        // A parser drops tabs and line ends (WHATWG URL, section 4.4), and another URL would be called than the one that was given.
+        if text.contains(|c: char| c.is_ascii_control()) {
+            return Err(InvalidUrl::Control);
         }
         let url = Url::parse(text).map_err(|error| InvalidUrl::Malformed(error.to_string()))?;
         Self::from_url(url)

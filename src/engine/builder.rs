@@ -15,7 +15,7 @@ use crate::actor::tokens::Tokens;
 use crate::actor::watchers::Watchers;
 use crate::domain::address::AddressRange;
 use crate::domain::client::Client;
-use crate::domain::endpoint::{Endpoint, EndpointPolicy, check_header_name};
+use crate::domain::endpoint::{Endpoint, EndpointPolicy, OWNED_HEADERS, check_header_name};
 use crate::domain::rule::Rule;
 use crate::domain::url::WebhookUrl;
 use crate::error::BuildError;
@@ -250,6 +250,10 @@ impl EngineBuilder {
         let setting = |text: String| Err(BuildError::Setting(text));
         if let Err(error) = check_header_name(&self.client_id_header) {
             return setting(format!("client id header: {error}"));
+        }
+        let owned = |name: &&&str| name.eq_ignore_ascii_case(&self.client_id_header);
+        if let Some(name) = OWNED_HEADERS.iter().chain([&"user-agent"]).find(owned) {
+            return setting(format!("client id header: {name} is set by the engine"));
         }
         let policy = Endpoint::at(
             WebhookUrl::parse("http://localhost/")

@@ -98,6 +98,9 @@ impl Engine {
 
     /// Refuses new events, lets what is in flight end, breaks off what has not ended by `deadline`, and stops the actors.
     ///
+    /// Call it while the actix system runs. actix-web's `HttpServer` stops the system on a signal, and with it whatever is in flight: build it with
+    /// `disable_signals()`, wait for the signal yourself, stop the server by its handle, then call this (`examples/embed_in_actix_web.rs`).
+    ///
     /// What is queued or waits for a retry stays in the store, which has up to 10 s more to flush. Whoever calls it again, or at the same time, finds
     /// what is left: of two deadlines the earlier one counts, and with everything ended the report is all zeros.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {

@@ -304,9 +304,10 @@ pub struct EndpointBacklog {
     pub next_due: Option<Timestamp>,
 }
 
-/// Which deliveries to list. Defaults to the newest 100 of everything.
+/// Which deliveries to list. Defaults to the newest 100 of everything. In JSON an unknown field is an error: a filter that is misspelt must not find
+/// everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct DeliveryQuery {
     /// Only those of this endpoint.
     pub url: Option<WebhookUrl>,
@@ -341,9 +342,10 @@ pub enum DeliveryStage {
     DeadLettered,
 }
 
-/// Which dead letters to list or redeliver. Defaults to the newest 100 of all.
+/// Which dead letters to list or redeliver. Defaults to the newest 100 of all. In JSON an unknown field is an error: a filter that is misspelt must
+/// not find everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct DeadLetterQuery {
     /// Only those of this endpoint.
     pub url: Option<WebhookUrl>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore, WhenFull};
+use actix_webhooks::store::{BacklogLimits, DeadLetterQuery, MemoryLimits, MemoryStore, WhenFull};
 use actix_webhooks::testing::{Reply, SimClock};
 use actix_webhooks::{
     Auth, BuildError, Client, DeadLetterReason, Endpoint, EndpointError, Engine, EngineBuilder,
@@ -42,10 +42,15 @@ fn urls_that_cannot_be_called_are_refused_when_they_are_given() {
         Endpoint::new("http://user:pw@receiver.test/"),
         Err(InvalidUrl::Credentials)
     ));
-    assert!(
-        WebhookUrl::parse("http://receiver.test/\r\nX-Evil: 1")
-            .is_ok_and(|url| !url.as_str().contains('\n'))
-    );
+    for control in ["\r\nX-Evil: 1", "\n", "a\tb", "\u{7f}"] {
+        for url in [
+            format!("http://receiver.test/{control}"),
+            format!("ht{control}tp://receiver.test/"),
+        ] {
+            assert_eq!(WebhookUrl::parse(&url), Err(InvalidUrl::Control), "{url:?}");
+            assert!(Rule::new("r", "*").webhook(&url).is_err());
+        }
+    }
 }
 
 #[test]
@@ -91,6 +96,14 @@ fn an_engine_does_not_start_with_settings_that_cannot_work() {
         build_error(|builder| builder.client_id_header("X Client\r\n")),
         BuildError::Setting(_)
     ));
+    for owned in ["Content-Length", "host", "webhook-id", "User-Agent"] {
+        assert!(matches!(
+            build_error(|builder| builder.client_id_header(owned)),
+            BuildError::Setting(_)
+        ));
+    }
+    let misspelt = serde_json::from_str::<DeadLetterQuery>(r#"{"clientID":"c"}"#);
+    assert!(misspelt.is_err(), "it would find everything");
     assert!(matches!(
         build_error(|builder| builder.max_in_flight(0)),
         BuildError::Setting(_)

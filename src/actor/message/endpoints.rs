@@ -211,7 +211,7 @@ pub enum EndpointError {
 /// # }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ListStatus {
     /// Which endpoints to show. Defaults to all.
     pub filter: StatusFilter,

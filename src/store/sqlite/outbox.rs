@@ -29,6 +29,10 @@ impl SqliteStore {
     /// at its next look, within a second. Events are routed in the order in which they were stored. One that turns out to be too large for the engine's limit is
     /// set aside with the reason in column `refused` of table `webhook_outbox`, and logged as an error.
     ///
+    /// The engine writes to the same file. A transaction that reads before it writes has to be begun as one that writes (`BEGIN IMMEDIATE`): one that
+    /// becomes so in the middle fails at once with "database is locked" if the engine has written meanwhile. And one that is kept open for longer
+    /// than 5 s makes publishing fail with a transient [`StoreError::Unavailable`].
+    ///
     /// ```
     /// use actix_webhooks::Event;
     /// use actix_webhooks::store::SqliteStore;
@@ -39,7 +43,7 @@ impl SqliteStore {
     /// let store = SqliteStore::open(&path)?;
     ///
     /// let mut shop = rusqlite::Connection::open(&path)?;
-    /// let order = shop.transaction()?;
+    /// let order = shop.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     /// order.execute("CREATE TABLE orders (number INTEGER)", [])?;
     /// order.execute("INSERT INTO orders VALUES (42)", [])?;
     /// SqliteStore::publish_in(&order, &Event::new("order.placed", "client-1"))?;

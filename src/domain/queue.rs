@@ -18,6 +18,9 @@ pub(crate) struct Queue {
     lanes: BTreeMap<Option<CompanyId>, Lane>,
     /// How many deliveries lanes hold back.
     behind: usize,
+    /// How large the bodies of all are together, and how large the largest one was that was ever in it.
+    bytes: usize,
+    largest: usize,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +41,7 @@ impl Lane {
 impl Queue {
     /// Adds a delivery that was never attempted, behind those before it.
     pub(crate) fn push(&mut self, ordering: Ordering, delivery: OpenDelivery) {
+        self.weigh(&delivery);
         let Some(lane) = lane_of(ordering, delivery.alert.company_id.as_ref()) else {
             self.ready.push_back(delivery);
             return;
@@ -54,6 +58,7 @@ impl Queue {
 
     /// Adds a delivery whose retry is due: it has passed its lane's gate already, and goes before those that have not.
     pub(crate) fn push_due(&mut self, ordering: Ordering, delivery: OpenDelivery) {
+        self.weigh(&delivery);
         let lane = lane_of(ordering, delivery.alert.company_id.as_ref());
         let lane = lane.and_then(|lane| self.lanes.get_mut(&lane));
         match lane.filter(|lane| !lane.is_first(delivery.id)) {
@@ -104,9 +109,23 @@ impl Queue {
         }
     }
 
+    fn weigh(&mut self, delivery: &OpenDelivery) {
+        let size = delivery.alert.body.len();
+        self.bytes += size;
+        self.largest = self.largest.max(size);
+    }
+
     /// Takes the next delivery that may start.
     pub(crate) fn pop(&mut self) -> Option<OpenDelivery> {
-        self.ready.pop_front()
+        let next = self.ready.pop_front()?;
+        self.bytes -= next.alert.body.len();
+        Some(next)
+    }
+
+    /// Returns how many more deliveries as large as the largest one so far can be added until there are so many bytes.
+    pub(crate) fn room_within(&self, bytes: usize) -> usize {
+        let free = bytes.saturating_sub(self.bytes);
+        free.div_ceil(self.largest.max(1))
     }
 
     /// Says whether no delivery may start.
@@ -123,7 +142,7 @@ impl Queue {
     pub(crate) fn take_all(&mut self) -> Vec<OpenDelivery> {
         let lanes = std::mem::take(&mut self.lanes).into_values();
         let behind = lanes.flat_map(|lane| lane.behind.into_iter().chain(lane.due.into_values()));
-        self.behind = 0;
+        (self.behind, self.bytes) = (0, 0);
         let mut all: Vec<OpenDelivery> = self.ready.drain(..).chain(behind).collect();
         all.sort_by_key(|delivery| delivery.id);
         all

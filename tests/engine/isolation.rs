@@ -212,6 +212,25 @@ fn a_backlog_beyond_the_window_is_delivered_too() {
 }
 
 #[test]
+fn a_backlog_of_large_bodies_is_delivered_each_once() {
+    simulate(async |sim| {
+        sim.receivers.decide(|request| {
+            let status = if request.attempt < 2 { 502 } else { 200 };
+            Reply::status(status).after(Duration::from_millis(10))
+        });
+        let data = serde_json::Value::from("x".repeat(300 * 1_024));
+        for number in 0..60 {
+            let event = super::support::event(&number.to_string()).data(data.clone());
+            sim.engine.publish(event).await.unwrap();
+        }
+        sim.sleep(300).await;
+        let status = sim.status(HOOK).await;
+        assert_eq!((status.delivered, status.queued), (60, 0));
+        assert_eq!(sim.receivers.requests().len(), 120);
+    });
+}
+
+#[test]
 fn thousands_of_waiting_retries_are_all_made() {
     simulate(async |sim| {
         sim.receivers

@@ -407,6 +407,10 @@ pub(crate) const LATE_AFTER: Duration = Duration::from_secs(1);
 /// The most deliveries of one endpoint that are in memory with their alerts, those in flight not counted.
 pub(crate) const WINDOW: usize = 256;
 
+/// How many bytes of bodies of one endpoint are in memory, those in flight not counted, before no more are added: so many with a small concurrency
+/// window, eight times as many with one of 64 and more.
+const BYTES_AHEAD: usize = 1_024 * 1_024;
+
 /// The most waiting retries of one endpoint that are in memory, without their alerts.
 const MAX_WAITING: usize = 1_024;
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Due, EndpointMachine, MAX_WAITING, Run, STORE_AGAIN_AFTER, WINDOW};
+use super::{
+    Action, BYTES_AHEAD, Due, EndpointMachine, MAX_WAITING, Run, STORE_AGAIN_AFTER, WINDOW,
+};
 use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
 use crate::domain::endpoint::Ordering;
 use crate::domain::health::Health;
@@ -178,7 +180,13 @@ impl EndpointMachine {
 
     /// How many more deliveries may be in memory with their alerts.
     pub(super) fn room(&self) -> usize {
-        WINDOW.saturating_sub(self.queue.len() + self.due.len())
+        let window = usize::try_from(self.window.size()).unwrap_or(WINDOW);
+        let bytes = window.saturating_mul(BYTES_AHEAD / 8);
+        let by_size = self
+            .queue
+            .room_within(bytes.clamp(BYTES_AHEAD, 8 * BYTES_AHEAD));
+        let by_count = WINDOW.saturating_sub(self.queue.len());
+        by_count.min(by_size).saturating_sub(self.due.len())
     }
 
     /// For how many deliveries the backlog is read ahead: for some rounds of the concurrency window, so that a thousand endpoints which have just
@@ -192,7 +200,8 @@ impl EndpointMachine {
         self.run == Run::Running
             && self.disabled.is_none()
             && self.circuit.open_until().is_none()
-            && self.due.len() < WINDOW
+            // Of an ordered endpoint whichever is due may be the one that the others wait for.
+            && (self.room() > 0 || self.policy.ordering != Ordering::Unordered)
     }
 
     pub(super) fn load_due(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
@@ -232,9 +241,10 @@ impl EndpointMachine {
             actions.push(Action::ReadWaiting { limit });
         }
         let (ahead, loaded) = (self.read_ahead(), self.queue.len() + self.due.len());
-        if self.lanes_are_known() && loaded < ahead / 2 && self.backlog.may_read_queued(now) {
+        let limit = ahead.saturating_sub(loaded).min(self.room());
+        let wanted = loaded < ahead / 2 && limit > 0;
+        if wanted && self.lanes_are_known() && self.backlog.may_read_queued(now) {
             let after = self.backlog.begin_queued_read();
-            let limit = ahead - loaded;
             actions.push(Action::ReadQueued { after, limit });
         }
     }

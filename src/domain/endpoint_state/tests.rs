@@ -120,6 +120,42 @@ fn an_attempt_that_takes_long_makes_its_endpoint_sick_while_it_lasts() {
     );
 }
 
+#[test]
+fn large_bodies_wait_in_the_store_however_few_they_are() {
+    let large = |id| {
+        let mut alert = Alert::example(None);
+        alert.body = vec![0; 300 * 1_024].into();
+        OpenDelivery {
+            alert: Arc::new(alert),
+            ..delivery(id)
+        }
+    };
+    let mut machine = machine();
+    machine.on_deliveries((1..=20).map(large));
+    assert_eq!((machine.queue.len(), machine.status().queued), (4, 20));
+    assert!(pump(&mut machine, NOW).is_empty());
+    for id in 1..=3 {
+        machine.start(NOW).unwrap();
+        let record = finish(&mut machine, NOW, id, Answer::new(502));
+        machine.on_recorded(&record);
+    }
+    let reads = pump(&mut machine, NOW);
+    let [Action::ReadQueued { after, limit: 3 }] = reads[..] else {
+        panic!("there is room for three: {reads:?}");
+    };
+    assert_eq!(after, DeliveryId::new(4));
+    machine.on_queued_read((5..=7).map(large).collect(), 3);
+    assert_eq!(machine.queue.len(), 4);
+    let loads = pump(&mut machine, at(15));
+    assert!(loads.is_empty(), "retries wait for room too: {loads:?}");
+    machine.start(at(15)).unwrap();
+    let loads = pump(&mut machine, at(15));
+    assert!(
+        matches!(&loads[..], [Action::Load(ids)] if ids.len() == 1),
+        "{loads:?}"
+    );
+}
+
 /// The clock is set back by an hour: what was to come in a second does not wait for that hour.
 #[test]
 fn short_waits_do_not_last_until_a_clock_that_was_set_back_has_caught_up() {

@@ -44,7 +44,10 @@ pub enum EndpointState {
     },
 }
 
-/// How one endpoint does. Counts are since the engine started.
+/// How one endpoint does.
+///
+/// Counts, the last attempt and failures in a row are since the engine started, or since the endpoint's subscriber last panicked; what was attempted before
+/// is in the store ([`ListAttempts`](crate::ListAttempts)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -67,7 +70,7 @@ pub struct EndpointStatus {
     pub attempts: u64,
     /// How many attempts in a row have failed; 0 after a success.
     pub consecutive_failures: u32,
-    /// Since when it has only failed; `None` after a success.
+    /// Since when it has only failed; `None` after a success. It outlives a restart where a [`FailingRule`](crate::FailingRule) asks for it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failing_since: Option<Timestamp>,
     /// Since when it is about to be disabled by a [`FailingRule`](crate::FailingRule) if it goes on failing.

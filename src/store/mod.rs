@@ -438,6 +438,15 @@ pub enum StoreError {
         "delivery store {0} is open already, in another process or in this one; close it there first"
     )]
     InUse(String),
+    /// There can be no file at its path. Name one in a folder that exists; for a store in memory there is [`MemoryStore`].
+    #[error("delivery store cannot be at {path:?}; name a file in a folder that exists")]
+    BadPath {
+        /// The path that was given.
+        path: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
     /// It was written by a newer version of this crate.
     #[error(
         "delivery store has schema version {found}, this version of the crate knows {known}; use a newer one"
@@ -471,6 +480,10 @@ impl StoreError {
             Self::ReadOnly(cause) => Self::ReadOnly(text(cause)),
             Self::Damaged(cause) => Self::Damaged(text(cause)),
             Self::InUse(path) => Self::InUse(path.clone()),
+            Self::BadPath { path, source } => Self::BadPath {
+                path: path.clone(),
+                source: text(source),
+            },
             Self::Sealed(key) => Self::Sealed(key.clone()),
             Self::NewerSchema { found, known } => Self::NewerSchema {
                 found: *found,
@@ -486,6 +499,7 @@ impl StoreError {
             Self::Unavailable(_) | Self::NoSpace(_) | Self::ReadOnly(_) => true,
             Self::Damaged(_)
             | Self::InUse(_)
+            | Self::BadPath { .. }
             | Self::Sealed(_)
             | Self::NewerSchema { .. }
             | Self::UnknownDelivery(_) => false,

@@ -1,4 +1,4 @@
-//! The transport for real receivers: HTTP/1.1 by awc's codec, TLS by rustls, one connection per exchange.
+//! The transport for real receivers: HTTP/1.1 by actix-http's codec, which is awc's, TLS by rustls, one connection per exchange.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -144,7 +144,8 @@ impl AwcTransportBuilder {
         self
     }
 
-    /// Sets for how long an idle connection is kept. Defaults to 15 s.
+    /// Sets for how long after the beginning of its last exchange an idle connection is used again; one that is older is closed when the next request
+    /// looks for one. Defaults to 15 s. An endpoint that has had nothing to do for 15 s closes all of its connections in any case.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;

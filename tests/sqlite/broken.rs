@@ -1,6 +1,7 @@
 //! Files that cannot be used, disks that are full, pages that are corrupt: a clear error at the call, and nothing acknowledged is lost.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_webhooks::store::{SqliteStore, StoreError};
@@ -38,13 +39,6 @@ fn a_file_that_is_no_database_is_left_alone() {
     let opened = SqliteStore::open(life.file());
     assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
     assert_eq!(std::fs::read_to_string(life.file()).unwrap(), text);
-}
-
-#[test]
-fn a_folder_that_is_not_there_is_named_in_the_error() {
-    let opened = SqliteStore::open("/nowhere/at/all/webhooks.db");
-    let error = opened.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
 }
 
 #[test]
@@ -142,4 +136,25 @@ fn only_the_owner_can_read_the_files() {
         assert_eq!(mode & 0o077, 0, "{path}: {mode:o}");
     }
     drop(store);
+}
+
+#[test]
+fn a_path_at_which_there_can_be_no_file_is_named_and_nothing_is_made_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for path in [
+        folder.path().join("missing").join("webhooks.db"),
+        file.join("webhooks.db"),
+        folder.path().to_owned(),
+        PathBuf::new(),
+        PathBuf::from(":memory:"),
+    ] {
+        let error = SqliteStore::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::BadPath { .. }), "{error:?}");
+        assert!(!error.is_transient());
+        assert!(error.to_string().contains(&*path.to_string_lossy()));
+    }
+    let made: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(made.len(), 1, "{made:?}");
 }

@@ -175,7 +175,7 @@ about_an_endpoint! {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// No rule, setting or delivery names this URL, shown without its query.
+    /// No rule, setting or delivery has named this URL, shown without its query, since it was last removed.
     #[error("endpoint {0:?} is not known")]
     Unknown(String),
     /// The settings cannot be used as they are.

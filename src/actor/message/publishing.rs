@@ -108,6 +108,9 @@ impl Receipt {
 
 /// Adds a rule or replaces the one with its id: application → [`RouterActor`](crate::RouterActor).
 ///
+/// It holds for every event that is published after it. While the store keeps it, the router takes no events; the same goes for [`RemoveRule`] and
+/// [`PutClient`]. What the builder is given wins over what was put, when an engine is started again.
+///
 /// ```
 /// use actix_webhooks::{Engine, PutRule, Rule};
 ///

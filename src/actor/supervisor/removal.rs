@@ -58,7 +58,9 @@ impl SupervisorActor {
         } else {
             self.endpoints.remove(url);
         }
-        waiting.into_iter().for_each(|answerer| answerer.send(()));
+        for answerer in waiting {
+            answerer.send(());
+        }
     }
 }
 

@@ -42,14 +42,14 @@ pub(crate) enum Action {
     Load(Vec<DeliveryId>),
     /// Read what the store knows of the endpoint, then call `on_endpoint_read` or `on_endpoint_read_failed`.
     ReadEndpoint,
-    /// Read deliveries that were never attempted, then call `on_queued_read` or `on_read_failed`.
+    /// Read deliveries that were never attempted, then call `on_queued_read` or `on_queued_read_failed`.
     ReadQueued {
         /// Those after this one.
         after: DeliveryId,
         /// At most so many.
         limit: usize,
     },
-    /// Read the earliest waiting deliveries, then call `on_waiting_read` or `on_read_failed`.
+    /// Read the earliest waiting deliveries, then call `on_waiting_read` or `on_waiting_read_failed`.
     ReadWaiting {
         /// At most so many.
         limit: usize,

@@ -15,10 +15,11 @@ impl EndpointMachine {
     /// Takes deliveries that were just accepted, in their order. What does not fit stays in the store.
     pub(crate) fn on_deliveries(&mut self, deliveries: impl IntoIterator<Item = OpenDelivery>) {
         for delivery in deliveries {
-            self.tally.open += 1;
             if self.backlog.has_seen(delivery.id) {
-                self.tally.open -= 1;
-            } else if self.backlog.more_queued() || self.room() == 0 {
+                continue;
+            }
+            self.tally.open += 1;
+            if self.backlog.more_queued() || self.room() == 0 {
                 self.backlog.note_queued();
             } else {
                 self.backlog.see(delivery.id);

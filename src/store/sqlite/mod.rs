@@ -101,8 +101,11 @@ struct Senders {
 impl SqliteStore {
     /// Opens a store on a file with the default options, making it if there is none.
     ///
+    /// It blocks while it brings the file to the newest version and looks over what is open: a second or so for a million deliveries. Dropping the last
+    /// handle, those that engines hold included, waits until what was handed to the store is written; only then can the file be opened again.
+    ///
     /// # Errors
-    /// [`StoreError::InUse`] when it is open already, [`StoreError::NewerSchema`] when a newer version of this crate wrote it,
+    /// [`StoreError::BadPath`] when there can be no file there, [`StoreError::InUse`] when it is open already, [`StoreError::NewerSchema`] when a newer version of this crate wrote it,
     /// [`StoreError::Sealed`] when it is sealed with a key that was not given, [`StoreError::Damaged`] when it is not a database or cannot be read, [`StoreError::ReadOnly`], [`StoreError::NoSpace`], and
     /// [`StoreError::Unavailable`] for whatever else the system refuses.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
@@ -391,20 +394,34 @@ fn private() -> OpenOptions {
 }
 
 /// Takes the lock that keeps a second process from opening the same file.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "there are many, and most may pass"
+)]
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let unavailable = |error: std::io::Error| {
-        let kind = error.kind();
-        if matches!(
-            kind,
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
-        ) {
+    let unavailable = |error: std::io::Error| match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             StoreError::ReadOnly(Box::new(error))
-        } else if kind == ErrorKind::StorageFull {
-            StoreError::NoSpace(Box::new(error))
-        } else {
-            StoreError::Unavailable(Box::new(error))
         }
+        ErrorKind::StorageFull => StoreError::NoSpace(Box::new(error)),
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::InvalidInput
+        | ErrorKind::InvalidFilename => StoreError::BadPath {
+            path: path.display().to_string(),
+            source: Box::new(error),
+        },
+        _ => StoreError::Unavailable(Box::new(error)),
     };
+    // Found before anything is made beside it.
+    if path.is_dir() {
+        return Err(unavailable(ErrorKind::IsADirectory.into()));
+    }
+    // To SQLite these are no files: each of its connections would have a database of its own.
+    if path.as_os_str().is_empty() || path == Path::new(":memory:") {
+        return Err(unavailable(ErrorKind::InvalidInput.into()));
+    }
     let file = private().open(beside(path, "-lock")).map_err(unavailable)?;
     match file.try_lock() {
         Ok(()) => {

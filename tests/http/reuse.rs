@@ -1,8 +1,10 @@
-//! A kept connection that the receiver closes as a request goes out.
+//! Kept connections: one that the receiver closes as a request goes out, and one that has been idle for too long.
 
-use actix_webhooks::{Failure, Outcome};
+use std::time::Duration;
 
-use super::support::{Bed, Connection, Receiver, endpoint, run, transient};
+use actix_webhooks::{Engine, Failure, Outcome};
+
+use super::support::{Bed, Connection, Receiver, endpoint, run, transient, transport};
 
 /// How a receiver ends a kept connection.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,28 @@ async fn closing(end: End, beginning: &'static str) -> Receiver {
         }
     })
     .await
+}
+
+#[test]
+fn a_connection_that_has_been_idle_for_too_long_is_not_used_again() {
+    run(async {
+        let receiver =
+            Receiver::start(async |mut connection: Connection| connection.answer_all(200).await)
+                .await;
+        for (idle_timeout, reused) in [(Duration::ZERO, false), (Duration::from_hours(1), true)] {
+            let before = receiver.connections();
+            let transport = transport().idle_timeout(idle_timeout).build().unwrap();
+            let builder = Engine::builder().transport(transport);
+            let mut bed = Bed::with(builder, endpoint(&receiver.url("/"))).await;
+            // Two that begin within the same millisecond may share one.
+            for number in 0..10 {
+                bed.deliver(&number.to_string()).await;
+            }
+            bed.end().await;
+            let made = receiver.connections() - before;
+            assert_eq!(made == 1, reused, "{made} connections, {idle_timeout:?}");
+        }
+    });
 }
 
 #[test]

@@ -42,7 +42,10 @@ impl SubscriberActor {
 
     /// Tells watchers of statuses, if there is something new and the last time is long enough ago.
     pub(super) fn tell_status(&mut self, now: Timestamp) {
+        // Before the store has said what is open, there is nothing to tell but that it cannot.
+        let knows = self.machine.knows_what_is_open() || self.store_error.is_some();
         if !self.feed.changed
+            || !knows
             || !self.shared.watchers.statuses.is_watched()
             || self.feed.due_at(now) > Some(now)
         {
@@ -64,7 +67,8 @@ impl SubscriberActor {
 
     /// Arms the timer for what comes first, and says whether it has fired.
     pub(super) fn poll_timer(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
-        let watched = self.feed.changed && self.shared.watchers.statuses.is_watched();
+        let knows = self.machine.knows_what_is_open() || self.store_error.is_some();
+        let watched = self.feed.changed && knows && self.shared.watchers.statuses.is_watched();
         let status_at = self.feed.due_at(now).filter(|_| watched);
         let wake_at = [self.machine.next_wake(), status_at]
             .into_iter()

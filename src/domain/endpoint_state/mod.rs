@@ -330,6 +330,11 @@ impl EndpointMachine {
         }
     }
 
+    /// Says whether the store was asked what is open, so that the status is not that of an endpoint without deliveries.
+    pub(crate) fn knows_what_is_open(&self) -> bool {
+        self.backlog.endpoint_is_read()
+    }
+
     /// Says whether so little is not on record yet that nothing is held up by it soon.
     pub(crate) fn may_lag_behind(&self) -> bool {
         self.under_way.unrecorded() < MAX_UNRECORDED / 2

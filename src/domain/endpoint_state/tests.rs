@@ -156,6 +156,28 @@ fn large_bodies_wait_in_the_store_however_few_they_are() {
     );
 }
 
+#[test]
+fn after_a_hold_the_window_restarts_whatever_was_answered_meanwhile() {
+    let mut machine = machine();
+    machine.on_deliveries((1..=4).map(delivery));
+    for id in 1..=2 {
+        machine.start(NOW).unwrap();
+        let record = finish(&mut machine, NOW, id, Answer::new(200));
+        machine.on_recorded(&record);
+    }
+    machine.start(NOW).unwrap();
+    machine.start(NOW).unwrap();
+    let mut busy = Answer::new(503);
+    busy.retry_after = Some("60".to_owned());
+    let record = finish(&mut machine, NOW, 3, busy);
+    machine.on_recorded(&record);
+    let record = finish(&mut machine, at(1), 4, Answer::new(200));
+    machine.on_recorded(&record);
+    assert_eq!(machine.status().window, 2);
+    pump(&mut machine, at(60));
+    assert_eq!(machine.status().window, 1);
+}
+
 /// The clock is set back by an hour: what was to come in a second does not wait for that hour.
 #[test]
 fn short_waits_do_not_last_until_a_clock_that_was_set_back_has_caught_up() {

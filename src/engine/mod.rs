@@ -5,10 +5,12 @@ mod builder;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, Context, MailboxError};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use self::builder::EngineBuilder;
@@ -107,14 +109,9 @@ impl Engine {
         let report = self.supervisor.send(ShutDown(deadline)).await;
         // Without arbiters of the engine's own they would go on until the system ends, and keep the store open.
         let _ = self.supervisor.send(Terminate).await;
-        for arbiter in self
-            .arbiters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-        {
-            arbiter.stop();
-        }
+        let arbiters =
+            std::mem::take(&mut *self.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
+        end_threads(arbiters).await;
         // A mailbox error means that another handle has shut the engine down.
         report.unwrap_or_default()
     }
@@ -210,6 +207,34 @@ async fn introduce(engine: &Engine, known: Vec<WebhookUrl>) -> Result<(), BuildE
     introduced.await.map_err(stopped)?;
     let known = engine.supervisor.send(KnowEndpoints(known.into()));
     known.await.map_err(stopped)
+}
+
+/// Has the arbiters' threads end, and waits until they have: what actors held, the store above all, is free then. One that is busy with something that
+/// blocks is not waited for.
+async fn end_threads(arbiters: Vec<Arbiter>) {
+    const LONGEST: Duration = Duration::from_secs(1);
+    if arbiters.is_empty() {
+        return;
+    }
+    for arbiter in &arbiters {
+        // One that does not run any more has ended already.
+        let _ = arbiter.stop();
+    }
+    let (all_ended, ended) = mpsc::channel();
+    let (done, waited) = oneshot::channel();
+    thread::spawn(move || {
+        for arbiter in arbiters {
+            // One that has panicked has ended too.
+            let _ = arbiter.join();
+        }
+        let _ = all_ended.send(());
+    });
+    // On a thread, because this may be awaited anywhere.
+    thread::spawn(move || {
+        let _ = ended.recv_timeout(LONGEST);
+        let _ = done.send(());
+    });
+    let _ = waited.await;
 }
 
 /// Starts an actor on an arbiter, or on the calling thread.

@@ -317,3 +317,23 @@ fn a_disabled_endpoint_stays_so_and_failures_are_counted_on() {
         crash(engine).await;
     });
 }
+
+/// The threads of an engine have ended when its shutdown is answered, and hold the file no longer.
+#[test]
+fn a_file_can_be_opened_again_as_soon_as_its_engine_has_shut_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("webhooks.db");
+    actix_rt::System::new().block_on(async {
+        for round in 0..20 {
+            let store =
+                SqliteStore::open(&file).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            let rule = Rule::new("rule", "*")
+                .webhook("https://receiver.invalid/")
+                .unwrap();
+            let builder = Engine::builder().store(store).rule(rule).arbiters(2);
+            let engine = builder.start().await.unwrap();
+            engine.publish(event(&round.to_string())).await.unwrap();
+            engine.shutdown(Duration::ZERO).await;
+        }
+    });
+}

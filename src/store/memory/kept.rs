@@ -264,10 +264,16 @@ impl Kept {
             .iter()
             .filter(|(id, entry)| entry.matches(**id, query))
             .collect();
-        found.sort_by(|a, b| b.0.cmp(a.0));
+        let newest_first = |a: &(&DeliveryId, &Entry), b: &(&DeliveryId, &Entry)| b.0.cmp(a.0);
+        let limit = page_limit(query.limit);
+        if found.len() > limit {
+            // Of a million, a page has to be sorted.
+            found.select_nth_unstable_by(limit, newest_first);
+            found.truncate(limit);
+        }
+        found.sort_unstable_by(newest_first);
         found
             .into_iter()
-            .take(page_limit(query.limit))
             .map(|(id, entry)| entry.shown(*id))
             .collect()
     }

@@ -246,10 +246,12 @@ impl Writer<'_> {
         id: DeliveryId,
         now: Timestamp,
     ) -> rusqlite::Result<Option<(DeliveryId, WebhookUrl)>> {
-        // Those that have ended are found by their ids; to find one that is open, all that is open is looked through.
-        let found = match self.delivery_in("webhook_ended", id)? {
+        // Those that have ended are found by their ids, those that are open by endpoint and id: every endpoint is asked, not every delivery.
+        let ended = "webhook_ended d JOIN webhook_endpoint e ON e.id = d.endpoint";
+        let open = "webhook_endpoint e CROSS JOIN webhook_open d ON d.endpoint = e.id";
+        let found = match self.delivery_in(ended, id)? {
             Some(found) => Some(found),
-            None => self.delivery_in("webhook_open", id)?,
+            None => self.delivery_in(open, id)?,
         };
         let Some((endpoint, alert, url, bytes)) = found else {
             return Ok(None);
@@ -268,15 +270,15 @@ impl Writer<'_> {
         Ok(Some((fresh, url)))
     }
 
-    /// Returns the endpoint, the alert, the URL and the size of a delivery in one of the two tables.
+    /// Returns the endpoint, the alert, the URL and the size of a delivery `d` of an endpoint `e`.
     fn delivery_in(
         &self,
-        table: &str,
+        tables: &str,
         id: DeliveryId,
     ) -> rusqlite::Result<Option<(i64, i64, WebhookUrl, u64)>> {
         let sql = format!(
-            "SELECT d.endpoint, d.alert, e.url, LENGTH(a.body) FROM {table} d \
-             JOIN webhook_endpoint e ON e.id = d.endpoint JOIN webhook_alert a ON a.seq = d.alert \
+            "SELECT d.endpoint, d.alert, e.url, LENGTH(a.body) FROM {tables} \
+             JOIN webhook_alert a ON a.seq = d.alert \
              WHERE d.id = ?1"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;

@@ -141,12 +141,13 @@ impl Holdings {
 
     /// Takes a place for an attempt, or joins the queue for one: then the subscriber is woken when its turn has come.
     pub(crate) fn take(&mut self, class: PlaceClass) -> bool {
-        if let Some(mut spare) = self.spare.take()
-            && spare.class == class
-        {
+        if let Some(mut spare) = self.spare.take() {
             spare.places = None;
-            self.add(class);
-            return true;
+            if spare.class == class {
+                self.add(class);
+                return true;
+            }
+            self.put_back(spare.class);
         }
         match self.waiting {
             // It waits among those it no longer belongs to.
@@ -201,7 +202,22 @@ impl Holdings {
 
     /// Gives back a place that was granted and is not needed.
     pub(crate) fn drop_spare(&mut self) {
-        self.spare = None;
+        if let Some(mut spare) = self.spare.take() {
+            spare.places = None;
+            self.put_back(spare.class);
+        }
+    }
+
+    /// Gives a place back that is counted as held no longer. A waiter's turn follows what it holds: it might never come otherwise.
+    fn put_back(&mut self, class: PlaceClass) {
+        let mut book = self.places.book();
+        book.give_back(class);
+        if let Some((class, turn)) = &mut self.waiting {
+            // One whose turn has come already stays granted.
+            *turn = book.hold_instead(*class, *turn, self.prompt + self.sick);
+        }
+        drop(book);
+        self.places.grant();
     }
 
     /// Gives back the place of an attempt that has ended. While a turn lasts, the place is kept for the endpoint's next delivery: to tell another
@@ -220,14 +236,7 @@ impl Holdings {
             });
             return;
         }
-        let mut book = self.places.book();
-        book.give_back(class);
-        if let Some((class, turn)) = &mut self.waiting {
-            // One whose turn has come already stays granted.
-            *turn = book.hold_instead(*class, *turn, self.prompt + self.sick);
-        }
-        drop(book);
-        self.places.grant();
+        self.put_back(class);
     }
 
     /// Counts so many places to the sick from now on.
@@ -263,3 +272,34 @@ impl Drop for Holdings {
 
 /// How many prompt deliveries one after another a turn for a place lasts.
 const TURN_LENGTH: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::PlaceClass::{Prompt, Sick};
+    use super::*;
+
+    /// A waiter that is said to hold more than it does might wait for ever.
+    #[test]
+    fn a_waiter_that_gives_back_what_it_kept_for_its_turn_holds_nothing() {
+        let places = Places::new(8);
+        let taking = |class| {
+            let mut holdings = Holdings::new(Arc::clone(&places), Arc::default());
+            assert!(holdings.take(class));
+            holdings
+        };
+        let mut sick = [Sick, Sick].map(taking);
+        let mut waiter = taking(Prompt);
+        let _others = [Prompt; 5].map(taking);
+        assert!(!waiter.take(Sick), "a quarter is taken");
+        waiter.give_back(Prompt);
+        waiter.drop_spare();
+        let _last = taking(Prompt);
+        assert!(waiter.is_waiting());
+        sick[0].give_back(Sick);
+        waiter.accept();
+        assert!(
+            !waiter.is_waiting(),
+            "one place is free, for one that holds none"
+        );
+    }
+}

@@ -100,11 +100,10 @@ impl<W> PlaceBook<W> {
     /// Takes a free place for the waiter whose turn it is, if there is one.
     pub(crate) fn next_grant(&mut self) -> Option<(PlaceClass, W)> {
         // The first of each queue holds fewest: where it may not take a place, nobody behind it may.
-        let may = |class, turn: &&Turn| self.free(class) > turn.0;
         let prompt = self.prompt_waiters.keys().next();
-        let prompt = prompt.filter(|turn| may(PlaceClass::Prompt, turn));
+        let prompt = prompt.filter(|turn| self.may_take(PlaceClass::Prompt, turn.0));
         let sick = self.sick_waiters.keys().next();
-        let sick = sick.filter(|turn| may(PlaceClass::Sick, turn));
+        let sick = sick.filter(|turn| self.may_take(PlaceClass::Sick, turn.0));
         let class = match (prompt, sick) {
             (None, None) => return None,
             (Some(prompt), Some(sick)) if sick < prompt => PlaceClass::Sick,
@@ -116,7 +115,7 @@ impl<W> PlaceBook<W> {
     }
 
     fn take_regardless(&mut self, class: PlaceClass, held: u32) -> bool {
-        let may = self.free(class) > held;
+        let may = self.may_take(class, held);
         if may {
             self.taken += 1;
             self.taken_by_sick += u32::from(class == PlaceClass::Sick);
@@ -124,13 +123,10 @@ impl<W> PlaceBook<W> {
         may
     }
 
-    /// Returns how many places a class could take.
-    fn free(&self, class: PlaceClass) -> u32 {
+    /// Says whether there is a place for an endpoint that holds `held`.
+    fn may_take(&self, class: PlaceClass, held: u32) -> bool {
         let free = self.limit.saturating_sub(self.taken);
-        match class {
-            PlaceClass::Prompt => free,
-            PlaceClass::Sick => free.min(self.sick_limit.saturating_sub(self.taken_by_sick)),
-        }
+        free > held && (class == PlaceClass::Prompt || self.taken_by_sick < self.sick_limit)
     }
 
     fn waiters(&mut self, class: PlaceClass) -> &mut BTreeMap<Turn, W> {
@@ -179,11 +175,8 @@ mod tests {
                     break;
                 }
             }
-            assert!(
-                book.free(Prompt) >= free,
-                "{endpoints} leave {}",
-                book.free(Prompt)
-            );
+            let left = book.limit - book.taken;
+            assert!(left >= free, "{endpoints} leave {left}");
             assert!(book.take(Prompt, 0), "one that holds none can go");
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct Queue {
     lanes: BTreeMap<Option<CompanyId>, Lane>,
     /// How many deliveries lanes hold back.
     behind: usize,
-    /// How large the bodies of all are together, and how large the largest one was that was ever in it.
+    /// How large the bodies of all are together, and how large the largest one of late was.
     bytes: usize,
     largest: usize,
 }
@@ -112,7 +112,7 @@ impl Queue {
     fn weigh(&mut self, delivery: &OpenDelivery) {
         let size = delivery.alert.body.len();
         self.bytes += size;
-        self.largest = self.largest.max(size);
+        self.largest = size.max(self.largest - self.largest / 8);
     }
 
     /// Takes the next delivery that may start.
@@ -122,10 +122,11 @@ impl Queue {
         Some(next)
     }
 
-    /// Returns how many more deliveries as large as the largest one so far can be added until there are so many bytes.
-    pub(crate) fn room_within(&self, bytes: usize) -> usize {
+    /// Returns how many deliveries as large as the largest one of late have so many bytes, and how many more can be added until there are so many.
+    pub(crate) fn room_within(&self, bytes: usize) -> (usize, usize) {
         let free = bytes.saturating_sub(self.bytes);
-        free.div_ceil(self.largest.max(1))
+        let in_all = |bytes: usize| bytes.div_ceil(self.largest.max(1));
+        (in_all(bytes), in_all(free))
     }
 
     /// Says whether no delivery may start.
@@ -148,15 +149,16 @@ impl Queue {
         all
     }
 
-    /// Returns how many of these deliveries, which have passed their gate, are in the queue.
+    /// Returns how many of these deliveries are in the queue.
     pub(crate) fn count_among<T>(&self, ids: &BTreeMap<DeliveryId, T>) -> usize {
         if ids.is_empty() {
             return 0;
         }
-        let due = self.lanes.values().flat_map(|lane| lane.due.values());
+        let lanes = self.lanes.values();
+        let behind = lanes.flat_map(|lane| lane.behind.iter().chain(lane.due.values()));
         self.ready
             .iter()
-            .chain(due)
+            .chain(behind)
             .filter(|delivery| ids.contains_key(&delivery.id))
             .count()
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_webhooks::testing::{Reply, ScriptedTransport};
@@ -208,6 +208,54 @@ fn a_backlog_beyond_the_window_is_delivered_too() {
         sim.sleep(60).await;
         assert_eq!(sim.status(HOOK).await.delivered, 2_000);
         assert_eq!(sim.receivers.requests().len(), 2_000);
+    });
+}
+
+/// While its turn lasts an endpoint keeps a place that it may not need: what it waits for has to follow what it holds, or its turn never comes.
+#[test]
+fn endpoints_that_are_slow_or_fail_where_places_are_few_get_their_turns() {
+    for seed in 0..12 {
+        for limit in [4, 8, 12, 16, 32] {
+            few_places(seed, limit);
+        }
+    }
+}
+
+/// Runs up to four endpoints that answer after 5 ms to 3 s, three times in ten with 503, and looks whether anything is left in the end.
+fn few_places(seed: u64, limit: u32) {
+    let endpoints = 1 + seed % 4;
+    let settings = |builder: EngineBuilder| {
+        (0..endpoints).fold(builder.max_in_flight(limit), |builder, number| {
+            let url = format!("http://receiver-{number}.test/");
+            let rule = Rule::new(number.to_string(), number.to_string());
+            builder
+                .rule(rule.webhook(&url).unwrap())
+                .endpoint(plain(&url))
+        })
+    };
+    simulate_with(settings, async |sim| {
+        let mut rng = fastrand::Rng::with_seed(seed * 7 + u64::from(limit));
+        let mut answers = rng.fork();
+        let answers = Mutex::new(move || {
+            let after = answers.choice([5, 50, 300, 700, 900, 1_200, 1_600, 3_000]);
+            let status = if answers.u8(0..10) < 7 { 200 } else { 503 };
+            Reply::status(status).after(Duration::from_millis(after.unwrap()))
+        });
+        sim.receivers.decide(move |_| answers.lock().unwrap()());
+        for _ in 0..60 {
+            for _ in 0..rng.u64(1..12) {
+                let event = Event::new(rng.u64(0..endpoints).to_string(), "client");
+                sim.engine.publish(event).await.unwrap();
+            }
+            let pause = Duration::from_millis(rng.u64(10..900));
+            sim.clock.sleep(pause).await;
+        }
+        sim.receivers.decide(|_| Reply::status(200));
+        sim.sleep(3_600).await;
+        for number in 0..endpoints {
+            let status = sim.status(&format!("http://receiver-{number}.test/")).await;
+            assert_eq!(status.queued, 0, "seed {seed}, {limit} places: {status:?}");
+        }
     });
 }
 

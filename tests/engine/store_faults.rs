@@ -112,6 +112,25 @@ fn an_endpoint_that_could_not_be_removed_goes_on_with_its_settings() {
     });
 }
 
+#[test]
+fn an_endpoint_whose_removal_is_never_answered_goes_on_after_a_while() {
+    over_store(plain(HOOK), async |sim, store| {
+        store.set_rare(Some(RareFault::Hangs));
+        let removal = sim.engine.supervisor().send(RemoveEndpoint::new(HOOK));
+        let removal = actix_rt::spawn(removal);
+        sim.sleep(1).await;
+        sim.publish("e").await;
+        store.set_rare(None);
+        let refused = removal.await.unwrap().unwrap();
+        assert!(
+            matches!(refused, Err(EndpointError::Store(_))),
+            "{refused:?}"
+        );
+        sim.sleep(1).await;
+        assert_eq!(sim.status(HOOK).await.delivered, 1);
+    });
+}
+
 /// The store takes its time: what arrives while an endpoint is removed is either removed with it or delivered, not both.
 #[test]
 fn nothing_goes_out_while_an_endpoint_is_removed() {

@@ -42,6 +42,13 @@ impl SubscriberActor {
 
     /// Tells watchers of statuses, if there is something new and the last time is long enough ago.
     pub(super) fn tell_status(&mut self, now: Timestamp) {
+        if self.feed.refused > 0 && !self.shared.watchers.statuses.is_watched() {
+            self.feed.refused = 0;
+            if self.machine.is_at_rest() {
+                // It stayed for a watcher that is gone.
+                self.rest();
+            }
+        }
         // Before the store has said what is open, there is nothing to tell but that it cannot.
         let knows = self.machine.knows_what_is_open() || self.store_error.is_some();
         if !self.feed.changed

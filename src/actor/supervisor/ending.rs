@@ -28,7 +28,9 @@ impl Handler<ShutDown> for SupervisorActor {
             };
             // What has not ended by the deadline is broken off now, and counted.
             drop(tokio::time::timeout(deadline, drain).await);
-            let drained = this.send(AbortAll).await.unwrap_or_default();
+            // One whose thread is blocked cannot be told.
+            let aborted = tokio::time::timeout(ABORT_WITHIN, this.send(AbortAll)).await;
+            let drained = aborted.ok().and_then(Result::ok).unwrap_or_default();
             let store = async {
                 shared.call(|store| store.flush()).await?;
                 shared.call(|store| store.open_total()).await
@@ -93,6 +95,9 @@ impl Handler<Terminate> for SupervisorActor {
 
 /// How long the store has to flush and to count after the deadline.
 const STORE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long subscribers have to break off.
+const ABORT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long the router has to stop.
 const ROUTER_WITHIN: Duration = Duration::from_secs(1);

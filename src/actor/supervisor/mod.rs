@@ -258,7 +258,8 @@ impl Handler<CheckEndpoints> for SupervisorActor {
     ) -> Self::Result {
         let has_settings = |url| {
             let entry: Option<&Entry> = self.endpoints.get(url);
-            entry.is_some_and(|entry| entry.endpoint.is_some())
+            let stays = |entry: &Entry| !matches!(entry.subscriber, Subscriber::Removing { .. });
+            entry.is_some_and(|entry| entry.endpoint.is_some() && stays(entry))
         };
         // Settings were checked when they were put.
         for url in urls.iter().filter(|url| !has_settings(*url)) {
@@ -280,7 +281,11 @@ impl Handler<KnowEndpoints> for SupervisorActor {
 
     fn handle(&mut self, KnowEndpoints(urls): KnowEndpoints, _: &mut Context<Self>) {
         for url in urls.iter() {
-            self.endpoints.entry(url.clone()).or_default();
+            let entry = self.endpoints.entry(url.clone()).or_default();
+            if let Subscriber::Removing { woken, .. } = &mut entry.subscriber {
+                // It is not forgotten when it has been removed.
+                *woken = true;
+            }
         }
     }
 }

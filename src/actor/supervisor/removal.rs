@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::prelude::Request;
@@ -12,7 +13,7 @@ use crate::actor::message::{Abort, EndpointError, RemoveEndpoint};
 use crate::actor::reply::Deferred;
 use crate::actor::subscriber::SubscriberActor;
 use crate::domain::url::WebhookUrl;
-use crate::store::Change;
+use crate::store::{Change, StoreError};
 
 impl SupervisorActor {
     /// Has nobody deliver to an endpoint until [`end_removal`](Self::end_removal), and returns who did.
@@ -114,6 +115,11 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
                 Ok(open)
             }
         };
+        let late = || StoreError::Unavailable("it did not answer in time".into());
+        let removal = async move {
+            let removed = tokio::time::timeout(REMOVED_WITHIN, removal).await;
+            removed.unwrap_or_else(|_| Err(late()))
+        };
         let ended = wrap_future::<_, Self>(removal).map(move |removed, supervisor, ctx| {
             supervisor.end_removal(&url, removed.is_ok(), ctx);
             removed.map_err(EndpointError::Store)
@@ -121,3 +127,6 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
         Box::pin(ended)
     }
 }
+
+/// After how long an endpoint goes on that a store does not get removed. Millions of open deliveries take minutes.
+const REMOVED_WITHIN: Duration = Duration::from_mins(10);

@@ -181,13 +181,17 @@ impl EndpointMachine {
 
     /// How many more deliveries may be in memory with their alerts.
     pub(super) fn room(&self) -> usize {
-        let window = usize::try_from(self.window.size()).unwrap_or(WINDOW);
-        let bytes = window.saturating_mul(BYTES_AHEAD / 8);
-        let by_size = self
-            .queue
-            .room_within(bytes.clamp(BYTES_AHEAD, 8 * BYTES_AHEAD));
+        let (_, by_size) = self.room_by_size();
         let by_count = WINDOW.saturating_sub(self.queue.len());
         by_count.min(by_size).saturating_sub(self.due.len())
+    }
+
+    /// How many deliveries may be in memory for the size of their bodies, and how many more.
+    fn room_by_size(&self) -> (usize, usize) {
+        let window = usize::try_from(self.window.size()).unwrap_or(WINDOW);
+        let bytes = window.saturating_mul(BYTES_AHEAD / 8);
+        self.queue
+            .room_within(bytes.clamp(BYTES_AHEAD, 8 * BYTES_AHEAD))
     }
 
     /// For how many deliveries the backlog is read ahead: for some rounds of the concurrency window, so that a thousand endpoints which have just
@@ -243,7 +247,8 @@ impl EndpointMachine {
         }
         let (ahead, loaded) = (self.read_ahead(), self.queue.len() + self.due.len());
         let limit = ahead.saturating_sub(loaded).min(self.room());
-        let wanted = loaded < ahead / 2 && limit > 0;
+        // Half of what there may be at a time, so that not every start leads to a read.
+        let wanted = 2 * limit > ahead.min(self.room_by_size().0);
         if wanted && self.lanes_are_known() && self.backlog.may_read_queued(now) {
             let after = self.backlog.begin_queued_read();
             actions.push(Action::ReadQueued { after, limit });

@@ -178,6 +178,58 @@ fn after_a_hold_the_window_restarts_whatever_was_answered_meanwhile() {
     assert_eq!(machine.status().window, 1);
 }
 
+/// A large body now and then must not have those behind it read one by one.
+#[test]
+fn after_a_large_body_small_ones_are_read_in_pages_again() {
+    let mut machine = machine();
+    let mut alert = Alert::example(None);
+    alert.body = vec![0; 1_024 * 1_024].into();
+    let large = OpenDelivery {
+        alert: Arc::new(alert),
+        ..delivery(1)
+    };
+    machine.on_deliveries([large]);
+    machine.on_deliveries((2..=60).map(delivery));
+    let mut reads = 0;
+    let mut next = 2;
+    for id in 1..=60 {
+        machine.start(NOW).unwrap();
+        let record = finish(&mut machine, NOW, id, Answer::new(200));
+        machine.on_recorded(&record);
+        for action in pump(&mut machine, NOW) {
+            let Action::ReadQueued { after, limit } = action else {
+                panic!("nothing but reads is to be done: {action:?}")
+            };
+            reads += 1;
+            next = after.get() + 1;
+            let page = next..=60.min(after.get() + limit as u64);
+            machine.on_queued_read(page.map(delivery).collect(), limit);
+        }
+    }
+    assert!(next > 2 && reads < 30, "{reads} reads");
+    assert_eq!(machine.status().queued, 0);
+}
+
+#[test]
+fn a_redelivery_behind_others_is_counted_once() {
+    let mut machine = machine();
+    let mut policy = EndpointPolicy::alert_service();
+    policy.ordering = Ordering::Fifo;
+    machine.configure(Arc::new(policy));
+    machine.on_deliveries([delivery(9)]);
+    let mut actions = Vec::new();
+    machine.on_redelivered(vec![DeliveryId::new(8)], &mut actions);
+    machine.on_loaded(&[DeliveryId::new(8)], vec![delivery(8)]);
+    machine.on_backlog(1);
+    let reads = pump(&mut machine, NOW);
+    assert!(
+        matches!(reads[..], [Action::ReadQueued { .. }]),
+        "{reads:?}"
+    );
+    machine.on_queued_read(vec![delivery(10)], 100);
+    assert_eq!(machine.status().queued, 3);
+}
+
 /// The clock is set back by an hour: what was to come in a second does not wait for that hour.
 #[test]
 fn short_waits_do_not_last_until_a_clock_that_was_set_back_has_caught_up() {

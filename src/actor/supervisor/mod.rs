@@ -44,6 +44,8 @@ pub struct SupervisorActor {
     recent_policy: RefCell<Arc<EndpointPolicy>>,
     endpoints: BTreeMap<WebhookUrl, Entry>,
     started: u64,
+    /// How many changes of endpoints were asked for.
+    changes: u64,
     draining: bool,
     pruning: bool,
 }
@@ -59,7 +61,17 @@ struct Entry {
     /// How often its subscribers have panicked, and how often of that without a steady time in between.
     restarts: u32,
     restarts_in_a_row: u32,
+    numbers: Numbers,
     subscriber: Subscriber,
+}
+
+/// Which changes were applied last. The store makes them in the order in which they were asked for; its answers may be taken up in another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    settings: u64,
+    paused: u64,
+    disabled: u64,
+    resumed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +134,7 @@ impl SupervisorActor {
             default_policy,
             endpoints: BTreeMap::new(),
             started: 0,
+            changes: 0,
             draining: false,
             pruning: false,
         };
@@ -139,6 +152,11 @@ impl SupervisorActor {
             supervisor.endpoints.entry(url).or_default().disabled = Some(reason);
         }
         supervisor
+    }
+
+    fn number_change(&mut self) -> u64 {
+        self.changes += 1;
+        self.changes
     }
 
     fn entry(&self, url: &str) -> Result<(WebhookUrl, &Entry), EndpointError> {
@@ -167,6 +185,29 @@ impl SupervisorActor {
 }
 
 impl Entry {
+    /// Applies a change of the gates as far as none that was asked for later has been applied, and returns what the subscriber has to hear.
+    fn apply(&mut self, gate: Gate, number: u64) -> Vec<Gate> {
+        match gate {
+            Gate::Pause if number > self.numbers.resumed => {
+                self.paused = true;
+                self.numbers.paused = self.numbers.paused.max(number);
+            }
+            Gate::Disable(reason) if number > self.numbers.resumed => {
+                self.disabled = Some(reason);
+                self.numbers.disabled = self.numbers.disabled.max(number);
+            }
+            Gate::Pause | Gate::Disable(_) => return Vec::new(),
+            Gate::Resume(resumed) => {
+                self.paused &= self.numbers.paused > number;
+                self.disabled = self.disabled.filter(|_| self.numbers.disabled > number);
+                self.numbers.resumed = self.numbers.resumed.max(number);
+                self.resumed = resumed;
+                return [gate].into_iter().chain(self.gates()).collect();
+            }
+        }
+        vec![gate]
+    }
+
     /// Returns the gates that are shut.
     fn gates(&self) -> Vec<Gate> {
         let paused = self.paused.then_some(Gate::Pause);
@@ -305,3 +346,39 @@ impl Handler<Introduce> for SupervisorActor {
 
 /// How often the store is asked to forget what is old.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In whatever order the answers of the store are taken up, what was asked for last holds, as it does in the store.
+    #[test]
+    fn gates_end_as_they_were_asked_for() {
+        let asked = [
+            Gate::Pause,
+            Gate::Disable(DisabledReason::Application),
+            Gate::Resume(1),
+        ];
+        for first in asked {
+            for second in asked {
+                let mut expected = Entry::default();
+                expected.apply(first, 1);
+                expected.apply(second, 2);
+                let (mut entry, mut told) = (Entry::default(), Entry::default());
+                for (gate, number) in [(second, 2), (first, 1)] {
+                    for gate in entry.apply(gate, number) {
+                        match gate {
+                            Gate::Pause => told.paused = true,
+                            Gate::Disable(reason) => told.disabled = Some(reason),
+                            Gate::Resume(_) => (told.paused, told.disabled) = (false, None),
+                        }
+                    }
+                }
+                for entry in [entry, told] {
+                    assert_eq!(entry.gated(), expected.gated(), "{first:?}, {second:?}");
+                    assert_eq!(entry.paused, expected.paused, "{first:?}, {second:?}");
+                }
+            }
+        }
+    }
+}

@@ -28,7 +28,7 @@ use crate::store::{Change, StoreError, page_limit};
 impl SupervisorActor {
     /// Has an endpoint's gate opened or shut, now and after a restart.
     fn set_gate(
-        &self,
+        &mut self,
         url: &str,
         gate: Gate,
     ) -> ResponseActFuture<Self, Result<(), EndpointError>> {
@@ -41,28 +41,25 @@ impl SupervisorActor {
             Gate::Disable(reason) => Change::Disable(url.clone(), reason),
             Gate::Resume(_) => Change::Resume(url.clone()),
         };
+        let number = self.number_change();
         let keep = wrap_future::<_, Self>(self.shared.call(|store| store.keep(change)));
         let apply = keep.then(move |kept, supervisor, ctx: &mut Context<Self>| {
             let (this, shared) = (ctx.address(), Arc::clone(&supervisor.shared));
             let subscriber = supervisor.running(&url).filter(|_| kept.is_ok());
+            let mut gates = Vec::new();
             if let (Ok(()), Some(entry)) = (&kept, supervisor.endpoints.get_mut(&url)) {
-                match gate {
-                    Gate::Pause => entry.paused = true,
-                    Gate::Disable(reason) => entry.disabled = Some(reason),
-                    Gate::Resume(resumed) => {
-                        entry.paused = false;
-                        entry.disabled = None;
-                        entry.resumed = resumed;
-                    }
-                }
+                gates = entry.apply(gate, number);
             }
             wrap_future(async move {
                 kept.map_err(EndpointError::Store)?;
                 // One that has just ended is started again with the gate as it is now.
-                let told = match subscriber {
-                    Some(subscriber) => subscriber.send(gate).await.is_ok(),
-                    None => false,
-                };
+                let mut told = false;
+                if let Some(subscriber) = subscriber {
+                    told = true;
+                    for gate in gates {
+                        told &= subscriber.send(gate).await.is_ok();
+                    }
+                }
                 let url = url.to_string();
                 if !told && let Ok(Some(status)) = this.send(GetStatus { url }).await {
                     // Nobody runs who would tell.
@@ -135,6 +132,7 @@ impl Handler<PutEndpoint> for SupervisorActor {
             return Box::pin(wrap_future(std::future::ready(Err(error.into()))));
         }
         let change = Change::PutEndpoint(endpoint.clone());
+        let number = self.number_change();
         let kept = match self.removal_ended(&endpoint.url, ctx) {
             None => Either::Left(self.shared.call(|store| store.keep(change))),
             Some(ended) => {
@@ -146,16 +144,15 @@ impl Handler<PutEndpoint> for SupervisorActor {
             let url = endpoint.url.clone();
             let mut configure = None;
             if kept.is_ok() {
-                supervisor
-                    .endpoints
-                    .entry(url.clone())
-                    .or_default()
-                    .endpoint = Some(Arc::new(endpoint));
-                let settings = supervisor
-                    .endpoints
-                    .get(&url)
-                    .map(|entry| supervisor.settings(entry));
-                configure = supervisor.running(&url).zip(settings);
+                let entry = supervisor.endpoints.entry(url.clone()).or_default();
+                // The answer to one that was put later may have been taken up first.
+                if number > entry.numbers.settings {
+                    entry.numbers.settings = number;
+                    entry.endpoint = Some(Arc::new(endpoint));
+                    let settings = supervisor.endpoints.get(&url);
+                    let settings = settings.map(|entry| supervisor.settings(entry));
+                    configure = supervisor.running(&url).zip(settings);
+                }
             }
             wrap_future(async move {
                 if let Some((subscriber, (endpoint, policy))) = configure {

@@ -44,7 +44,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `sqlite` | on | `store::SqliteStore`: everything durable in one file |
-//! | `platform-roots` | off | the operating system's root certificates: `AwcTransportBuilder::platform_roots` |
+//! | `platform-roots` | off | the operating system's root certificates: `HttpTransportBuilder::platform_roots` |
 //! | `test-util` | off | `testing`: simulated time, scripted receivers, a faulty and a blocking store, the store conformance suite |
 //! | `verify` | off | `verify`: checks signatures for receivers, with an extractor for actix-web |
 //!

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::System;
 use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore, SqliteOptions, SqliteStore};
-use actix_webhooks::transport::AwcTransport;
+use actix_webhooks::transport::HttpTransport;
 use actix_webhooks::{
     AddressRange, Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch,
     PublishError, Rule,
@@ -73,7 +73,7 @@ fn limited(open: u64) -> BacklogLimits {
 
 /// Returns an engine with a rule for each URL.
 pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
-    let transport = AwcTransport::builder()
+    let transport = HttpTransport::builder()
         .allow_addresses(AddressRange::loopback())
         .max_idle_connections(4_096)
         .build()

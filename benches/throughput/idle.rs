@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::System;
 use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore};
-use actix_webhooks::transport::AwcTransport;
+use actix_webhooks::transport::HttpTransport;
 use actix_webhooks::{AddressRange, Engine, Event, PublishError, Rule};
 
 use crate::delivering::{pause, wait_until_empty};
@@ -48,7 +48,7 @@ pub(crate) fn run(endpoints: usize) {
             },
             ..MemoryLimits::default()
         };
-        let transport = AwcTransport::builder()
+        let transport = HttpTransport::builder()
             .allow_addresses(AddressRange::loopback())
             .max_idle_connections(64)
             .build()

@@ -20,7 +20,7 @@ use crate::domain::rule::Rule;
 use crate::domain::url::WebhookUrl;
 use crate::error::BuildError;
 use crate::store::{Change, Configuration, MemoryStore, Store};
-use crate::transport::{AwcTransport, Transport};
+use crate::transport::{HttpTransport, Transport};
 
 /// Settings of an engine. [`start`](Self::start) checks them all.
 pub struct EngineBuilder {
@@ -79,7 +79,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets how receivers are reached. Defaults to an [`AwcTransport`] with its default settings, which calls public addresses only.
+    /// Sets how receivers are reached. Defaults to an [`HttpTransport`] with its default settings, which calls public addresses only.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
@@ -314,7 +314,7 @@ async fn check_endpoints(
 }
 
 fn default_transport(allowed: Vec<AddressRange>) -> Result<Arc<dyn Transport>, BuildError> {
-    let transport = AwcTransport::builder()
+    let transport = HttpTransport::builder()
         .allow_addresses(allowed)
         .build()
         .map_err(|error| BuildError::Transport(Box::new(error)))?;

@@ -29,14 +29,14 @@ use crate::domain::url::WebhookUrl;
 /// Sends over HTTP/1.1, with TLS by rustls where the URL says https, to public addresses unless more is allowed.
 ///
 /// ```
-/// use actix_webhooks::transport::AwcTransport;
+/// use actix_webhooks::transport::HttpTransport;
 ///
-/// let transport = AwcTransport::builder().max_idle_connections(64).build()?;
+/// let transport = HttpTransport::builder().max_idle_connections(64).build()?;
 /// # drop(transport);
 /// # Ok::<(), actix_webhooks::transport::InvalidCertificate>(())
 /// ```
 #[derive(Clone)]
-pub struct AwcTransport {
+pub struct HttpTransport {
     shared: Arc<Shared>,
 }
 
@@ -62,9 +62,9 @@ impl Shared {
     }
 }
 
-/// Settings of an [`AwcTransport`].
+/// Settings of an [`HttpTransport`].
 #[derive(Clone, Debug)]
-pub struct AwcTransportBuilder {
+pub struct HttpTransportBuilder {
     extra_roots: Vec<Vec<u8>>,
     platform_roots: bool,
     guard: Guard,
@@ -74,10 +74,10 @@ pub struct AwcTransportBuilder {
     idle_timeout: Duration,
 }
 
-impl AwcTransport {
+impl HttpTransport {
     /// Returns a builder with the default settings.
-    pub fn builder() -> AwcTransportBuilder {
-        AwcTransportBuilder {
+    pub fn builder() -> HttpTransportBuilder {
+        HttpTransportBuilder {
             extra_roots: Vec::new(),
             platform_roots: false,
             guard: Guard::Public(Vec::new()),
@@ -89,7 +89,7 @@ impl AwcTransport {
     }
 }
 
-impl AwcTransportBuilder {
+impl HttpTransportBuilder {
     /// Trusts a further root certificate, in DER, besides the bundled Mozilla roots. Defaults to none.
     #[must_use]
     pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
@@ -156,7 +156,7 @@ impl AwcTransportBuilder {
     ///
     /// # Errors
     /// [`InvalidCertificate`] when a root certificate is not one.
-    pub fn build(self) -> Result<AwcTransport, InvalidCertificate> {
+    pub fn build(self) -> Result<HttpTransport, InvalidCertificate> {
         let shared = Shared {
             trust: Trust::new(self.platform_roots, &self.extra_roots)?,
             guard: self.guard,
@@ -166,15 +166,15 @@ impl AwcTransportBuilder {
             max_idle: self.max_idle,
             idle_timeout: self.idle_timeout,
         };
-        Ok(AwcTransport {
+        Ok(HttpTransport {
             shared: Arc::new(shared),
         })
     }
 }
 
-impl fmt::Debug for AwcTransport {
+impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AwcTransport")
+        f.debug_struct("HttpTransport")
             .field("guard", &self.shared.guard)
             .field("body_limit", &self.shared.body_limit)
             .field("max_idle", &self.shared.max_idle)
@@ -183,9 +183,9 @@ impl fmt::Debug for AwcTransport {
     }
 }
 
-impl Transport for AwcTransport {
+impl Transport for HttpTransport {
     fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel> {
-        let channel = AwcChannel {
+        let channel = HttpChannel {
             shared: Arc::clone(&self.shared),
             url: endpoint.url.clone(),
             setup: Box::new(Setup {
@@ -223,10 +223,10 @@ impl Transport for AwcTransport {
     }
 }
 
-struct OpenChannel(Rc<AwcChannel>);
+struct OpenChannel(Rc<HttpChannel>);
 
 /// The connections to one endpoint, and to where its redirects lead.
-struct AwcChannel {
+struct HttpChannel {
     shared: Arc<Shared>,
     url: WebhookUrl,
     setup: Box<Setup>,
@@ -284,7 +284,7 @@ impl Channel for OpenChannel {
     }
 }
 
-impl AwcChannel {
+impl HttpChannel {
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` keeps room for its arguments twice"

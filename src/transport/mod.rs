@@ -2,7 +2,7 @@
 //!
 //! [`Transport`] opens a [`Channel`] for each active endpoint; a channel makes one HTTP exchange at a time per call and any number of
 //! calls at once. Redirects, the one timeout around everything and the classification of answers are not its business: they
-//! hold for every transport alike. [`AwcTransport`] is the one for real receivers.
+//! hold for every transport alike. [`HttpTransport`] is the one for real receivers.
 
 mod authorised;
 mod connect;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, ready};
 
-pub use self::http::{AwcTransport, AwcTransportBuilder};
+pub use self::http::{HttpTransport, HttpTransportBuilder};
 pub use self::resolve::{Resolver, Resolving};
 pub use self::tls::InvalidCertificate;
 pub use self::token::{TokenAnswer, TokenRequest};

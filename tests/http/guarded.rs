@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_webhooks::transport::{AwcTransport, Resolver, Resolving};
+use actix_webhooks::transport::{HttpTransport, Resolver, Resolving};
 use actix_webhooks::{
     AddressRange, BuildError, Endpoint, EndpointError, Engine, Failure, InvalidEndpoint, ListRules,
     Outcome, PutEndpoint, PutRule, Rule, RuleError,
@@ -136,7 +136,7 @@ fn a_name_that_leads_elsewhere_at_the_next_look_up_is_blocked_then() {
         let receiver = answering().await;
         // The first look-up finds an address that may be called, the second the one behind it that may not.
         let names = Names::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
-        let transport = AwcTransport::builder()
+        let transport = HttpTransport::builder()
             .resolver(names)
             .allow_addresses(["127.0.0.1/32".parse().unwrap()])
             .max_idle_connections(0);
@@ -155,7 +155,7 @@ fn of_a_name_with_several_addresses_only_those_that_may_be_called_are() {
     run(async {
         let receiver = answering().await;
         let names = Names::new(&[&["10.255.255.1", OTHER_LOOPBACK, "::1", "127.0.0.1"]]);
-        let transport = AwcTransport::builder()
+        let transport = HttpTransport::builder()
             .resolver(names)
             .allow_addresses(["127.0.0.1/32".parse().unwrap()]);
         let builder = Engine::builder().transport(transport.build().unwrap());
@@ -208,7 +208,8 @@ fn a_redirect_to_what_may_not_be_called_is_blocked() {
                 connection.send(format!("{head}{location}\r\n\r\n")).await;
             })
             .await;
-            let transport = AwcTransport::builder().allow_addresses(["127.0.0.1".parse().unwrap()]);
+            let transport =
+                HttpTransport::builder().allow_addresses(["127.0.0.1".parse().unwrap()]);
             let builder = Engine::builder().transport(transport.build().unwrap());
             let mut bed = Bed::with(builder, endpoint(&redirecting.url("/"))).await;
             let report = bed.deliver("e").await;
@@ -225,7 +226,7 @@ fn what_one_endpoint_may_call_its_neighbour_may_not() {
     run(async {
         let receiver = answering().await;
         let (allowed, neighbour) = (receiver.url("/allowed"), by_name(&receiver));
-        let transport = AwcTransport::builder().resolver(Names::new(&[&["127.0.0.1"]]));
+        let transport = HttpTransport::builder().resolver(Names::new(&[&["127.0.0.1"]]));
         let builder = Engine::builder()
             .arbiters(0)
             .transport(transport.build().unwrap())
@@ -248,7 +249,7 @@ fn what_one_endpoint_may_call_its_neighbour_may_not() {
 fn all_of_it_can_only_be_turned_off_by_a_word_that_warns() {
     run(async {
         let receiver = answering().await;
-        let transport = AwcTransport::builder().dangerous_allow_all_addresses();
+        let transport = HttpTransport::builder().dangerous_allow_all_addresses();
         let builder = Engine::builder().transport(transport.build().unwrap());
         let mut bed = Bed::with(builder, endpoint(&receiver.url("/"))).await;
         assert_eq!(bed.deliver("e").await.outcome, Outcome::Delivered);
@@ -279,7 +280,7 @@ fn what_is_allowed_to_an_endpoint_is_not_allowed_to_where_it_redirects() {
             connection.send(format!("{head}{location}\r\n\r\n")).await;
         })
         .await;
-        let transport = AwcTransport::builder().build().unwrap();
+        let transport = HttpTransport::builder().build().unwrap();
         let allowed = endpoint(&receiver.url("/")).allow_addresses(AddressRange::loopback());
         let mut bed = Bed::with(Engine::builder().transport(transport), allowed).await;
         let report = bed.deliver("e").await;

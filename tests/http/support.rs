@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
-use actix_webhooks::transport::{AwcTransport, AwcTransportBuilder};
+use actix_webhooks::transport::{HttpTransport, HttpTransportBuilder};
 use actix_webhooks::{
     AddressRange, DeadLetterReason, DeliveryReport, Endpoint, Engine, EngineBuilder, Event,
     Failure, Outcome, RetryPolicy, Rule, WatchDeliveries,
@@ -128,8 +128,8 @@ pub(crate) fn builder() -> EngineBuilder {
 }
 
 /// Returns a transport's settings with which this machine may be called.
-pub(crate) fn transport() -> AwcTransportBuilder {
-    AwcTransport::builder().allow_addresses(AddressRange::loopback())
+pub(crate) fn transport() -> HttpTransportBuilder {
+    HttpTransport::builder().allow_addresses(AddressRange::loopback())
 }
 
 pub(crate) fn event(id: &str) -> Event {

@@ -1,17 +1,8 @@
-//! What the engine does on real loopback sockets, with receivers that write raw bytes.
+//! What the engine does on real loopback sockets, with receivers that write raw bytes: one suite, run over
+//! each transport.
 
 mod http {
-    mod broken;
-    mod crowd;
-    mod endless;
-    mod guarded;
-    mod hostile;
-    mod oauth2;
-    mod reuse;
-    mod secured;
-    mod signed;
-    mod split;
-    pub(crate) mod support;
-    mod upload;
-    mod wire;
+    #[cfg(feature = "awc")]
+    mod over_awc;
+    mod over_http;
 }

@@ -56,6 +56,9 @@ pub struct Endpoint {
     /// Further headers of every call.
     #[serde(default)]
     pub headers: Vec<EndpointHeader>,
+    /// The `Content-Type` of every call; `None` for that of the payload's format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
     /// What every call is signed with, in the order in which it was added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<EndpointSecret>,
@@ -143,6 +146,7 @@ impl Endpoint {
             url,
             auth: None,
             headers: Vec::new(),
+            content_type: None,
             secrets: Vec::new(),
             signature_headers: None,
             policy: EndpointPolicy::default(),

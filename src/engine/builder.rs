@@ -20,7 +20,11 @@ use crate::domain::rule::Rule;
 use crate::domain::url::WebhookUrl;
 use crate::error::BuildError;
 use crate::store::{Change, Configuration, MemoryStore, Store};
-use crate::transport::{HttpTransport, Transport};
+#[cfg(feature = "awc")]
+use crate::transport::AwcTransport as DefaultTransport;
+#[cfg(not(feature = "awc"))]
+use crate::transport::HttpTransport as DefaultTransport;
+use crate::transport::Transport;
 
 /// Settings of an engine. [`start`](Self::start) checks them all.
 pub struct EngineBuilder {
@@ -79,7 +83,9 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets how receivers are reached. Defaults to an [`HttpTransport`] with its default settings, which calls public addresses only.
+    /// Sets how receivers are reached. Defaults to an [`AwcTransport`](crate::transport::AwcTransport) with its
+    /// default settings, which calls public addresses only; without the feature `awc`, to an
+    /// [`HttpTransport`](crate::transport::HttpTransport).
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
@@ -314,7 +320,7 @@ async fn check_endpoints(
 }
 
 fn default_transport(allowed: Vec<AddressRange>) -> Result<Arc<dyn Transport>, BuildError> {
-    let transport = HttpTransport::builder()
+    let transport = DefaultTransport::builder()
         .allow_addresses(allowed)
         .build()
         .map_err(|error| BuildError::Transport(Box::new(error)))?;

@@ -28,9 +28,11 @@ pub(crate) async fn exchange_with_token(
         redirects: 0,
         sent_twice: false,
     };
+    let seen = request.seen.clone();
     let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
     // On a timeout the inner future is dropped, and what it noted so far is the result.
     within(policy.timeout, pin!(attempt)).await;
+    progress.status = seen.get().or(progress.status);
     progress
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn exchange(
             pin!(follow(&*channel, &mut request, &policy, &mut progress)),
         )
         .await;
+        progress.status = request.seen.get().or(progress.status);
         progress
     }
 }

@@ -4,27 +4,34 @@
 //! calls at once. Redirects, the one timeout around everything and the classification of answers are not its business: they
 //! hold for every transport alike. [`HttpTransport`] is the one for real receivers.
 
+mod answer;
 mod authorised;
+#[cfg(feature = "awc")]
+mod awc;
 mod connect;
-mod connection;
 mod exchange;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod http;
-mod plain;
-mod request_head;
+mod line;
+mod request;
 mod resolve;
+mod settings;
 mod tls;
 mod token;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, ready};
 
-pub use self::http::{HttpTransport, HttpTransportBuilder};
+#[cfg(feature = "awc")]
+pub use self::awc::AwcTransport;
+pub use self::http::HttpTransport;
 pub use self::resolve::{Resolver, Resolving};
+pub use self::settings::TransportBuilder;
 pub use self::tls::InvalidCertificate;
 pub use self::token::{TokenAnswer, TokenRequest};
 pub use crate::domain::alert::Alert;
@@ -78,7 +85,7 @@ pub trait Channel: 'static {
     /// Dropping the future ends the exchange at once and frees its connection.
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent>;
 
-    /// Says whether anything is kept for the next exchange, such as an idle connection. A channel that keeps nothing is dropped as soon as its
+    /// Returns `true` if anything is kept for the next exchange, such as an idle connection. A channel that keeps nothing is dropped as soon as its
     /// endpoint has nothing to do. Defaults to `true`.
     fn is_worth_keeping(&self) -> bool {
         true
@@ -119,4 +126,24 @@ pub struct Request {
     pub authorization: Option<Secret>,
     /// Whether a redirect led to another origin, so that secret headers of the endpoint must not be sent.
     pub left_origin: bool,
+    /// Is told the status of the answer as soon as it is known.
+    pub seen: StatusSeen,
+}
+
+/// Where a transport notes the status of an answer before all of it was read: it is then on record even if
+/// the body is cut short, or does not end within the timeout.
+#[derive(Clone, Debug, Default)]
+pub struct StatusSeen(Arc<AtomicU16>);
+
+impl StatusSeen {
+    /// Notes a status. The last one counts.
+    pub fn set(&self, status: u16) {
+        self.0.store(status, Ordering::Relaxed);
+    }
+
+    /// Returns the status noted last.
+    pub fn get(&self) -> Option<u16> {
+        // No status is 0.
+        Some(self.0.load(Ordering::Relaxed)).filter(|status| *status > 0)
+    }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 /// Finds the addresses of host names. The one of the operating system is used unless another is given to
-/// [`HttpTransportBuilder::resolver`](super::HttpTransportBuilder::resolver).
+/// [`TransportBuilder::resolver`](super::TransportBuilder::resolver).
 ///
 /// It is asked for every new connection; what it finds is judged by the address guard before anything is called.
 pub trait Resolver: Send + Sync + 'static {

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use url::Position;
 
+use super::StatusSeen;
+use super::answer::Reading;
 use super::connect::{Authority, Connector};
-use super::connection::{Connection, Reading};
-use super::request_head::{AGENT, push};
+use super::http::{Connection, push};
+use super::request::{AGENT, host, target};
 use crate::domain::attempt::Failure;
 use crate::domain::auth::Secret;
 use crate::domain::token_answer::MAX_TOKEN_ANSWER_BYTES;
@@ -74,34 +75,27 @@ pub(super) async fn request_token(
     let wire = connector.connect(&authority).await?;
     let mut connection = Connection::new(authority, wire);
     let head = |head: &mut Vec<u8>| write_head(head, &request);
-    let exchange = connection.exchange(head, &request.form, READING).await;
-    let answer = exchange.map_err(|broken| broken.failure)?.answer;
+    let seen = StatusSeen::default();
+    let exchange = connection.exchange(head, &request.form, READING, &seen);
+    let answer = exchange.await.map_err(|broken| broken.failure)?.answer;
     Ok(TokenAnswer::new(answer.status, answer.excerpt))
 }
 
 fn write_head(head: &mut Vec<u8>, request: &TokenRequest) -> Result<(), Failure> {
     let url = request.url.to_url();
-    let target = &url[Position::BeforePath..Position::AfterQuery];
-    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::Unsendable);
-    }
-    for part in ["POST ", target, " HTTP/1.1\r\n"] {
+    for part in ["POST ", target(&url)?, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    push(
-        head,
-        "host",
-        &url[Position::BeforeHost..Position::AfterPort],
-    )?;
-    push(head, "user-agent", AGENT)?;
-    push(head, "accept", "application/json")?;
-    push(head, "content-type", "application/x-www-form-urlencoded")?;
+    push(head, "Host", host(&url))?;
+    push(head, "User-Agent", AGENT)?;
+    push(head, "Accept", "application/json")?;
+    push(head, "Content-Type", "application/x-www-form-urlencoded")?;
     if let Some(authorization) = &request.authorization {
-        push(head, "authorization", authorization.expose())?;
+        push(head, "Authorization", authorization.expose())?;
     }
-    push(head, "connection", "close")?;
+    push(head, "Connection", "close")?;
     let mut number = itoa::Buffer::new();
-    push(head, "content-length", number.format(request.form.len()))?;
+    push(head, "Content-Length", number.format(request.form.len()))?;
     head.extend_from_slice(b"\r\n");
     Ok(())
 }

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_webhooks::transport::{HttpTransport, Resolver, Resolving};
+use actix_webhooks::transport::{Resolver, Resolving};
 use actix_webhooks::{
     AddressRange, BuildError, Endpoint, EndpointError, Engine, Failure, InvalidEndpoint, ListRules,
     Outcome, PutEndpoint, PutRule, Rule, RuleError,
 };
 
+use super::super::Tested;
 use super::support::{
     Bed, Connection, Receiver, builder, endpoint, event, permanent, run, transport,
 };
@@ -136,7 +137,7 @@ fn a_name_that_leads_elsewhere_at_the_next_look_up_is_blocked_then() {
         let receiver = answering().await;
         // The first look-up finds an address that may be called, the second the one behind it that may not.
         let names = Names::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
-        let transport = HttpTransport::builder()
+        let transport = Tested::builder()
             .resolver(names)
             .allow_addresses(["127.0.0.1/32".parse().unwrap()])
             .max_idle_connections(0);
@@ -155,7 +156,7 @@ fn of_a_name_with_several_addresses_only_those_that_may_be_called_are() {
     run(async {
         let receiver = answering().await;
         let names = Names::new(&[&["10.255.255.1", OTHER_LOOPBACK, "::1", "127.0.0.1"]]);
-        let transport = HttpTransport::builder()
+        let transport = Tested::builder()
             .resolver(names)
             .allow_addresses(["127.0.0.1/32".parse().unwrap()]);
         let builder = Engine::builder().transport(transport.build().unwrap());
@@ -208,8 +209,7 @@ fn a_redirect_to_what_may_not_be_called_is_blocked() {
                 connection.send(format!("{head}{location}\r\n\r\n")).await;
             })
             .await;
-            let transport =
-                HttpTransport::builder().allow_addresses(["127.0.0.1".parse().unwrap()]);
+            let transport = Tested::builder().allow_addresses(["127.0.0.1".parse().unwrap()]);
             let builder = Engine::builder().transport(transport.build().unwrap());
             let mut bed = Bed::with(builder, endpoint(&redirecting.url("/"))).await;
             let report = bed.deliver("e").await;
@@ -226,7 +226,7 @@ fn what_one_endpoint_may_call_its_neighbour_may_not() {
     run(async {
         let receiver = answering().await;
         let (allowed, neighbour) = (receiver.url("/allowed"), by_name(&receiver));
-        let transport = HttpTransport::builder().resolver(Names::new(&[&["127.0.0.1"]]));
+        let transport = Tested::builder().resolver(Names::new(&[&["127.0.0.1"]]));
         let builder = Engine::builder()
             .arbiters(0)
             .transport(transport.build().unwrap())
@@ -249,7 +249,7 @@ fn what_one_endpoint_may_call_its_neighbour_may_not() {
 fn all_of_it_can_only_be_turned_off_by_a_word_that_warns() {
     run(async {
         let receiver = answering().await;
-        let transport = HttpTransport::builder().dangerous_allow_all_addresses();
+        let transport = Tested::builder().dangerous_allow_all_addresses();
         let builder = Engine::builder().transport(transport.build().unwrap());
         let mut bed = Bed::with(builder, endpoint(&receiver.url("/"))).await;
         assert_eq!(bed.deliver("e").await.outcome, Outcome::Delivered);
@@ -280,7 +280,7 @@ fn what_is_allowed_to_an_endpoint_is_not_allowed_to_where_it_redirects() {
             connection.send(format!("{head}{location}\r\n\r\n")).await;
         })
         .await;
-        let transport = HttpTransport::builder().build().unwrap();
+        let transport = Tested::builder().build().unwrap();
         let allowed = endpoint(&receiver.url("/")).allow_addresses(AddressRange::loopback());
         let mut bed = Bed::with(Engine::builder().transport(transport), allowed).await;
         let report = bed.deliver("e").await;

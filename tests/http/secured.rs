@@ -356,12 +356,15 @@ fn an_endpoints_own_root_is_trusted_for_it_alone() {
 #[test]
 fn the_roots_of_the_operating_system_are_trusted_instead_where_that_is_asked_for() {
     const CASE: &str = "PLATFORM_ROOTS_CASE";
-    let this = "http::secured::the_roots_of_the_operating_system_are_trusted_instead_where_that_is_asked_for";
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let this = format!(
+        "{module}::the_roots_of_the_operating_system_are_trusted_instead_where_that_is_asked_for"
+    );
     let Ok(case) = std::env::var(CASE) else {
         for case in ["its own", "another"] {
             let root = tempfile::NamedTempFile::new().unwrap();
             let run = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", this])
+                .args(["--exact", &this])
                 .env(CASE, case)
                 .env("SSL_CERT_FILE", root.path())
                 .env_remove("SSL_CERT_DIR")

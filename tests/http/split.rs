@@ -8,36 +8,6 @@ use super::support::{
 
 const ANOTHER_ANSWER: &str = "HTTP/1.1 500 Not Yours\r\nContent-Length: 0\r\n\r\n";
 
-/// Whether the final answer follows at once or is still to come when the next request goes out.
-#[test]
-fn an_interim_answer_is_none_and_its_connection_is_not_used_again() {
-    for (status, at_once) in [(100, true), (102, false), (103, true), (103, false)] {
-        run(async {
-            let receiver = Receiver::start(async move |mut connection: Connection| {
-                if connection.number > 1 {
-                    return connection.answer_all(202).await;
-                }
-                connection.request().await;
-                let interim = format!("HTTP/1.1 {status} Wait\r\nLink: </x>\r\n\r\n");
-                connection.send(interim).await;
-                if at_once || connection.request().await.is_some() {
-                    connection.answer(200).await;
-                }
-                connection.closed().await;
-            })
-            .await;
-            let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
-            let report = bed.deliver("interim").await;
-            assert_eq!(report.outcome, transient(Failure::Status(status)));
-            let report = bed.deliver("next").await;
-            assert_eq!(report.outcome, Outcome::Delivered);
-            assert_eq!(report.status, Some(202), "its own answer");
-            assert_eq!(receiver.requests()[1].connection, 2);
-            bed.end().await;
-        });
-    }
-}
-
 /// Nothing was offered that a receiver could switch to: its answer will not come, so that nothing is to be waited for.
 #[test]
 fn switching_protocols_is_no_answer_either() {
@@ -141,12 +111,28 @@ fn an_answer_in_the_identity_coding_leaves_nothing_to_the_next_delivery() {
     check_each_round_is_judged_by_its_own_answer("Transfer-Encoding: identity\r\n");
 }
 
-/// After an offer to switch to WebSocket the codec reads no body, although there is one.
+/// What a receiver could be asked to switch to changes nothing about this answer (RFC 9110 §7.8).
 #[test]
-fn an_answer_that_offers_websocket_leaves_nothing_to_the_next_delivery() {
-    let length = ANOTHER_ANSWER.len();
-    let head = format!("Upgrade: websocket\r\nContent-Length: {length}\r\n");
-    check_each_round_is_judged_by_its_own_answer(head.leak());
+fn an_answer_that_offers_websocket_is_one_like_any_other() {
+    run(async {
+        let receiver = Receiver::start(async |mut connection: Connection| {
+            while let Some(request) = connection.request().await {
+                let status = status_of(&request.event_id());
+                let head = "Upgrade: websocket\r\nContent-Length: 2\r\n";
+                let answer = format!("HTTP/1.1 {status} Said So\r\n{head}\r\nok");
+                connection.send(answer).await;
+            }
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        for round in 0..20 {
+            let id = round.to_string();
+            let report = bed.deliver(&id).await;
+            assert_eq!(report.status, Some(status_of(&id)), "round {round}");
+        }
+        assert_eq!(receiver.connections(), 1);
+        bed.end().await;
+    });
 }
 
 /// No body may follow a 204, but one that was announced sometimes does.

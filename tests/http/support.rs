@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
-use actix_webhooks::transport::{HttpTransport, HttpTransportBuilder};
+use actix_webhooks::transport::TransportBuilder;
 use actix_webhooks::{
     AddressRange, DeadLetterReason, DeliveryReport, Endpoint, Engine, EngineBuilder, Event,
     Failure, Outcome, RetryPolicy, Rule, WatchDeliveries,
@@ -18,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use super::super::Tested;
 
 /// How long an attempt may take in tests about timeouts.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
@@ -124,12 +126,12 @@ impl Bed {
 
 /// Returns an engine's settings with which this machine may be called.
 pub(crate) fn builder() -> EngineBuilder {
-    Engine::builder().allow_addresses(AddressRange::loopback())
+    Engine::builder().transport(transport().build().unwrap())
 }
 
 /// Returns a transport's settings with which this machine may be called.
-pub(crate) fn transport() -> HttpTransportBuilder {
-    HttpTransport::builder().allow_addresses(AddressRange::loopback())
+pub(crate) fn transport() -> TransportBuilder<Tested> {
+    Tested::builder().allow_addresses(AddressRange::loopback())
 }
 
 pub(crate) fn event(id: &str) -> Event {

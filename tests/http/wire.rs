@@ -44,6 +44,7 @@ fn a_delivery_is_one_post_with_exactly_these_headers() {
         let age = report.at.unix_seconds() - timestamp.parse::<i64>().unwrap();
         assert!((0..=20).contains(&age), "{timestamp} is when it was sent");
         let expected = [
+            ("accept", "*/*"),
             ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
             ("content-length", &body.len().to_string()),
             ("content-type", "application/json"),

@@ -21,7 +21,7 @@ use crate::domain::id::DeliveryId;
 use crate::domain::oauth2::ClientCredentials;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::transport::{Channel, Request, exchange, exchange_with_token};
+use crate::transport::{Channel, Request, StatusSeen, exchange, exchange_with_token};
 
 impl SubscriberActor {
     /// Starts attempts while the endpoint may and the process has places. Says whether any was started.
@@ -68,6 +68,7 @@ impl SubscriberActor {
             sent_at: now,
             authorization,
             left_origin: false,
+            seen: StatusSeen::default(),
         };
         match token {
             None => {

@@ -1,0 +1,366 @@
+//! The head of an answer.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Buf as _, BytesMut};
+use httparse::{Header, ParserConfig, Response, Status};
+
+use super::Unclear;
+use super::lenient::hides_framing;
+use crate::domain::attempt::{Answer, Wish};
+
+/// The head of a final answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::transport) struct Head {
+    /// The status and the headers that count. The body is still to come.
+    pub(in crate::transport) answer: Answer,
+    pub(in crate::transport) framing: Framing,
+    /// Whether another exchange may follow on the connection, once all of the body was read.
+    pub(in crate::transport) keeps: bool,
+    /// Whether there is nothing in it that another reader could take otherwise, and no header that counts
+    /// but the length.
+    pub(in crate::transport) plain: bool,
+}
+
+/// How the end of a body is known (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::transport) enum Framing {
+    /// There is none.
+    Empty,
+    /// It has so many bytes.
+    Length(u64),
+    Chunked,
+    /// It ends with the connection.
+    UntilClose,
+}
+
+/// Finds the head of a final answer in what has come, and skips interim answers before it.
+#[derive(Debug, Default)]
+pub(in crate::transport) struct HeadReader {
+    /// How much of what has come was looked at without finding the end of the head, in bytes.
+    seen: usize,
+    /// The status of the head whose end is still to come.
+    status: Option<u16>,
+}
+
+impl HeadReader {
+    /// Takes the head out of what was received; `None` when more has to come.
+    pub(in crate::transport) fn take(
+        &mut self,
+        received: &mut BytesMut,
+    ) -> Result<Option<Head>, Unclear> {
+        loop {
+            skip_empty_lines(received);
+            if !self.is_worth_reading(received) {
+                return Ok(None);
+            }
+            match parse_begun(received)? {
+                Parsed::Partial(status) => {
+                    self.seen = received.len();
+                    self.status = status.filter(|status| *status >= 200);
+                    return Ok(None);
+                }
+                Parsed::Interim(length) => {
+                    received.advance(length);
+                    self.seen = 0;
+                }
+                Parsed::Final(head, length) => {
+                    received.advance(length);
+                    self.seen = 0;
+                    return Ok(Some(head));
+                }
+            }
+        }
+    }
+
+    /// Returns the status of a final answer of whose head only the beginning has come.
+    pub(in crate::transport) fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// Returns `false` if reading the head once more would tell nothing: so a head that drips costs time
+    /// proportional to its length, not to the square of it.
+    fn is_worth_reading(&self, received: &[u8]) -> bool {
+        let (old, new) = received.split_at(self.seen.min(received.len()));
+        if new.is_empty() {
+            return false;
+        }
+        let status_line_is_new = old.len() < MAX_STATUS_LINE_BYTES && !old.contains(&b'\n');
+        let begin = old.len().saturating_sub(2);
+        let tail = received.get(begin..).unwrap_or_default();
+        status_line_is_new || has_end(tail) || received.len() > MAX_HEAD_BYTES
+    }
+}
+
+impl Head {
+    /// Returns the head at the beginning of `bytes` and its length, if all of it is there and it is final.
+    pub(in crate::transport) fn at(bytes: &[u8]) -> Option<(Self, usize)> {
+        match parse(bytes) {
+            Ok(Parsed::Final(head, length)) => Some((head, length)),
+            Ok(Parsed::Partial(_) | Parsed::Interim(_)) | Err(_) => None,
+        }
+    }
+}
+
+enum Parsed {
+    /// Its end is still to come. The status is known once its line is there.
+    Partial(Option<u16>),
+    /// An interim answer of so many bytes (RFC 9110 §15.2).
+    Interim(usize),
+    Final(Head, usize),
+}
+
+/// Reads a head of which the end may still be to come. What is wrong in one that is not whole is judged once
+/// it is, so that it does not depend on how it was cut; save for the status line, without which nothing that
+/// follows is worth waiting for.
+fn parse_begun(bytes: &[u8]) -> Result<Parsed, Unclear> {
+    let parsed = parse(bytes);
+    let status = match &parsed {
+        Ok(Parsed::Partial(status)) | Err(Unclear { status }) => *status,
+        Ok(Parsed::Interim(length) | Parsed::Final(_, length)) if *length > MAX_HEAD_BYTES => None,
+        Ok(Parsed::Interim(_) | Parsed::Final(..)) => return parsed,
+    };
+    if bytes.len() > MAX_HEAD_BYTES || has_end(bytes) {
+        return parsed.and(Err(Unclear { status }));
+    }
+    let line = bytes.split_inclusive(|byte| *byte == b'\n').next();
+    parse(line.unwrap_or_default()).map(|_| Parsed::Partial(status))
+}
+
+/// Servers that count a line's end too many send it before the next answer.
+fn skip_empty_lines(received: &mut BytesMut) {
+    loop {
+        match received.get(..received.len().min(2)) {
+            Some(b"\r\n") => received.advance(2),
+            Some([b'\n', ..]) => received.advance(1),
+            _ => return,
+        }
+    }
+}
+
+fn has_end(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|end| end == b"\n\r\n")
+}
+
+fn parse(bytes: &[u8]) -> Result<Parsed, Unclear> {
+    let mut config = ParserConfig::default();
+    config
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_multiple_spaces_in_response_status_delimiters(true);
+    if let Ok(parsed) = parse_with(&config, bytes, false) {
+        return parsed;
+    }
+    // A line that is no header says nothing: it is left out, and the connection ends with the answer.
+    config.ignore_invalid_headers_in_responses(true);
+    parse_with(&config, bytes, true).unwrap_or_else(Err)
+}
+
+/// The outer error says that the head cannot be read with this configuration.
+fn parse_with(
+    config: &ParserConfig,
+    bytes: &[u8],
+    lenient: bool,
+) -> Result<Result<Parsed, Unclear>, Unclear> {
+    let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+    let mut head = Response::new(&mut []);
+    let parsed = config.parse_response_with_uninit_headers(&mut head, bytes, &mut room);
+    let status = head.code;
+    match parsed {
+        Err(_) => Err(Unclear { status }),
+        Ok(Status::Partial) => Ok(Ok(Parsed::Partial(status))),
+        Ok(Status::Complete(length)) => {
+            let text = bytes.get(..length).unwrap_or_default();
+            if lenient && hides_framing(text, head.headers) {
+                return Ok(Err(Unclear { status }));
+            }
+            Ok(judge(&head, length, lenient))
+        }
+    }
+}
+
+fn judge(head: &Response<'_, '_>, length: usize, lenient: bool) -> Result<Parsed, Unclear> {
+    let unclear = Unclear { status: head.code };
+    let status = head.code.filter(|status| *status >= 100).ok_or(unclear)?;
+    if status < 200 && status != 101 {
+        return Ok(Parsed::Interim(length));
+    }
+    let old = head.version == Some(0);
+    let said = Said::by(head.headers, status).ok_or(unclear)?;
+    let framing = said.framing(status, old).ok_or(unclear)?;
+    let persists = if old { said.keep_alive } else { !said.close };
+    let contradicts = said.is_contradictory(framing, old);
+    Ok(Parsed::Final(
+        Head {
+            answer: said.answer,
+            framing,
+            keeps: persists && !contradicts && !lenient && framing != Framing::UntilClose,
+            plain: said.plain && !old && !lenient,
+        },
+        length,
+    ))
+}
+
+/// What the headers of an answer say, as far as it counts.
+struct Said {
+    answer: Answer,
+    length: Option<u64>,
+    /// The transfer codings, in order, in lower case.
+    codings: Option<Vec<u8>>,
+    close: bool,
+    keep_alive: bool,
+    plain: bool,
+    located: u32,
+}
+
+impl Said {
+    /// Returns `None` if what frames the answer is malformed or there twice.
+    fn by(headers: &[Header<'_>], status: u16) -> Option<Self> {
+        let mut said = Self {
+            answer: Answer::new(status),
+            length: None,
+            codings: None,
+            close: false,
+            keep_alive: false,
+            plain: true,
+            located: 0,
+        };
+        for header in headers {
+            said.take(header)?;
+        }
+        if said.located > 1 {
+            said.answer.location = None;
+        }
+        Some(said)
+    }
+
+    fn take(&mut self, header: &Header<'_>) -> Option<()> {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        // Most headers are told apart by their length alone.
+        match header.name.len() {
+            14 if is("content-length") => {
+                let length = parse_length(header.value)?;
+                if self.length.replace(length).is_some() {
+                    return None;
+                }
+                return Some(());
+            }
+            17 if is("transfer-encoding") => {
+                append(&mut self.codings, &unfolded_coding(header.value)?);
+            }
+            10 if is("connection") => {
+                if self.take_connection(header.value) {
+                    return Some(());
+                }
+            }
+            7 if is("upgrade") => {}
+            8 if is("location") => {
+                self.located += 1;
+                let text = String::from_utf8(unfolded(header.value));
+                self.answer.location = text.ok();
+            }
+            11 if is("retry-after") => {
+                let text = String::from_utf8_lossy(&unfolded(header.value)).into_owned();
+                let all = self.answer.retry_after.take();
+                // Several are one list (RFC 9110 §5.3).
+                self.answer.retry_after = Some(all.map_or(text.clone(), |all| all + ", " + &text));
+            }
+            16 if is("webhook-delivery") && self.answer.wish.is_none() => {
+                self.answer.wish = Wish::parse(header.value);
+            }
+            _ if header.value.contains(&b'\n') => {}
+            _ => return Some(()),
+        }
+        self.plain = false;
+        Some(())
+    }
+
+    /// Returns `true` if nothing but the usual is in it.
+    fn take_connection(&mut self, value: &[u8]) -> bool {
+        for option in value.split(|byte| *byte == b',') {
+            let option = option.trim_ascii();
+            let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
+            // Nothing was offered to upgrade to: what comes after is not HTTP.
+            self.close |= is(b"close") || is(b"upgrade");
+            self.keep_alive |= is(b"keep-alive");
+        }
+        value.eq_ignore_ascii_case(b"keep-alive")
+    }
+
+    /// Returns `None` if it cannot be told.
+    fn framing(&self, status: u16, old: bool) -> Option<Framing> {
+        if status == 101 {
+            return Some(Framing::UntilClose);
+        }
+        if matches!(status, 204 | 304) {
+            return Some(Framing::Empty);
+        }
+        let Some(codings) = &self.codings else {
+            return Some(match self.length {
+                None => Framing::UntilClose,
+                Some(0) => Framing::Empty,
+                Some(length) => Framing::Length(length),
+            });
+        };
+        let chunked = |coding: &&[u8]| coding.trim_ascii() == b"chunked";
+        let count = codings.split(|byte| *byte == b',').filter(chunked).count();
+        let last = codings.rsplit(|byte| *byte == b',').next();
+        match count {
+            // Such a coding is faulty in HTTP/1.0 (RFC 9112 §6.1).
+            _ if old => Some(Framing::UntilClose),
+            0 => Some(Framing::UntilClose),
+            1 if last.is_some_and(|last| chunked(&last)) => Some(Framing::Chunked),
+            1 => Some(Framing::UntilClose),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if the headers announce another body than the one that is read, so that there may be
+    /// something left after it.
+    fn is_contradictory(&self, framing: Framing, old: bool) -> bool {
+        let both = self.length.is_some() && self.codings.is_some();
+        let announced = self.codings.is_some() || self.length.is_some_and(|length| length > 0);
+        both || (framing == Framing::Empty && announced) || (old && self.codings.is_some())
+    }
+}
+
+/// Adds to a list of which some was there before (RFC 9110 §5.3).
+fn append(list: &mut Option<Vec<u8>>, more: &[u8]) {
+    let list = list.get_or_insert_default();
+    if !list.is_empty() {
+        list.push(b',');
+    }
+    list.extend_from_slice(more);
+}
+
+/// A fold in what frames the answer is not taken: others may read it differently.
+fn unfolded_coding(value: &[u8]) -> Option<Vec<u8>> {
+    (!value.contains(&b'\n')).then(|| value.to_ascii_lowercase())
+}
+
+/// Digits and nothing else: no sign, no fold, no list.
+fn parse_length(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok().filter(|_| digits)?;
+    text.parse().ok()
+}
+
+/// Returns a value with its line breaks replaced by spaces (RFC 9112 §5.2).
+fn unfolded(value: &[u8]) -> Vec<u8> {
+    let mut flat = Vec::with_capacity(value.len());
+    for line in value.split(|byte| *byte == b'\n') {
+        if !flat.is_empty() {
+            flat.push(b' ');
+        }
+        flat.extend_from_slice(line.trim_ascii());
+    }
+    flat
+}
+
+/// The most headers of an answer.
+pub(in crate::transport) const MAX_HEADERS: usize = 96;
+
+/// The longest head of an answer, in bytes.
+const MAX_HEAD_BYTES: usize = 128 * 1_024;
+
+/// A line of this length is no status line.
+const MAX_STATUS_LINE_BYTES: usize = 8 * 1_024;

@@ -1,0 +1,28 @@
+//! What must not be overlooked when lines that are no headers are left out.
+
+use httparse::Header;
+
+/// Returns `true` if a line that was left out looks as if it told where the answer ends: another reader
+/// may have taken it for a header.
+pub(super) fn hides_framing(head: &[u8], taken: &[Header<'_>]) -> bool {
+    let frames = |name: &[u8]| FRAMING.iter().any(|known| name.eq_ignore_ascii_case(known));
+    let taken = taken.iter().filter(|header| frames(header.name.as_bytes()));
+    // A bare CR ends a line for some readers.
+    let lines = head.split(|byte| matches!(byte, b'\n' | b'\r'));
+    let looking_so = lines.filter(|line| frames(first_word(line)));
+    looking_so.count() != taken.count()
+}
+
+/// Returns what could be meant as the name of a header: what is before the first colon, space or control
+/// character, those at the very beginning left out.
+fn first_word(line: &[u8]) -> &[u8] {
+    let is_in_name = |byte: &u8| byte.is_ascii_graphic() && *byte != b':';
+    let Some(begin) = line.iter().position(is_in_name) else {
+        return &[];
+    };
+    let rest = line.get(begin..).unwrap_or_default();
+    let end = rest.iter().position(|byte| !is_in_name(byte));
+    rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
+}
+
+const FRAMING: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];

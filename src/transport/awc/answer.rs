@@ -1,0 +1,74 @@
+//! What awc answers, in our words.
+
+use std::io;
+
+use awc::ClientResponse;
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::http::header::{HeaderName, LOCATION, RETRY_AFTER};
+use futures_util::StreamExt as _;
+
+use super::stream::WEBHOOK_DELIVERY;
+use crate::domain::attempt::{Answer, Failure, Wish};
+use crate::transport::answer::{Excerpt, Reading};
+use crate::transport::line::Broken;
+
+/// Reads the answer of which awc has the head. What is in the head was made plain by the stream: each header
+/// that counts is there once.
+pub(super) async fn read(mut response: ClientResponse, reading: Reading) -> Result<Answer, Broken> {
+    let mut answer = Answer::new(response.status().as_u16());
+    let text = |name: &HeaderName| {
+        let value = response.headers().get(name)?;
+        String::from_utf8(value.as_bytes().to_vec()).ok()
+    };
+    if !response.headers().is_empty() {
+        answer.location = text(&LOCATION);
+        answer.retry_after = text(&RETRY_AFTER);
+        answer.wish = text(&WEBHOOK_DELIVERY).and_then(|wish| Wish::parse(wish.as_bytes()));
+    }
+    if answer.status == 101 {
+        // What would follow is not HTTP.
+        return Ok(answer);
+    }
+    let mut excerpt = Excerpt::new(reading);
+    while let Some(data) = response.next().await {
+        let data = data.map_err(|error| cut_short(error, answer.status))?;
+        if !excerpt.take(&data) {
+            // Dropping it closes its connection.
+            break;
+        }
+    }
+    answer.excerpt = excerpt.into_bytes();
+    Ok(answer)
+}
+
+/// Returns what a failure of awc means: nearly always what our stream said.
+pub(super) fn broken(error: SendRequestError) -> Broken {
+    use awc::error::SendRequestError as E;
+
+    match error {
+        E::Send(error) | E::Connect(ConnectError::Io(error)) => said(error),
+        E::Response(actix_http::error::ParseError::Io(error)) => said(error),
+        E::Url(_) | E::Http(_) | E::Custom(..) | E::Body(_) => Failure::Unsendable.into(),
+        E::Response(_) => Failure::Malformed.into(),
+        _ => Failure::ConnectionClosed.into(),
+    }
+}
+
+fn cut_short(error: PayloadError, status: u16) -> Broken {
+    let broken = match error {
+        PayloadError::Io(error) | PayloadError::Incomplete(Some(error)) => said(error),
+        PayloadError::EncodingCorrupted => Failure::Malformed.into(),
+        _ => Failure::ConnectionClosed.into(),
+    };
+    Broken {
+        status: Some(status),
+        ..broken
+    }
+}
+
+fn said(error: io::Error) -> Broken {
+    match error.downcast::<Broken>() {
+        Ok(broken) => broken,
+        Err(_) => Failure::ConnectionClosed.into(),
+    }
+}

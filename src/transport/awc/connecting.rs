@@ -1,0 +1,92 @@
+//! Making connections for awc: our connector under its pool, so that the address guard sees every one.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_service::Service;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use awc::http::Uri;
+use awc::{Client, Connector};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+
+use super::spelling::Spelling;
+use super::stream::Stream;
+use crate::transport::connect::{Authority, Connectors};
+use crate::transport::line::{Broken, Line};
+use crate::transport::settings::{IdleSlot, Shared};
+
+/// What the connections of an endpoint share.
+pub(super) struct Connecting {
+    pub(super) connectors: Connectors,
+    pub(super) spelling: Spelling,
+    pub(super) shared: Arc<Shared>,
+    /// How many of them are idle.
+    pub(super) idle_count: Rc<Cell<usize>>,
+}
+
+impl Connecting {
+    /// Returns room for one more idle connection, if there is any.
+    pub(super) fn slot(&self) -> Option<IdleSlot> {
+        IdleSlot::take(&self.shared, &self.idle_count)
+    }
+}
+
+/// Returns a client whose connections lead to one authority, whatever its requests say.
+pub(super) fn client(connecting: Rc<Connecting>, authority: Rc<Authority>) -> Client {
+    let idle_timeout = connecting.shared.idle_timeout;
+    let connector = Connector::new()
+        .connector(Connect {
+            connecting,
+            authority,
+        })
+        // Attempts in flight and the time for connecting are bounded elsewhere.
+        .limit(0)
+        .timeout(NEVER)
+        .conn_lifetime(NEVER)
+        .conn_keep_alive(idle_timeout);
+    Client::builder()
+        .connector(connector)
+        .disable_redirects()
+        .disable_timeout()
+        .no_default_headers()
+        .finish()
+}
+
+#[derive(Clone)]
+struct Connect {
+    connecting: Rc<Connecting>,
+    authority: Rc<Authority>,
+}
+
+impl Service<ConnectInfo<Uri>> for Connect {
+    type Response = Connection<Uri, Stream>;
+    type Error = ConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
+        let Self {
+            connecting,
+            authority,
+        } = self.clone();
+        async move {
+            let wire = connecting.connectors.connect(&authority).await;
+            let wire =
+                wire.map_err(|failure| ConnectError::Io(io::Error::other(Broken::from(failure))))?;
+            let stream = Stream::new(Line::new(wire), connecting);
+            Ok(Connection::new(info.request().clone(), stream))
+        }
+        .boxed_local()
+    }
+}
+
+/// Longer than anything waits, and no overflow when added to a time.
+const NEVER: Duration = Duration::from_hours(24 * 365);

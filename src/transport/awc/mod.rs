@@ -1,0 +1,224 @@
+//! The default transport: HTTP/1.1 by awc, over connections that we make and watch.
+//!
+//! awc has traps and strictness of its own (docs/adr/0012): they are met in one place, the [`Stream`] under
+//! the client, so that what awc sees is always a plain and unambiguous answer.
+
+mod answer;
+mod connecting;
+mod request;
+mod spelling;
+mod stream;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use awc::error::SendRequestError;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+
+use self::answer::{broken, read};
+use self::connecting::{Connecting, client};
+use self::request::{Prepared, VaryingNames};
+use self::spelling::Spelling;
+use super::connect::Authority;
+use super::line::Broken;
+use super::request::RequestHeaders;
+use super::settings::{Shared, TransportBuilder, authority};
+use super::tls::InvalidCertificate;
+use super::token::{TokenAnswer, TokenRequest, request_token};
+use super::{Answer, Channel, Failure, Request, Sent, Transport};
+use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
+use crate::domain::url::WebhookUrl;
+
+/// Sends through [awc](::awc), with TLS by rustls where the URL says https, to public addresses unless more is
+/// allowed. Each endpoint has a client of its own while it is active.
+///
+/// ```
+/// use actix_webhooks::transport::AwcTransport;
+///
+/// let transport = AwcTransport::builder().max_idle_connections(64).build()?;
+/// # drop(transport);
+/// # Ok::<(), actix_webhooks::transport::InvalidCertificate>(())
+/// ```
+#[derive(Clone)]
+pub struct AwcTransport {
+    shared: Arc<Shared>,
+}
+
+impl AwcTransport {
+    /// Returns a builder with the default settings.
+    pub fn builder() -> TransportBuilder<Self> {
+        TransportBuilder::new()
+    }
+}
+
+impl TransportBuilder<AwcTransport> {
+    /// Returns the transport.
+    ///
+    /// # Errors
+    /// [`InvalidCertificate`] when a root certificate is not one.
+    pub fn build(self) -> Result<AwcTransport, InvalidCertificate> {
+        let shared = self.shared()?;
+        Ok(AwcTransport { shared })
+    }
+}
+
+impl fmt::Debug for AwcTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AwcTransport").field(&self.shared).finish()
+    }
+}
+
+impl Transport for AwcTransport {
+    fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel> {
+        let headers = RequestHeaders::of(endpoint, client_id_header);
+        let channel = AwcChannel {
+            url: endpoint.url.clone(),
+            connecting: Rc::new(Connecting {
+                connectors: self.shared.connectors(endpoint),
+                spelling: Spelling::of(&headers),
+                shared: Arc::clone(&self.shared),
+                idle_count: Rc::default(),
+            }),
+            names: VaryingNames::of(&headers),
+            headers,
+            own: RefCell::new(None),
+            elsewhere: RefCell::default(),
+        };
+        Box::new(OpenChannel(Rc::new(channel)))
+    }
+
+    fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
+        self.shared.check(endpoint)
+    }
+
+    fn request_token(
+        &self,
+        request: TokenRequest,
+    ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
+        let connector = self.shared.connector(request.connect_timeout);
+        request_token(connector, request).boxed_local()
+    }
+}
+
+struct OpenChannel(Rc<AwcChannel>);
+
+/// The client of one endpoint, and those of the origins to which its redirects lead.
+struct AwcChannel {
+    url: WebhookUrl,
+    headers: RequestHeaders,
+    names: Option<VaryingNames>,
+    connecting: Rc<Connecting>,
+    /// What is the same for every request to the endpoint's own URL.
+    own: RefCell<Option<Rc<Target>>>,
+    /// The one used last at the back.
+    elsewhere: RefCell<Vec<Origin>>,
+}
+
+/// A client whose connections all lead to one origin: so none can be taken for another's.
+#[derive(Clone)]
+struct Origin {
+    authority: Rc<Authority>,
+    client: awc::Client,
+}
+
+/// Where requests go, and what is the same for all of them.
+struct Target {
+    origin: Origin,
+    prepared: Prepared,
+}
+
+impl Channel for OpenChannel {
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
+        Rc::clone(&self.0).exchange(request).boxed_local()
+    }
+
+    fn is_worth_keeping(&self) -> bool {
+        self.0.connecting.idle_count.get() > 0
+    }
+}
+
+impl AwcChannel {
+    async fn exchange(self: Rc<Self>, request: Request) -> Sent {
+        let target = match self.target(&request) {
+            Ok(target) => target,
+            Err(failure) => return Sent::from(Err(failure)),
+        };
+        match self.exchange_by(&target, &request).await {
+            Err(Broken { lost: true, .. }) => {
+                // By a client without connections, so that it is not lost with another one.
+                let origin = self.origin(Rc::clone(&target.origin.authority));
+                let again = async {
+                    let target = self.target_at(origin, &request)?;
+                    self.exchange_by(&target, &request).await
+                };
+                let result = again.boxed_local().await;
+                Sent {
+                    result: result.map_err(|broken| broken.noted_in(&request)),
+                    twice: true,
+                }
+            }
+            ended => Sent::from(ended.map_err(|broken| broken.noted_in(&request))),
+        }
+    }
+
+    async fn exchange_by(&self, target: &Target, request: &Request) -> Result<Answer, Broken> {
+        let names = self.names.as_ref().ok_or(Failure::Unsendable)?;
+        let sending = target.prepared.send(&self.headers, names, request)?;
+        let response = sending
+            .await
+            .map_err(|error: SendRequestError| broken(error))?;
+        request.seen.set(response.status().as_u16());
+        read(response, self.connecting.shared.reading()).await
+    }
+
+    fn target(&self, request: &Request) -> Result<Rc<Target>, Failure> {
+        if request.url != self.url {
+            return self.target_elsewhere(request).map(Rc::new);
+        }
+        if let Some(target) = &*self.own.borrow() {
+            return Ok(Rc::clone(target));
+        }
+        let origin = self.origin(Rc::new(authority(request)?));
+        let target = Rc::new(self.target_at(origin, request)?);
+        *self.own.borrow_mut() = Some(Rc::clone(&target));
+        Ok(target)
+    }
+
+    /// A redirect: rare, and nothing about it is remembered but its connections.
+    fn target_elsewhere(&self, request: &Request) -> Result<Target, Failure> {
+        let authority = authority(request)?;
+        let own = self.own.borrow().as_ref().map(|own| own.origin.clone());
+        if let Some(own) = own.filter(|own| *own.authority == authority) {
+            return self.target_at(own, request);
+        }
+        let mut elsewhere = self.elsewhere.borrow_mut();
+        let known = elsewhere
+            .iter()
+            .position(|origin| *origin.authority == authority);
+        let origin = match known {
+            Some(known) => elsewhere.remove(known),
+            None => self.origin(Rc::new(authority)),
+        };
+        if elsewhere.len() == MAX_ORIGINS {
+            elsewhere.remove(0);
+        }
+        elsewhere.push(origin.clone());
+        self.target_at(origin, request)
+    }
+
+    fn origin(&self, authority: Rc<Authority>) -> Origin {
+        let client = client(Rc::clone(&self.connecting), Rc::clone(&authority));
+        Origin { authority, client }
+    }
+
+    fn target_at(&self, origin: Origin, request: &Request) -> Result<Target, Failure> {
+        let prepared = Prepared::new(&origin.client, &self.headers, request)?;
+        Ok(Target { origin, prepared })
+    }
+}
+
+/// Of how many origins besides the endpoint's own connections are kept at once.
+const MAX_ORIGINS: usize = 4;

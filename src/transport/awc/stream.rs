@@ -1,0 +1,324 @@
+//! The stream under awc's client: it sees every byte of a connection, and answers awc's traps and its
+//! strictness in one place.
+//!
+//! Of an answer that every reader takes alike, awc gets the bytes as they came. Of any other it gets a plain
+//! one with the same status, the headers that count, and the same body: interim answers skipped, folds and
+//! lines that are no headers gone, the framing made unmistakable. An answer that is cut short ends in an
+//! error that says so. A connection with anything left over, or whose answer was ambiguous, ends with its
+//! exchange: no answer can be credited to another delivery.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_rt::net::{ActixStream, Ready};
+use awc::http::header::HeaderName;
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connecting::Connecting;
+use crate::domain::attempt::{Failure, Wish};
+use crate::transport::answer::{Body, Framing, Head, Piece};
+use crate::transport::http::COPIED;
+use crate::transport::line::{Broken, Line};
+use crate::transport::settings::IdleSlot;
+
+/// A connection as awc sees it.
+pub(super) struct Stream {
+    /// `None` once it has ended.
+    line: Option<Line>,
+    phase: Phase,
+    /// What awc has written and the system has not taken.
+    unsent: BytesMut,
+    /// What awc is given to read next.
+    handed: BytesMut,
+    connecting: Rc<Connecting>,
+}
+
+enum Phase {
+    /// Nothing is under way.
+    Waiting {
+        /// `None` when it is new.
+        kept: Option<IdleSlot>,
+    },
+    /// The request is being sent, or the head of the answer is awaited.
+    Awaiting,
+    /// The body of the answer is read.
+    Reading { body: Body, keeps: bool },
+    /// All of the answer is read, and awc has not been given all of it.
+    Ending { keeps: bool },
+}
+
+impl Stream {
+    pub(super) fn new(line: Line, connecting: Rc<Connecting>) -> Self {
+        Self {
+            line: Some(line),
+            phase: Phase::Waiting { kept: None },
+            unsent: BytesMut::new(),
+            handed: BytesMut::new(),
+            connecting,
+        }
+    }
+
+    /// Sends the head of a request, with what follows it if that is short.
+    fn begin(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Broken>> {
+        let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
+        // awc has looked, but with its task's budget spent it would see nothing.
+        let kept = matches!(self.phase, Phase::Waiting { kept: Some(_) });
+        if kept && !line.is_quiet(cx) {
+            return Poll::Ready(Err(line.broken(Failure::ConnectionClosed)));
+        }
+        self.phase = Phase::Awaiting;
+        OUTGOING.with_borrow_mut(|out| {
+            out.clear();
+            let head = self.connecting.spelling.write(bytes, out);
+            let head = head.unwrap_or_else(|| {
+                out.clear();
+                0
+            });
+            let body = bytes.get(head..).unwrap_or_default();
+            let body = body.get(..COPIED).unwrap_or(body);
+            out.extend_from_slice(body);
+            let sent = match line.poll_send(cx, out) {
+                Poll::Ready(sent) => sent?,
+                Poll::Pending => 0,
+            };
+            self.unsent
+                .extend_from_slice(out.get(sent..).unwrap_or_default());
+            Poll::Ready(Ok(head + body.len()))
+        })
+    }
+
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while !self.unsent.is_empty() {
+            let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
+            let sent = ready!(line.poll_send(cx, &self.unsent))?;
+            self.unsent.advance(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads the head of an answer. Returns `true` if all of the answer is in `buffer`.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<bool, Broken>> {
+        let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
+        if !line.has_received() {
+            let before = buffer.filled().len();
+            ready!(line.poll_read_into(cx, buffer))?;
+            let read = buffer.filled().get(before..).unwrap_or_default();
+            if is_plain_and_whole(read)
+                && line.may_follow()
+                && let Some(slot) = self.connecting.slot()
+            {
+                line.end(true);
+                self.phase = Phase::Waiting { kept: Some(slot) };
+                return Poll::Ready(Ok(true));
+            }
+            line.unread(read);
+            buffer.set_filled(before);
+        }
+        let head = ready!(line.poll_head(cx))?;
+        self.hand_head(&head);
+        Poll::Ready(Ok(false))
+    }
+
+    /// Gives awc a head that says the same and can be read in one way only.
+    fn hand_head(&mut self, head: &Head) {
+        let Some(line) = &mut self.line else { return };
+        write_head(head, line.received(), &mut self.handed);
+        let keeps = head.keeps;
+        self.phase = match head.framing {
+            // It is not waited for: what has come of it counts.
+            Framing::UntilClose => {
+                self.handed.extend_from_slice(&line.take_received());
+                Phase::Ending { keeps }
+            }
+            Framing::Empty => Phase::Ending { keeps },
+            framing => Phase::Reading {
+                body: Body::new(framing),
+                keeps,
+            },
+        };
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
+        let Phase::Reading { body, keeps } = &mut self.phase else {
+            return Poll::Ready(Ok(()));
+        };
+        let chunked = matches!(body, Body::Chunked(_));
+        let piece = ready!(line.poll_body(cx, body))?;
+        if let Piece::Data(data) = &piece {
+            if chunked {
+                let size = format!("{:x}\r\n", data.len());
+                self.handed.extend_from_slice(size.as_bytes());
+            }
+            self.handed.extend_from_slice(data);
+            if chunked {
+                self.handed.extend_from_slice(b"\r\n");
+            }
+        }
+        if piece == Piece::End || (!chunked && body.is_over()) {
+            if chunked {
+                self.handed.extend_from_slice(b"0\r\n\r\n");
+            }
+            self.phase = Phase::Ending { keeps: *keeps };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands over what there is. With the last of an answer the exchange ends.
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
+        let length = self.handed.len().min(buffer.remaining());
+        buffer.put_slice(&self.handed.split_to(length));
+        if let (true, Phase::Ending { keeps }) = (self.handed.is_empty(), &self.phase) {
+            let keeps = *keeps;
+            self.handed = BytesMut::new();
+            let kept = self.line.as_mut().is_some_and(|line| line.end(keeps));
+            let slot = Some(())
+                .filter(|()| kept)
+                .and_then(|()| self.connecting.slot());
+            if slot.is_none() {
+                self.line = None;
+            }
+            self.phase = Phase::Waiting { kept: slot };
+        }
+    }
+}
+
+/// Returns `true` if `bytes` are one answer from its beginning to its end, of which awc makes what we do.
+fn is_plain_and_whole(bytes: &[u8]) -> bool {
+    Head::at(bytes).is_some_and(|(head, length)| {
+        let body = match head.framing {
+            Framing::Empty => Some(0),
+            Framing::Length(length) => usize::try_from(length).ok(),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        let end = body.and_then(|body| length.checked_add(body));
+        head.plain && head.keeps && end == Some(bytes.len())
+    })
+}
+
+fn write_head(head: &Head, received: usize, out: &mut BytesMut) {
+    let answer = &head.answer;
+    let mut line = |parts: &[&str]| {
+        for part in parts {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    };
+    let mut number = itoa::Buffer::new();
+    line(&["HTTP/1.1 ", number.format(answer.status), " -"]);
+    match head.framing {
+        Framing::Empty => {}
+        Framing::Length(length) => line(&["content-length: ", number.format(length)]),
+        Framing::Chunked => line(&["transfer-encoding: chunked"]),
+        Framing::UntilClose => line(&["content-length: ", number.format(received)]),
+    }
+    if let Some(location) = &answer.location {
+        line(&["location: ", location]);
+    }
+    if let Some(retry_after) = &answer.retry_after {
+        line(&["retry-after: ", retry_after]);
+    }
+    match answer.wish {
+        Some(Wish::Disable) => line(&["webhook-delivery: disable"]),
+        Some(Wish::AbortMessage) => line(&["webhook-delivery: abort-message"]),
+        None => {}
+    }
+    if !head.keeps {
+        line(&["connection: close"]);
+    }
+    line(&[]);
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if !this.handed.is_empty() {
+                this.hand_over(buffer);
+                return Poll::Ready(Ok(()));
+            }
+            let Some(line) = &mut this.line else {
+                return Poll::Ready(Ok(()));
+            };
+            match this.phase {
+                // awc asks whether it can be used again.
+                Phase::Waiting { .. } | Phase::Ending { .. } if line.is_quiet(cx) => {
+                    return Poll::Pending;
+                }
+                Phase::Waiting { .. } | Phase::Ending { .. } => this.line = None,
+                Phase::Awaiting => {
+                    if ready!(this.poll_head(cx, buffer)).map_err(io::Error::other)? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Phase::Reading { .. } => ready!(this.poll_body(cx)).map_err(io::Error::other)?,
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if matches!(this.phase, Phase::Waiting { .. }) {
+            return this.begin(cx, bytes).map_err(io::Error::other);
+        }
+        ready!(this.poll_unsent(cx)).map_err(io::Error::other)?;
+        let line = this.line.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        line.poll_send(cx, bytes).map_err(io::Error::other)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx)).map_err(io::Error::other)?;
+        match &mut this.line {
+            Some(line) => line.poll_flush(cx).map_err(io::Error::other),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().line = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// awc asks for it and does not use it: whether something can be read or written is found out by trying.
+impl ActixStream for Stream {
+    fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::READABLE))
+    }
+
+    fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::WRITABLE))
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) const WEBHOOK_DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");

@@ -1,0 +1,129 @@
+//! One exchange on a connection: the request as the bytes it is, in one call where that is possible.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+
+use crate::domain::attempt::{Answer, Failure};
+use crate::transport::StatusSeen;
+use crate::transport::answer::{Body, Excerpt, Framing, Head, Piece, Reading};
+use crate::transport::connect::Authority;
+use crate::transport::line::{Broken, Line};
+use crate::transport::wire::Wire;
+
+/// A connection to one authority.
+pub(in crate::transport) struct Connection {
+    pub(super) authority: Rc<Authority>,
+    line: Line,
+}
+
+/// An answer, and whether its connection may be used again.
+pub(in crate::transport) struct Exchanged {
+    pub(in crate::transport) answer: Answer,
+    pub(in crate::transport) clean: bool,
+}
+
+impl Connection {
+    pub(in crate::transport) fn new(authority: Rc<Authority>, wire: Wire) -> Self {
+        let line = Line::new(wire);
+        Self { authority, line }
+    }
+
+    /// Returns `true` if the receiver has neither closed it nor sent anything since it was used.
+    pub(in crate::transport) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        self.line.is_quiet(cx)
+    }
+
+    /// Makes one exchange: sends `head` and `body`, and reads the answer as far as `reading` says. `seen` is
+    /// told the status as soon as it is known.
+    pub(in crate::transport) fn exchange(
+        &mut self,
+        head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
+        body: &Bytes,
+        reading: Reading,
+        seen: &StatusSeen,
+    ) -> impl Future<Output = Result<Exchanged, Broken>> {
+        let mut head = Some(head);
+        // A block, because an `async fn` keeps room for its arguments twice.
+        async move {
+            let sent = poll_fn(|cx| {
+                let head = head.take();
+                Poll::Ready(head.map_or(Ok(None), |head| self.send_at_once(head, body, cx)))
+            });
+            if let Some((head, body)) = sent.await? {
+                // Rare, and much larger: not a part of this future.
+                Box::pin(self.send_the_rest(head, body)).await?;
+            }
+            let head = poll_fn(|cx| self.line.poll_head(cx)).await?;
+            seen.set(head.answer.status);
+            self.read(head, reading).await
+        }
+    }
+
+    /// Sends as much as goes at once, which is nearly always all of it, and returns the rest.
+    fn send_at_once(
+        &mut self,
+        head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
+        body: &Bytes,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<(Bytes, Bytes)>, Broken> {
+        OUTGOING.with_borrow_mut(|request| {
+            request.clear();
+            head(request)?;
+            if body.len() > COPIED {
+                let head = Bytes::copy_from_slice(request);
+                return Ok(Some((head, body.clone())));
+            }
+            request.extend_from_slice(body);
+            let written = match self.line.poll_send(cx, request) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
+            };
+            let rest = request.get(written..).unwrap_or_default();
+            let all = rest.is_empty() && !self.line.may_hold_back();
+            Ok((!all).then(|| (Bytes::copy_from_slice(rest), Bytes::new())))
+        })
+    }
+
+    /// Sends what did not go at once.
+    async fn send_the_rest(&mut self, mut head: Bytes, mut body: Bytes) -> Result<(), Broken> {
+        for part in [&mut head, &mut body] {
+            while !part.is_empty() {
+                let sent = poll_fn(|cx| self.line.poll_send(cx, part)).await?;
+                part.advance(sent);
+            }
+        }
+        poll_fn(|cx| self.line.poll_flush(cx)).await
+    }
+
+    /// Reads the body of an answer.
+    async fn read(&mut self, head: Head, reading: Reading) -> Result<Exchanged, Broken> {
+        let mut answer = head.answer;
+        let mut excerpt = Excerpt::new(reading);
+        let mut body = Body::new(head.framing);
+        let mut whole = true;
+        if head.framing == Framing::UntilClose && !reading.until_close {
+            excerpt.take(&self.line.take_received());
+            whole = false;
+        }
+        while whole {
+            match poll_fn(|cx| self.line.poll_body(cx, &mut body)).await? {
+                Piece::Data(data) => whole = excerpt.take(&data),
+                Piece::More | Piece::End => break,
+            }
+        }
+        answer.excerpt = excerpt.into_bytes();
+        let clean = self.line.end(head.keeps && whole);
+        Ok(Exchanged { answer, clean })
+    }
+}
+
+thread_local! {
+    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The largest body that is copied behind its head, in bytes, so that both go out in one call.
+pub(in crate::transport) const COPIED: usize = 16 * 1_024;

@@ -1,0 +1,323 @@
+//! One connection, used by one exchange at a time: a request goes out, its answer comes in, and whatever
+//! is not clear about the answer's end keeps the connection from being used again.
+//!
+//! Both transports are built on it. Buffers belong to the thread, not to the connection: one that waits
+//! holds none, unless a part of an answer is in it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+
+use super::Request;
+use super::answer::{Body, Head, HeadReader, Piece};
+use super::wire::Wire;
+use crate::domain::attempt::Failure;
+
+/// A connection.
+pub(super) struct Line {
+    wire: Wire,
+    /// What the receiver has sent and nobody has read.
+    received: BytesMut,
+    reader: HeadReader,
+    exchange: Exchange,
+    /// Whether it has served an exchange before this one.
+    kept: bool,
+}
+
+/// What is known of the exchange under way.
+#[derive(Debug, Default)]
+struct Exchange {
+    /// Whether the receiver has sent anything.
+    answered: bool,
+    /// The head of a final answer that came while the request was being sent.
+    early: Option<Head>,
+    status: Option<u16>,
+    /// Whether a part of the request was not sent, because the answer was there before it.
+    cut: bool,
+}
+
+/// An exchange without a whole answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub(super) failure: Failure,
+    /// The status of the answer, if that much of it was read.
+    pub(super) status: Option<u16>,
+    /// Whether it was lost with a kept connection: closed by the receiver as the request went out, before
+    /// anything was answered. Any HTTP client would send it again at once.
+    pub(super) lost: bool,
+}
+
+impl Line {
+    pub(super) fn new(wire: Wire) -> Self {
+        Self {
+            wire,
+            received: BytesMut::new(),
+            reader: HeadReader::default(),
+            exchange: Exchange::default(),
+            kept: false,
+        }
+    }
+
+    /// Ends an exchange. Returns `true` if another may follow: the whole request was sent, the answer was
+    /// found complete and unambiguous (which the caller says), and nothing has come after it.
+    pub(super) fn end(&mut self, clean: bool) -> bool {
+        let clean = clean && !self.exchange.cut && self.received.is_empty();
+        self.exchange = Exchange::default();
+        self.kept = true;
+        if self.received.is_empty() {
+            give_back(std::mem::take(&mut self.received));
+        }
+        clean
+    }
+
+    /// Returns `true` if a connection that nobody used for a while can be used: the receiver has neither
+    /// closed it nor sent anything.
+    pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        // Where nothing has come, the runtime knows it without asking the system. It must not be asked
+        // within the budget of the task: with that spent, it would say so of any connection.
+        let receive = poll_fn(|cx| self.poll_receive(cx));
+        pin!(tokio::task::unconstrained(receive))
+            .poll(cx)
+            .is_pending()
+    }
+
+    /// Sends bytes of the request and returns how many were taken. Listens meanwhile: a receiver that
+    /// refuses a large body answers before it has read it, and may close. What is left of the request then
+    /// is taken and not sent.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, Broken>> {
+        if self.exchange.early.is_none() {
+            match pin!(&mut self.wire).poll_write(cx, bytes) {
+                Poll::Ready(Ok(sent @ 1..)) => return Poll::Ready(Ok(sent)),
+                // What the receiver has answered, if anything, is read next.
+                Poll::Ready(Ok(0) | Err(_)) | Poll::Pending => ready!(self.poll_early(cx))?,
+            }
+        }
+        self.exchange.cut = true;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Has everything that was taken really sent, and listens meanwhile.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if self.exchange.early.is_none() && self.wire.may_hold_back() {
+            match pin!(&mut self.wire).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) | Poll::Pending => {
+                    ready!(self.poll_early(cx))?;
+                    self.exchange.cut = true;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns `true` if bytes that were taken may still have to be flushed.
+    pub(super) fn may_hold_back(&self) -> bool {
+        self.wire.may_hold_back()
+    }
+
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let head = ready!(self.poll_head(cx))?;
+        self.exchange.early = Some(head);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads the head of the final answer; interim ones are skipped.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+        if let Some(head) = self.exchange.early.take() {
+            return Poll::Ready(Ok(head));
+        }
+        loop {
+            match self.reader.take(&mut self.received) {
+                Ok(Some(head)) => {
+                    self.exchange.status = Some(head.answer.status);
+                    return Poll::Ready(Ok(head));
+                }
+                Ok(None) => {}
+                Err(unclear) => {
+                    self.exchange.status = unclear.status;
+                    return Poll::Ready(Err(self.broken(Failure::Malformed)));
+                }
+            }
+            if let Err(mut broken) = ready!(self.poll_more(cx)) {
+                broken.status = self.reader.status();
+                return Poll::Ready(Err(broken));
+            }
+        }
+    }
+
+    /// Reads the next piece of the answer's body.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Body,
+    ) -> Poll<Result<Piece, Broken>> {
+        loop {
+            match body.next(&mut self.received) {
+                Ok(Piece::More) => {}
+                Ok(piece) => return Poll::Ready(Ok(piece)),
+                Err(_) => return Poll::Ready(Err(self.broken(Failure::Malformed))),
+            }
+            let more = ready!(self.poll_more(cx));
+            if more.is_err() && matches!(body, Body::UntilClose) {
+                return Poll::Ready(Ok(Piece::End));
+            }
+            more?;
+        }
+    }
+
+    /// Reads into the caller's buffer, where nothing has come before: most answers come at once, and need
+    /// not be copied.
+    pub(super) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        debug_assert!(self.received.is_empty(), "it would be overtaken");
+        let before = buffer.filled().len();
+        let read = ready!(pin!(&mut self.wire).poll_read(cx, buffer));
+        if read.is_err() || buffer.filled().len() == before {
+            return Poll::Ready(Err(self.broken(Failure::ConnectionClosed)));
+        }
+        self.exchange.answered = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives back what was read into the caller's buffer.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        if self.received.capacity() == 0 {
+            self.received = INCOMING.take();
+        }
+        self.received.extend_from_slice(bytes);
+    }
+
+    /// Returns `true` if something has come that was not read.
+    pub(super) fn has_received(&self) -> bool {
+        !self.received.is_empty() || self.exchange.early.is_some()
+    }
+
+    /// Returns how much has come that was not read, in bytes.
+    pub(super) fn received(&self) -> usize {
+        self.received.len()
+    }
+
+    /// Returns `true` if the whole request was sent, so that another exchange may follow this one.
+    pub(super) fn may_follow(&self) -> bool {
+        !self.exchange.cut
+    }
+
+    /// Takes everything that has come and was not read.
+    pub(super) fn take_received(&mut self) -> BytesMut {
+        self.received.split()
+    }
+
+    /// Receives more; fails when the connection has ended.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match ready!(self.poll_receive(cx)) {
+            Ok(1..) => {
+                self.exchange.answered = true;
+                Poll::Ready(Ok(()))
+            }
+            Ok(0) | Err(_) => Poll::Ready(Err(self.broken(Failure::ConnectionClosed))),
+        }
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.received.capacity() == 0 {
+            self.received = INCOMING.take();
+        }
+        self.received.reserve(READ_AT_LEAST);
+        let received = pin!(self.wire.read_buf(&mut self.received)).poll(cx);
+        if received.is_pending() && self.received.is_empty() {
+            give_back(std::mem::take(&mut self.received));
+        }
+        received
+    }
+
+    /// Returns how the exchange ends for which there is no whole answer.
+    pub(super) fn broken(&self, failure: Failure) -> Broken {
+        let unanswered = !self.exchange.answered && failure == Failure::ConnectionClosed;
+        Broken {
+            failure,
+            status: self.exchange.status,
+            lost: unanswered && self.kept,
+        }
+    }
+}
+
+impl Broken {
+    /// Returns the failure, and tells the request what status was read before it.
+    pub(super) fn noted_in(self, request: &Request) -> Failure {
+        if let Some(status) = self.status {
+            request.seen.set(status);
+        }
+        self.failure
+    }
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            status: None,
+            lost: false,
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// Leaves an empty buffer to the thread's next answer.
+fn give_back(mut buffer: BytesMut) {
+    buffer.clear();
+    INCOMING.set(buffer);
+}
+
+thread_local! {
+    static INCOMING: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// For how many bytes there is room at least when the receiver is listened to.
+const READ_AT_LEAST: usize = 2 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A task that has used up what it may do at once is told "nothing yet" of every socket: an answer that
+    /// nobody asked for would have been taken for the answer to the next delivery.
+    #[actix_rt::test]
+    async fn unread_bytes_are_noticed_with_the_tasks_budget_spent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+        client.readable().await.unwrap();
+        let mut line = Line::new(Wire::Plain(client));
+        let quiet = poll_fn(|cx| {
+            while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+            Poll::Ready(line.is_quiet(cx))
+        });
+        assert!(!quiet.await);
+    }
+}

@@ -1,0 +1,247 @@
+//! What both transports are set up with and share.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::answer::Reading;
+use super::connect::{Authority, Connector, Connectors, Guard};
+use super::resolve::{Resolver, SystemResolver};
+use super::tls::{InvalidCertificate, Trust};
+use super::{EXCERPT_BYTES, Failure, Request};
+use crate::domain::address::AddressRange;
+use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
+
+/// Settings of a transport for real receivers: [`AwcTransport`](super::AwcTransport) or
+/// [`HttpTransport`](super::HttpTransport).
+pub struct TransportBuilder<T> {
+    extra_roots: Vec<Vec<u8>>,
+    platform_roots: bool,
+    guard: Guard,
+    resolver: Arc<dyn Resolver>,
+    body_limit: usize,
+    max_idle: usize,
+    idle_timeout: Duration,
+    transport: PhantomData<fn() -> T>,
+}
+
+impl<T> TransportBuilder<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            extra_roots: Vec::new(),
+            platform_roots: false,
+            guard: Guard::Public(Vec::new()),
+            resolver: Arc::new(SystemResolver),
+            body_limit: 64 * 1_024,
+            max_idle: 256,
+            idle_timeout: Duration::from_secs(15),
+            transport: PhantomData,
+        }
+    }
+
+    /// Trusts a further root certificate, in DER, besides the bundled Mozilla roots. Defaults to none.
+    #[must_use]
+    pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
+        self.extra_roots.push(der.into());
+        self
+    }
+
+    /// Trusts the root certificates of the operating system instead of the bundled Mozilla roots. They are
+    /// read once, by [`build`](Self::build).
+    #[cfg(feature = "platform-roots")]
+    #[must_use]
+    pub fn platform_roots(mut self) -> Self {
+        self.platform_roots = true;
+        self
+    }
+
+    /// Allows calls to go to further addresses, such as `10.0.0.0/8` or [`AddressRange::loopback`].
+    /// Defaults to public addresses only, so that whoever may choose a URL cannot reach what is internal.
+    /// [`Endpoint::allow_addresses`] does so for one endpoint.
+    #[must_use]
+    pub fn allow_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
+        if let Guard::Public(allowed) = &mut self.guard {
+            allowed.extend(ranges);
+        }
+        self
+    }
+
+    /// Allows calls to go anywhere: internal services, cloud metadata, this machine. Only where nobody but
+    /// you chooses the URLs, redirects included.
+    #[must_use]
+    pub fn dangerous_allow_all_addresses(mut self) -> Self {
+        self.guard = Guard::Off;
+        self
+    }
+
+    /// Sets how the addresses of host names are found. Defaults to asking the operating system.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Arc::new(resolver);
+        self
+    }
+
+    /// Sets how many bytes of an answer's body are read; beyond them the connection is dropped and the
+    /// status still counts. Defaults to 64 KiB.
+    #[must_use]
+    pub fn response_body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// Sets how many idle connections are kept in the whole process. Together with the engine's limit of
+    /// attempts in flight this bounds the file descriptors used. Defaults to 256.
+    #[must_use]
+    pub fn max_idle_connections(mut self, max: usize) -> Self {
+        self.max_idle = max;
+        self
+    }
+
+    /// Sets for how long after its last exchange an idle connection is used again; one that is older is
+    /// closed when the next request looks for one. Defaults to 15 s. An endpoint that has had nothing to do
+    /// for 15 s closes all of its connections in any case.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    pub(super) fn shared(self) -> Result<Arc<Shared>, InvalidCertificate> {
+        Ok(Arc::new(Shared {
+            trust: Trust::new(self.platform_roots, &self.extra_roots)?,
+            guard: self.guard,
+            resolver: self.resolver,
+            body_limit: self.body_limit,
+            idle: AtomicUsize::new(0),
+            max_idle: self.max_idle,
+            idle_timeout: self.idle_timeout,
+        }))
+    }
+}
+
+impl<T> Clone for TransportBuilder<T> {
+    fn clone(&self) -> Self {
+        Self {
+            extra_roots: self.extra_roots.clone(),
+            guard: self.guard.clone(),
+            resolver: Arc::clone(&self.resolver),
+            ..*self
+        }
+    }
+}
+
+impl<T> fmt::Debug for TransportBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransportBuilder")
+            .field("guard", &self.guard)
+            .field("body_limit", &self.body_limit)
+            .field("max_idle", &self.max_idle)
+            .field("idle_timeout", &self.idle_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all channels of a transport share.
+pub(super) struct Shared {
+    trust: Trust,
+    guard: Guard,
+    resolver: Arc<dyn Resolver>,
+    body_limit: usize,
+    idle: AtomicUsize,
+    max_idle: usize,
+    pub(super) idle_timeout: Duration,
+}
+
+impl Shared {
+    /// Returns what makes connections that no endpoint's own settings are for.
+    pub(super) fn connector(&self, timeout: Duration) -> Connector {
+        Connector {
+            tls: Some(self.trust.shared()),
+            timeout,
+            guard: self.guard.clone(),
+            resolver: Arc::clone(&self.resolver),
+        }
+    }
+
+    /// Returns what makes an endpoint's connections.
+    pub(super) fn connectors(&self, endpoint: &Endpoint) -> Connectors {
+        Connectors {
+            own: Connector {
+                tls: self.trust.for_endpoint(endpoint).ok(),
+                guard: self.guard.with(&endpoint.allowed_addresses),
+                ..self.connector(endpoint.policy.connect_timeout)
+            },
+            foreign: self.connector(endpoint.policy.connect_timeout),
+        }
+    }
+
+    /// Checks the settings of an endpoint that only the transport understands.
+    pub(super) fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
+        let guard = self.guard.with(&endpoint.allowed_addresses);
+        if !guard.allows_host(&endpoint.url.to_url()) {
+            return Err(InvalidEndpoint::ForbiddenAddress);
+        }
+        self.trust.for_endpoint(endpoint).map(drop)
+    }
+
+    /// Returns how much is read of the answer to a delivery.
+    pub(super) fn reading(&self) -> Reading {
+        Reading {
+            limit: self.body_limit,
+            kept: EXCERPT_BYTES,
+            until_close: false,
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("guard", &self.guard)
+            .field("body_limit", &self.body_limit)
+            .field("max_idle", &self.max_idle)
+            .field("idle", &self.idle.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns whom a request reaches.
+pub(super) fn authority(request: &Request) -> Result<Authority, Failure> {
+    Ok(Authority {
+        foreign: request.left_origin,
+        ..Authority::of(&request.url.to_url())?
+    })
+}
+
+/// One of the idle connections that the process may keep. It is dropped with its connection, so that the
+/// counts are right however that ends.
+#[derive(Debug)]
+pub(super) struct IdleSlot {
+    shared: Arc<Shared>,
+    /// How many its channel keeps.
+    of_channel: Rc<Cell<usize>>,
+}
+
+impl IdleSlot {
+    /// Returns `None` if the process keeps as many as it may.
+    pub(super) fn take(shared: &Arc<Shared>, of_channel: &Rc<Cell<usize>>) -> Option<Self> {
+        let before = shared.idle.fetch_add(1, Ordering::Relaxed);
+        of_channel.set(of_channel.get() + 1);
+        let slot = Self {
+            shared: Arc::clone(shared),
+            of_channel: Rc::clone(of_channel),
+        };
+        (before < shared.max_idle).then_some(slot)
+    }
+}
+
+impl Drop for IdleSlot {
+    fn drop(&mut self) {
+        self.shared.idle.fetch_sub(1, Ordering::Relaxed);
+        self.of_channel.set(self.of_channel.get() - 1);
+    }
+}

@@ -1,0 +1,6 @@
+//! The suite over the transport with connections of its own.
+
+pub(crate) use actix_webhooks::transport::HttpTransport as Tested;
+
+#[path = "suite.rs"]
+mod suite;

@@ -1,0 +1,15 @@
+//! What both transports are tested for.
+
+mod broken;
+mod crowd;
+mod endless;
+mod guarded;
+mod hostile;
+mod oauth2;
+mod reuse;
+mod secured;
+mod signed;
+mod split;
+pub(crate) mod support;
+mod upload;
+mod wire;

@@ -43,15 +43,16 @@
 //! # Features
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `awc` | on | `transport::AwcTransport`, the default transport, over the HTTP client awc |
 //! | `sqlite` | on | `store::SqliteStore`: everything durable in one file |
-//! | `platform-roots` | off | the operating system's root certificates: `HttpTransportBuilder::platform_roots` |
+//! | `platform-roots` | off | the operating system's root certificates: `transport::TransportBuilder::platform_roots` |
 //! | `test-util` | off | `testing`: simulated time, scripted receivers, a faulty and a blocking store, the store conformance suite |
 //! | `verify` | off | `verify`: checks signatures for receivers, with an extractor for actix-web |
 //!
 //! # Log events
 //! | level | message | fields | when |
 //! |---|---|---|---|
-//! | debug | `attempt finished` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
+//! | debug | `attempt … of delivery … to … finished: …` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
 //! | debug | `subscriber has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
 //! | warn | `access token could not be fetched` | `token_url`, `reason` | a fetch failed; further ones wait for 1 to 30 s |
 //! | warn | `wall clock was set; deadlines follow it` | `from_ms`, `to_ms` | the system clock was moved by half a second or more |

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::System;
 use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore, SqliteOptions, SqliteStore};
-use actix_webhooks::transport::HttpTransport;
+use actix_webhooks::transport::{AwcTransport, HttpTransport, Transport};
 use actix_webhooks::{
     AddressRange, Endpoint, EndpointPolicy, Engine, EngineBuilder, Event, PublishBatch,
     PublishError, Rule,
@@ -15,14 +15,22 @@ use crate::IN_FLIGHT;
 use crate::measure::{Meter, Sample};
 
 /// Publishes for `run`, waits until everything is delivered, and says how much that was.
-pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration, kept: Kept) -> Sample {
+pub(crate) fn run(
+    urls: &[String],
+    arbiters: usize,
+    run: Duration,
+    kept: Kept,
+    over: Over,
+) -> Sample {
     System::new().block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
         // One arbiter means this very thread, as for the bare loop; publishing is part of what is measured.
         let arbiters = if arbiters == 1 { 0 } else { arbiters };
         let builder = match kept {
-            Kept::InMemory => engine(urls, arbiters).store(in_memory(OPEN_IN_MEMORY)),
-            Kept::OnDisk => engine(urls, arbiters).store(on_disk(folder.path(), OPEN_ON_DISK)),
+            Kept::InMemory => engine(urls, arbiters, over).store(in_memory(OPEN_IN_MEMORY)),
+            Kept::OnDisk => {
+                engine(urls, arbiters, over).store(on_disk(folder.path(), OPEN_ON_DISK))
+            }
         };
         let engine = builder.start().await.expect("the engine starts");
         let meter = Meter::start();
@@ -43,6 +51,35 @@ pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration, kept: Kept) -
 pub(crate) enum Kept {
     InMemory,
     OnDisk,
+}
+
+/// The transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Awc,
+    Http,
+}
+
+impl Over {
+    /// Returns it, set up so that this machine may be called.
+    pub(crate) fn transport(self, idle: usize) -> Box<dyn Transport> {
+        match self {
+            Self::Awc => Box::new(
+                AwcTransport::builder()
+                    .allow_addresses(AddressRange::loopback())
+                    .max_idle_connections(idle)
+                    .build()
+                    .expect("no extra roots"),
+            ),
+            Self::Http => Box::new(
+                HttpTransport::builder()
+                    .allow_addresses(AddressRange::loopback())
+                    .max_idle_connections(idle)
+                    .build()
+                    .expect("no extra roots"),
+            ),
+        }
+    }
 }
 
 /// Returns a store in memory that keeps what is open and nothing else.
@@ -72,12 +109,8 @@ fn limited(open: u64) -> BacklogLimits {
 }
 
 /// Returns an engine with a rule for each URL.
-pub(crate) fn engine(urls: &[String], arbiters: usize) -> EngineBuilder {
-    let transport = HttpTransport::builder()
-        .allow_addresses(AddressRange::loopback())
-        .max_idle_connections(4_096)
-        .build()
-        .expect("no extra roots");
+pub(crate) fn engine(urls: &[String], arbiters: usize, over: Over) -> EngineBuilder {
+    let transport = over.transport(4_096);
     let in_flight = u32::try_from(IN_FLIGHT).expect("it is small");
     let mut policy = EndpointPolicy::default();
     policy.max_in_flight = in_flight;

@@ -16,7 +16,7 @@ use actix_webhooks::{
 };
 use bytes::Bytes;
 
-use crate::delivering::{engine, event, on_disk, pause};
+use crate::delivering::{Over, engine, event, on_disk, pause};
 use crate::measure::{percentile, resident_bytes};
 use crate::receiver::Receiver;
 
@@ -68,7 +68,7 @@ async fn receipts(folder: &Path, millis: u64) {
         std::fs::create_dir(&apart).expect("a folder");
         let store = on_disk(&apart, 100_000_000);
         let nobody = vec!["http://127.0.0.1:9/".to_owned()];
-        let engine = engine(&nobody, 2)
+        let engine = engine(&nobody, 2, Over::Awc)
             .store(store)
             .start()
             .await
@@ -260,7 +260,7 @@ async fn restart(folder: &Path, open: usize) {
     let begun = Instant::now();
     let store = on_disk(folder, 100_000_000);
     let opened = begun.elapsed();
-    let engine = engine(&receiver.urls, 2)
+    let engine = engine(&receiver.urls, 2, Over::Awc)
         .store(store.clone())
         .start()
         .await
@@ -284,7 +284,7 @@ async fn restart(folder: &Path, open: usize) {
 async fn dead(folder: &Path, events: usize) {
     let receiver = Receiver::start(0, 1);
     let store = on_disk(folder, 100_000_000);
-    let engine = engine(&receiver.hanging, 2)
+    let engine = engine(&receiver.hanging, 2, Over::Awc)
         .store(store.clone())
         .start()
         .await

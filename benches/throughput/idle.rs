@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use actix::System;
 use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore};
-use actix_webhooks::transport::HttpTransport;
-use actix_webhooks::{AddressRange, Engine, Event, PublishError, Rule};
+use actix_webhooks::{Engine, Event, PublishError, Rule};
 
-use crate::delivering::{pause, wait_until_empty};
+use crate::delivering::{Over, pause, wait_until_empty};
 use crate::measure::resident_bytes;
 use crate::receiver::Receiver;
 
@@ -48,11 +47,7 @@ pub(crate) fn run(endpoints: usize) {
             },
             ..MemoryLimits::default()
         };
-        let transport = HttpTransport::builder()
-            .allow_addresses(AddressRange::loopback())
-            .max_idle_connections(64)
-            .build()
-            .expect("no extra roots");
+        let transport = Over::Awc.transport(64);
         let builder = (0..endpoints).fold(
             Engine::builder()
                 .arbiters(2)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler, System};
 use actix_webhooks::{DeliveryReport, Outcome, PublishBatch, WatchDeliveries};
 
-use crate::delivering::{engine, event, in_memory, pause};
+use crate::delivering::{Over, engine, event, in_memory, pause};
 use crate::measure::{median, percentile};
 use crate::receiver::Receiver;
 
@@ -95,7 +95,7 @@ impl Handler<DeliveryReport> for Watcher {
 
 fn measure(urls: &[String], run: Duration, outstanding: usize) -> Healthy {
     System::new().block_on(async {
-        let engine = engine(urls, 2)
+        let engine = engine(urls, 2, Over::Awc)
             .store(in_memory(MOST_OPEN))
             .max_in_flight(512)
             .start()

@@ -14,7 +14,7 @@ mod receiver;
 
 use std::time::Duration;
 
-use self::delivering::Kept;
+use self::delivering::{Kept, Over};
 use self::measure::{Sample, median};
 use self::receiver::Receiver;
 
@@ -117,11 +117,14 @@ fn start_again_with_large_pages() {
 /// Makes one measurement, with a receiver of its own.
 fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
     let receiver = Receiver::start(endpoints, 0);
+    let deliver = |kept, over| delivering::run(&receiver.urls, arbiters, run, kept, over);
     let measured = match which {
         "bare" => bare::run(&receiver.urls, arbiters, run),
-        "disk" => delivering::run(&receiver.urls, arbiters, run, Kept::OnDisk),
-        "memory" => delivering::run(&receiver.urls, arbiters, run, Kept::InMemory),
-        other => panic!("there is bare, memory and disk, not {other}"),
+        "memory" => deliver(Kept::InMemory, Over::Awc),
+        "disk" => deliver(Kept::OnDisk, Over::Awc),
+        "memory-http" => deliver(Kept::InMemory, Over::Http),
+        "disk-http" => deliver(Kept::OnDisk, Over::Http),
+        other => panic!("there is bare, memory, disk, memory-http and disk-http, not {other}"),
     };
     println!("{measured}");
 }
@@ -141,32 +144,38 @@ fn apart(which: &str, endpoints: usize, arbiters: usize, run: Duration) -> Sampl
 }
 
 fn throughput(run: Duration, rounds: usize) {
+    const COLUMNS: [&str; 5] = ["bare", "memory", "disk", "memory-http", "disk-http"];
     println!(
-        "{:>9} {:>8} | {:>8} {:>6} | {:>22} {:>6} {:>5} {:>12} | {:>22} {:>6} {:>5} {:>12}",
-        "endpoints",
-        "arbiters",
-        "bare/s",
-        "CPU µs",
-        "engine, in memory: /s",
-        "CPU µs",
-        "ratio",
-        "worst … best",
-        "engine, on disk: /s",
-        "CPU µs",
-        "ratio",
-        "worst … best"
+        "{:>9} {:>8} | {:>8} {:>6} | {:>33} | {:>33} | {:>33} | {:>33}",
+        "",
+        "",
+        "bare awc",
+        "",
+        "over awc, in memory",
+        "over awc, on disk",
+        "HttpTransport, in memory",
+        "HttpTransport, on disk",
+    );
+    let column = format!(
+        "{:>8} {:>6} {:>5} {:>11}",
+        "/s", "CPU µs", "ratio", "worst…best"
+    );
+    println!(
+        "{:>9} {:>8} | {:>8} {:>6} | {column} | {column} | {column} | {column}",
+        "endpoints", "arbiters", "/s", "CPU µs",
     );
     for endpoints in [1, 100, 1_000] {
         for arbiters in [1, 2] {
-            let rows: Vec<[Sample; 3]> = (0..rounds)
-                .map(|_| {
-                    ["bare", "memory", "disk"].map(|which| apart(which, endpoints, arbiters, run))
-                })
+            let rows: Vec<[Sample; 5]> = (0..rounds)
+                .map(|_| COLUMNS.map(|which| apart(which, endpoints, arbiters, run)))
                 .collect();
-            let [bare, memory, disk] = [0, 1, 2].map(|column| Column::of(&rows, column));
+            let columns = [1, 2, 3, 4].map(|column| Column::of(&rows, column).to_string());
+            let bare = Column::of(&rows, 0);
             println!(
-                "{endpoints:>9} {arbiters:>8} | {:>8.0} {:>6.1} | {memory} | {disk}",
-                bare.per_second, bare.cpu_micros
+                "{endpoints:>9} {arbiters:>8} | {:>8.0} {:>6.1} | {}",
+                bare.per_second,
+                bare.cpu_micros,
+                columns.join(" | ")
             );
         }
     }
@@ -180,8 +189,8 @@ struct Column {
 }
 
 impl Column {
-    fn of(rows: &[[Sample; 3]], column: usize) -> Self {
-        let ratio = |row: &[Sample; 3]| row[column].per_second / row[0].per_second;
+    fn of(rows: &[[Sample; 5]], column: usize) -> Self {
+        let ratio = |row: &[Sample; 5]| row[column].per_second / row[0].per_second;
         Self {
             per_second: median(rows.iter().map(|row| row[column].per_second).collect()),
             cpu_micros: median(rows.iter().map(|row| row[column].cpu_micros).collect()),
@@ -196,11 +205,11 @@ impl std::fmt::Display for Column {
         let best = self.ratios.iter().copied().fold(0.0, f64::max);
         write!(
             f,
-            "{:>22.0} {:>6.1} {:>5.2} {:>12}",
+            "{:>8.0} {:>6.1} {:>5.2} {:>11}",
             self.per_second,
             self.cpu_micros,
             median(self.ratios.clone()),
-            format!("{worst:.2} … {best:.2}")
+            format!("{worst:.2}…{best:.2}")
         )
     }
 }

@@ -114,9 +114,10 @@ pub enum Failure {
     Tls,
     /// The receiver's certificate is not trusted, expired or for another name. Permanent.
     Certificate,
-    /// The connection was closed or reset before the answer was complete. Transient.
+    /// The connection was closed or reset before the answer was complete. Its status is on record if it was read.
+    /// Transient.
     ConnectionClosed,
-    /// What came back is not HTTP, or its head is too large. Transient.
+    /// What came back is not HTTP, its head is too large, or it is not clear where it ends. Transient.
     Malformed,
     /// A redirect was refused. Permanent.
     Redirect(RedirectRefusal),
@@ -186,7 +187,7 @@ impl fmt::Display for Failure {
             Self::ConnectionClosed => {
                 f.write_str("connection was closed before the answer was complete")
             }
-            Self::Malformed => f.write_str("answer is not HTTP"),
+            Self::Malformed => f.write_str("answer is not readable as HTTP"),
             Self::Redirect(refusal) => refusal.fmt(f),
             Self::Blocked => f.write_str("host has no address that may be called"),
             Self::NotHttps => f.write_str("URL is not https"),
@@ -234,7 +235,8 @@ pub struct AttemptSummary {
     pub at: Timestamp,
     /// How long it took, redirects included.
     pub duration: Duration,
-    /// The receiver's final status; `None` when there was no answer.
+    /// The receiver's status, as far as it was read: it is there even if the rest of the answer was cut short
+    /// or did not end in time, which `failure` then says. `None` when there was no answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
     /// Why it failed; `None` when it delivered.
@@ -251,6 +253,31 @@ impl AttemptSummary {
             duration,
             status: Some(200),
             failure: None,
+        }
+    }
+}
+
+/// Says how it ended, with the status even where the rest of the answer failed: `answered 200, then cut short`.
+impl fmt::Display for AttemptSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.status, self.failure) {
+            (Some(status), None) => write!(f, "delivered, answered {status}"),
+            (None, None) => f.write_str("delivered"),
+            (Some(status), Some(Failure::ConnectionClosed)) => {
+                write!(f, "answered {status}, then cut short")
+            }
+            (Some(status), Some(Failure::Timeout)) => {
+                write!(f, "answered {status}, which did not end in time")
+            }
+            (Some(status), Some(Failure::Malformed)) => {
+                write!(
+                    f,
+                    "answered {status}, of which it is not clear where it ends"
+                )
+            }
+            (Some(_), Some(failure @ Failure::Status(_))) => failure.fmt(f),
+            (Some(status), Some(failure)) => write!(f, "{failure} after {status}"),
+            (None, Some(failure)) => failure.fmt(f),
         }
     }
 }

@@ -101,8 +101,16 @@ pub enum InvalidEndpoint {
     #[error("{0:?} is not a valid header name")]
     HeaderName(String),
     /// A header is one that the engine sets itself.
-    #[error("header {0:?} is set by the engine; for Authorization use Endpoint::auth")]
+    #[error(
+        "header {0:?} is set by the engine; for Authorization use Endpoint::auth, for Content-Type use Endpoint::content_type"
+    )]
     OwnedHeader(String),
+    /// Two headers have the same name.
+    #[error("header {0:?} is there twice; one line is sent for one name")]
+    RepeatedHeader(String),
+    /// The content type is not a media type.
+    #[error("{0:?} is not a media type; write it like application/json; charset=utf-8")]
+    ContentType(String),
     /// There are more than 32 headers.
     #[error("has more than {MAX_HEADERS} headers")]
     TooManyHeaders,
@@ -264,7 +272,16 @@ impl Endpoint {
         self
     }
 
-    /// Adds a header to every call. A redirect to another origin keeps it, unless its name is one that usually carries a
+    /// Sets the `Content-Type` of every call, for receivers that want another than that of the payload's format,
+    /// such as `application/json; charset=utf-8`. Defaults to the format's.
+    #[must_use]
+    pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
+        self.content_type = Some(media_type.into());
+        self
+    }
+
+    /// Adds a header to every call, spelled as given; one that was added before under the same name, in whatever
+    /// case, is replaced (RFC 9110 §5.3), and so are `User-Agent` and `Accept: */*`, which are sent otherwise. A redirect to another origin keeps it, unless its name is one that usually carries a
     /// credential, such as `Cookie` or `X-Api-Key`.
     #[must_use]
     pub fn header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
@@ -275,13 +292,15 @@ impl Endpoint {
         self.add_header(name, value.into(), dropped)
     }
 
-    /// Adds a header that carries a secret: a redirect to another origin drops it.
+    /// Adds a header that carries a secret, as [`header`](Self::header) does: a redirect to another origin drops it.
     #[must_use]
     pub fn secret_header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.add_header(name.into(), value.into(), true)
     }
 
     fn add_header(mut self, name: String, value: Secret, dropped_across_origins: bool) -> Self {
+        self.headers
+            .retain(|known| !known.name.eq_ignore_ascii_case(&name));
         self.headers.push(EndpointHeader {
             name,
             value,
@@ -296,8 +315,15 @@ impl Endpoint {
         if self.headers.len() > MAX_HEADERS {
             return Err(InvalidEndpoint::TooManyHeaders);
         }
-        for header in &self.headers {
+        if let Some(content_type) = &self.content_type {
+            check_media_type(content_type)?;
+        }
+        for (index, header) in self.headers.iter().enumerate() {
             check_header_name(&header.name)?;
+            let mut before = self.headers.iter().take(index);
+            if before.any(|known| known.name.eq_ignore_ascii_case(&header.name)) {
+                return Err(InvalidEndpoint::RepeatedHeader(header.name.clone()));
+            }
             let owned = OWNED_HEADERS.iter().chain([&client_id_header]);
             if owned
                 .into_iter()
@@ -324,9 +350,30 @@ impl Endpoint {
     }
 }
 
+/// Checks that a text is a type and a subtype, with parameters or without (RFC 9110 §8.3.1).
+fn check_media_type(text: &str) -> Result<(), InvalidEndpoint> {
+    let kind = text.split(';').next().unwrap_or_default().trim_end();
+    let names = kind.split_once('/').map(|(kind, subtype)| [kind, subtype]);
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_token);
+    let sendable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if text.len() <= MAX_MEDIA_TYPE_BYTES
+        && sendable
+        && names.is_some_and(|all| all.iter().all(|name| is_name(name)))
+    {
+        Ok(())
+    } else {
+        Err(InvalidEndpoint::ContentType(
+            text.chars().take(64).collect(),
+        ))
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// Checks that a header name is a token (RFC 9110 §5.6.2).
 pub(crate) fn check_header_name(name: &str) -> Result<(), InvalidEndpoint> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() {
         return Err(InvalidText {
             field: "header name",
@@ -346,6 +393,9 @@ pub const MAX_HEADERS: usize = 32;
 
 /// The longest header name.
 const MAX_HEADER_NAME_BYTES: usize = 128;
+
+/// The longest `Content-Type`.
+const MAX_MEDIA_TYPE_BYTES: usize = 256;
 
 /// The most attempts that one endpoint can be allowed to have in flight.
 pub const MAX_IN_FLIGHT: u32 = 1_024;
@@ -423,6 +473,60 @@ mod tests {
         refused(&endpoint().header("Webhook-Id", "1"));
         refused(&endpoint().header("x-codat-clientid", "1"));
         refused(&endpoint().auth(Auth::bearer("\n")));
+    }
+
+    /// Two lines with one name went out: `User-Agent` of the engine's and of the application's.
+    #[test]
+    fn a_name_stands_for_one_header() {
+        let endpoint = endpoint()
+            .header("X-Team", "a")
+            .header("User-Agent", "acme-hooks/2.1")
+            .secret_header("x-team", "b");
+        let names: Vec<&str> = endpoint
+            .headers
+            .iter()
+            .map(|header| &*header.name)
+            .collect();
+        assert_eq!(names, ["User-Agent", "x-team"]);
+        assert_eq!(endpoint.check("X-Codat-ClientId"), Ok(()));
+        // Settings out of JSON pass by the builder.
+        let mut twice = endpoint.clone();
+        let mut again = endpoint.headers[1].clone();
+        again.name = "X-TEAM".to_owned();
+        twice.headers.push(again);
+        let refused = twice.check("X-Codat-ClientId");
+        assert_eq!(
+            refused,
+            Err(InvalidEndpoint::RepeatedHeader("X-TEAM".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_content_type_is_a_media_type() {
+        for good in [
+            "application/json; charset=utf-8",
+            "application/vnd.acme+json",
+            "text/plain",
+            "application/json ;v=\"1\"",
+        ] {
+            let endpoint = endpoint().content_type(good);
+            assert_eq!(endpoint.check("X-Codat-ClientId"), Ok(()), "{good}");
+        }
+        let long = format!("a/{}", "b".repeat(MAX_MEDIA_TYPE_BYTES));
+        for bad in [
+            "",
+            "json",
+            "/",
+            "a/",
+            "/b",
+            "a b/c",
+            "a/b\r\nX-Evil: 1",
+            "a/ü",
+            &long,
+        ] {
+            refused(&endpoint().content_type(bad));
+        }
+        refused(&endpoint().header("Content-Type", "text/plain"));
     }
 
     #[test]

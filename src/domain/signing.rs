@@ -173,7 +173,8 @@ impl Endpoint {
                 .any(|owned| is(owned) && !standard.all().contains(owned));
             let further = self.headers.iter().any(|header| is(&header.name));
             let again = names.all().into_iter().skip(index + 1).any(is);
-            if owned || further || again || is(client_id_header) || is("user-agent") {
+            if owned || further || again || is(client_id_header) || is("user-agent") || is("accept")
+            {
                 return Err(InvalidEndpoint::SignatureHeader(name.to_owned()));
             }
         }

@@ -258,7 +258,11 @@ impl EngineBuilder {
             return setting(format!("client id header: {error}"));
         }
         let owned = |name: &&&str| name.eq_ignore_ascii_case(&self.client_id_header);
-        if let Some(name) = OWNED_HEADERS.iter().chain([&"user-agent"]).find(owned) {
+        if let Some(name) = OWNED_HEADERS
+            .iter()
+            .chain([&"user-agent", &"accept"])
+            .find(owned)
+        {
             return setting(format!("client id header: {name} is set by the engine"));
         }
         let policy = Endpoint::at(

@@ -15,7 +15,7 @@ pub(super) enum Wire {
     Tls(Box<TlsStream<TcpStream>>),
     /// A receiver without a socket.
     #[cfg(feature = "fuzzing")]
-    Scripted(super::fuzzing::Script),
+    Scripted(super::fuzzing::script::Script),
 }
 
 impl Wire {

@@ -26,13 +26,13 @@ use super::support::{
 use super::upload::LARGE;
 
 /// An authority that issues certificates.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: Vec<u8>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -54,7 +54,10 @@ impl Authority {
     }
 
     /// Starts a receiver that treats every connection as `serve` says.
-    async fn receiver_that(&self, serve: impl AsyncFn(Connection) + 'static) -> Receiver {
+    pub(crate) async fn receiver_that(
+        &self,
+        serve: impl AsyncFn(Connection) + 'static,
+    ) -> Receiver {
         let anyone = WebPkiClientVerifier::no_client_auth();
         self.serve(LOOPBACK, for_names(&["localhost"]), anyone, serve)
             .await
@@ -108,7 +111,7 @@ impl Authority {
     }
 
     /// Returns the settings of an engine that trusts this authority.
-    fn trusted(&self) -> EngineBuilder {
+    pub(crate) fn trusted(&self) -> EngineBuilder {
         let transport = transport().root_certificate(self.root.clone());
         Engine::builder().transport(transport.build().unwrap())
     }
@@ -133,7 +136,7 @@ async fn outcome(builder: EngineBuilder, url: &str) -> Outcome {
     outcome
 }
 
-fn by_name(receiver: &Receiver) -> String {
+pub(crate) fn by_name(receiver: &Receiver) -> String {
     format!("https://localhost:{}/hook", receiver.address.port())
 }
 

@@ -9,6 +9,7 @@ mod oauth2;
 mod reuse;
 mod secured;
 mod signed;
+mod sloppy;
 mod split;
 pub(crate) mod support;
 mod upload;

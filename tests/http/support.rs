@@ -179,6 +179,8 @@ pub(crate) struct Request {
     /// On which connection it came, from 1.
     pub(crate) connection: usize,
     pub(crate) line: String,
+    /// The names of its headers as they were spelled.
+    pub(crate) spelled: Vec<String>,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -272,18 +274,20 @@ impl Connection {
     /// Reads a whole request; `None` once the sender has closed the connection.
     pub(crate) async fn request(&mut self) -> Option<Request> {
         let line = self.line().await?;
-        let mut headers = Vec::new();
+        let (mut spelled, mut headers) = (Vec::new(), Vec::new());
         loop {
             let line = self.line().await?;
             if line.is_empty() {
                 break;
             }
             let (name, value) = line.split_once(": ").unwrap();
+            spelled.push(name.to_owned());
             headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
         let mut request = Request {
             connection: self.number,
             line,
+            spelled,
             headers,
             body: Vec::new(),
         };
@@ -294,9 +298,22 @@ impl Connection {
         Some(request)
     }
 
-    /// Reads the head of a request, and nothing of its body.
-    pub(crate) async fn head(&mut self) {
-        while self.line().await.is_some_and(|line| !line.is_empty()) {}
+    /// Reads the head of a request, and nothing of its body. Returns the length of that.
+    pub(crate) async fn head(&mut self) -> usize {
+        let mut length = 0;
+        while let Some(line) = self.line().await.filter(|line| !line.is_empty()) {
+            let line = line.to_ascii_lowercase();
+            if let Some(told) = line.strip_prefix("content-length: ") {
+                length = told.parse().unwrap();
+            }
+        }
+        length
+    }
+
+    /// Reads so many bytes of a body; `false` when the sender has closed the connection.
+    pub(crate) async fn body(&mut self, length: usize) -> bool {
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await.is_ok()
     }
 
     async fn line(&mut self) -> Option<String> {

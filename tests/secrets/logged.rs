@@ -128,7 +128,7 @@ fn nothing_secret_is_logged_while_receivers_and_store_fail() {
         assert_eq!(dead.unwrap().unwrap().len(), 20);
         engine.shutdown(Duration::from_secs(1)).await;
     });
-    check(&["attempt finished", "delivery store failed"]);
+    check(&["finished: ", "delivery store failed"]);
 }
 
 struct Watcher(UnboundedSender<DeliveryReport>);
@@ -163,5 +163,5 @@ fn nothing_secret_is_logged_by_a_real_connection_that_fails() {
         assert!(reported.recv().await.unwrap().outcome.is_final());
         engine.shutdown(Duration::from_secs(1)).await;
     });
-    check(&["attempt finished", "connection could not be made"]);
+    check(&["finished: ", "connection could not be made"]);
 }

@@ -87,9 +87,11 @@ impl SubscriberActor {
     }
 
     pub(super) fn report(&mut self, alert: &Alert, record: &AttemptRecord) {
+        let (url, id) = (self.url.without_query(), record.delivery_id.get());
+        let summary = &record.summary;
         log::debug!(
-            endpoint = self.url.without_query(), delivery_id = record.delivery_id.get(), attempt = record.summary.number,
-            outcome:? = record.outcome; "attempt finished"
+            endpoint = url, delivery_id = id, attempt = summary.number, outcome:? = record.outcome;
+            "attempt {} of delivery {id} to {url} finished: {summary}", summary.number
         );
         if !self.shared.watchers.reports.is_watched() {
             return;

@@ -144,22 +144,34 @@ fn has_end(bytes: &[u8]) -> bool {
 
 fn parse(bytes: &[u8]) -> Result<Parsed, Unclear> {
     let mut config = ParserConfig::default();
-    config
-        .allow_obsolete_multiline_headers_in_responses(true)
-        .allow_multiple_spaces_in_response_status_delimiters(true);
-    if let Ok(parsed) = parse_with(&config, bytes, false) {
+    config.allow_multiple_spaces_in_response_status_delimiters(true);
+    if let Ok(parsed) = parse_with(&config, bytes, Grammar::Strict) {
         return parsed;
     }
-    // A line that is no header says nothing: it is left out, and the connection ends with the answer.
+    config.allow_obsolete_multiline_headers_in_responses(true);
+    if let Ok(parsed) = parse_with(&config, bytes, Grammar::Folded) {
+        return parsed;
+    }
     config.ignore_invalid_headers_in_responses(true);
-    parse_with(&config, bytes, true).unwrap_or_else(Err)
+    parse_with(&config, bytes, Grammar::Lenient).unwrap_or_else(Err)
 }
 
-/// The outer error says that the head cannot be read with this configuration.
+/// How a head is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grammar {
+    /// As it ought to be.
+    Strict,
+    /// A header may go on over several lines.
+    Folded,
+    /// A line that is no header says nothing: it is left out, and the connection ends with the answer.
+    Lenient,
+}
+
+/// The outer error says that the head is not one by this grammar.
 fn parse_with(
     config: &ParserConfig,
     bytes: &[u8],
-    lenient: bool,
+    grammar: Grammar,
 ) -> Result<Result<Parsed, Unclear>, Unclear> {
     let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
     let mut head = Response::new(&mut []);
@@ -170,15 +182,15 @@ fn parse_with(
         Ok(Status::Partial) => Ok(Ok(Parsed::Partial(status))),
         Ok(Status::Complete(length)) => {
             let text = bytes.get(..length).unwrap_or_default();
-            if lenient && hides_framing(text, head.headers) {
+            if grammar != Grammar::Strict && hides_framing(text, head.headers) {
                 return Ok(Err(Unclear { status }));
             }
-            Ok(judge(&head, length, lenient))
+            Ok(judge(&head, length, grammar))
         }
     }
 }
 
-fn judge(head: &Response<'_, '_>, length: usize, lenient: bool) -> Result<Parsed, Unclear> {
+fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Parsed, Unclear> {
     let unclear = Unclear { status: head.code };
     let status = head.code.filter(|status| *status >= 100).ok_or(unclear)?;
     if status < 200 && status != 101 {
@@ -188,13 +200,13 @@ fn judge(head: &Response<'_, '_>, length: usize, lenient: bool) -> Result<Parsed
     let said = Said::by(head.headers, status).ok_or(unclear)?;
     let framing = said.framing(status, old).ok_or(unclear)?;
     let persists = if old { said.keep_alive } else { !said.close };
-    let contradicts = said.is_contradictory(framing, old);
+    let clear = !said.is_contradictory(framing, old) && grammar != Grammar::Lenient;
     Ok(Parsed::Final(
         Head {
             answer: said.answer,
             framing,
-            keeps: persists && !contradicts && !lenient && framing != Framing::UntilClose,
-            plain: said.plain && !old && !lenient,
+            keeps: persists && clear && framing != Framing::UntilClose,
+            plain: said.plain && !old && grammar == Grammar::Strict,
         },
         length,
     ))
@@ -245,7 +257,7 @@ impl Said {
                 return Some(());
             }
             17 if is("transfer-encoding") => {
-                append(&mut self.codings, &unfolded_coding(header.value)?);
+                append(&mut self.codings, header.value);
             }
             10 if is("connection") => {
                 if self.take_connection(header.value) {
@@ -267,7 +279,6 @@ impl Said {
             16 if is("webhook-delivery") && self.answer.wish.is_none() => {
                 self.answer.wish = Wish::parse(header.value);
             }
-            _ if header.value.contains(&b'\n') => {}
             _ => return Some(()),
         }
         self.plain = false;
@@ -323,18 +334,13 @@ impl Said {
     }
 }
 
-/// Adds to a list of which some was there before (RFC 9110 §5.3).
+/// Adds to a list of which some was there before (RFC 9110 §5.3), in lower case.
 fn append(list: &mut Option<Vec<u8>>, more: &[u8]) {
     let list = list.get_or_insert_default();
     if !list.is_empty() {
         list.push(b',');
     }
-    list.extend_from_slice(more);
-}
-
-/// A fold in what frames the answer is not taken: others may read it differently.
-fn unfolded_coding(value: &[u8]) -> Option<Vec<u8>> {
-    (!value.contains(&b'\n')).then(|| value.to_ascii_lowercase())
+    list.extend(more.iter().map(u8::to_ascii_lowercase));
 }
 
 /// Digits and nothing else: no sign, no fold, no list.

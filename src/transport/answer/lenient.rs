@@ -1,16 +1,24 @@
-//! What must not be overlooked when lines that are no headers are left out.
+//! What must not be overlooked in a head that is not as it ought to be.
 
 use httparse::Header;
 
-/// Returns `true` if a line that was left out looks as if it told where the answer ends: another reader
-/// may have taken it for a header.
+/// Returns `true` if another reader may see another end of the answer: a line that was left out looks as if
+/// it told where that is, or one that does goes on over several lines.
 pub(super) fn hides_framing(head: &[u8], taken: &[Header<'_>]) -> bool {
     let frames = |name: &[u8]| FRAMING.iter().any(|known| name.eq_ignore_ascii_case(known));
     let taken = taken.iter().filter(|header| frames(header.name.as_bytes()));
     // A bare CR ends a line for some readers.
     let lines = head.split(|byte| matches!(byte, b'\n' | b'\r'));
     let looking_so = lines.filter(|line| frames(first_word(line)));
-    looking_so.count() != taken.count()
+    let folded = head
+        .split(|byte| *byte == b'\n')
+        .scan(false, |before, line| {
+            let goes_on = matches!(line.first(), Some(b' ' | b'\t'));
+            let folded = *before && goes_on;
+            *before = frames(first_word(line)) || folded;
+            Some(folded)
+        });
+    looking_so.count() != taken.count() || folded.any(|folded| folded)
 }
 
 /// Returns what could be meant as the name of a header: what is before the first colon, space or control

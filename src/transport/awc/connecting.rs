@@ -37,13 +37,23 @@ impl Connecting {
 }
 
 /// Returns a client whose connections lead to one authority, whatever its requests say.
-pub(super) fn client(connecting: Rc<Connecting>, authority: Rc<Authority>) -> Client {
+pub(super) fn client_of(connecting: Rc<Connecting>, authority: Rc<Authority>) -> Client {
     let idle_timeout = connecting.shared.idle_timeout;
+    let connect = Connect {
+        connecting,
+        authority,
+    };
+    client_over(connect, idle_timeout)
+}
+
+/// Returns a client over connections that are made like this, which awc keeps for so long.
+pub(super) fn client_over<S>(connect: S, idle_timeout: Duration) -> Client
+where
+    S: Service<ConnectInfo<Uri>, Response = Connection<Uri, Stream>, Error = ConnectError>,
+    S: Clone + 'static,
+{
     let connector = Connector::new()
-        .connector(Connect {
-            connecting,
-            authority,
-        })
+        .connector(connect)
         // Attempts in flight and the time for connecting are bounded elsewhere.
         .limit(0)
         .timeout(NEVER)

@@ -5,6 +5,8 @@
 
 mod answer;
 mod connecting;
+#[cfg(feature = "fuzzing")]
+pub(in crate::transport) mod fuzzing;
 mod request;
 mod spelling;
 mod stream;
@@ -19,7 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use self::answer::{broken, read};
-use self::connecting::{Connecting, client};
+use self::connecting::{Connecting, client_of};
 use self::request::{Prepared, VaryingNames};
 use self::spelling::Spelling;
 use super::connect::Authority;
@@ -52,6 +54,23 @@ impl AwcTransport {
     pub fn builder() -> TransportBuilder<Self> {
         TransportBuilder::new()
     }
+
+    fn open_channel(&self, endpoint: &Endpoint, client_id_header: &str) -> AwcChannel {
+        let headers = RequestHeaders::of(endpoint, client_id_header);
+        AwcChannel {
+            url: endpoint.url.clone(),
+            connecting: Rc::new(Connecting {
+                connectors: self.shared.connectors(endpoint),
+                spelling: Spelling::of(&headers),
+                shared: Arc::clone(&self.shared),
+                idle_count: Rc::default(),
+            }),
+            names: VaryingNames::of(&headers),
+            headers,
+            own: RefCell::new(None),
+            elsewhere: RefCell::default(),
+        }
+    }
 }
 
 impl TransportBuilder<AwcTransport> {
@@ -73,20 +92,7 @@ impl fmt::Debug for AwcTransport {
 
 impl Transport for AwcTransport {
     fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel> {
-        let headers = RequestHeaders::of(endpoint, client_id_header);
-        let channel = AwcChannel {
-            url: endpoint.url.clone(),
-            connecting: Rc::new(Connecting {
-                connectors: self.shared.connectors(endpoint),
-                spelling: Spelling::of(&headers),
-                shared: Arc::clone(&self.shared),
-                idle_count: Rc::default(),
-            }),
-            names: VaryingNames::of(&headers),
-            headers,
-            own: RefCell::new(None),
-            elsewhere: RefCell::default(),
-        };
+        let channel = self.open_channel(endpoint, client_id_header);
         Box::new(OpenChannel(Rc::new(channel)))
     }
 
@@ -210,7 +216,7 @@ impl AwcChannel {
     }
 
     fn origin(&self, authority: Rc<Authority>) -> Origin {
-        let client = client(Rc::clone(&self.connecting), Rc::clone(&authority));
+        let client = client_of(Rc::clone(&self.connecting), Rc::clone(&authority));
         Origin { authority, client }
     }
 

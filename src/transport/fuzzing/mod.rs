@@ -1,16 +1,19 @@
 //! Reading answers from bytes that a fuzzer made.
 
+#[cfg(feature = "awc")]
+mod over_awc;
+pub(super) mod script;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use url::Url;
 
+use self::script::{End, Parts, Script};
 use super::StatusSeen;
 use super::answer::Reading;
 use super::connect::Authority;
@@ -44,6 +47,10 @@ fn check_reading(how: u8, bytes: &[u8]) {
     let parts: Vec<&[u8]> = bytes.chunks(size).collect();
     let cut = Exchange::make(&parts, end, slow, LIMITS_MOST);
     whole.check_like(&cut);
+    #[cfg(feature = "awc")]
+    for parts in [&[bytes][..], &parts] {
+        over_awc::check(parts, end, slow, limit.unwrap_or(LIMITS_MOST));
+    }
     check_length(
         bytes,
         &Exchange::make(
@@ -116,12 +123,7 @@ impl Exchange {
     fn make(parts: &[&[u8]], end: End, slow: bool, limit: usize) -> Self {
         let url = Url::parse("http://receiver.test/").expect("it is a URL");
         let authority = Authority::of(&url).expect("it has a host");
-        let parts: VecDeque<Bytes> = parts
-            .iter()
-            .filter(|part| !part.is_empty())
-            .map(|part| Bytes::copy_from_slice(part))
-            .collect();
-        let parts = Rc::new(RefCell::new(parts));
+        let parts = unsaid(parts);
         let unsaid = Rc::clone(&parts);
         let script = Script { parts, end, slow };
         let mut connection = Connection::new(Rc::new(authority), Wire::Scripted(script));
@@ -216,71 +218,15 @@ fn exchange(
     }
 }
 
+fn unsaid(parts: &[&[u8]]) -> Parts {
+    let parts = parts.iter().filter(|part| !part.is_empty());
+    let parts: VecDeque<Bytes> = parts.map(|part| Bytes::copy_from_slice(part)).collect();
+    Rc::new(RefCell::new(parts))
+}
+
 /// Nobody is woken: whatever a script has to say is there.
 fn nobody() -> Context<'static> {
     Context::from_waker(Waker::noop())
-}
-
-type Parts = Rc<RefCell<VecDeque<Bytes>>>;
-
-/// A receiver that says the same whatever it is sent.
-pub(super) struct Script {
-    parts: Parts,
-    end: End,
-    /// Whether it takes a single byte of the request and no more.
-    slow: bool,
-}
-
-/// What follows the last byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Closed,
-    Reset,
-    Silent,
-}
-
-impl AsyncRead for Script {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut parts = self.parts.borrow_mut();
-        let Some(part) = parts.front_mut() else {
-            return match self.end {
-                End::Closed => Poll::Ready(Ok(())),
-                End::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-                End::Silent => Poll::Pending,
-            };
-        };
-        buf.put_slice(&part.split_to(part.len().min(buf.remaining())));
-        if part.is_empty() {
-            parts.pop_front();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Script {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match (self.slow, buf) {
-            (true, [_, _, _, ..]) => Poll::Ready(Ok(1)),
-            (true, _) => Poll::Pending,
-            (false, _) => Poll::Ready(Ok(buf.len())),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 const NEXT: &[u8] = b"HTTP/1.1 418 Next\r\nContent-Length: 4\r\n\r\nnext";
@@ -296,3 +242,6 @@ fn within(limit: usize) -> Reading {
         until_close: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,7 +221,7 @@ fn a_failing_token_endpoint_is_a_transient_failure_and_recovers() {
         Reply::status(302),
         Reply::status(401),
         Reply::body(200, "garbage"),
-        Reply::body(201, r#"{"access_token":"t","token_type":"bearer"}"#),
+        Reply::body(201, r#"{"access_token":"t","token_type":"mac"}"#),
         Reply::fail(Failure::Connect),
         Reply::fail(Failure::Certificate),
         Reply::fail(Failure::Timeout),

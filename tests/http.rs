@@ -5,6 +5,7 @@ mod http {
     mod crowd;
     mod endless;
     mod guarded;
+    mod handshakes;
     mod hostile;
     mod oauth2;
     mod reuse;

@@ -112,8 +112,25 @@ pub enum Failure {
     Dns,
     /// The TLS handshake broke off. Transient.
     Tls,
-    /// The receiver's certificate is not trusted, expired or for another name. Permanent.
+    /// The TLS handshake found nothing that both sides can do: no version, cipher suite, kind of key or
+    /// protocol. Some old receivers say the same when they want a client certificate. Transient, because
+    /// receivers and what stands before them are set up anew now and then.
+    TlsIncompatible,
+    /// The receiver's certificate is not valid, for another reason than those below. Permanent.
     Certificate,
+    /// The receiver's certificate has expired, or one that it depends on. Permanent.
+    CertificateExpired,
+    /// The receiver's certificate is not valid yet, or one that it depends on. Permanent.
+    CertificateNotYetValid,
+    /// The receiver's certificate is for another name than the URL's host. Permanent.
+    CertificateWrongName,
+    /// The receiver's certificate leads to no root that is trusted, or was not signed by the one it names.
+    /// Permanent.
+    CertificateUntrusted,
+    /// The receiver's certificates have a kind of key or signature that the TLS provider cannot check, such as
+    /// P-521 keys or ECDSA with SHA-512; see
+    /// [`crypto_provider`](crate::transport::HttpTransportBuilder::crypto_provider). Permanent.
+    CertificateUnsupported,
     /// The connection was closed or reset before the answer was complete. Transient.
     ConnectionClosed,
     /// What came back is not HTTP, or its head is too large. Transient.
@@ -141,11 +158,17 @@ impl Failure {
             | Self::Connect
             | Self::Dns
             | Self::Tls
+            | Self::TlsIncompatible
             | Self::ConnectionClosed
             | Self::Malformed
             | Self::Token
             | Self::Panicked => Some(true),
             Self::Certificate
+            | Self::CertificateExpired
+            | Self::CertificateNotYetValid
+            | Self::CertificateWrongName
+            | Self::CertificateUntrusted
+            | Self::CertificateUnsupported
             | Self::Redirect(_)
             | Self::Blocked
             | Self::NotHttps
@@ -161,7 +184,13 @@ impl Failure {
             | Self::Connect
             | Self::Dns
             | Self::Tls
+            | Self::TlsIncompatible
             | Self::Certificate
+            | Self::CertificateExpired
+            | Self::CertificateNotYetValid
+            | Self::CertificateWrongName
+            | Self::CertificateUntrusted
+            | Self::CertificateUnsupported
             | Self::ConnectionClosed
             | Self::Malformed
             | Self::Redirect(_)
@@ -182,7 +211,17 @@ impl fmt::Display for Failure {
             Self::Connect => f.write_str("could not connect"),
             Self::Dns => f.write_str("host name could not be resolved"),
             Self::Tls => f.write_str("TLS handshake failed"),
+            Self::TlsIncompatible => {
+                f.write_str("TLS handshake found nothing that both sides support")
+            }
             Self::Certificate => f.write_str("certificate is not valid"),
+            Self::CertificateExpired => f.write_str("certificate has expired"),
+            Self::CertificateNotYetValid => f.write_str("certificate is not valid yet"),
+            Self::CertificateWrongName => f.write_str("certificate is for another name"),
+            Self::CertificateUntrusted => f.write_str("certificate is not from a trusted issuer"),
+            Self::CertificateUnsupported => {
+                f.write_str("certificate has a key or signature algorithm that is not supported")
+            }
             Self::ConnectionClosed => {
                 f.write_str("connection was closed before the answer was complete")
             }
@@ -321,6 +360,51 @@ impl From<&AttemptRecord> for Attempt {
             redirects: record.redirects,
             sent_twice: record.sent_twice,
             excerpt: String::from_utf8_lossy(&record.excerpt).into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Under these names failures are in the records of stores: none may change, whatever is added.
+    #[test]
+    fn failures_are_stored_under_names_that_last() {
+        let names = [
+            (Failure::Status(503), r#"{"status":503}"#),
+            (Failure::Timeout, r#""timeout""#),
+            (Failure::Connect, r#""connect""#),
+            (Failure::Dns, r#""dns""#),
+            (Failure::Tls, r#""tls""#),
+            (Failure::TlsIncompatible, r#""tls_incompatible""#),
+            (Failure::Certificate, r#""certificate""#),
+            (Failure::CertificateExpired, r#""certificate_expired""#),
+            (
+                Failure::CertificateNotYetValid,
+                r#""certificate_not_yet_valid""#,
+            ),
+            (Failure::CertificateWrongName, r#""certificate_wrong_name""#),
+            (Failure::CertificateUntrusted, r#""certificate_untrusted""#),
+            (
+                Failure::CertificateUnsupported,
+                r#""certificate_unsupported""#,
+            ),
+            (Failure::ConnectionClosed, r#""connection_closed""#),
+            (Failure::Malformed, r#""malformed""#),
+            (
+                Failure::Redirect(RedirectRefusal::Loop),
+                r#"{"redirect":"loop"}"#,
+            ),
+            (Failure::Blocked, r#""blocked""#),
+            (Failure::NotHttps, r#""not_https""#),
+            (Failure::Unsendable, r#""unsendable""#),
+            (Failure::Token, r#""token""#),
+            (Failure::Panicked, r#""panicked""#),
+        ];
+        for (failure, name) in names {
+            assert_eq!(serde_json::to_string(&failure).unwrap(), name);
+            assert_eq!(serde_json::from_str::<Failure>(name).unwrap(), failure);
         }
     }
 }

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
+use rustls::crypto::CryptoProvider;
 
 use super::connect::{Authority, Connector, Connectors, Guard};
 use super::connection::{Broken, Connection, Exchanged, Reading};
 use super::request_head::{EndpointHeaders, FixedHead};
 use super::resolve::{Resolver, SystemResolver};
-use super::tls::{InvalidCertificate, Trust};
+use super::tls::{InvalidCertificate, Trust, default_provider};
 use super::token::{TokenAnswer, TokenRequest, request_token};
 use super::{Answer, Channel, EXCERPT_BYTES, Failure, Request, Sent, Transport};
 use crate::domain::address::AddressRange;
@@ -65,6 +66,7 @@ impl Shared {
 /// Settings of an [`HttpTransport`].
 #[derive(Clone, Debug)]
 pub struct HttpTransportBuilder {
+    provider: Arc<CryptoProvider>,
     extra_roots: Vec<Vec<u8>>,
     platform_roots: bool,
     guard: Guard,
@@ -78,6 +80,7 @@ impl HttpTransport {
     /// Returns a builder with the default settings.
     pub fn builder() -> HttpTransportBuilder {
         HttpTransportBuilder {
+            provider: default_provider(),
             extra_roots: Vec::new(),
             platform_roots: false,
             guard: Guard::Public(Vec::new()),
@@ -90,6 +93,30 @@ impl HttpTransport {
 }
 
 impl HttpTransportBuilder {
+    /// Sets what does the cryptography of TLS: which versions, cipher suites, keys and signatures there are. Defaults
+    /// to rustls's `ring`, which cannot check certificates with P-521 keys or ECDSA with SHA-512; rustls's
+    /// `aws_lc_rs` can. For that an application depends on `rustls` itself, in the version that is at
+    /// [`transport::rustls`](crate::transport::rustls), with the feature `aws_lc_rs`, and gives
+    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use actix_webhooks::transport::{HttpTransport, rustls};
+    ///
+    /// // TLS 1.3 only.
+    /// let mut provider = rustls::crypto::ring::default_provider();
+    /// provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    /// let transport = HttpTransport::builder().crypto_provider(Arc::new(provider)).build()?;
+    /// # drop(transport);
+    /// # Ok::<(), actix_webhooks::transport::InvalidCertificate>(())
+    /// ```
+    #[must_use]
+    pub fn crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.provider = provider;
+        self
+    }
+
     /// Trusts a further root certificate, in DER, besides the bundled Mozilla roots. Defaults to none.
     #[must_use]
     pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
@@ -155,10 +182,10 @@ impl HttpTransportBuilder {
     /// Returns the transport.
     ///
     /// # Errors
-    /// [`InvalidCertificate`] when a root certificate is not one.
+    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can do no TLS.
     pub fn build(self) -> Result<HttpTransport, InvalidCertificate> {
         let shared = Shared {
-            trust: Trust::new(self.platform_roots, &self.extra_roots)?,
+            trust: Trust::new(self.provider, self.platform_roots, &self.extra_roots)?,
             guard: self.guard,
             resolver: self.resolver,
             body_limit: self.body_limit,

@@ -23,6 +23,9 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, ready};
 
+/// The TLS library, to name what [`HttpTransportBuilder::crypto_provider`] takes.
+pub use rustls;
+
 pub use self::http::{HttpTransport, HttpTransportBuilder};
 pub use self::resolve::{Resolver, Resolving};
 pub use self::tls::InvalidCertificate;

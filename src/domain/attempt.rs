@@ -104,6 +104,10 @@ pub const EXCERPT_BYTES: usize = 1_024;
 pub enum Failure {
     /// The receiver answered with this status; the [`ResponsePolicy`](crate::ResponsePolicy) says whether it is transient.
     Status(u16),
+    /// The receiver answered with this status, 401 or 403, where a redirect to another origin led, and what
+    /// shows who calls was not sent there: `Authorization`, secret headers, the client certificate. What the
+    /// status means is said by the [`ResponsePolicy`](crate::ResponsePolicy).
+    CredentialsDropped(u16),
     /// The whole exchange (connect, TLS, headers and body) took longer than the endpoint's timeout. Transient.
     Timeout,
     /// No connection could be made: refused, unreachable, or not within the connect timeout. Transient.
@@ -150,10 +154,11 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Says whether trying again can help, for failures that are not an answer; `None` for [`Failure::Status`].
+    /// Says whether trying again can help, for failures that are not an answer; `None` for
+    /// [`Failure::Status`] and [`Failure::CredentialsDropped`].
     pub fn is_transient(self) -> Option<bool> {
         match self {
-            Self::Status(_) => None,
+            Self::Status(_) | Self::CredentialsDropped(_) => None,
             Self::Timeout
             | Self::Connect
             | Self::Dns
@@ -179,7 +184,7 @@ impl Failure {
     /// Returns the receiver's status, if there was an answer.
     pub fn status(self) -> Option<u16> {
         match self {
-            Self::Status(status) => Some(status),
+            Self::Status(status) | Self::CredentialsDropped(status) => Some(status),
             Self::Timeout
             | Self::Connect
             | Self::Dns
@@ -207,6 +212,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "answered {status}"),
+            Self::CredentialsDropped(status) => write!(
+                f,
+                "answered {status} after a redirect to another origin, where credentials are not sent"
+            ),
             Self::Timeout => f.write_str("timed out"),
             Self::Connect => f.write_str("could not connect"),
             Self::Dns => f.write_str("host name could not be resolved"),
@@ -305,6 +314,30 @@ pub(crate) struct Exchange {
     pub(crate) redirects: u32,
     /// Whether a request went out a second time on a new connection.
     pub(crate) sent_twice: bool,
+    /// Whether a redirect led to where what shows who calls was not sent.
+    pub(crate) credentials_dropped: bool,
+}
+
+impl Exchange {
+    /// Returns one that has failed before there was an answer.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self {
+            result: Err(failure),
+            status: None,
+            redirects: 0,
+            sent_twice: false,
+            credentials_dropped: false,
+        }
+    }
+
+    /// Returns the failure that an answer with this status is.
+    pub(crate) fn refused_with(&self, status: u16) -> Failure {
+        if self.credentials_dropped && matches!(status, 401 | 403) {
+            Failure::CredentialsDropped(status)
+        } else {
+            Failure::Status(status)
+        }
+    }
 }
 
 /// A finished attempt as the store keeps it: written before anything that follows depends on it.
@@ -373,6 +406,10 @@ mod tests {
     fn failures_are_stored_under_names_that_last() {
         let names = [
             (Failure::Status(503), r#"{"status":503}"#),
+            (
+                Failure::CredentialsDropped(401),
+                r#"{"credentials_dropped":401}"#,
+            ),
             (Failure::Timeout, r#""timeout""#),
             (Failure::Connect, r#""connect""#),
             (Failure::Dns, r#""dns""#),

@@ -413,7 +413,7 @@ fn a_redirect_to_another_origin_drops_the_token_and_its_401_replaces_none() {
         sim.sleep(1).await;
         assert_eq!(sim.tokens(), ["token-1", "token-1", "none"]);
         assert_eq!(sim.receivers.token_requests().len(), 1);
-        let reason = DeadLetterReason::Permanent(Failure::Status(401));
+        let reason = DeadLetterReason::Permanent(Failure::CredentialsDropped(401));
         assert_eq!(sim.outcomes(), [Outcome::DeadLettered { reason }]);
     });
 }

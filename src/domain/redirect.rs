@@ -1,7 +1,8 @@
 //! Where a redirect may lead.
 //!
 //! The same POST with the same body goes to the new URL, whatever the 3xx: turning it into a GET, as browsers do, would lose the
-//! alert and take a login page for a receipt.
+//! alert and take a login page for a receipt. For a receiver that has done its work when it redirects, such as Google Apps
+//! Script, the status itself can count as delivered: [`ResponsePolicy::with`](crate::ResponsePolicy::with).
 //!
 //! What shows who calls stays within the origin, and goes along from http to https of the same host: it reaches
 //! the same party, on a way where nobody else can read it.
@@ -37,7 +38,9 @@ pub enum RedirectRefusal {
     TooMany,
 }
 
-/// The most redirects that one attempt follows.
+/// The most redirects that one attempt follows, each with the same POST. A receiver that means a page for browsers by it,
+/// such as Google Apps Script after it has executed the POST, is helped by
+/// [`ResponsePolicy::with`](crate::ResponsePolicy::with).
 pub const MAX_REDIRECTS: usize = 5;
 
 /// The URLs of one attempt: where it began, and where redirects led it.

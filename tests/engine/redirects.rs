@@ -260,6 +260,39 @@ fn who_is_refused_with_credentials_is_not_told_that_they_were_dropped() {
     );
 }
 
+/// woocommerce#21490: Google Apps Script redirects a POST that it has executed to a page that knows only GET.
+#[test]
+fn a_redirect_that_is_a_receipt_can_count_as_one() {
+    let page = "https://pages.test/echo";
+    for (responses, expected, sent) in [
+        (
+            ResponsePolicy::alert_service(),
+            permanent(Failure::Status(405)),
+            2,
+        ),
+        (
+            ResponsePolicy::alert_service().with(302, ResponseClass::Delivered),
+            Outcome::Delivered,
+            1,
+        ),
+    ] {
+        let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+        let endpoint = plain(HOOK).responses(responses);
+        simulate_with(
+            |builder| builder.rule(rule).endpoint(endpoint),
+            async |sim| {
+                let moved = Answer::new(302).location(page);
+                sim.receivers.on(HOOK, [Reply::answer(moved)]);
+                sim.receivers.on(page, [Reply::status(405)]);
+                sim.publish("e").await;
+                sim.sleep(200).await;
+                assert_eq!(sim.outcomes(), [expected]);
+                assert_eq!(sim.receivers.requests().len(), sent);
+            },
+        );
+    }
+}
+
 #[test]
 fn all_hops_share_one_timeout() {
     let slow = |location: &str| to(location).after(Duration::from_secs(6));

@@ -104,9 +104,9 @@ pub const EXCERPT_BYTES: usize = 1_024;
 pub enum Failure {
     /// The receiver answered with this status; the [`ResponsePolicy`](crate::ResponsePolicy) says whether it is transient.
     Status(u16),
-    /// The receiver answered with this status, 401 or 403, where a redirect to another origin led, and what
-    /// shows who calls was not sent there: `Authorization`, secret headers, the client certificate. What the
-    /// status means is said by the [`ResponsePolicy`](crate::ResponsePolicy).
+    /// The receiver answered with this status, 401 or 403, where a redirect to another origin led,
+    /// and what shows who calls was not sent there: `Authorization`, secret headers, the client
+    /// certificate. What the status means is said by the [`ResponsePolicy`](crate::ResponsePolicy).
     CredentialsDropped(u16),
     /// The whole exchange (connect, TLS, headers and body) took longer than the endpoint's timeout. Transient.
     Timeout,
@@ -116,9 +116,9 @@ pub enum Failure {
     Dns,
     /// The TLS handshake broke off. Transient.
     Tls,
-    /// The TLS handshake found nothing that both sides can do: no version, cipher suite, kind of key or
-    /// protocol. Some old receivers say the same when they want a client certificate. Transient, because
-    /// receivers and what stands before them are set up anew now and then.
+    /// The TLS handshake found nothing that both sides can do: no version, cipher suite, kind of
+    /// key or protocol. Some old receivers say the same when they want a client certificate.
+    /// Transient, because receivers and what stands before them are set up anew now and then.
     TlsIncompatible,
     /// The receiver's certificate is not valid, for another reason than those below. Permanent.
     Certificate,
@@ -128,11 +128,11 @@ pub enum Failure {
     CertificateNotYetValid,
     /// The receiver's certificate is for another name than the URL's host. Permanent.
     CertificateWrongName,
-    /// The receiver's certificate leads to no root that is trusted, or was not signed by the one it names.
-    /// Permanent.
+    /// The receiver's certificate leads to no root that is trusted, or was not signed by the one it
+    /// names. Permanent.
     CertificateUntrusted,
-    /// The receiver's certificates have a kind of key or signature that the TLS provider cannot check, such as
-    /// P-521 keys or ECDSA with SHA-512; see
+    /// The receiver's certificates have a kind of key or signature that the TLS provider cannot
+    /// check, such as P-521 keys or ECDSA with SHA-512; see
     /// [`crypto_provider`](crate::transport::HttpTransportBuilder::crypto_provider). Permanent.
     CertificateUnsupported,
     /// The connection was closed or reset before the answer was complete. Transient.

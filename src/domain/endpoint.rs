@@ -271,8 +271,8 @@ impl Endpoint {
         self.add_header(name, value.into(), dropped)
     }
 
-    /// Adds a header that carries a secret: a redirect to another origin drops it, other than one from http to https of
-    /// the same host.
+    /// Adds a header that carries a secret: a redirect to another origin drops it, other than one
+    /// from http to https of the same host.
     #[must_use]
     pub fn secret_header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.add_header(name.into(), value.into(), true)
@@ -287,8 +287,8 @@ impl Endpoint {
         self
     }
 
-    /// Returns `true` if calls show who makes them in a way that a redirect to another origin drops: by a
-    /// secret header or a certificate. `Authorization` is not its alone.
+    /// Returns `true` if calls show who makes them in a way that a redirect to another origin
+    /// drops: by a secret header or a certificate. `Authorization` is not its alone.
     pub(crate) fn shows_credentials(&self) -> bool {
         let mut headers = self.headers.iter();
         self.client_identity.is_some() || headers.any(|header| header.dropped_across_origins)

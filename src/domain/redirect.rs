@@ -1,11 +1,12 @@
 //! Where a redirect may lead.
 //!
-//! The same POST with the same body goes to the new URL, whatever the 3xx: turning it into a GET, as browsers do, would lose the
-//! alert and take a login page for a receipt. For a receiver that has done its work when it redirects, such as Google Apps
-//! Script, the status itself can count as delivered: [`ResponsePolicy::with`](crate::ResponsePolicy::with).
+//! The same POST with the same body goes to the new URL, whatever the 3xx: turning it into a GET,
+//! as browsers do, would lose the alert and take a login page for a receipt. For a receiver that
+//! has done its work when it redirects, such as Google Apps Script, the status itself can count as
+//! delivered: [`ResponsePolicy::with`](crate::ResponsePolicy::with).
 //!
-//! What shows who calls stays within the origin, and goes along from http to https of the same host: it reaches
-//! the same party, on a way where nobody else can read it.
+//! What shows who calls stays within the origin, and goes along from http to https of the same
+//! host: it reaches the same party, on a way where nobody else can read it.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +39,8 @@ pub enum RedirectRefusal {
     TooMany,
 }
 
-/// The most redirects that one attempt follows, each with the same POST. A receiver that means a page for browsers by it,
-/// such as Google Apps Script after it has executed the POST, is helped by
+/// The most redirects that one attempt follows, each with the same POST. A receiver that means a
+/// page for browsers by it, such as Google Apps Script after it has executed the POST, is helped by
 /// [`ResponsePolicy::with`](crate::ResponsePolicy::with).
 pub const MAX_REDIRECTS: usize = 5;
 
@@ -63,8 +64,8 @@ impl Route {
         self.visited.last().expect("a route holds its first URL")
     }
 
-    /// Returns `true` if a redirect has led to another origin, other than from http to https of the same host:
-    /// from then on no secret may be sent, even if a later one leads back.
+    /// Returns `true` if a redirect has led to another origin, other than from http to https of the
+    /// same host: from then on no secret may be sent, even if a later one leads back.
     pub(crate) fn left_origin(&self) -> bool {
         self.left_origin
     }
@@ -103,8 +104,9 @@ impl Route {
     }
 }
 
-/// Returns `true` if this is http and then https of the same host, each on its own port: who redirects so
-/// merely asks for TLS. Any other port could be another service, which somebody else runs.
+/// Returns `true` if this is http and then https of the same host, each on its own port: who
+/// redirects so merely asks for TLS. Any other port could be another service, which somebody else
+/// runs.
 fn is_upgrade(from: &Url, to: &Url) -> bool {
     // An omitted port is the default one.
     let defaults = from.port().is_none() && to.port().is_none();

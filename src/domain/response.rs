@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum ResponseClass {
     /// The receiver has it.
     Delivered,
-    /// It belongs to another URL, named in `Location`. For receivers that mean something else by it, see
-    /// [`ResponsePolicy::with`].
+    /// It belongs to another URL, named in `Location`. For receivers that mean something else by
+    /// it, see [`ResponsePolicy::with`].
     Redirected,
     /// It may work later: tried again as the [`RetryPolicy`](crate::RetryPolicy) says.
     Transient,
@@ -53,9 +53,9 @@ impl ResponsePolicy {
 
     /// Moves one status to another class. A status from 100 to 199 is never a final answer, so moving one has no effect.
     ///
-    /// Some receivers do what they are asked and then answer with a redirect to a page that knows only GET. Google Apps
-    /// Script is one: it answers a POST that it has executed with 302, and the POST that follows gets a 405. For such
-    /// an endpoint the 302 is the receipt:
+    /// Some receivers do what they are asked and then answer with a redirect to a page that knows
+    /// only GET. Google Apps Script is one: it answers a POST that it has executed with 302, and
+    /// the POST that follows gets a 405. For such an endpoint the 302 is the receipt:
     ///
     /// ```
     /// use actix_webhooks::{Endpoint, ResponseClass, ResponsePolicy};

@@ -55,8 +55,9 @@ struct Refusal {
 
 /// Returns the token of an answer with any 2xx.
 ///
-/// RFC 6749 §5.1 wants 200, but issuers that see a token as something created send 201: a token that can
-/// be used is what counts. White space around it is dropped, since none can be in it (RFC 6750 §2.1).
+/// RFC 6749 §5.1 wants 200, but issuers that see a token as something created send 201: a token
+/// that can be used is what counts. White space around it is dropped, since none can be in it (RFC
+/// 6750 §2.1).
 pub(crate) fn read_token(status: u16, body: &[u8]) -> Result<IssuedToken, NoToken> {
     let body = without_mark(body);
     if !(200..300).contains(&status) {
@@ -82,15 +83,17 @@ pub(crate) fn read_token(status: u16, body: &[u8]) -> Result<IssuedToken, NoToke
     })
 }
 
-/// Returns the text without a byte order mark, which RFC 8259 §8.1 forbids to write and allows to ignore.
+/// Returns the text without a byte order mark, which RFC 8259 §8.1 forbids to write and allows to
+/// ignore.
 fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
 /// Returns `true` if a token of this type can be sent as a bearer token.
 ///
-/// An answer that names no type is taken for bearer, the only type that is asked for: if it was another,
-/// the receiver answers 401. One that names another type has told us that its token does not work so.
+/// An answer that names no type is taken for bearer, the only type that is asked for: if it was
+/// another, the receiver answers 401. One that names another type has told us that its token does
+/// not work so.
 fn is_bearer(token_type: Option<&Value>) -> bool {
     match token_type {
         None | Some(Value::Null) => true,
@@ -102,8 +105,8 @@ fn is_bearer(token_type: Option<&Value>) -> bool {
     }
 }
 
-/// Returns the error that an answer names. Only the codes of RFC 6749 §5.2 are repeated: anything else could
-/// be a secret that was sent.
+/// Returns the error that an answer names. Only the codes of RFC 6749 §5.2 are repeated: anything
+/// else could be a secret that was sent.
 fn refusal(status: u16, body: &[u8]) -> Option<NoToken> {
     let refusal: Refusal = serde_json::from_slice(body).ok()?;
     let same = |code: &&&str| **code == refusal.error;
@@ -185,8 +188,8 @@ mod tests {
         assert_eq!(untold.header.expose(), "Bearer t");
     }
 
-    /// Each was seen of a token endpoint in use: a status that says something was created, a type that
-    /// goes without saying, white space that a template left behind.
+    /// Each was seen of a token endpoint in use: a status that says something was created, a type
+    /// that goes without saying, white space that a template left behind.
     #[test]
     fn a_token_is_taken_however_sloppy_its_answer() {
         const BOM: char = '\u{feff}';

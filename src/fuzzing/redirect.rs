@@ -6,8 +6,9 @@ use crate::domain::url::{MAX_URL_BYTES, WebhookUrl};
 /// Follows redirects: the first line is where the attempt begins, each further one a `Location`.
 ///
 /// # Panics
-/// When a property does not hold: only http and https, never from https to http, no name or password, no URL twice, at most five hops, secrets are
-/// dropped as soon as the origin changes other than from http to https of the same host, and a refused redirect changes nothing.
+/// When a property does not hold: only http and https, never from https to http, no name or
+/// password, no URL twice, at most five hops, secrets are dropped as soon as the origin changes
+/// other than from http to https of the same host, and a refused redirect changes nothing.
 pub fn redirect(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
@@ -40,7 +41,8 @@ pub fn redirect(data: &[u8]) {
     assert!(route.follow(None).is_err());
 }
 
-/// Says whether secrets for `begin` may be sent to `to`, where no redirect leads from https to http.
+/// Returns `true` if secrets for `begin` may be sent to `to`, where no redirect leads from https to
+/// http.
 fn same_party(begin: &Url, to: &Url) -> bool {
     let usual =
         |url: &Url| matches!(url.port_or_known_default(), Some(80 | 443)) && url.port().is_none();

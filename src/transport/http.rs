@@ -93,11 +93,11 @@ impl HttpTransport {
 }
 
 impl HttpTransportBuilder {
-    /// Sets what does the cryptography of TLS: which versions, cipher suites, keys and signatures there are. Defaults
-    /// to rustls's `ring`, which cannot check certificates with P-521 keys or ECDSA with SHA-512; rustls's
-    /// `aws_lc_rs` can. For that an application depends on `rustls` itself, in the version that is at
-    /// [`transport::rustls`](crate::transport::rustls), with the feature `aws_lc_rs`, and gives
-    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`.
+    /// Sets what does the cryptography of TLS: which versions, cipher suites, keys and signatures
+    /// there are. Defaults to rustls's `ring`, which cannot check certificates with P-521 keys or
+    /// ECDSA with SHA-512; rustls's `aws_lc_rs` can. For that an application depends on `rustls`
+    /// itself, in the version that is at [`transport::rustls`](crate::transport::rustls), with the
+    /// feature `aws_lc_rs`, and gives `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -182,7 +182,8 @@ impl HttpTransportBuilder {
     /// Returns the transport.
     ///
     /// # Errors
-    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can do no TLS.
+    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can
+    /// do no TLS.
     pub fn build(self) -> Result<HttpTransport, InvalidCertificate> {
         let shared = Shared {
             trust: Trust::new(self.provider, self.platform_roots, &self.extra_roots)?,

@@ -120,9 +120,10 @@ pub struct Request {
     pub sent_at: Timestamp,
     /// The `Authorization` header; `None` when there is none, and after a redirect to another origin.
     pub authorization: Option<Secret>,
-    /// Whether a redirect led to another origin, so that secret headers of the endpoint must not be sent. From http to
-    /// https of the same host, each on its own port, is none.
+    /// Whether a redirect led to another origin, so that secret headers of the endpoint must not be
+    /// sent. From http to https of the same host, each on its own port, is none.
     pub left_origin: bool,
-    /// Whether anything shows the receiver who calls, as long as no redirect leads to another origin.
+    /// Whether anything shows the receiver who calls, as long as no redirect leads to another
+    /// origin.
     pub(crate) shows_credentials: bool,
 }

@@ -1,4 +1,5 @@
-//! Whom to trust, and what to show: TLS settings for all endpoints, and for one; and why a handshake failed.
+//! Whom to trust, and what to show: TLS settings for all endpoints, and for one; and why a
+//! handshake failed.
 
 use std::io;
 use std::sync::Arc;
@@ -121,8 +122,8 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// Returns the provider that is used unless the application chooses. Named, because a library must not depend
-/// on what the application has installed as the default.
+/// Returns the provider that is used unless the application chooses. Named, because a library must
+/// not depend on what the application has installed as the default.
 pub(super) fn default_provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

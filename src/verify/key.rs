@@ -1,9 +1,9 @@
 //! What a receiver verifies with, however its sender wrote it down.
 //!
-//! Whoever sends chooses the secret, and many choose other than Standard Webhooks has it: fewer or more bytes,
-//! no prefix, the version of the signature in front, the other alphabet of base64, no padding. A receiver
-//! that refuses them verifies nothing. What this crate signs with stays as the specification says
-//! ([`SigningSecret`](crate::SigningSecret)).
+//! Whoever sends chooses the secret, and many choose other than Standard Webhooks has it: fewer or
+//! more bytes, no prefix, the version of the signature in front, the other alphabet of base64, no
+//! padding. A receiver that refuses them verifies nothing. What this crate signs with stays as the
+//! specification says ([`SigningSecret`](crate::SigningSecret)).
 
 use std::sync::Arc;
 
@@ -50,11 +50,11 @@ impl Key {
         Self::parse_bare(text.strip_prefix("v1,").unwrap_or(text))
     }
 
-    /// Parses a secret without a prefix. Nothing but its length tells it from a word such as `changeme`, or from
-    /// a setting that was never filled in.
+    /// Parses a secret without a prefix. Nothing but its length tells it from a word such as
+    /// `changeme`, or from a setting that was never filled in.
     fn parse_bare(encoded: &str) -> Result<Self, InvalidSecret> {
-        // An underscore is also a letter of the URL-safe alphabet: a prefix of another kind must not become a part
-        // of the secret.
+        // An underscore is also a letter of the URL-safe alphabet: a prefix of another kind must
+        // not become a part of the secret.
         let prefixes = [HMAC_PREFIX, ED25519_PREFIX, PUBLIC_PREFIX];
         let begins_like = |prefix: &&str| {
             let begin = encoded.get(..prefix.len());
@@ -71,7 +71,8 @@ impl Key {
     }
 }
 
-/// Returns the key; `None` when there are too few or too many bytes. With none at all, anybody could sign.
+/// Returns the key; `None` when there are too few or too many bytes. With none at all, anybody
+/// could sign.
 fn hmac_key(bytes: &[u8]) -> Option<Key> {
     let usable = (1..=MAX_HMAC_BYTES).contains(&bytes.len());
     usable.then(|| Key::Hmac(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))))
@@ -94,8 +95,8 @@ fn decode(encoded: &str) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
     }
 }
 
-/// Bits left over at the end are ignored, as most decoders do: some secrets are random letters that were never
-/// encoded.
+/// Bits left over at the end are ignored, as most decoders do: some secrets are random letters that
+/// were never encoded.
 const SLOPPY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -103,7 +104,8 @@ const SLOPPY: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The longest key for HMAC. Beyond 64 bytes it is hashed first (RFC 2104 §2), so that more makes it no stronger.
+/// The longest key for HMAC. Beyond 64 bytes it is hashed first (RFC 2104 §2), so that more makes
+/// it no stronger.
 const MAX_HMAC_BYTES: usize = 1_024;
 
 /// How many bytes that is, for whoever gives others.

@@ -101,13 +101,14 @@ pub enum VerifyError {
 impl Verifier {
     /// Returns a verifier with one secret (`whsec_…`, for HMAC-SHA256) or public key (`whpk_…`, for ed25519).
     ///
-    /// It is taken as its sender issued it. White space around it and within does not matter, nor does `v1,`
-    /// or `v1a,` in front; the base64 may be of either alphabet, with padding or without. A secret may have 1
-    /// to 1,024 bytes, and from 16 on it needs no prefix; a public key has a prefix and 32 bytes. (What
-    /// [`SigningSecret`](crate::SigningSecret) signs with has 24 to 64 bytes, as the specification says.)
+    /// It is taken as its sender issued it. White space around it and within does not matter, nor
+    /// does `v1,` or `v1a,` in front; the base64 may be of either alphabet, with padding or
+    /// without. A secret may have 1 to 1,024 bytes, and from 16 on it needs no prefix; a public key
+    /// has a prefix and 32 bytes. (What [`SigningSecret`](crate::SigningSecret) signs with has 24
+    /// to 64 bytes, as the specification says.)
     ///
-    /// A sender that signs with the text of its secret, and not with what is encoded in it: give the text's
-    /// bytes in base64, after `whsec_`.
+    /// A sender that signs with the text of its secret, and not with what is encoded in it: give
+    /// the text's bytes in base64, after `whsec_`.
     ///
     /// # Errors
     /// [`InvalidSecret`] says what the text must be.

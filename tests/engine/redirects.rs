@@ -183,7 +183,8 @@ fn credentials_go_along_from_http_to_https_of_the_same_host() {
     );
 }
 
-/// Sends to an endpoint that redirects to another origin, which answers with a status, and returns how that ended.
+/// Sends to an endpoint that redirects to another origin, which answers with a status, and returns
+/// how that ended.
 fn answered_elsewhere(endpoint: Endpoint, status: u16) -> (Outcome, Option<u16>) {
     let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
     let mut ended = None;
@@ -260,7 +261,8 @@ fn who_is_refused_with_credentials_is_not_told_that_they_were_dropped() {
     );
 }
 
-/// woocommerce#21490: Google Apps Script redirects a POST that it has executed to a page that knows only GET.
+/// woocommerce#21490: Google Apps Script redirects a POST that it has executed to a page that knows
+/// only GET.
 #[test]
 fn a_redirect_that_is_a_receipt_can_count_as_one() {
     let page = "https://pages.test/echo";

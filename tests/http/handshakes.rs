@@ -108,7 +108,8 @@ async fn refuses_with(alert: u8) -> Outcome {
     outcome(builder(), &url).await
 }
 
-/// What servers send that have, say, only CBC suites, only TLS 1.0, only HTTP/2, or a P-521 key of their own.
+/// What servers send that have, say, only CBC suites, only TLS 1.0, only HTTP/2, or a P-521 key of
+/// their own.
 #[test]
 fn a_receiver_with_nothing_in_common_is_told_from_a_broken_handshake() {
     const HANDSHAKE_FAILURE: u8 = 40;

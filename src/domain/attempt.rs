@@ -104,6 +104,10 @@ pub const EXCERPT_BYTES: usize = 1_024;
 pub enum Failure {
     /// The receiver answered with this status; the [`ResponsePolicy`](crate::ResponsePolicy) says whether it is transient.
     Status(u16),
+    /// The receiver answered with this status, 401 or 403, where a redirect to another origin led,
+    /// and what shows who calls was not sent there: `Authorization`, secret headers, the client
+    /// certificate. What the status means is said by the [`ResponsePolicy`](crate::ResponsePolicy).
+    CredentialsDropped(u16),
     /// The whole exchange (connect, TLS, headers and body) took longer than the endpoint's timeout. Transient.
     Timeout,
     /// No connection could be made: refused, unreachable, or not within the connect timeout. Transient.
@@ -112,8 +116,25 @@ pub enum Failure {
     Dns,
     /// The TLS handshake broke off. Transient.
     Tls,
-    /// The receiver's certificate is not trusted, expired or for another name. Permanent.
+    /// The TLS handshake found nothing that both sides can do: no version, cipher suite, kind of
+    /// key or protocol. Some old receivers say the same when they want a client certificate.
+    /// Transient, because receivers and what stands before them are set up anew now and then.
+    TlsIncompatible,
+    /// The receiver's certificate is not valid, for another reason than those below. Permanent.
     Certificate,
+    /// The receiver's certificate has expired, or one that it depends on. Permanent.
+    CertificateExpired,
+    /// The receiver's certificate is not valid yet, or one that it depends on. Permanent.
+    CertificateNotYetValid,
+    /// The receiver's certificate is for another name than the URL's host. Permanent.
+    CertificateWrongName,
+    /// The receiver's certificate leads to no root that is trusted, or was not signed by the one it
+    /// names. Permanent.
+    CertificateUntrusted,
+    /// The receiver's certificates have a kind of key or signature that the TLS provider cannot
+    /// check, such as P-521 keys or ECDSA with SHA-512; see
+    /// [`crypto_provider`](crate::transport::TransportBuilder::crypto_provider). Permanent.
+    CertificateUnsupported,
     /// The connection was closed or reset before the answer was complete. Its status is on record if it was read.
     /// Transient.
     ConnectionClosed,
@@ -134,19 +155,26 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Says whether trying again can help, for failures that are not an answer; `None` for [`Failure::Status`].
+    /// Says whether trying again can help, for failures that are not an answer; `None` for
+    /// [`Failure::Status`] and [`Failure::CredentialsDropped`].
     pub fn is_transient(self) -> Option<bool> {
         match self {
-            Self::Status(_) => None,
+            Self::Status(_) | Self::CredentialsDropped(_) => None,
             Self::Timeout
             | Self::Connect
             | Self::Dns
             | Self::Tls
+            | Self::TlsIncompatible
             | Self::ConnectionClosed
             | Self::Malformed
             | Self::Token
             | Self::Panicked => Some(true),
             Self::Certificate
+            | Self::CertificateExpired
+            | Self::CertificateNotYetValid
+            | Self::CertificateWrongName
+            | Self::CertificateUntrusted
+            | Self::CertificateUnsupported
             | Self::Redirect(_)
             | Self::Blocked
             | Self::NotHttps
@@ -157,12 +185,18 @@ impl Failure {
     /// Returns the receiver's status, if there was an answer.
     pub fn status(self) -> Option<u16> {
         match self {
-            Self::Status(status) => Some(status),
+            Self::Status(status) | Self::CredentialsDropped(status) => Some(status),
             Self::Timeout
             | Self::Connect
             | Self::Dns
             | Self::Tls
+            | Self::TlsIncompatible
             | Self::Certificate
+            | Self::CertificateExpired
+            | Self::CertificateNotYetValid
+            | Self::CertificateWrongName
+            | Self::CertificateUntrusted
+            | Self::CertificateUnsupported
             | Self::ConnectionClosed
             | Self::Malformed
             | Self::Redirect(_)
@@ -179,11 +213,25 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "answered {status}"),
+            Self::CredentialsDropped(status) => write!(
+                f,
+                "answered {status} after a redirect to another origin, where credentials are not sent"
+            ),
             Self::Timeout => f.write_str("timed out"),
             Self::Connect => f.write_str("could not connect"),
             Self::Dns => f.write_str("host name could not be resolved"),
             Self::Tls => f.write_str("TLS handshake failed"),
+            Self::TlsIncompatible => {
+                f.write_str("TLS handshake found nothing that both sides support")
+            }
             Self::Certificate => f.write_str("certificate is not valid"),
+            Self::CertificateExpired => f.write_str("certificate has expired"),
+            Self::CertificateNotYetValid => f.write_str("certificate is not valid yet"),
+            Self::CertificateWrongName => f.write_str("certificate is for another name"),
+            Self::CertificateUntrusted => f.write_str("certificate is not from a trusted issuer"),
+            Self::CertificateUnsupported => {
+                f.write_str("certificate has a key or signature algorithm that is not supported")
+            }
             Self::ConnectionClosed => {
                 f.write_str("connection was closed before the answer was complete")
             }
@@ -293,6 +341,30 @@ pub(crate) struct Exchange {
     pub(crate) redirects: u32,
     /// Whether a request went out a second time on a new connection.
     pub(crate) sent_twice: bool,
+    /// Whether a redirect led to where what shows who calls was not sent.
+    pub(crate) credentials_dropped: bool,
+}
+
+impl Exchange {
+    /// Returns one that has failed before there was an answer.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self {
+            result: Err(failure),
+            status: None,
+            redirects: 0,
+            sent_twice: false,
+            credentials_dropped: false,
+        }
+    }
+
+    /// Returns the failure that an answer with this status is.
+    pub(crate) fn refused_with(&self, status: u16) -> Failure {
+        if self.credentials_dropped && matches!(status, 401 | 403) {
+            Failure::CredentialsDropped(status)
+        } else {
+            Failure::Status(status)
+        }
+    }
 }
 
 /// A finished attempt as the store keeps it: written before anything that follows depends on it.
@@ -348,6 +420,55 @@ impl From<&AttemptRecord> for Attempt {
             redirects: record.redirects,
             sent_twice: record.sent_twice,
             excerpt: String::from_utf8_lossy(&record.excerpt).into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Under these names failures are in the records of stores: none may change, whatever is added.
+    #[test]
+    fn failures_are_stored_under_names_that_last() {
+        let names = [
+            (Failure::Status(503), r#"{"status":503}"#),
+            (
+                Failure::CredentialsDropped(401),
+                r#"{"credentials_dropped":401}"#,
+            ),
+            (Failure::Timeout, r#""timeout""#),
+            (Failure::Connect, r#""connect""#),
+            (Failure::Dns, r#""dns""#),
+            (Failure::Tls, r#""tls""#),
+            (Failure::TlsIncompatible, r#""tls_incompatible""#),
+            (Failure::Certificate, r#""certificate""#),
+            (Failure::CertificateExpired, r#""certificate_expired""#),
+            (
+                Failure::CertificateNotYetValid,
+                r#""certificate_not_yet_valid""#,
+            ),
+            (Failure::CertificateWrongName, r#""certificate_wrong_name""#),
+            (Failure::CertificateUntrusted, r#""certificate_untrusted""#),
+            (
+                Failure::CertificateUnsupported,
+                r#""certificate_unsupported""#,
+            ),
+            (Failure::ConnectionClosed, r#""connection_closed""#),
+            (Failure::Malformed, r#""malformed""#),
+            (
+                Failure::Redirect(RedirectRefusal::Loop),
+                r#"{"redirect":"loop"}"#,
+            ),
+            (Failure::Blocked, r#""blocked""#),
+            (Failure::NotHttps, r#""not_https""#),
+            (Failure::Unsendable, r#""unsendable""#),
+            (Failure::Token, r#""token""#),
+            (Failure::Panicked, r#""panicked""#),
+        ];
+        for (failure, name) in names {
+            assert_eq!(serde_json::to_string(&failure).unwrap(), name);
+            assert_eq!(serde_json::from_str::<Failure>(name).unwrap(), failure);
         }
     }
 }

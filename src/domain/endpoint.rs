@@ -292,7 +292,8 @@ impl Endpoint {
         self.add_header(name, value.into(), dropped)
     }
 
-    /// Adds a header that carries a secret, as [`header`](Self::header) does: a redirect to another origin drops it.
+    /// Adds a header that carries a secret, as [`header`](Self::header) does: a redirect to another origin
+    /// drops it, other than one from http to https of the same host.
     #[must_use]
     pub fn secret_header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.add_header(name.into(), value.into(), true)
@@ -307,6 +308,13 @@ impl Endpoint {
             dropped_across_origins,
         });
         self
+    }
+
+    /// Returns `true` if calls show who makes them in a way that a redirect to another origin
+    /// drops: by a secret header or a certificate. `Authorization` is not its alone.
+    pub(crate) fn shows_credentials(&self) -> bool {
+        let mut headers = self.headers.iter();
+        self.client_identity.is_some() || headers.any(|header| header.dropped_across_origins)
     }
 
     /// Checks everything; `client_id_header` is the engine's own name for that header.

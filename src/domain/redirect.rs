@@ -1,9 +1,16 @@
 //! Where a redirect may lead.
 //!
-//! The same POST with the same body goes to the new URL, whatever the 3xx: turning it into a GET, as browsers do, would lose the
-//! alert and take a login page for a receipt.
+//! The same POST with the same body goes to the new URL, whatever the 3xx: turning it into a GET,
+//! as browsers do, would lose the alert and take a login page for a receipt. For a receiver that
+//! has done its work when it redirects, such as Google Apps Script, the status itself can count as
+//! delivered: [`ResponsePolicy::with`](crate::ResponsePolicy::with).
+//!
+//! What shows who calls stays within the origin, and goes along from http to https of the same
+//! host: it reaches the same party, on a way where nobody else can read it.
 
 use serde::{Deserialize, Serialize};
+
+use ::url::Url;
 
 use super::url::WebhookUrl;
 
@@ -32,7 +39,9 @@ pub enum RedirectRefusal {
     TooMany,
 }
 
-/// The most redirects that one attempt follows.
+/// The most redirects that one attempt follows, each with the same POST. A receiver that means a
+/// page for browsers by it, such as Google Apps Script after it has executed the POST, is helped by
+/// [`ResponsePolicy::with`](crate::ResponsePolicy::with).
 pub const MAX_REDIRECTS: usize = 5;
 
 /// The URLs of one attempt: where it began, and where redirects led it.
@@ -55,7 +64,8 @@ impl Route {
         self.visited.last().expect("a route holds its first URL")
     }
 
-    /// Says whether a redirect has led to another origin: from then on no secret may be sent, even if a later one leads back.
+    /// Returns `true` if a redirect has led to another origin, other than from http to https of the
+    /// same host: from then on no secret may be sent, even if a later one leads back.
     pub(crate) fn left_origin(&self) -> bool {
         self.left_origin
     }
@@ -80,7 +90,7 @@ impl Route {
             (_, "http" | "https") => {}
             _ => return Err(RedirectRefusal::Scheme),
         }
-        let crosses = from.origin() != to.origin();
+        let crosses = from.origin() != to.origin() && !is_upgrade(&from, &to);
         let url = WebhookUrl::from_url(to).map_err(|_| RedirectRefusal::InvalidLocation)?;
         if self.visited.contains(&url) {
             return Err(RedirectRefusal::Loop);
@@ -92,6 +102,15 @@ impl Route {
         self.left_origin |= crosses;
         Ok(())
     }
+}
+
+/// Returns `true` if this is http and then https of the same host, each on its own port: who
+/// redirects so merely asks for TLS. Any other port could be another service, which somebody else
+/// runs.
+fn is_upgrade(from: &Url, to: &Url) -> bool {
+    // An omitted port is the default one.
+    let defaults = from.port().is_none() && to.port().is_none();
+    (from.scheme(), to.scheme()) == ("http", "https") && defaults && from.host() == to.host()
 }
 
 #[cfg(test)]
@@ -171,6 +190,53 @@ mod tests {
         }
         assert_eq!(route.follow(Some("/6")), Err(RedirectRefusal::TooMany));
         assert_eq!(route.hops(), 5);
+    }
+
+    #[track_caller]
+    fn check_left(urls: &[&str], expected: bool) {
+        let mut route = route(urls[0]);
+        for location in &urls[1..] {
+            route.follow(Some(location)).unwrap();
+        }
+        assert_eq!(route.left_origin(), expected, "{urls:?}");
+    }
+
+    /// httpx#2074, deno#29878: a receiver that moved to https answered 401 to all that was sent on.
+    #[test]
+    fn from_http_to_https_of_the_same_host_is_no_other_origin() {
+        for urls in [
+            &["http://a.test/", "https://a.test/"][..],
+            &["http://a.test:80/x", "https://a.test:443/y?z=1"],
+            &["http://A.TEST/", "https://a.test/"],
+            &["http://10.0.0.1/", "https://10.0.0.1/"],
+            &["http://[::1]/", "https://[0:0::1]/"],
+            &["http://a.test/", "/x", "https://a.test/y", "/z"],
+        ] {
+            check_left(urls, false);
+        }
+    }
+
+    #[test]
+    fn any_other_change_of_host_port_or_scheme_is() {
+        for urls in [
+            &["http://a.test/", "https://www.a.test/"][..],
+            &["http://www.a.test/", "https://a.test/"],
+            &["http://a.test/", "https://a.test./"],
+            &["http://a.test/", "https://a.test:8443/"],
+            &["http://a.test/", "https://a.test:80/"],
+            &["http://a.test:8080/", "https://a.test/"],
+            &["http://a.test:8080/", "https://a.test:8080/"],
+            &["http://a.test:443/", "https://a.test/"],
+            &["http://a.test/", "http://a.test:443/"],
+            &["https://a.test/", "https://a.test:80/"],
+            &["http://a.test/", "http://b.test/", "https://b.test/"],
+            &["http://a.test/", "http://b.test/", "https://a.test/"],
+            &["http://a.test/", "https://a.test/", "https://b.test/"],
+            &["http://a.test/", "https://b.test/", "https://a.test/"],
+            &["http://10.0.0.1/", "https://10.0.0.2/"],
+        ] {
+            check_left(urls, true);
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum ResponseClass {
     /// The receiver has it.
     Delivered,
-    /// It belongs to another URL, named in `Location`.
+    /// It belongs to another URL, named in `Location`. For receivers that mean something else by
+    /// it, see [`ResponsePolicy::with`].
     Redirected,
     /// It may work later: tried again as the [`RetryPolicy`](crate::RetryPolicy) says.
     Transient,
@@ -51,6 +52,20 @@ impl ResponsePolicy {
     }
 
     /// Moves one status to another class. A status from 100 to 199 is never a final answer, so moving one has no effect.
+    ///
+    /// Some receivers do what they are asked and then answer with a redirect to a page that knows
+    /// only GET. Google Apps Script is one: it answers a POST that it has executed with 302, and
+    /// the POST that follows gets a 405. For such an endpoint the 302 is the receipt:
+    ///
+    /// ```
+    /// use actix_webhooks::{Endpoint, ResponseClass, ResponsePolicy};
+    ///
+    /// # let url = "https://script.example/macros/s/1/exec";
+    /// let endpoint = Endpoint::new(url)?
+    ///     .responses(ResponsePolicy::alert_service().with(302, ResponseClass::Delivered));
+    /// # drop(endpoint);
+    /// # Ok::<(), actix_webhooks::InvalidUrl>(())
+    /// ```
     #[must_use]
     pub fn with(mut self, status: u16, class: ResponseClass) -> Self {
         self.moved.insert(status, class);

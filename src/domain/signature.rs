@@ -54,7 +54,9 @@ pub enum InvalidSecret {
     )]
     Prefix,
     /// What follows the prefix is not base64.
-    #[error("secret must be base64 with padding after its prefix, and nothing else")]
+    #[error(
+        "secret must be base64 after its prefix (to sign: with padding, and nothing else around it)"
+    )]
     Base64,
     /// It is too short or too long.
     #[error("secret beginning with {prefix} must be {bytes} bytes in base64")]
@@ -186,7 +188,7 @@ impl Content<'_> {
 }
 
 /// Parses what follows [`HMAC_PREFIX`].
-pub(crate) fn hmac_key(encoded: &str) -> Result<hmac::Key, InvalidSecret> {
+fn hmac_key(encoded: &str) -> Result<hmac::Key, InvalidSecret> {
     let length = length(HMAC_PREFIX, "24 to 64");
     let bytes = decode(encoded, length.clone())?;
     if (24..=64).contains(&bytes.len()) {
@@ -197,10 +199,7 @@ pub(crate) fn hmac_key(encoded: &str) -> Result<hmac::Key, InvalidSecret> {
 }
 
 /// Decodes the rest of a secret; what is longer than any is refused with `too_long`.
-pub(crate) fn decode(
-    encoded: &str,
-    too_long: InvalidSecret,
-) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
+fn decode(encoded: &str, too_long: InvalidSecret) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
     if encoded.len() > MAX_ENCODED_BYTES {
         return Err(too_long);
     }

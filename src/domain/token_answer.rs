@@ -31,7 +31,7 @@ pub(crate) enum NoToken {
     Refused(u16, &'static str),
     #[error("answer is longer than {MAX_TOKEN_ANSWER_BYTES} bytes")]
     TooLong,
-    #[error("answer is not a JSON object with access_token and token_type")]
+    #[error("answer is not a JSON object with access_token")]
     Malformed,
     #[error("token_type is not bearer")]
     NotBearer,
@@ -42,7 +42,8 @@ pub(crate) enum NoToken {
 #[derive(Deserialize)]
 struct Issued {
     access_token: String,
-    token_type: String,
+    #[serde(default)]
+    token_type: Option<Value>,
     #[serde(default)]
     expires_in: Option<Value>,
 }
@@ -52,39 +53,65 @@ struct Refusal {
     error: String,
 }
 
-/// Returns the token of an answer.
+/// Returns the token of an answer with any 2xx.
+///
+/// RFC 6749 §5.1 wants 200, but issuers that see a token as something created send 201: a token
+/// that can be used is what counts. White space around it is dropped, since none can be in it (RFC
+/// 6750 §2.1).
 pub(crate) fn read_token(status: u16, body: &[u8]) -> Result<IssuedToken, NoToken> {
-    if status != 200 {
-        return Err(refusal(status, body));
+    let body = without_mark(body);
+    if !(200..300).contains(&status) {
+        return Err(refusal(status, body).unwrap_or(NoToken::Status(status)));
     }
     if body.len() > MAX_TOKEN_ANSWER_BYTES {
         return Err(NoToken::TooLong);
     }
-    let issued: Issued = serde_json::from_slice(body).map_err(|_| NoToken::Malformed)?;
-    if !issued.token_type.eq_ignore_ascii_case("bearer") {
+    // Some issuers refuse with 200.
+    let issued: Issued = serde_json::from_slice(body)
+        .map_err(|_| refusal(status, body).unwrap_or(NoToken::Malformed))?;
+    if !is_bearer(issued.token_type.as_ref()) {
         return Err(NoToken::NotBearer);
     }
-    let token = issued.access_token;
+    let token = issued.access_token.trim_ascii();
     let sendable = token.bytes().all(|byte| byte.is_ascii_graphic());
     if token.is_empty() || token.len() > MAX_TOKEN_BYTES || !sendable {
         return Err(NoToken::NotSendable);
     }
     Ok(IssuedToken {
-        header: Secret::concat(&["Bearer ", &token]),
+        header: Secret::concat(&["Bearer ", token]),
         life: life(issued.expires_in.as_ref()),
     })
 }
 
-/// Only the codes of RFC 6749 §5.2 are repeated: anything else could be a secret that was sent.
-fn refusal(status: u16, body: &[u8]) -> NoToken {
-    let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
-    let code = refusal.and_then(|refusal| {
-        let same = |code: &&&str| **code == refusal.error;
-        ERROR_CODES.iter().find(same).copied()
-    });
-    code.map_or(NoToken::Status(status), |code| {
-        NoToken::Refused(status, code)
-    })
+/// Returns the text without a byte order mark, which RFC 8259 §8.1 forbids to write and allows to
+/// ignore.
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
+}
+
+/// Returns `true` if a token of this type can be sent as a bearer token.
+///
+/// An answer that names no type is taken for bearer, the only type that is asked for: if it was
+/// another, the receiver answers 401. One that names another type has told us that its token does
+/// not work so.
+fn is_bearer(token_type: Option<&Value>) -> bool {
+    match token_type {
+        None | Some(Value::Null) => true,
+        Some(Value::String(name)) => {
+            let name = name.trim();
+            name.is_empty() || name.eq_ignore_ascii_case("bearer")
+        }
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => false,
+    }
+}
+
+/// Returns the error that an answer names. Only the codes of RFC 6749 §5.2 are repeated: anything
+/// else could be a secret that was sent.
+fn refusal(status: u16, body: &[u8]) -> Option<NoToken> {
+    let refusal: Refusal = serde_json::from_slice(body).ok()?;
+    let same = |code: &&&str| **code == refusal.error;
+    let code = ERROR_CODES.iter().find(same)?;
+    Some(NoToken::Refused(status, code))
 }
 
 /// Returns for how long a token can be used. Some issuers write the seconds as text; what is no number at all is as good as absent.
@@ -161,6 +188,44 @@ mod tests {
         assert_eq!(untold.header.expose(), "Bearer t");
     }
 
+    /// Each was seen of a token endpoint in use: a status that says something was created, a type
+    /// that goes without saying, white space that a template left behind.
+    #[test]
+    fn a_token_is_taken_however_sloppy_its_answer() {
+        const BOM: char = '\u{feff}';
+        let kinds = [
+            "",
+            r#","token_type":null"#,
+            r#","token_type":"""#,
+            r#","token_type":" ""#,
+            r#","token_type":"BEARER""#,
+            r#","token_type":"Bearer ""#,
+            r#","token_type":" bearer\r\n""#,
+            r#","token_type":"bearer","expires_in":null"#,
+            r#","token_type":"bearer","scope":null"#,
+            r#","token_type":"bearer","scope":["a","b"]"#,
+            r#","token_type":"bearer","scope":{},"error":null,"refresh_token":7"#,
+        ];
+        for kind in kinds {
+            let body = format!(r#"{{"access_token":"t"{kind}}}"#);
+            let marked = format!("{BOM}{body}");
+            let spaced = format!("\r\n\t {body} \n\n");
+            let marked_and_spaced = format!("{BOM} \n{body}\n");
+            for body in [body, marked, spaced, marked_and_spaced] {
+                for status in [200, 201, 202, 299] {
+                    let token = read_token(status, body.as_bytes());
+                    let header = token.map(|token| token.header.expose().to_owned());
+                    assert_eq!(header, Ok("Bearer t".to_owned()), "{status} {body:?}");
+                }
+            }
+        }
+        for token in ["t\\n", "\\r\\n t \\t"] {
+            let body = format!(r#"{{"access_token":"{token}","token_type":"bearer"}}"#);
+            let read = read_token(200, body.as_bytes()).unwrap();
+            assert_eq!(read.header.expose(), "Bearer t", "{body}");
+        }
+    }
+
     #[test]
     fn what_holds_no_token_says_why() {
         let deep = format!(
@@ -175,8 +240,8 @@ mod tests {
             (200, "<html>".into(), NoToken::Malformed),
             (200, "null".into(), NoToken::Malformed),
             (200, "[]".into(), NoToken::Malformed),
-            (200, r#"{"access_token":"t"}"#.into(), NoToken::Malformed),
             (200, r#"{"token_type":"bearer"}"#.into(), NoToken::Malformed),
+            (204, String::new(), NoToken::Malformed),
             (
                 200,
                 r#"{"access_token":1,"token_type":"bearer"}"#.into(),
@@ -195,8 +260,20 @@ mod tests {
             (200, with("t", "bearer") + "x", NoToken::Malformed),
             (200, deep, NoToken::Malformed),
             (200, with("t", "mac"), NoToken::NotBearer),
-            (200, with("t", "Bearer "), NoToken::NotBearer),
+            (200, with("t", "Bearer x"), NoToken::NotBearer),
+            (201, with("t", "DPoP"), NoToken::NotBearer),
+            (
+                200,
+                r#"{"access_token":"t","token_type":["bearer"]}"#.into(),
+                NoToken::NotBearer,
+            ),
+            (
+                200,
+                r#"{"access_token":"t","token_type":false}"#.into(),
+                NoToken::NotBearer,
+            ),
             (200, with("", "bearer"), NoToken::NotSendable),
+            (200, with(r" \n", "bearer"), NoToken::NotSendable),
             (200, with(r"a\r\nX-Evil: 1", "bearer"), NoToken::NotSendable),
             (200, with("a b", "bearer"), NoToken::NotSendable),
             (200, with("ü", "bearer"), NoToken::NotSendable),
@@ -210,7 +287,8 @@ mod tests {
                 with("t", "bearer") + &" ".repeat(MAX_TOKEN_ANSWER_BYTES),
                 NoToken::TooLong,
             ),
-            (201, with("t", "bearer"), NoToken::Status(201)),
+            (199, with("t", "bearer"), NoToken::Status(199)),
+            (300, with("t", "bearer"), NoToken::Status(300)),
             (302, String::new(), NoToken::Status(302)),
             (503, "<html>".into(), NoToken::Status(503)),
             (
@@ -219,6 +297,17 @@ mod tests {
                 NoToken::Refused(401, "invalid_client"),
             ),
             (400, r#"{"error":"hush"}"#.into(), NoToken::Status(400)),
+            (
+                400,
+                "\u{feff}{\"error\":\"invalid_scope\"}".into(),
+                NoToken::Refused(400, "invalid_scope"),
+            ),
+            (
+                200,
+                r#"{"error":"invalid_grant"}"#.into(),
+                NoToken::Refused(200, "invalid_grant"),
+            ),
+            (200, r#"{"error":"hush"}"#.into(), NoToken::Malformed),
         ];
         for (status, body, expected) in cases {
             let shown: String = body.chars().take(80).collect();

@@ -22,13 +22,8 @@ pub(crate) async fn exchange_with_token(
     policy: Arc<EndpointPolicy>,
     token: impl AsyncFn(Option<&Secret>) -> Result<Option<Secret>, Failure>,
 ) -> Exchange {
-    let mut progress = Exchange {
-        result: Err(Failure::Token),
-        status: None,
-        redirects: 0,
-        sent_twice: false,
-    };
     let seen = request.seen.clone();
+    let mut progress = Exchange::failed(Failure::Token);
     let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
     // On a timeout the inner future is dropped, and what it noted so far is the result.
     within(policy.timeout, pin!(attempt)).await;

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::resolve::Resolver;
+use super::tls::failure_of;
 use super::wire::Wire;
 use crate::domain::address::{AddressRange, is_allowed};
 use crate::domain::attempt::Failure;
@@ -127,7 +128,7 @@ impl Connector {
         };
         let tls = TlsConnector::from(Arc::clone(config));
         let stream = tls.connect(name, tcp).await;
-        let stream = stream.map_err(|error| (classify_tls(&error), error))?;
+        let stream = stream.map_err(|error| (failure_of(&error), error))?;
         Ok(Wire::Tls(Box::new(stream)))
     }
 
@@ -169,18 +170,5 @@ fn server_name(host: Host<String>) -> io::Result<ServerName<'static>> {
         Host::Ipv4(address) => Ok(ServerName::from(IpAddr::from(address))),
         Host::Ipv6(address) => Ok(ServerName::from(IpAddr::from(address))),
         Host::Domain(name) => ServerName::try_from(name).map_err(io::Error::other),
-    }
-}
-
-/// Tells a certificate that will not become valid by trying again from a handshake that broke off.
-fn classify_tls(error: &io::Error) -> Failure {
-    let cause = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match cause {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            Failure::Certificate
-        }
-        _ => Failure::Tls,
     }
 }

@@ -26,12 +26,7 @@ pub(crate) fn exchange(
     policy: Arc<EndpointPolicy>,
 ) -> impl Future<Output = Exchange> {
     async move {
-        let mut progress = Exchange {
-            result: Err(Failure::Timeout),
-            status: None,
-            redirects: 0,
-            sent_twice: false,
-        };
+        let mut progress = Exchange::failed(Failure::Timeout);
         // On a timeout the inner future is dropped, and what it noted so far is the result.
         within(
             policy.timeout,
@@ -101,6 +96,7 @@ pub(super) async fn follow(
         if route.left_origin() {
             request.left_origin = true;
             request.authorization = None;
+            progress.credentials_dropped = request.shows_credentials;
         }
     }
 }

@@ -27,6 +27,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, ready};
 
+/// The TLS library, to name what [`TransportBuilder::crypto_provider`] takes.
+pub use rustls;
+
 #[cfg(feature = "awc")]
 pub use self::awc::AwcTransport;
 pub use self::http::HttpTransport;
@@ -141,8 +144,12 @@ pub struct Request {
     pub sent_at: Timestamp,
     /// The `Authorization` header; `None` when there is none, and after a redirect to another origin.
     pub authorization: Option<Secret>,
-    /// Whether a redirect led to another origin, so that secret headers of the endpoint must not be sent.
+    /// Whether a redirect led to another origin, so that secret headers of the endpoint must not be
+    /// sent. From http to https of the same host, each on its own port, is none.
     pub left_origin: bool,
+    /// Whether anything shows the receiver who calls, as long as no redirect leads to another
+    /// origin.
+    pub(crate) shows_credentials: bool,
     /// Is told the status of the answer as soon as it is known.
     pub seen: StatusSeen,
 }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
+
 use super::answer::Reading;
 use super::connect::{Authority, Connector, Connectors, Guard};
 use super::resolve::{Resolver, SystemResolver};
-use super::tls::{InvalidCertificate, Trust};
+use super::tls::{InvalidCertificate, Trust, default_provider};
 use super::{EXCERPT_BYTES, Failure, Request};
 use crate::domain::address::AddressRange;
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
@@ -19,6 +21,7 @@ use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 /// Settings of a transport for real receivers: [`AwcTransport`](super::AwcTransport) or
 /// [`HttpTransport`](super::HttpTransport).
 pub struct TransportBuilder<T> {
+    provider: Arc<CryptoProvider>,
     extra_roots: Vec<Vec<u8>>,
     platform_roots: bool,
     guard: Guard,
@@ -32,6 +35,7 @@ pub struct TransportBuilder<T> {
 impl<T> TransportBuilder<T> {
     pub(super) fn new() -> Self {
         Self {
+            provider: default_provider(),
             extra_roots: Vec::new(),
             platform_roots: false,
             guard: Guard::Public(Vec::new()),
@@ -41,6 +45,30 @@ impl<T> TransportBuilder<T> {
             idle_timeout: Duration::from_secs(15),
             transport: PhantomData,
         }
+    }
+
+    /// Sets what does the cryptography of TLS: which versions, cipher suites, keys and signatures there
+    /// are. Defaults to rustls's `ring`, which cannot check certificates with P-521 keys or ECDSA with
+    /// SHA-512; rustls's `aws_lc_rs` can. For that an application depends on `rustls` itself, in the version
+    /// that is at [`transport::rustls`](crate::transport::rustls), with the feature `aws_lc_rs`, and gives
+    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use actix_webhooks::transport::{HttpTransport, rustls};
+    ///
+    /// // TLS 1.3 only.
+    /// let mut provider = rustls::crypto::ring::default_provider();
+    /// provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    /// let transport = HttpTransport::builder().crypto_provider(Arc::new(provider)).build()?;
+    /// # drop(transport);
+    /// # Ok::<(), actix_webhooks::transport::InvalidCertificate>(())
+    /// ```
+    #[must_use]
+    pub fn crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.provider = provider;
+        self
     }
 
     /// Trusts a further root certificate, in DER, besides the bundled Mozilla roots. Defaults to none.
@@ -112,7 +140,7 @@ impl<T> TransportBuilder<T> {
 
     pub(super) fn shared(self) -> Result<Arc<Shared>, InvalidCertificate> {
         Ok(Arc::new(Shared {
-            trust: Trust::new(self.platform_roots, &self.extra_roots)?,
+            trust: Trust::new(self.provider, self.platform_roots, &self.extra_roots)?,
             guard: self.guard,
             resolver: self.resolver,
             body_limit: self.body_limit,
@@ -126,6 +154,7 @@ impl<T> TransportBuilder<T> {
 impl<T> Clone for TransportBuilder<T> {
     fn clone(&self) -> Self {
         Self {
+            provider: Arc::clone(&self.provider),
             extra_roots: self.extra_roots.clone(),
             guard: self.guard.clone(),
             resolver: Arc::clone(&self.resolver),

@@ -1,27 +1,48 @@
-//! Whom to trust, and what to show: TLS settings for all endpoints, and for one.
+//! Whom to trust, and what to show: TLS settings for all endpoints, and for one; and why a
+//! handshake failed.
 
+use std::io;
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, PeerMisbehaved, RootCertStore};
 
+use crate::domain::attempt::Failure;
 use crate::domain::endpoint::{ClientIdentity, Endpoint, InvalidEndpoint};
 
-/// A root certificate that cannot be used.
+/// A root certificate that cannot be used, or a TLS provider.
 #[derive(Debug, thiserror::Error)]
-#[error("root certificate cannot be used: {0}")]
-pub struct InvalidCertificate(String);
+#[error("{what} cannot be used: {cause}")]
+pub struct InvalidCertificate {
+    what: &'static str,
+    cause: String,
+}
+
+impl InvalidCertificate {
+    fn root(cause: &impl ToString) -> Self {
+        Self {
+            what: "root certificate",
+            cause: cause.to_string(),
+        }
+    }
+}
 
 /// What every connection shares, and what is needed to make settings for one endpoint.
 pub(super) struct Trust {
+    provider: Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
     shared: Arc<ClientConfig>,
 }
 
 impl Trust {
     /// Trusts the bundled Mozilla roots, those of the operating system if asked to instead, and further ones in DER.
-    pub(super) fn new(platform: bool, extra_roots: &[Vec<u8>]) -> Result<Self, InvalidCertificate> {
+    pub(super) fn new(
+        provider: Arc<CryptoProvider>,
+        platform: bool,
+        extra_roots: &[Vec<u8>],
+    ) -> Result<Self, InvalidCertificate> {
         let mut roots = if platform {
             platform_roots()?
         } else {
@@ -33,11 +54,19 @@ impl Trust {
             let root = CertificateDer::from(root.clone());
             roots
                 .add(root)
-                .map_err(|error| InvalidCertificate(error.to_string()))?;
+                .map_err(|error| InvalidCertificate::root(&error))?;
         }
         let roots = Arc::new(roots);
-        let shared = config(Arc::clone(&roots), None).map_err(InvalidCertificate)?;
-        Ok(Self { roots, shared })
+        let shared = config(Arc::clone(&provider), Arc::clone(&roots), None);
+        let shared = shared.map_err(|cause| InvalidCertificate {
+            what: "TLS provider",
+            cause,
+        })?;
+        Ok(Self {
+            provider,
+            roots,
+            shared,
+        })
     }
 
     /// Returns the settings that endpoints without certificates of their own share.
@@ -63,17 +92,17 @@ impl Trust {
             }
             roots = Arc::new(more);
         }
-        config(roots, endpoint.client_identity.as_ref()).map_err(InvalidEndpoint::Tls)
+        let identity = endpoint.client_identity.as_ref();
+        config(Arc::clone(&self.provider), roots, identity).map_err(InvalidEndpoint::Tls)
     }
 }
 
 /// Returns settings with HTTP/1.1 only.
 fn config(
+    provider: Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
     identity: Option<&ClientIdentity>,
 ) -> Result<Arc<ClientConfig>, String> {
-    // Named, because a library must not depend on what the application has installed as the default.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -91,6 +120,63 @@ fn config(
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Returns the provider that is used unless the application chooses. Named, because a library must
+/// not depend on what the application has installed as the default.
+pub(super) fn default_provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Says why a handshake failed: what nobody mends by trying again is told from what broke off.
+pub(super) fn failure_of(error: &io::Error) -> Failure {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(cause)) => certificate_failure(cause),
+        Some(rustls::Error::NoCertificatesPresented) => Failure::Certificate,
+        // Not asked whether it can be checked, a receiver has signed with a key such as P-521.
+        Some(rustls::Error::PeerMisbehaved(
+            PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme,
+        )) => Failure::CertificateUnsupported,
+        Some(
+            rustls::Error::PeerIncompatible(_)
+            | rustls::Error::NoApplicationProtocol
+            | rustls::Error::AlertReceived(
+                AlertDescription::HandshakeFailure
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity
+                | AlertDescription::NoApplicationProtocol,
+            ),
+        ) => Failure::TlsIncompatible,
+        _ => Failure::Tls,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "rustls may know more causes one day; those are not told apart until we do"
+)]
+fn certificate_failure(cause: &CertificateError) -> Failure {
+    match cause {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            Failure::CertificateExpired
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Failure::CertificateNotYetValid
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Failure::CertificateWrongName
+        }
+        // Signed by another than it names: a root of the same name with another key comes to this.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            Failure::CertificateUntrusted
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            Failure::CertificateUnsupported
+        }
+        _ => Failure::Certificate,
+    }
 }
 
 fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, InvalidEndpoint> {
@@ -116,7 +202,7 @@ fn platform_roots() -> Result<RootCertStore, InvalidCertificate> {
     if added == 0 {
         let cause = found.errors.first().map(ToString::to_string);
         let cause = cause.unwrap_or_else(|| "the operating system has none".to_owned());
-        return Err(InvalidCertificate(cause));
+        return Err(InvalidCertificate::root(&cause));
     }
     Ok(roots)
 }

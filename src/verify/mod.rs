@@ -20,26 +20,22 @@
 
 mod extract;
 mod headers;
+mod key;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::str;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::hmac;
-use ring::signature::{ED25519, UnparsedPublicKey};
 use subtle::ConstantTimeEq as _;
 
 pub use self::extract::{VerifiedWebhook, WebhookRejection};
 pub use self::headers::Headers;
-use crate::domain::signature::{
-    Content, ED25519_PREFIX, HMAC_PREFIX, InvalidSecret, MAX_SIGNING_SECRETS, PUBLIC_PREFIX,
-    decode, hmac_key, length,
-};
+use self::key::Key;
+use crate::domain::signature::{Content, InvalidSecret, MAX_SIGNING_SECRETS};
 use crate::domain::signing::SignatureHeaders;
 use crate::domain::time::Timestamp;
 
@@ -66,12 +62,6 @@ pub struct Verifier {
     tolerance: Duration,
     names: SignatureHeaders,
     body_limit: usize,
-}
-
-#[derive(Clone)]
-enum Key {
-    Hmac(Arc<hmac::Key>),
-    Ed25519(UnparsedPublicKey<[u8; 32]>),
 }
 
 /// What a signature has proven.
@@ -110,6 +100,15 @@ pub enum VerifyError {
 
 impl Verifier {
     /// Returns a verifier with one secret (`whsec_…`, for HMAC-SHA256) or public key (`whpk_…`, for ed25519).
+    ///
+    /// It is taken as its sender issued it. White space around it and within does not matter, nor
+    /// does `v1,` or `v1a,` in front; the base64 may be of either alphabet, with padding or
+    /// without. A secret may have 1 to 1,024 bytes, and from 16 on it needs no prefix; a public key
+    /// has a prefix and 32 bytes. (What [`SigningSecret`](crate::SigningSecret) signs with has 24
+    /// to 64 bytes, as the specification says.)
+    ///
+    /// A sender that signs with the text of its secret, and not with what is encoded in it: give
+    /// the text's bytes in base64, after `whsec_`.
     ///
     /// # Errors
     /// [`InvalidSecret`] says what the text must be.
@@ -257,23 +256,6 @@ struct Claim<'h> {
     timestamp: &'h str,
     sent_at: Timestamp,
     signatures: &'h str,
-}
-
-impl Key {
-    fn parse(text: &str) -> Result<Self, InvalidSecret> {
-        if let Some(encoded) = text.strip_prefix(HMAC_PREFIX) {
-            Ok(Self::Hmac(Arc::new(hmac_key(encoded)?)))
-        } else if let Some(encoded) = text.strip_prefix(PUBLIC_PREFIX) {
-            let length = length(PUBLIC_PREFIX, "32");
-            let bytes = decode(encoded, length.clone())?;
-            let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| length)?;
-            Ok(Self::Ed25519(UnparsedPublicKey::new(&ED25519, bytes)))
-        } else if text.starts_with(ED25519_PREFIX) {
-            Err(InvalidSecret::PrivateKey)
-        } else {
-            Err(InvalidSecret::Prefix)
-        }
-    }
 }
 
 /// Reads digits and nothing else: no sign, no fraction, no white space.

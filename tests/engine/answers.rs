@@ -65,7 +65,13 @@ fn what_is_no_answer_is_transient_or_permanent_by_its_kind() {
         (Failure::Tls, true),
         (Failure::ConnectionClosed, true),
         (Failure::Malformed, true),
+        (Failure::TlsIncompatible, true),
         (Failure::Certificate, false),
+        (Failure::CertificateExpired, false),
+        (Failure::CertificateNotYetValid, false),
+        (Failure::CertificateWrongName, false),
+        (Failure::CertificateUntrusted, false),
+        (Failure::CertificateUnsupported, false),
     ] {
         simulate(async |sim| {
             sim.receivers

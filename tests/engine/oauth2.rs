@@ -221,7 +221,7 @@ fn a_failing_token_endpoint_is_a_transient_failure_and_recovers() {
         Reply::status(302),
         Reply::status(401),
         Reply::body(200, "garbage"),
-        Reply::body(201, r#"{"access_token":"t","token_type":"bearer"}"#),
+        Reply::body(201, r#"{"access_token":"t","token_type":"mac"}"#),
         Reply::fail(Failure::Connect),
         Reply::fail(Failure::Certificate),
         Reply::fail(Failure::Timeout),
@@ -413,7 +413,7 @@ fn a_redirect_to_another_origin_drops_the_token_and_its_401_replaces_none() {
         sim.sleep(1).await;
         assert_eq!(sim.tokens(), ["token-1", "token-1", "none"]);
         assert_eq!(sim.receivers.token_requests().len(), 1);
-        let reason = DeadLetterReason::Permanent(Failure::Status(401));
+        let reason = DeadLetterReason::Permanent(Failure::CredentialsDropped(401));
         assert_eq!(sim.outcomes(), [Outcome::DeadLettered { reason }]);
     });
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use actix_webhooks::testing::Reply;
 use actix_webhooks::transport::Answer;
-use actix_webhooks::{Auth, DeadLetterReason, Failure, Outcome, RedirectRefusal, Rule};
+use actix_webhooks::{
+    Auth, DeadLetterReason, Endpoint, Failure, Outcome, RedirectRefusal, ResponseClass,
+    ResponsePolicy, Rule,
+};
 
 use super::support::{HOOK, event, plain, simulate, simulate_with};
 
@@ -12,10 +15,14 @@ fn to(location: &str) -> Reply {
     Reply::answer(Answer::new(307).location(location))
 }
 
-fn refused(refusal: RedirectRefusal) -> Outcome {
+fn permanent(failure: Failure) -> Outcome {
     Outcome::DeadLettered {
-        reason: DeadLetterReason::Permanent(Failure::Redirect(refusal)),
+        reason: DeadLetterReason::Permanent(failure),
     }
+}
+
+fn refused(refusal: RedirectRefusal) -> Outcome {
+    permanent(Failure::Redirect(refusal))
 }
 
 #[test]
@@ -139,6 +146,153 @@ fn secrets_do_not_cross_origins() {
             assert_eq!(requests[2].headers, ["X-Team"]);
         },
     );
+}
+
+const SECURE: &str = "https://receiver.test/hook";
+const ELSEWHERE: &str = "https://other.test/";
+
+/// httpx#2074, deno#29878: the receiver has moved to https, and wants to know who calls there, too.
+#[test]
+fn credentials_go_along_from_http_to_https_of_the_same_host() {
+    let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+    let endpoint = plain(HOOK)
+        .auth(Auth::bearer("token"))
+        .secret_header("X-Key", "hush");
+    simulate_with(
+        |builder| builder.rule(rule).endpoint(endpoint),
+        async |sim| {
+            sim.receivers.on(HOOK, [to(SECURE)]);
+            sim.receivers.on(SECURE, [to("/there"), to(ELSEWHERE)]);
+            for id in ["stays", "leaves"] {
+                sim.publish(id).await;
+                sim.sleep(1).await;
+            }
+            let requests = sim.receivers.requests();
+            let seen: Vec<_> = requests
+                .iter()
+                .map(|sent| {
+                    let request = &sent.request;
+                    let authorised = request.authorization.is_some();
+                    (authorised, sent.headers.len(), request.left_origin)
+                })
+                .collect();
+            let (all, none) = ((true, 1, false), (false, 0, true));
+            assert_eq!(seen, [all, all, all, all, all, none]);
+            assert_eq!(sim.outcomes(), [Outcome::Delivered; 2]);
+        },
+    );
+}
+
+/// Sends to an endpoint that redirects to another origin, which answers with a status, and returns
+/// how that ended.
+fn answered_elsewhere(endpoint: Endpoint, status: u16) -> (Outcome, Option<u16>) {
+    let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+    let mut ended = None;
+    simulate_with(
+        |builder| builder.rule(rule).endpoint(endpoint),
+        async |sim| {
+            sim.receivers.on(HOOK, [to(ELSEWHERE)]);
+            sim.receivers.on(ELSEWHERE, [Reply::status(status)]);
+            sim.publish("e").await;
+            sim.sleep(1).await;
+            assert_eq!(sim.reports()[0].redirects, 1);
+            ended = Some((sim.outcomes()[0], sim.reports()[0].status));
+        },
+    );
+    ended.unwrap()
+}
+
+#[test]
+fn who_is_refused_without_credentials_that_were_dropped_is_told_so() {
+    for endpoint in [
+        plain(HOOK).auth(Auth::basic("user", "password")),
+        plain(HOOK).secret_header("X-Key", "hush"),
+        plain(HOOK).client_certificate("certificate", "key"),
+    ] {
+        for status in [401, 403] {
+            let (outcome, seen) = answered_elsewhere(endpoint.clone(), status);
+            assert_eq!(outcome, permanent(Failure::CredentialsDropped(status)));
+            assert_eq!(seen, Some(status), "the status is on record");
+        }
+        let (outcome, _) = answered_elsewhere(endpoint, 404);
+        assert_eq!(
+            outcome,
+            permanent(Failure::Status(404)),
+            "says nothing of it"
+        );
+    }
+    // Where nothing was dropped, nothing is said.
+    let nothing = plain(HOOK).header("X-Team", "billing");
+    let (outcome, _) = answered_elsewhere(nothing, 401);
+    assert_eq!(outcome, permanent(Failure::Status(401)));
+    let text = Failure::CredentialsDropped(401).to_string();
+    let expected =
+        "answered 401 after a redirect to another origin, where credentials are not sent";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn what_a_401_means_without_credentials_is_still_the_policys_to_say() {
+    let responses = ResponsePolicy::alert_service().with(401, ResponseClass::Transient);
+    let endpoint = plain(HOOK).auth(Auth::bearer("token"));
+    let (outcome, _) = answered_elsewhere(endpoint.responses(responses), 401);
+    let failure = Failure::CredentialsDropped(401);
+    assert_eq!(outcome, Outcome::Failed { failure });
+}
+
+#[test]
+fn who_is_refused_with_credentials_is_not_told_that_they_were_dropped() {
+    let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+    let endpoint = plain(HOOK).auth(Auth::bearer("token"));
+    simulate_with(
+        |builder| builder.rule(rule).endpoint(endpoint),
+        async |sim| {
+            sim.receivers
+                .on(HOOK, [Reply::status(401), to("/same"), to(SECURE)]);
+            sim.receivers
+                .on("http://receiver.test/same", [Reply::status(401)]);
+            sim.receivers.on(SECURE, [Reply::status(401)]);
+            for id in ["at once", "same origin", "upgrade"] {
+                sim.publish(id).await;
+                sim.sleep(1).await;
+            }
+            assert_eq!(sim.outcomes(), [permanent(Failure::Status(401)); 3]);
+        },
+    );
+}
+
+/// woocommerce#21490: Google Apps Script redirects a POST that it has executed to a page that knows
+/// only GET.
+#[test]
+fn a_redirect_that_is_a_receipt_can_count_as_one() {
+    let page = "https://pages.test/echo";
+    for (responses, expected, sent) in [
+        (
+            ResponsePolicy::alert_service(),
+            permanent(Failure::Status(405)),
+            2,
+        ),
+        (
+            ResponsePolicy::alert_service().with(302, ResponseClass::Delivered),
+            Outcome::Delivered,
+            1,
+        ),
+    ] {
+        let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+        let endpoint = plain(HOOK).responses(responses);
+        simulate_with(
+            |builder| builder.rule(rule).endpoint(endpoint),
+            async |sim| {
+                let moved = Answer::new(302).location(page);
+                sim.receivers.on(HOOK, [Reply::answer(moved)]);
+                sim.receivers.on(page, [Reply::status(405)]);
+                sim.publish("e").await;
+                sim.sleep(200).await;
+                assert_eq!(sim.outcomes(), [expected]);
+                assert_eq!(sim.receivers.requests().len(), sent);
+            },
+        );
+    }
 }
 
 #[test]

@@ -153,6 +153,24 @@ fn answers_are_read_however_they_come() {
     fails(format!("HTTP/1.0 200 OK\r\n\r\n{largest}   "));
 }
 
+/// What token endpoints in use send (openid-client#666, assent#112, spring-security#5118).
+#[test]
+fn a_usable_token_is_taken_from_a_sloppy_answer() {
+    assert_eq!(outcome_of(answer(201, ISSUED)), Outcome::Delivered);
+    for body in [
+        r#"{"access_token":"t"}"#,
+        r#"{"access_token":"t","token_type":null}"#,
+        r#"{"access_token":"t","token_type":"Bearer "}"#,
+        r#"{"access_token":"t","token_type":"Bearer","expires_in":"3600"}"#,
+        "\u{feff}{\"access_token\":\"t\",\"token_type\":\"Bearer\"}",
+    ] {
+        assert_eq!(outcome_of(answer(200, body)), Outcome::Delivered, "{body}");
+    }
+    for kind in ["mac", "DPoP", "N_A"] {
+        fails(answer(200, &ISSUED.replace("Bearer", kind)));
+    }
+}
+
 #[test]
 fn what_is_no_token_is_a_transient_failure() {
     fails("");

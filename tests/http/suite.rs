@@ -4,6 +4,7 @@ mod broken;
 mod crowd;
 mod endless;
 mod guarded;
+mod handshakes;
 mod hostile;
 mod oauth2;
 mod reuse;

@@ -61,7 +61,11 @@ impl SubscriberActor {
             Authorization::Header(header) => (header, None),
             Authorization::Token(credentials) => (None, Some(credentials)),
         };
+        let endpoint = self.endpoint.as_deref();
         let request = Request {
+            shows_credentials: authorization.is_some()
+                || token.is_some()
+                || endpoint.is_some_and(Endpoint::shows_credentials),
             url: self.url.clone(),
             alert,
             attempt: number,
@@ -179,12 +183,7 @@ fn contained(
     id: DeliveryId,
     attempt: impl Future<Output = Exchange> + 'static,
 ) -> LocalBoxFuture<'static, Done> {
-    let panicked = |_| Exchange {
-        result: Err(Failure::Panicked),
-        status: None,
-        redirects: 0,
-        sent_twice: false,
-    };
+    let panicked = |_| Exchange::failed(Failure::Panicked);
     let attempt = AssertUnwindSafe(attempt).catch_unwind();
     attempt
         .map(move |ended| Done::Attempt(id, ended.unwrap_or_else(panicked)))

@@ -87,9 +87,9 @@ impl EndpointMachine {
                     self.tally.succeeded();
                     return (Outcome::Delivered, None);
                 }
-                ResponseClass::Transient => (Failure::Status(answer.status), true),
+                ResponseClass::Transient => (exchange.refused_with(answer.status), true),
                 ResponseClass::Permanent | ResponseClass::Redirected => {
-                    (Failure::Status(answer.status), false)
+                    (exchange.refused_with(answer.status), false)
                 }
             },
             Err(failure) => (*failure, failure.is_transient().unwrap_or(false)),

@@ -57,6 +57,7 @@ fn finish(machine: &mut EndpointMachine, now: Timestamp, id: u64, answer: Answer
         result: Ok(answer),
         redirects: 0,
         sent_twice: false,
+        credentials_dropped: false,
     };
     let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
     machine.on_finished(now, DeliveryId::new(id), &exchange, &mut rng, &mut actions);
@@ -432,6 +433,7 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
             result: Ok(Answer::new(410)),
             redirects: 0,
             sent_twice: false,
+            credentials_dropped: false,
         };
         let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
         machine.on_finished(NOW, DeliveryId::new(1), &exchange, &mut rng, &mut actions);

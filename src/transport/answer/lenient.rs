@@ -10,7 +10,7 @@ pub(super) fn hides_framing(head: &[u8], taken: &[Header<'_>]) -> bool {
     // A bare CR ends a line for some readers.
     let lines = head.split(|byte| matches!(byte, b'\n' | b'\r'));
     let looking_so = lines.filter(|line| frames(first_word(line)));
-    let folded = head
+    let mut folded = head
         .split(|byte| *byte == b'\n')
         .scan(false, |before, line| {
             let goes_on = matches!(line.first(), Some(b' ' | b'\t'));

@@ -77,7 +77,7 @@ impl TransportBuilder<AwcTransport> {
     /// Returns the transport.
     ///
     /// # Errors
-    /// [`InvalidCertificate`] when a root certificate is not one.
+    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can do no TLS.
     pub fn build(self) -> Result<AwcTransport, InvalidCertificate> {
         let shared = self.shared()?;
         Ok(AwcTransport { shared })

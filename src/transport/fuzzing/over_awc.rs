@@ -122,5 +122,6 @@ fn request() -> Request {
         authorization: None,
         left_origin: false,
         seen: StatusSeen::default(),
+        shows_credentials: false,
     }
 }

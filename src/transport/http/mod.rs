@@ -55,7 +55,7 @@ impl TransportBuilder<HttpTransport> {
     /// Returns the transport.
     ///
     /// # Errors
-    /// [`InvalidCertificate`] when a root certificate is not one.
+    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can do no TLS.
     pub fn build(self) -> Result<HttpTransport, InvalidCertificate> {
         let shared = self.shared()?;
         Ok(HttpTransport { shared })

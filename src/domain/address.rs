@@ -111,21 +111,26 @@ impl<'de> Deserialize<'de> for AddressRange {
     }
 }
 
-/// Returns `true` if a call may go to an address: it is public, or one of the ranges allows it.
+/// Returns `true` if a call may go to an address: one of the ranges allows it, or it is public and
+/// not among the calling machine's `own`.
 ///
 /// Behind NAT64 it is the address inside that is called. `64:ff9b::/96` is therefore judged by that
 /// one alone, as a mapped address is: naming `10.0.0.0/8` opens `64:ff9b::10.0.0.1`, naming
 /// `64:ff9b::/96` does not. Which translator answers to `64:ff9b:1::/48` only the application knows:
 /// there, both must be allowed.
-pub(crate) fn is_allowed(address: IpAddr, allowed: &[AddressRange]) -> bool {
+pub(crate) fn is_allowed(address: IpAddr, allowed: &[AddressRange], own: &[IpAddr]) -> bool {
     let address = address.to_canonical();
     let named = allowed.iter().any(|range| range.contains(address));
-    let inside = |address| is_allowed(IpAddr::V4(last_four(address)), allowed);
+    let inside = |address| is_allowed(IpAddr::V4(last_four(address)), allowed, own);
     match address {
         IpAddr::V6(v6) if NAT64.contains(address) => inside(v6),
         IpAddr::V6(v6) if LOCAL_NAT64.contains(address) => named && inside(v6),
-        IpAddr::V4(_) | IpAddr::V6(_) => named || is_public(address),
+        IpAddr::V4(_) | IpAddr::V6(_) => named || (is_public(address) && !is_own(address, own)),
     }
+}
+
+fn is_own(address: IpAddr, own: &[IpAddr]) -> bool {
+    own.iter().any(|own| own.to_canonical() == address)
 }
 
 fn is_public(address: IpAddr) -> bool {
@@ -191,6 +196,11 @@ const SPECIAL: [AddressRange; 20] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Judges for a machine that has no addresses of its own.
+    fn is_allowed(address: IpAddr, allowed: &[AddressRange]) -> bool {
+        super::is_allowed(address, allowed, &[])
+    }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -426,6 +436,27 @@ mod tests {
         assert!(!is_allowed(ip("64:ff9b:1::10.0.0.1"), &[nat64]));
         assert!(!is_allowed(ip("64:ff9b:1::10.0.0.1"), &[private]));
         assert!(is_allowed(ip("64:ff9b:1::10.0.0.1"), &[nat64, private]));
+    }
+
+    #[test]
+    fn this_machines_own_addresses_are_refused_unless_named() {
+        let own = [ip("9.9.9.9"), ip("2620:fe::9"), ip("10.0.0.1")];
+        let named = [range("9.9.9.9"), range("2620:fe::/48")];
+        for address in [
+            "9.9.9.9",
+            "::ffff:9.9.9.9",
+            "64:ff9b::9.9.9.9",
+            "2620:fe::9",
+        ] {
+            assert!(!super::is_allowed(ip(address), &[], &own), "{address}");
+            assert!(super::is_allowed(ip(address), &named, &own), "{address}");
+        }
+        let neighbours = ["9.9.9.8", "2620:fe::8"];
+        for neighbour in neighbours {
+            assert!(super::is_allowed(ip(neighbour), &[], &own), "{neighbour}");
+        }
+        let private = range("10.0.0.0/8");
+        assert!(super::is_allowed(ip("10.0.0.1"), &[private], &own));
     }
 
     #[test]

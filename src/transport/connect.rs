@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use super::own_addresses::own_addresses;
 use super::resolve::Resolver;
 use super::wire::Wire;
 use crate::domain::address::{AddressRange, is_allowed};
@@ -42,7 +43,7 @@ impl Authority {
 /// Which addresses may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// Public ones and these.
+    /// Public ones that are not this machine's own, and these.
     Public(Vec<AddressRange>),
     /// All.
     Off,
@@ -57,18 +58,23 @@ impl Guard {
         }
     }
 
-    fn allows(&self, address: IpAddr) -> bool {
+    /// Returns `true` if an address may be called by a machine that has these of its `own`.
+    fn allows(&self, address: IpAddr, own: &[IpAddr]) -> bool {
         match self {
-            Self::Public(allowed) => is_allowed(address, allowed),
+            Self::Public(allowed) => is_allowed(address, allowed, own),
             Self::Off => true,
         }
     }
 
     /// Says whether a URL can be called at all: a host that is an address is known before anything is resolved.
     pub(super) fn allows_host(&self, url: &Url) -> bool {
+        self.allows_host_from(url, &own_addresses())
+    }
+
+    fn allows_host_from(&self, url: &Url, own: &[IpAddr]) -> bool {
         match url.host() {
-            Some(Host::Ipv4(address)) => self.allows(address.into()),
-            Some(Host::Ipv6(address)) => self.allows(address.into()),
+            Some(Host::Ipv4(address)) => self.allows(address.into(), own),
+            Some(Host::Ipv6(address)) => self.allows(address.into(), own),
             Some(Host::Domain(_)) | None => true,
         }
     }
@@ -143,7 +149,8 @@ impl Connector {
         if addresses.is_empty() {
             return Err((Failure::Dns, io::Error::from(io::ErrorKind::NotFound)));
         }
-        addresses.retain(|address| self.guard.allows(*address));
+        let own = own_addresses();
+        addresses.retain(|address| self.guard.allows(*address, &own));
         if addresses.is_empty() {
             let cause = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err((Failure::Blocked, cause));
@@ -182,5 +189,32 @@ fn classify_tls(error: &io::Error) -> Failure {
             Failure::Certificate
         }
         _ => Failure::Tls,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A service that listens on all interfaces answers at the public ones, too.
+    #[test]
+    fn a_literal_of_this_very_machine_is_refused_unless_named() {
+        let own = ["9.9.9.9", "2620:fe::9"].map(|ip| ip.parse().unwrap());
+        let public = Guard::Public(Vec::new());
+        let named = public.with(&["9.9.9.9".parse().unwrap(), "2620:fe::/48".parse().unwrap()]);
+        for host in [
+            "9.9.9.9",
+            "0x09090909",
+            "151587081",
+            "[::ffff:9.9.9.9]",
+            "[64:ff9b::9.9.9.9]",
+            "[2620:fe::9]",
+        ] {
+            let url = Url::parse(&format!("https://{host}/")).unwrap();
+            assert!(public.allows_host_from(&url, &[]), "{host}");
+            assert!(!public.allows_host_from(&url, &own), "{host}");
+            assert!(named.allows_host_from(&url, &own), "{host}");
+            assert!(Guard::Off.allows_host_from(&url, &own), "{host}");
+        }
     }
 }

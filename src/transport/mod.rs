@@ -11,6 +11,7 @@ mod exchange;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod http;
+mod own_addresses;
 mod plain;
 mod request_head;
 mod resolve;

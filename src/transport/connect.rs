@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use super::dial::dial;
 use super::own_addresses::own_addresses;
 use super::resolve::Resolver;
 use super::wire::Wire;
@@ -155,19 +156,11 @@ impl Connector {
             let cause = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err((Failure::Blocked, cause));
         }
-        // Each has its share of the time, so that one which does not answer leaves some for the others.
-        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let share = self.timeout / count;
-        let mut failed = io::Error::from(io::ErrorKind::TimedOut);
-        for ip in addresses {
-            let connecting = TcpStream::connect(SocketAddr::new(ip, authority.port));
-            match tokio::time::timeout(share, connecting).await {
-                Ok(Ok(connected)) => return Ok(connected),
-                Ok(Err(error)) => failed = error,
-                Err(_) => {}
-            }
-        }
-        Err((Failure::Connect, failed))
+        let addresses = addresses
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, authority.port));
+        let connected = dial(addresses, async |address| TcpStream::connect(address).await).await;
+        connected.map_err(|error| (Failure::Connect, error))
     }
 }
 

@@ -7,6 +7,7 @@
 mod authorised;
 mod connect;
 mod connection;
+mod dial;
 mod exchange;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;

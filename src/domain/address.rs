@@ -1,7 +1,8 @@
 //! Which network addresses a webhook may be sent to.
 //!
-//! Whoever may choose a webhook URL may have the sender call any address that the sender can reach: cloud metadata, internal services, itself
-//! (server-side request forgery). So a call goes to public addresses only, unless the application allows more.
+//! Whoever may choose a webhook URL may have the sender call any address that the sender can reach:
+//! cloud metadata, internal services, itself (server-side request forgery). So a call goes to public
+//! addresses only, unless the application allows more.
 //!
 //! Of IPv6, public is what IANA gives out as global unicast, `2000::/3`: the rest is special today
 //! or may become so. Taken from it, and from IPv4, is what the IANA special-purpose registries
@@ -116,8 +117,8 @@ impl<'de> Deserialize<'de> for AddressRange {
 ///
 /// Behind NAT64 it is the address inside that is called. `64:ff9b::/96` is therefore judged by that
 /// one alone, as a mapped address is: naming `10.0.0.0/8` opens `64:ff9b::10.0.0.1`, naming
-/// `64:ff9b::/96` does not. Which translator answers to `64:ff9b:1::/48` only the application knows:
-/// there, both must be allowed.
+/// `64:ff9b::/96` does not. Which translator answers to `64:ff9b:1::/48` only the application
+/// knows: there, both must be allowed.
 pub(crate) fn is_allowed(address: IpAddr, allowed: &[AddressRange], own: &[IpAddr]) -> bool {
     let address = address.to_canonical();
     let named = allowed.iter().any(|range| range.contains(address));
@@ -386,7 +387,7 @@ mod tests {
         assert!(is_allowed(ip("4000::1"), &[range("4000::/3")]));
     }
 
-    /// Azure answers every machine of its own at a public address, with what only that machine may know.
+    /// Azure answers each of its machines at a public address, with what only that one may know.
     #[test]
     fn the_host_agent_in_public_space_is_refused_in_every_form_unless_named() {
         for form in [

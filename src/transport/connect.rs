@@ -1,6 +1,7 @@
 //! Making a connection: resolve, judge the addresses, connect, no delay, TLS. Every new connection of every hop of every attempt comes through
 //! here, and what is judged is what is connected to: a name that leads elsewhere at the next look-up has no gap to slip through.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -111,17 +112,24 @@ impl Connectors {
 impl Connector {
     /// Connects, with TLS where the authority speaks it, within the connect timeout.
     pub(super) async fn connect(&self, authority: &Authority) -> Result<Wire, Failure> {
-        let connected = tokio::time::timeout(self.timeout, self.try_connect(authority)).await;
+        let doing = Cell::new(Failure::Connect);
+        let connected =
+            tokio::time::timeout(self.timeout, self.try_connect(authority, &doing)).await;
         let connected = connected
-            .unwrap_or_else(|_| Err((Failure::Connect, io::Error::from(io::ErrorKind::TimedOut))));
+            .unwrap_or_else(|_| Err((doing.get(), io::Error::from(io::ErrorKind::TimedOut))));
         connected.map_err(|(failure, error)| {
             log::debug!(failure:? = failure, error:% = error; "connection could not be made");
             failure
         })
     }
 
-    async fn try_connect(&self, authority: &Authority) -> Result<Wire, (Failure, io::Error)> {
-        let tcp = self.connect_tcp(authority).await?;
+    /// `doing` is how it has failed if it takes too long.
+    async fn try_connect(
+        &self,
+        authority: &Authority,
+        doing: &Cell<Failure>,
+    ) -> Result<Wire, (Failure, io::Error)> {
+        let tcp = self.connect_tcp(authority, doing).await?;
         let no_delay = tcp.set_nodelay(true);
         no_delay.map_err(|error| (Failure::Connect, error))?;
         if !authority.tls {
@@ -138,12 +146,18 @@ impl Connector {
         Ok(Wire::Tls(Box::new(stream)))
     }
 
-    async fn connect_tcp(&self, authority: &Authority) -> Result<TcpStream, (Failure, io::Error)> {
+    async fn connect_tcp(
+        &self,
+        authority: &Authority,
+        doing: &Cell<Failure>,
+    ) -> Result<TcpStream, (Failure, io::Error)> {
         let mut addresses = match &authority.host {
             Host::Ipv4(address) => vec![IpAddr::from(*address)],
             Host::Ipv6(address) => vec![IpAddr::from(*address)],
             Host::Domain(name) => {
+                doing.set(Failure::Dns);
                 let found = self.resolver.resolve(name).await;
+                doing.set(Failure::Connect);
                 found.map_err(|error| (Failure::Dns, error))?
             }
         };

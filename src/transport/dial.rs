@@ -13,13 +13,14 @@ use futures_util::stream::FuturesUnordered;
 
 /// Returns the first connection that is made to one of the addresses, the preferred one first.
 ///
-/// The next address is tried [`ATTEMPT_DELAY`] after the one before it, or as soon as one has failed.
+/// The next address is tried [`ATTEMPT_DELAY`] after the one before it, or as soon as one fails.
 ///
 /// # Errors
 /// How the last one failed, once all have.
 ///
 /// # Cancel safety
-/// Dropping the future gives up every attempt. It never gives up by itself: the caller has the time.
+/// Dropping the future gives up every attempt. It never gives up by itself: the caller has the
+/// time.
 pub(super) async fn dial<T>(
     addresses: impl IntoIterator<Item = SocketAddr>,
     connect: impl AsyncFn(SocketAddr) -> io::Result<T>,
@@ -101,7 +102,7 @@ mod tests {
         tried: Vec<(SocketAddr, u128)>,
     }
 
-    /// Dials in simulated time: an address answers after so many ms, or with an error; `None` never.
+    /// Dials in simulated time: an address answers after so many ms; where there is `None`, never.
     #[expect(clippy::disallowed_methods, reason = "the simulated clock")]
     fn dialled(
         addresses: Vec<SocketAddr>,

@@ -16,7 +16,7 @@ use futures_util::future::LocalBoxFuture;
 use super::connect::{Authority, Connector, Connectors, Guard};
 use super::connection::{Broken, Connection, Exchanged, Reading};
 use super::request_head::{EndpointHeaders, FixedHead};
-use super::resolve::{Resolver, SystemResolver};
+use super::resolve::{DnsResolver, Resolver};
 use super::tls::{InvalidCertificate, Trust};
 use super::token::{TokenAnswer, TokenRequest, request_token};
 use super::{Answer, Channel, EXCERPT_BYTES, Failure, Request, Sent, Transport};
@@ -81,7 +81,7 @@ impl HttpTransport {
             extra_roots: Vec::new(),
             platform_roots: false,
             guard: Guard::Public(Vec::new()),
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(DnsResolver),
             body_limit: 64 * 1_024,
             max_idle: 256,
             idle_timeout: Duration::from_secs(15),
@@ -122,7 +122,8 @@ impl HttpTransportBuilder {
         self
     }
 
-    /// Sets how the addresses of host names are found. Defaults to asking the operating system.
+    /// Sets how the addresses of host names are found. Defaults to DNS as the system is
+    /// configured; [`Resolver`] says how.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
         self.resolver = Arc::new(resolver);

@@ -12,6 +12,7 @@ mod exchange;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod http;
+mod look_up;
 mod own_addresses;
 mod plain;
 mod request_head;
@@ -26,7 +27,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, ready};
 
 pub use self::http::{HttpTransport, HttpTransportBuilder};
-pub use self::resolve::{Resolver, Resolving};
+pub use self::resolve::{Resolver, Resolving, SystemResolver};
 pub use self::tls::InvalidCertificate;
 pub use self::token::{TokenAnswer, TokenRequest};
 pub use crate::domain::alert::Alert;

@@ -77,8 +77,8 @@ fn list_interfaces() -> io::Result<Vec<IpAddr>> {
     Ok(interfaces.iter().map(if_addrs::Interface::ip).collect())
 }
 
-/// For how long an answer counts. Interfaces come and go with containers and tunnels, but an address
-/// becomes known, and anything listens at it, a while after; asking takes some 100 µs.
+/// For how long an answer counts. Interfaces come and go with containers and tunnels, but it takes
+/// a while until anything listens at a new address, and until it is known.
 const MAX_AGE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use actix_webhooks::{
 };
 
 use super::support::{
-    Bed, Connection, Receiver, builder, endpoint, event, permanent, run, transport,
+    Bed, Connection, Receiver, SHORT, builder, endpoint, event, permanent, run, transient,
+    transport,
 };
 
 /// A resolver that gives one prepared answer after the other, the last one for ever.
@@ -163,6 +164,26 @@ fn a_name_that_leads_elsewhere_at_the_next_look_up_is_blocked_then() {
     });
 }
 
+/// A zone whose name servers do not answer is told from a receiver that does not.
+#[test]
+fn a_look_up_that_takes_too_long_has_failed_as_one() {
+    struct Silent;
+    impl Resolver for Silent {
+        fn resolve(&self, _: &str) -> Resolving {
+            Box::pin(std::future::pending())
+        }
+    }
+    run(async {
+        let transport = HttpTransport::builder().resolver(Silent);
+        let builder = Engine::builder().transport(transport.build().unwrap());
+        let silent = endpoint("http://receiver.test/").connect_timeout(SHORT);
+        let mut bed = Bed::with(builder, silent).await;
+        let report = bed.deliver("e").await;
+        assert_eq!(report.outcome, transient(Failure::Dns));
+        bed.end().await;
+    });
+}
+
 /// What a URL may not say, a name may not lead to.
 #[test]
 fn a_name_that_leads_only_to_what_is_not_public_is_blocked() {
@@ -218,7 +239,8 @@ fn of_a_name_with_several_addresses_only_those_that_may_be_called_are() {
     });
 }
 
-/// The next address is tried 250 ms after the one before it. Only Linux answers on all of 127.0.0.0/8 and has a queue of one.
+/// The next address is tried 250 ms after the one before it. Only Linux answers on all of
+/// 127.0.0.0/8 and has a queue of one.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_address_that_does_not_answer_leaves_time_for_the_next() {

@@ -1,8 +1,13 @@
 //! Which network addresses a webhook may be sent to.
 //!
-//! Whoever may choose a webhook URL may have the sender call any address that the sender can reach: cloud metadata, internal services, itself
-//! (server-side request forgery). So a call goes to public addresses only, unless the application allows more. The ranges are those of the IANA
-//! special-purpose registries (RFC 6890) and those that carry an IPv4 address inside an IPv6 one.
+//! Whoever may choose a webhook URL may have the sender call any address that the sender can reach:
+//! cloud metadata, internal services, itself (server-side request forgery). So a call goes to public
+//! addresses only, unless the application allows more.
+//!
+//! Of IPv6, public is what IANA gives out as global unicast, `2000::/3`: the rest is special today
+//! or may become so. Taken from it, and from IPv4, is what the IANA special-purpose registries
+//! (RFC 6890) do not call globally reachable. An IPv4 address inside an IPv6 one is judged as
+//! itself where the system or a translator sends on to it, and refused elsewhere.
 
 use std::fmt;
 // The types only: `std::net` could do I/O, which nothing here does.
@@ -107,25 +112,31 @@ impl<'de> Deserialize<'de> for AddressRange {
     }
 }
 
-/// Says whether a call may go to an address: it is public, or one of the ranges allows it.
-pub(crate) fn is_allowed(address: IpAddr, allowed: &[AddressRange]) -> bool {
+/// Returns `true` if a call may go to an address: one of the ranges allows it, or it is public and
+/// not among the calling machine's `own`.
+///
+/// Behind NAT64 it is the address inside that is called. `64:ff9b::/96` is therefore judged by that
+/// one alone, as a mapped address is: naming `10.0.0.0/8` opens `64:ff9b::10.0.0.1`, naming
+/// `64:ff9b::/96` does not. Which translator answers to `64:ff9b:1::/48` only the application
+/// knows: there, both must be allowed.
+pub(crate) fn is_allowed(address: IpAddr, allowed: &[AddressRange], own: &[IpAddr]) -> bool {
     let address = address.to_canonical();
     let named = allowed.iter().any(|range| range.contains(address));
-    let carried = match address {
-        IpAddr::V6(address) if is_nat64(address) => Some(last_four(address)),
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
-    };
-    match carried {
-        // The translator sends it on to the address inside, so that both must be allowed.
-        Some(inside) => named && is_allowed(IpAddr::V4(inside), allowed),
-        None => named || !SPECIAL.iter().any(|range| range.contains(address)),
+    let inside = |address| is_allowed(IpAddr::V4(last_four(address)), allowed, own);
+    match address {
+        IpAddr::V6(v6) if NAT64.contains(address) => inside(v6),
+        IpAddr::V6(v6) if LOCAL_NAT64.contains(address) => named && inside(v6),
+        IpAddr::V4(_) | IpAddr::V6(_) => named || (is_public(address) && !is_own(address, own)),
     }
 }
 
-fn is_nat64(address: Ipv6Addr) -> bool {
-    NAT64
-        .iter()
-        .any(|range| range.contains(IpAddr::V6(address)))
+fn is_own(address: IpAddr, own: &[IpAddr]) -> bool {
+    own.iter().any(|own| own.to_canonical() == address)
+}
+
+fn is_public(address: IpAddr) -> bool {
+    let special = SPECIAL.iter().any(|range| range.contains(address));
+    !special && (address.is_ipv4() || GLOBAL_UNICAST.contains(address))
 }
 
 /// Returns the IPv4 address in the last 32 bits of an IPv6 one (RFC 6052 §2.2).
@@ -148,50 +159,49 @@ const fn v6(first: [u16; 8], prefix: u8) -> AddressRange {
     }
 }
 
-/// NAT64, well-known (RFC 6052) and local (RFC 8215).
-const NAT64: [AddressRange; 2] = [
-    v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96),
-    v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
-];
+/// NAT64, well-known (RFC 6052): a host without IPv4 gets IPv4-only receivers as such addresses.
+const NAT64: AddressRange = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
-/// What is not the public Internet.
-const SPECIAL: [AddressRange; 31] = [
-    v4([0, 0, 0, 0], 8),                   // this network
-    v4([10, 0, 0, 0], 8),                  // private
-    v4([100, 64, 0, 0], 10),               // carrier-grade NAT
-    v4([127, 0, 0, 0], 8),                 // loopback
-    v4([169, 254, 0, 0], 16),              // link-local, cloud metadata
-    v4([172, 16, 0, 0], 12),               // private
-    v4([192, 0, 0, 0], 24),                // protocol assignments
-    v4([192, 0, 2, 0], 24),                // documentation
-    v4([192, 88, 99, 0], 24),              // 6to4 relay
-    v4([192, 168, 0, 0], 16),              // private
-    v4([198, 18, 0, 0], 15),               // benchmarking
-    v4([198, 51, 100, 0], 24),             // documentation
-    v4([203, 0, 113, 0], 24),              // documentation
-    v4([224, 0, 0, 0], 4),                 // multicast
-    v4([240, 0, 0, 0], 4),                 // reserved, and broadcast
-    v6([0, 0, 0, 0, 0, 0, 0, 0], 96),      // unspecified, loopback, v4-compatible
-    v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96), // translated IPv4 (RFC 2765)
-    NAT64[0],
-    NAT64[1],
-    v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),      // discard only
-    v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32),     // Teredo
-    v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48),     // benchmarking
-    v6([0x2001, 0x10, 0, 0, 0, 0, 0, 0], 28),  // ORCHID, deprecated
+/// NAT64, for local use (RFC 8215).
+const LOCAL_NAT64: AddressRange = v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48);
+
+/// What is given out of IPv6 (RFC 4291 §2.4; the IANA registry of its address space).
+const GLOBAL_UNICAST: AddressRange = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
+
+/// What is not the public Internet of IPv4, and of IPv6's global unicast.
+const SPECIAL: [AddressRange; 20] = [
+    v4([0, 0, 0, 0], 8),        // this network
+    v4([10, 0, 0, 0], 8),       // private
+    v4([100, 64, 0, 0], 10),    // carrier-grade NAT
+    v4([127, 0, 0, 0], 8),      // loopback
+    v4([168, 63, 129, 16], 32), // Azure's host agent (WireServer), in public space
+    v4([169, 254, 0, 0], 16),   // link-local, cloud metadata
+    v4([172, 16, 0, 0], 12),    // private
+    v4([192, 0, 0, 0], 24),     // protocol assignments
+    v4([192, 0, 2, 0], 24),     // documentation
+    v4([192, 88, 99, 0], 24),   // 6to4 relay
+    v4([192, 168, 0, 0], 16),   // private
+    v4([198, 18, 0, 0], 15),    // benchmarking
+    v4([198, 51, 100, 0], 24),  // documentation
+    v4([203, 0, 113, 0], 24),   // documentation
+    v4([224, 0, 0, 0], 4),      // multicast
+    v4([240, 0, 0, 0], 4),      // reserved, and broadcast
+    // Protocol assignments: Teredo, benchmarking, ORCHID. What of it is globally reachable is
+    // anycast for protocols other than HTTP.
+    v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
     v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation
     v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16),     // 6to4
     v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),     // documentation
-    v6([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16),     // segment routing
-    v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),      // unique local
-    v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),     // link-local
-    v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),     // site-local
-    v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),      // multicast
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Judges for a machine that has no addresses of its own.
+    fn is_allowed(address: IpAddr, allowed: &[AddressRange]) -> bool {
+        super::is_allowed(address, allowed, &[])
+    }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -223,6 +233,12 @@ mod tests {
                 "127.255.255.255",
                 Some("126.255.255.255"),
                 Some("128.0.0.0"),
+            ),
+            (
+                "168.63.129.16",
+                "168.63.129.16",
+                Some("168.63.129.15"),
+                Some("168.63.129.17"),
             ),
             (
                 "169.254.0.0",
@@ -284,32 +300,17 @@ mod tests {
                 Some("223.255.255.255"),
                 None,
             ),
-            ("::", "::2", None, None),
-            ("::1", "::1", None, None),
-            ("::102:304", "::fffe:ffff", None, None),
             (
-                "64:ff9b::",
-                "64:ff9b::ffff:ffff",
+                "::",
+                "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
                 None,
-                Some("64:ff9b::1:0:0"),
-            ),
-            (
-                "64:ff9b:1::",
-                "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
-                Some("64:ff9b:0:ffff:ffff:ffff:ffff:ffff"),
-                Some("64:ff9b:2::"),
-            ),
-            (
-                "100::",
-                "100::ffff:ffff:ffff:ffff",
-                Some("ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-                Some("100:0:0:1::"),
+                Some("2000::"),
             ),
             (
                 "2001::",
-                "2001:0:ffff:ffff:ffff:ffff:ffff:ffff",
+                "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
                 Some("2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-                Some("2001:1::"),
+                Some("2001:200::"),
             ),
             (
                 "2001:db8::",
@@ -330,33 +331,9 @@ mod tests {
                 Some("3fff:1000::"),
             ),
             (
-                "5f00::",
-                "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                Some("5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-                Some("5f01::"),
-            ),
-            (
-                "fc00::",
-                "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                Some("fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-                Some("fe00::"),
-            ),
-            (
-                "fe80::",
-                "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                Some("fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-                None,
-            ),
-            (
-                "fec0::",
-                "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                None,
-                None,
-            ),
-            (
-                "ff00::",
+                "4000::",
                 "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                None,
+                Some("3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
                 None,
             ),
         ];
@@ -371,6 +348,60 @@ mod tests {
         for public in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00::1"] {
             assert!(is_allowed(ip(public), &[]), "{public}");
         }
+        // In the registry, and globally reachable: they are announced like any others.
+        for public in [
+            "192.31.196.1",
+            "192.52.193.1",
+            "192.175.48.1",
+            "2620:4f:8000::1",
+        ] {
+            assert!(is_allowed(ip(public), &[]), "{public}");
+        }
+    }
+
+    /// What is not global unicast is refused even where no registry says what it is.
+    #[test]
+    fn ipv6_outside_of_global_unicast_is_refused() {
+        for outside in [
+            "::",
+            "::1",
+            "::7f00:1",
+            "::ffff:0:808:808",
+            "64:ff9b:0:0:0:1::",
+            "64:ff9b:1::808:808",
+            "64:ff9b:2::",
+            "100::1",
+            "100:0:0:1::1",
+            "1fff::1",
+            "4000::1",
+            "5f00::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe00::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            assert!(!is_allowed(ip(outside), &[]), "{outside}");
+        }
+        assert!(is_allowed(ip("4000::1"), &[range("4000::/3")]));
+    }
+
+    /// Azure answers each of its machines at a public address, with what only that one may know.
+    #[test]
+    fn the_host_agent_in_public_space_is_refused_in_every_form_unless_named() {
+        for form in [
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
+            "64:ff9b::168.63.129.16",
+        ] {
+            assert!(!is_allowed(ip(form), &[]), "{form}");
+            assert!(is_allowed(ip(form), &[range("168.63.129.16")]), "{form}");
+        }
+        assert!(!is_allowed(
+            ip("::168.63.129.16"),
+            &[range("168.63.129.16")]
+        ));
     }
 
     #[test]
@@ -381,16 +412,52 @@ mod tests {
         assert!(is_allowed(ip("::ffff:10.0.0.1"), &[range("10.0.0.0/8")]));
     }
 
+    /// A host behind NAT64 finds IPv4-only receivers at such addresses, and at no others.
     #[test]
-    fn behind_nat64_both_addresses_must_be_allowed() {
-        let nat64 = range("64:ff9b::/96");
-        assert!(!is_allowed(ip("64:ff9b::8.8.8.8"), &[]));
+    fn behind_nat64_the_address_inside_is_judged() {
+        let (nat64, private) = (range("64:ff9b::/96"), range("10.0.0.0/8"));
+        assert!(is_allowed(ip("64:ff9b::8.8.8.8"), &[]));
         assert!(is_allowed(ip("64:ff9b::8.8.8.8"), &[nat64]));
-        assert!(!is_allowed(ip("64:ff9b::10.0.0.1"), &[nat64]));
-        assert!(is_allowed(
-            ip("64:ff9b::10.0.0.1"),
-            &[nat64, range("10.0.0.0/8")]
-        ));
+        for inside in ["10.0.0.1", "127.0.0.1", "169.254.169.254", "0.0.0.0"] {
+            let address = ip(&format!("64:ff9b::{inside}"));
+            assert!(!is_allowed(address, &[]), "{address}");
+            assert!(
+                !is_allowed(address, &[nat64]),
+                "{address}: naming the way is not enough"
+            );
+        }
+        assert!(is_allowed(ip("64:ff9b::10.0.0.1"), &[private]));
+    }
+
+    #[test]
+    fn behind_a_local_nat64_both_addresses_must_be_allowed() {
+        let (nat64, private) = (range("64:ff9b:1::/48"), range("10.0.0.0/8"));
+        assert!(!is_allowed(ip("64:ff9b:1::8.8.8.8"), &[]));
+        assert!(is_allowed(ip("64:ff9b:1::8.8.8.8"), &[nat64]));
+        assert!(!is_allowed(ip("64:ff9b:1::10.0.0.1"), &[nat64]));
+        assert!(!is_allowed(ip("64:ff9b:1::10.0.0.1"), &[private]));
+        assert!(is_allowed(ip("64:ff9b:1::10.0.0.1"), &[nat64, private]));
+    }
+
+    #[test]
+    fn this_machines_own_addresses_are_refused_unless_named() {
+        let own = [ip("9.9.9.9"), ip("2620:fe::9"), ip("10.0.0.1")];
+        let named = [range("9.9.9.9"), range("2620:fe::/48")];
+        for address in [
+            "9.9.9.9",
+            "::ffff:9.9.9.9",
+            "64:ff9b::9.9.9.9",
+            "2620:fe::9",
+        ] {
+            assert!(!super::is_allowed(ip(address), &[], &own), "{address}");
+            assert!(super::is_allowed(ip(address), &named, &own), "{address}");
+        }
+        let neighbours = ["9.9.9.8", "2620:fe::8"];
+        for neighbour in neighbours {
+            assert!(super::is_allowed(ip(neighbour), &[], &own), "{neighbour}");
+        }
+        let private = range("10.0.0.0/8");
+        assert!(super::is_allowed(ip("10.0.0.1"), &[private], &own));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Making a connection: resolve, judge the addresses, connect, no delay, TLS. Every new connection of every hop of every attempt comes through
 //! here, and what is judged is what is connected to: a name that leads elsewhere at the next look-up has no gap to slip through.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use super::dial::dial;
+use super::own_addresses::own_addresses;
 use super::resolve::Resolver;
 use super::tls::failure_of;
 use super::wire::Wire;
@@ -43,7 +46,7 @@ impl Authority {
 /// Which addresses may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// Public ones and these.
+    /// Public ones that are not this machine's own, and these.
     Public(Vec<AddressRange>),
     /// All.
     Off,
@@ -58,18 +61,23 @@ impl Guard {
         }
     }
 
-    fn allows(&self, address: IpAddr) -> bool {
+    /// Returns `true` if an address may be called by a machine that has these of its `own`.
+    fn allows(&self, address: IpAddr, own: &[IpAddr]) -> bool {
         match self {
-            Self::Public(allowed) => is_allowed(address, allowed),
+            Self::Public(allowed) => is_allowed(address, allowed, own),
             Self::Off => true,
         }
     }
 
     /// Says whether a URL can be called at all: a host that is an address is known before anything is resolved.
     pub(super) fn allows_host(&self, url: &Url) -> bool {
+        self.allows_host_from(url, &own_addresses())
+    }
+
+    fn allows_host_from(&self, url: &Url, own: &[IpAddr]) -> bool {
         match url.host() {
-            Some(Host::Ipv4(address)) => self.allows(address.into()),
-            Some(Host::Ipv6(address)) => self.allows(address.into()),
+            Some(Host::Ipv4(address)) => self.allows(address.into(), own),
+            Some(Host::Ipv6(address)) => self.allows(address.into(), own),
             Some(Host::Domain(_)) | None => true,
         }
     }
@@ -105,17 +113,24 @@ impl Connectors {
 impl Connector {
     /// Connects, with TLS where the authority speaks it, within the connect timeout.
     pub(super) async fn connect(&self, authority: &Authority) -> Result<Wire, Failure> {
-        let connected = tokio::time::timeout(self.timeout, self.try_connect(authority)).await;
+        let doing = Cell::new(Failure::Connect);
+        let connected =
+            tokio::time::timeout(self.timeout, self.try_connect(authority, &doing)).await;
         let connected = connected
-            .unwrap_or_else(|_| Err((Failure::Connect, io::Error::from(io::ErrorKind::TimedOut))));
+            .unwrap_or_else(|_| Err((doing.get(), io::Error::from(io::ErrorKind::TimedOut))));
         connected.map_err(|(failure, error)| {
             log::debug!(failure:? = failure, error:% = error; "connection could not be made");
             failure
         })
     }
 
-    async fn try_connect(&self, authority: &Authority) -> Result<Wire, (Failure, io::Error)> {
-        let tcp = self.connect_tcp(authority).await?;
+    /// `doing` is how it has failed if it takes too long.
+    async fn try_connect(
+        &self,
+        authority: &Authority,
+        doing: &Cell<Failure>,
+    ) -> Result<Wire, (Failure, io::Error)> {
+        let tcp = self.connect_tcp(authority, doing).await?;
         let no_delay = tcp.set_nodelay(true);
         no_delay.map_err(|error| (Failure::Connect, error))?;
         if !authority.tls {
@@ -132,36 +147,35 @@ impl Connector {
         Ok(Wire::Tls(Box::new(stream)))
     }
 
-    async fn connect_tcp(&self, authority: &Authority) -> Result<TcpStream, (Failure, io::Error)> {
+    async fn connect_tcp(
+        &self,
+        authority: &Authority,
+        doing: &Cell<Failure>,
+    ) -> Result<TcpStream, (Failure, io::Error)> {
         let mut addresses = match &authority.host {
             Host::Ipv4(address) => vec![IpAddr::from(*address)],
             Host::Ipv6(address) => vec![IpAddr::from(*address)],
             Host::Domain(name) => {
+                doing.set(Failure::Dns);
                 let found = self.resolver.resolve(name).await;
+                doing.set(Failure::Connect);
                 found.map_err(|error| (Failure::Dns, error))?
             }
         };
         if addresses.is_empty() {
             return Err((Failure::Dns, io::Error::from(io::ErrorKind::NotFound)));
         }
-        addresses.retain(|address| self.guard.allows(*address));
+        let own = own_addresses();
+        addresses.retain(|address| self.guard.allows(*address, &own));
         if addresses.is_empty() {
             let cause = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err((Failure::Blocked, cause));
         }
-        // Each has its share of the time, so that one which does not answer leaves some for the others.
-        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let share = self.timeout / count;
-        let mut failed = io::Error::from(io::ErrorKind::TimedOut);
-        for ip in addresses {
-            let connecting = TcpStream::connect(SocketAddr::new(ip, authority.port));
-            match tokio::time::timeout(share, connecting).await {
-                Ok(Ok(connected)) => return Ok(connected),
-                Ok(Err(error)) => failed = error,
-                Err(_) => {}
-            }
-        }
-        Err((Failure::Connect, failed))
+        let addresses = addresses
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, authority.port));
+        let connected = dial(addresses, async |address| TcpStream::connect(address).await).await;
+        connected.map_err(|error| (Failure::Connect, error))
     }
 }
 
@@ -170,5 +184,32 @@ fn server_name(host: Host<String>) -> io::Result<ServerName<'static>> {
         Host::Ipv4(address) => Ok(ServerName::from(IpAddr::from(address))),
         Host::Ipv6(address) => Ok(ServerName::from(IpAddr::from(address))),
         Host::Domain(name) => ServerName::try_from(name).map_err(io::Error::other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A service that listens on all interfaces answers at the public ones, too.
+    #[test]
+    fn a_literal_of_this_very_machine_is_refused_unless_named() {
+        let own = ["9.9.9.9", "2620:fe::9"].map(|ip| ip.parse().unwrap());
+        let public = Guard::Public(Vec::new());
+        let named = public.with(&["9.9.9.9".parse().unwrap(), "2620:fe::/48".parse().unwrap()]);
+        for host in [
+            "9.9.9.9",
+            "0x09090909",
+            "151587081",
+            "[::ffff:9.9.9.9]",
+            "[64:ff9b::9.9.9.9]",
+            "[2620:fe::9]",
+        ] {
+            let url = Url::parse(&format!("https://{host}/")).unwrap();
+            assert!(public.allows_host_from(&url, &[]), "{host}");
+            assert!(!public.allows_host_from(&url, &own), "{host}");
+            assert!(named.allows_host_from(&url, &own), "{host}");
+            assert!(Guard::Off.allows_host_from(&url, &own), "{host}");
+        }
     }
 }

@@ -9,11 +9,14 @@ mod authorised;
 #[cfg(feature = "awc")]
 mod awc;
 mod connect;
+mod dial;
 mod exchange;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod http;
 mod line;
+mod look_up;
+mod own_addresses;
 mod request;
 mod resolve;
 mod settings;
@@ -33,7 +36,7 @@ pub use rustls;
 #[cfg(feature = "awc")]
 pub use self::awc::AwcTransport;
 pub use self::http::HttpTransport;
-pub use self::resolve::{Resolver, Resolving};
+pub use self::resolve::{Resolver, Resolving, SystemResolver};
 pub use self::settings::TransportBuilder;
 pub use self::tls::InvalidCertificate;
 pub use self::token::{TokenAnswer, TokenRequest};

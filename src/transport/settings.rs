@@ -12,7 +12,7 @@ use rustls::crypto::CryptoProvider;
 
 use super::answer::Reading;
 use super::connect::{Authority, Connector, Connectors, Guard};
-use super::resolve::{Resolver, SystemResolver};
+use super::resolve::{DnsResolver, Resolver};
 use super::tls::{InvalidCertificate, Trust, default_provider};
 use super::{EXCERPT_BYTES, Failure, Request};
 use crate::domain::address::AddressRange;
@@ -39,7 +39,7 @@ impl<T> TransportBuilder<T> {
             extra_roots: Vec::new(),
             platform_roots: false,
             guard: Guard::Public(Vec::new()),
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(DnsResolver),
             body_limit: 64 * 1_024,
             max_idle: 256,
             idle_timeout: Duration::from_secs(15),
@@ -106,7 +106,8 @@ impl<T> TransportBuilder<T> {
         self
     }
 
-    /// Sets how the addresses of host names are found. Defaults to asking the operating system.
+    /// Sets how the addresses of host names are found. Defaults to DNS as the system is configured;
+    /// [`Resolver`] says how.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
         self.resolver = Arc::new(resolver);

@@ -41,7 +41,7 @@ fn what_is_not_http_is_malformed() {
 #[test]
 fn a_length_that_cannot_be_believed_is_malformed() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: ";
-    check(format!("{head}2, 2\r\n\r\nok"), Failure::Malformed);
+    check(format!("{head}2, 3\r\n\r\nok"), Failure::Malformed);
     check(format!("{head}-1\r\n\r\n"), Failure::Malformed);
     let twice = format!("{head}2\r\nContent-Length: 3\r\n\r\nok");
     check(twice, Failure::Malformed);

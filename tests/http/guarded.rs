@@ -14,7 +14,8 @@ use actix_webhooks::{
 
 use super::super::Tested;
 use super::support::{
-    Bed, Connection, Receiver, builder, endpoint, event, permanent, run, transport,
+    Bed, Connection, Receiver, SHORT, builder, endpoint, event, permanent, run, transient,
+    transport,
 };
 
 /// A resolver that gives one prepared answer after the other, the last one for ever.
@@ -76,11 +77,24 @@ fn a_literal_of_every_form_that_leads_here_is_refused_when_it_is_given() {
             "[::ffff:7f00:1]",
             "[::7f00:1]",
             "[64:ff9b::7f00:1]",
+            "[64:ff9b::a00:1]",
+            "[64:ff9b:1::808:808]",
             "[2002:7f00:1::]",
             "169.254.169.254",
             "[fd00:ec2::254]",
             "10.0.0.1",
             "[fe80::1]",
+            "[4000::1]",
+            "[100:0:0:1::1]",
+            "[2001:1::1]",
+            "168.63.129.16",
+            "0xa83f8110",
+            "0xa8.0x3f.0x81.0x10",
+            "2822734096",
+            "025017700420",
+            "[::ffff:168.63.129.16]",
+            "[::ffff:a83f:8110]",
+            "[64:ff9b::a83f:8110]",
             "%31%32%37.0.0.1",
             "１２７.0.0.1",
         ] {
@@ -151,6 +165,66 @@ fn a_name_that_leads_elsewhere_at_the_next_look_up_is_blocked_then() {
     });
 }
 
+/// A zone whose name servers do not answer is told from a receiver that does not.
+#[test]
+fn a_look_up_that_takes_too_long_has_failed_as_one() {
+    struct Silent;
+    impl Resolver for Silent {
+        fn resolve(&self, _: &str) -> Resolving {
+            Box::pin(std::future::pending())
+        }
+    }
+    run(async {
+        let transport = Tested::builder().resolver(Silent);
+        let builder = Engine::builder().transport(transport.build().unwrap());
+        let silent = endpoint("http://receiver.test/").connect_timeout(SHORT);
+        let mut bed = Bed::with(builder, silent).await;
+        let report = bed.deliver("e").await;
+        assert_eq!(report.outcome, transient(Failure::Dns));
+        bed.end().await;
+    });
+}
+
+/// What a URL may not say, a name may not lead to.
+#[test]
+fn a_name_that_leads_only_to_what_is_not_public_is_blocked() {
+    run(async {
+        for address in [
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
+            "64:ff9b::168.63.129.16",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::8.8.8.8",
+            "4000::1",
+            "100:0:0:1::1",
+        ] {
+            let transport = Tested::builder().resolver(Names::new(&[&[address]]));
+            let builder = Engine::builder().transport(transport.build().unwrap());
+            let mut bed = Bed::with(builder, endpoint("http://receiver.test/")).await;
+            let report = bed.deliver("e").await;
+            assert_eq!(report.outcome, permanent(Failure::Blocked), "{address}");
+            bed.end().await;
+        }
+    });
+}
+
+/// Whether anything answers there is another matter: the endpoint may be given.
+#[test]
+fn a_literal_that_leads_to_the_public_by_nat64_may_be_given() {
+    run(async {
+        for url in ["http://[64:ff9b::808:808]/", "http://[::ffff:8.8.8.8]/"] {
+            let endpoint = Endpoint::new(url).unwrap();
+            let engine = Engine::builder().endpoint(endpoint).start().await;
+            engine.expect(url).shutdown(Duration::ZERO).await;
+        }
+        let named = "168.63.129.16".parse().unwrap();
+        let endpoint = Endpoint::new("http://0xa83f8110/").unwrap();
+        let allowed = Engine::builder().endpoint(endpoint.allow_addresses([named]));
+        let engine = allowed.start().await.expect("it is named");
+        engine.shutdown(Duration::ZERO).await;
+    });
+}
+
 #[test]
 fn of_a_name_with_several_addresses_only_those_that_may_be_called_are() {
     run(async {
@@ -166,7 +240,8 @@ fn of_a_name_with_several_addresses_only_those_that_may_be_called_are() {
     });
 }
 
-/// Each address has its share of the connect timeout. Only Linux answers on all of 127.0.0.0/8 and has a queue of one.
+/// The next address is tried 250 ms after the one before it. Only Linux answers on all of
+/// 127.0.0.0/8 and has a queue of one.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_address_that_does_not_answer_leaves_time_for_the_next() {
@@ -180,15 +255,14 @@ fn an_address_that_does_not_answer_leaves_time_for_the_next() {
         let _full = full.listen(0).unwrap();
         // With this one in the queue, nothing more is answered.
         let _queued = TcpStream::connect(address).await.unwrap();
-        let share = Duration::from_secs(1);
         let names = Names::new(&[&[OTHER_LOOPBACK, "127.0.0.1"]]);
         let transport = transport().resolver(names);
         let builder = Engine::builder().transport(transport.build().unwrap());
-        let both = endpoint(&by_name(&receiver)).connect_timeout(2 * share);
-        let mut bed = Bed::with(builder, both).await;
+        let mut bed = Bed::with(builder, endpoint(&by_name(&receiver))).await;
         let report = bed.deliver("e").await;
         assert_eq!(report.outcome, Outcome::Delivered);
-        assert!(report.duration >= share, "the first was waited for");
+        let delay = Duration::from_millis(250);
+        assert!(report.duration >= delay, "the first was waited for");
         bed.end().await;
     });
 }
@@ -202,6 +276,12 @@ fn a_redirect_to_what_may_not_be_called_is_blocked() {
             "http://169.254.169.254/latest/meta-data/".to_owned(),
             "http://[::ffff:7f00:2]/".to_owned(),
             "http://0x7f000002/".to_owned(),
+            "http://168.63.129.16/machine".to_owned(),
+            "http://0xa83f8110/machine".to_owned(),
+            "http://2822734096/machine".to_owned(),
+            "http://[::ffff:a83f:8110]/machine".to_owned(),
+            "http://[64:ff9b::168.63.129.16]/machine".to_owned(),
+            "http://[4000::1]/".to_owned(),
         ] {
             let redirecting = Receiver::start(async move |mut connection: Connection| {
                 connection.request().await;

@@ -1,6 +1,6 @@
 //! Answers whose end is not clear: what comes after them must not be taken for the answer to another delivery.
 
-use actix_webhooks::{Failure, Outcome, Rule};
+use actix_webhooks::{Failure, Rule};
 
 use super::support::{
     Bed, Connection, Receiver, Request, SHORT, builder, endpoint, event, run, transient,

@@ -80,7 +80,7 @@ impl HeadReader {
 
     /// Returns `false` if reading the head once more would tell nothing: so a head that drips costs time
     /// proportional to its length, not to the square of it.
-    fn is_worth_reading(&self, received: &[u8]) -> bool {
+    pub(super) fn is_worth_reading(&self, received: &[u8]) -> bool {
         let (old, new) = received.split_at(self.seen.min(received.len()));
         if new.is_empty() {
             return false;
@@ -117,7 +117,8 @@ fn parse_begun(bytes: &[u8]) -> Result<Parsed, Unclear> {
     let parsed = parse(bytes);
     let status = match &parsed {
         Ok(Parsed::Partial(status)) | Err(Unclear { status }) => *status,
-        Ok(Parsed::Interim(length) | Parsed::Final(_, length)) if *length > MAX_HEAD_BYTES => None,
+        Ok(Parsed::Final(head, length)) if *length > MAX_HEAD_BYTES => Some(head.answer.status),
+        Ok(Parsed::Interim(length)) if *length > MAX_HEAD_BYTES => None,
         Ok(Parsed::Interim(_) | Parsed::Final(..)) => return parsed,
     };
     if bytes.len() > MAX_HEAD_BYTES || has_end(bytes) {
@@ -216,6 +217,8 @@ fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Par
 struct Said {
     answer: Answer,
     length: Option<u64>,
+    /// Whether the same length was there several times.
+    repeated: bool,
     /// The transfer codings, in order, in lower case.
     codings: Option<Vec<u8>>,
     close: bool,
@@ -225,11 +228,12 @@ struct Said {
 }
 
 impl Said {
-    /// Returns `None` if what frames the answer is malformed or there twice.
+    /// Returns `None` if what frames the answer is malformed or says two things.
     fn by(headers: &[Header<'_>], status: u16) -> Option<Self> {
         let mut said = Self {
             answer: Answer::new(status),
             length: None,
+            repeated: false,
             codings: None,
             close: false,
             keep_alive: false,
@@ -250,11 +254,15 @@ impl Said {
         // Most headers are told apart by their length alone.
         match header.name.len() {
             14 if is("content-length") => {
-                let length = parse_length(header.value)?;
-                if self.length.replace(length).is_some() {
+                let (length, alone) = parse_length(header.value)?;
+                let before = self.length.replace(length);
+                if before.is_some_and(|before| before != length) {
                     return None;
                 }
-                return Some(());
+                if alone && before.is_none() {
+                    return Some(());
+                }
+                self.repeated = true;
             }
             17 if is("transfer-encoding") => {
                 append(&mut self.codings, header.value);
@@ -290,8 +298,8 @@ impl Said {
         for option in value.split(|byte| *byte == b',') {
             let option = option.trim_ascii();
             let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
-            // Nothing was offered to upgrade to: what comes after is not HTTP.
-            self.close |= is(b"close") || is(b"upgrade");
+            // An offer to upgrade is nothing to us (RFC 9110 §7.8).
+            self.close |= is(b"close");
             self.keep_alive |= is(b"keep-alive");
         }
         value.eq_ignore_ascii_case(b"keep-alive")
@@ -330,7 +338,10 @@ impl Said {
     fn is_contradictory(&self, framing: Framing, old: bool) -> bool {
         let both = self.length.is_some() && self.codings.is_some();
         let announced = self.codings.is_some() || self.length.is_some_and(|length| length > 0);
-        both || (framing == Framing::Empty && announced) || (old && self.codings.is_some())
+        self.repeated
+            || both
+            || (framing == Framing::Empty && announced)
+            || (old && self.codings.is_some())
     }
 }
 
@@ -343,11 +354,24 @@ fn append(list: &mut Option<Vec<u8>>, more: &[u8]) {
     list.extend(more.iter().map(u8::to_ascii_lowercase));
 }
 
-/// Digits and nothing else: no sign, no fold, no list.
-fn parse_length(value: &[u8]) -> Option<u64> {
-    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(value).ok().filter(|_| digits)?;
-    text.parse().ok()
+/// Returns a length, and whether it is there once: the same one several times is still clear (RFC 9110
+/// §8.6). It has digits and nothing else, no sign and no fold.
+fn parse_length(value: &[u8]) -> Option<(u64, bool)> {
+    let mut lengths = value.split(|byte| *byte == b',').map(|text| {
+        let text = text.trim_ascii();
+        let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(text).ok().filter(|_| digits)?;
+        text.parse::<u64>().ok()
+    });
+    let first = lengths.next()??;
+    let mut alone = true;
+    for length in lengths {
+        alone = false;
+        if length != Some(first) {
+            return None;
+        }
+    }
+    Some((first, alone))
 }
 
 /// Returns a value with its line breaks replaced by spaces (RFC 9112 §5.2).

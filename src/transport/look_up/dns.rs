@@ -1,0 +1,269 @@
+//! Look-ups by DNS, as the system is configured.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use hickory_resolver::TokioResolver;
+#[cfg(test)]
+use hickory_resolver::config::ResolveHosts;
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup_ip::LookupIp;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::system_conf::read_system_conf;
+use tokio::time::Instant;
+
+use super::system::SystemLookUp;
+use super::{Found, LookUp};
+use crate::transport::own_addresses::own_addresses;
+
+/// Asks the name servers of `/etc/resolv.conf`, after `/etc/hosts`, without a thread per look-up.
+pub(in crate::transport) struct DnsLookUp {
+    asking: RefCell<Asking>,
+}
+
+/// Whom to ask.
+struct Asking {
+    /// `None` when the configuration could not be read: the system is asked.
+    resolver: Option<TokioResolver>,
+    /// `None` when it is given, and not the system's.
+    files: Option<Files>,
+}
+
+/// The files that were read, as they were.
+struct Files {
+    paths: [PathBuf; 2],
+    stamps: [Stamp; 2],
+    looked_at: Instant,
+}
+
+/// What changes when a file is written or replaced; `None` while there is none.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl DnsLookUp {
+    /// Returns look-ups as the system is configured, now and whenever that changes.
+    pub(in crate::transport) fn of_system() -> Self {
+        let asking = Asking {
+            // Before they are read, so that no change in between is missed.
+            files: Some(Files::at(
+                ["/etc/resolv.conf", "/etc/hosts"].map(PathBuf::from),
+            )),
+            resolver: of_system().inspect_err(warn_unreadable).ok(),
+        };
+        Self {
+            asking: RefCell::new(asking),
+        }
+    }
+
+    /// Returns look-ups where there is no configuration to be read.
+    #[cfg(test)]
+    pub(super) fn unconfigured() -> Self {
+        let asking = Asking {
+            resolver: None,
+            files: None,
+        };
+        Self {
+            asking: RefCell::new(asking),
+        }
+    }
+
+    /// Returns look-ups by given name servers.
+    #[cfg(test)]
+    pub(super) fn by(config: ResolverConfig) -> Self {
+        let mut options = ResolverOpts::default();
+        options.use_hosts_file = ResolveHosts::Never;
+        let asking = Asking {
+            resolver: Some(resolver(config, options).unwrap()),
+            files: None,
+        };
+        Self {
+            asking: RefCell::new(asking),
+        }
+    }
+
+    /// Returns whom to ask, having looked whether the system's configuration has changed.
+    fn resolver(&self) -> Option<TokioResolver> {
+        let mut asking = self.asking.borrow_mut();
+        if asking.files.as_mut().is_some_and(Files::have_changed) {
+            match of_system() {
+                Ok(resolver) => asking.resolver = Some(resolver),
+                // As likely as not it is being written: what was read before holds until then.
+                Err(error) => warn_unreadable(&error),
+            }
+        }
+        asking.resolver.clone()
+    }
+}
+
+impl LookUp for DnsLookUp {
+    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<Found>> {
+        let Some(resolver) = self.resolver() else {
+            return SystemLookUp.look_up(name);
+        };
+        let name = name.to_owned();
+        async move {
+            match resolver.lookup_ip(name).await {
+                Ok(answer) => found(&answer),
+                Err(error) => Err(failed(error)),
+            }
+        }
+        .boxed_local()
+    }
+}
+
+impl Files {
+    fn at(paths: [PathBuf; 2]) -> Self {
+        Self {
+            stamps: stamps(&paths),
+            paths,
+            looked_at: now(),
+        }
+    }
+
+    fn have_changed(&mut self) -> bool {
+        let now = now();
+        if now.saturating_duration_since(self.looked_at) < LOOK_AGAIN {
+            return false;
+        }
+        self.looked_at = now;
+        let stamps = stamps(&self.paths);
+        let changed = stamps != self.stamps;
+        self.stamps = stamps;
+        changed
+    }
+}
+
+fn stamps(paths: &[PathBuf; 2]) -> [Stamp; 2] {
+    paths.each_ref().map(|path| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.len()))
+    })
+}
+
+fn of_system() -> Result<TokioResolver, NetError> {
+    let (config, options) = read_system_conf()?;
+    resolver(config, options)
+}
+
+fn resolver(config: ResolverConfig, mut options: ResolverOpts) -> Result<TokioResolver, NetError> {
+    options.timeout = options.timeout.min(QUERY_TIMEOUT);
+    options.attempts = options.attempts.min(MAX_REPEATS);
+    options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+    // What was found is remembered once, by us.
+    options.cache_size = 0;
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .build()
+}
+
+fn found(answer: &LookupIp) -> io::Result<Found> {
+    let mut addresses: Vec<IpAddr> = answer.iter().collect();
+    if addresses.is_empty() {
+        return Err(io::Error::from(io::ErrorKind::NotFound));
+    }
+    // IPv6 comes first where there is a way to it. Otherwise the second attempt would find out.
+    if !own_addresses().iter().any(is_global_v6) {
+        addresses.sort_by_key(IpAddr::is_ipv6);
+    }
+    let records = answer.as_lookup().answers();
+    let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
+    Ok(Found {
+        addresses,
+        ttl: Duration::from_secs(ttl.into()),
+    })
+}
+
+fn is_global_v6(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.segments().first().is_some_and(|first| first >> 13 == 1))
+}
+
+fn failed(error: NetError) -> io::Error {
+    let kind = if error.is_no_records_found() {
+        io::ErrorKind::NotFound
+    } else if matches!(error, NetError::Timeout) {
+        io::ErrorKind::TimedOut
+    } else {
+        io::ErrorKind::Other
+    };
+    io::Error::new(kind, error)
+}
+
+fn warn_unreadable(error: &NetError) {
+    log::warn!(error:% = error; "the configuration of DNS could not be read");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "says only when files are looked at again; no rule depends on it"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// How often the system's configuration is looked at, at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a name server has; within it the question is sent three times. The system's default of
+/// 5 s would leave no time for the second attempt, nor for connecting.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often the name servers are asked again when none has answered.
+const MAX_REPEATS: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "the simulated clock")]
+    async fn pass(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_change_of_a_file_is_noticed_when_it_is_looked_at_again() {
+        run(async {
+            let folder = tempfile::tempdir().unwrap();
+            let paths = ["resolv.conf", "hosts"].map(|name| folder.path().join(name));
+            let mut files = Files::at(paths.clone());
+            for (path, content) in [(&paths[0], "a"), (&paths[1], "a"), (&paths[0], "ab")] {
+                pass(LOOK_AGAIN).await;
+                assert!(!files.have_changed(), "nothing was written");
+                fs::write(path, content).unwrap();
+                assert!(!files.have_changed(), "it was looked at just now");
+                pass(LOOK_AGAIN).await;
+                assert!(files.have_changed());
+            }
+            fs::remove_file(&paths[1]).unwrap();
+            pass(LOOK_AGAIN).await;
+            assert!(files.have_changed());
+        });
+    }
+
+    #[test]
+    fn only_what_leads_to_the_internet_counts_as_ipv6() {
+        for (address, global) in [
+            ("2620:fe::9", true),
+            ("3fff::1", true),
+            ("fd00::1", false),
+            ("fe80::1", false),
+            ("::1", false),
+            ("9.9.9.9", false),
+        ] {
+            assert_eq!(is_global_v6(&address.parse().unwrap()), global, "{address}");
+        }
+    }
+}

@@ -81,10 +81,9 @@ impl Line {
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         // Where nothing has come, the runtime knows it without asking the system. It must not be asked
         // within the budget of the task: with that spent, it would say so of any connection.
-        let receive = poll_fn(|cx| self.poll_receive(cx));
-        pin!(tokio::task::unconstrained(receive))
-            .poll(cx)
-            .is_pending()
+        let wire = &mut self.wire;
+        let read = poll_fn(|cx| pin!(&mut *wire).poll_read(cx, &mut ReadBuf::new(&mut [0])));
+        self.received.is_empty() && pin!(tokio::task::unconstrained(read)).poll(cx).is_pending()
     }
 
     /// Sends bytes of the request and returns how many were taken. Listens meanwhile: a receiver that

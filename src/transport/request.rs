@@ -1,6 +1,9 @@
-//! The headers of a request: one list for both transports.
+//! The headers of a request, as the lines that are sent: one list for both transports.
 
-use url::Url;
+use std::fmt;
+
+use url::{Position, Url};
+use zeroize::Zeroizing;
 
 use super::Request;
 use crate::domain::attempt::Failure;
@@ -28,23 +31,11 @@ struct FixedHeader {
     dropped_across_origins: bool,
 }
 
-/// A header whose value depends on the attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Varying {
-    ClientId,
-    ContentType,
-    Id,
-    Timestamp,
-    Signature,
-    Attempt,
-    Authorization,
-}
-
 impl RequestHeaders {
     pub(super) fn of(endpoint: &Endpoint, client_id_header: &str) -> Self {
         let mut fixed = vec![
-            FixedHeader::new("User-Agent", AGENT, false),
-            FixedHeader::new("Accept", "*/*", false),
+            FixedHeader::new("User-Agent", AGENT),
+            FixedHeader::new("Accept", "*/*"),
         ];
         for header in &endpoint.headers {
             // One line for one name, and the application's wins (RFC 9110 §5.3).
@@ -63,43 +54,34 @@ impl RequestHeaders {
         }
     }
 
-    /// Returns the headers that are the same for every call, those left out that another origin must not see.
-    pub(super) fn fixed(&self, left_origin: bool) -> impl Iterator<Item = (&str, &str)> {
-        self.fixed
-            .iter()
-            .filter(move |header| !(left_origin && header.dropped_across_origins))
-            .map(|header| (header.name.as_str(), header.value.expose()))
-    }
-
-    pub(super) fn name(&self, header: Varying) -> &str {
-        match header {
-            Varying::ClientId => &self.client_id,
-            Varying::ContentType => "Content-Type",
-            Varying::Id => &self.signer.names.id,
-            Varying::Timestamp => &self.signer.names.timestamp,
-            Varying::Signature => &self.signer.names.signature,
-            Varying::Attempt => "webhook-attempt",
-            Varying::Authorization => "Authorization",
+    /// Returns the lines that are the same for every call, without those that another origin must not see if
+    /// it was left.
+    pub(super) fn fixed(&self, left_origin: bool) -> Result<FixedLines, Failure> {
+        let shown = |header: &&FixedHeader| !(left_origin && header.dropped_across_origins);
+        let line = |header: &FixedHeader| header.name.len() + header.value.expose().len() + 4;
+        // Large enough at once: what grows leaves copies behind.
+        let room = self.fixed.iter().map(line).sum();
+        let mut lines = Zeroizing::new(Vec::with_capacity(room));
+        for header in self.fixed.iter().filter(shown) {
+            push(&mut lines, &header.name, header.value.expose())?;
         }
+        Ok(FixedLines(lines))
     }
 
-    /// Writes the headers that depend on the attempt.
-    pub(super) fn write_varying(
-        &self,
-        request: &Request,
-        mut write: impl FnMut(Varying, &str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    /// Adds the lines that depend on the attempt.
+    pub(super) fn write(&self, request: &Request, out: &mut Vec<u8>) -> Result<(), Failure> {
         let alert = &request.alert;
+        let names = &self.signer.names;
         let (mut number, mut seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
-        write(Varying::ClientId, alert.client_id.as_str())?;
+        push(out, &self.client_id, alert.client_id.as_str())?;
         let content_type = self.content_type.as_deref();
         let content_type = content_type.unwrap_or_else(|| alert.format.content_type());
-        write(Varying::ContentType, content_type)?;
+        push(out, "Content-Type", content_type)?;
         let mut id = uuid::Uuid::encode_buffer();
         let id = alert.id.as_uuid().hyphenated().encode_lower(&mut id);
-        write(Varying::Id, id)?;
+        push(out, &names.id, id)?;
         let timestamp = seconds.format(request.sent_at.unix_seconds());
-        write(Varying::Timestamp, timestamp)?;
+        push(out, &names.timestamp, timestamp)?;
         let content = Content {
             id,
             timestamp,
@@ -108,49 +90,59 @@ impl RequestHeaders {
         let mut signature = String::new();
         self.signer.sign(request.sent_at, &content, &mut signature);
         if !signature.is_empty() {
-            write(Varying::Signature, &signature)?;
+            push(out, &names.signature, &signature)?;
         }
-        write(Varying::Attempt, number.format(request.attempt))?;
+        push(out, "webhook-attempt", number.format(request.attempt))?;
         if let Some(authorization) = &request.authorization {
-            write(Varying::Authorization, authorization.expose())?;
+            push(out, "Authorization", authorization.expose())?;
         }
         Ok(())
     }
 }
 
-impl Varying {
-    pub(super) const ALL: [Self; 7] = [
-        Self::ClientId,
-        Self::ContentType,
-        Self::Id,
-        Self::Timestamp,
-        Self::Signature,
-        Self::Attempt,
-        Self::Authorization,
-    ];
+/// The lines of a request's head that are the same for every call to one URL. An endpoint's headers are in
+/// them, so that they are not shown, and wiped when they are dropped.
+pub(super) struct FixedLines(Zeroizing<Vec<u8>>);
+
+impl FixedLines {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FixedLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FixedLines").finish_non_exhaustive()
+    }
 }
 
 impl FixedHeader {
-    fn new(name: &str, value: &str, dropped_across_origins: bool) -> Self {
+    fn new(name: &str, value: &str) -> Self {
         Self {
             name: name.to_owned(),
             value: Secret::from(value),
-            dropped_across_origins,
+            dropped_across_origins: false,
         }
     }
 }
 
-/// Returns `true` if nothing can be smuggled in with a header's value. Everything was checked when it was
-/// configured; it is checked once more here, where it counts.
-pub(super) fn is_sendable(value: &str) -> bool {
+/// Adds a header. Everything was checked when it was configured; that nothing can be smuggled in with a value
+/// is checked here once more, where it counts.
+pub(super) fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
     let sendable = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte);
     // Without an early end, so that many bytes are looked at in one instruction.
-    value.bytes().fold(true, |all, byte| all & sendable(byte))
+    if !value.bytes().fold(true, |all, byte| all & sendable(byte)) {
+        return Err(Failure::Unsendable);
+    }
+    for part in [name, ": ", value, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    Ok(())
 }
 
 /// Returns the request's target, path and query, if it can be sent as it is.
 pub(super) fn target(url: &Url) -> Result<&str, Failure> {
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let target = &url[Position::BeforePath..Position::AfterQuery];
     let printable = |byte: u8| (0x21..0x7f).contains(&byte);
     if target.bytes().all(printable) {
         Ok(target)
@@ -161,7 +153,7 @@ pub(super) fn target(url: &Url) -> Result<&str, Failure> {
 
 /// Returns the value of the `Host` header.
 pub(super) fn host(url: &Url) -> &str {
-    &url[url::Position::BeforeHost..url::Position::AfterPort]
+    &url[Position::BeforeHost..Position::AfterPort]
 }
 
 pub(super) const AGENT: &str = concat!("actix-webhooks/", env!("CARGO_PKG_VERSION"));

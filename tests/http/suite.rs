@@ -1,16 +1,19 @@
 //! What both transports are tested for.
 
 mod broken;
+mod closing;
 mod crowd;
 mod endless;
 mod guarded;
 mod handshakes;
+mod headers;
 mod hostile;
 mod oauth2;
 mod reuse;
 mod secured;
 mod signed;
 mod sloppy;
+mod smuggled;
 mod split;
 pub(crate) mod support;
 mod upload;

@@ -26,8 +26,13 @@ pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
 /// Runs a test on a real clock; one that waits for something that never comes fails after 20 s.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_for(Duration::from_secs(20), test);
+}
+
+/// The same with more time.
+pub(crate) fn run_for(limit: Duration, test: impl Future<Output = ()>) {
     actix_rt::System::new().block_on(async {
-        tokio::time::timeout(Duration::from_secs(20), test)
+        tokio::time::timeout(limit, test)
             .await
             .expect("what the test waits for happens");
     });
@@ -240,6 +245,7 @@ impl Receiver {
                         number,
                         stream,
                         seen,
+                        served: false,
                     })
                     .await;
                 });
@@ -268,6 +274,8 @@ pub(crate) struct Connection {
     pub(crate) number: usize,
     stream: BufReader<Box<dyn Stream>>,
     seen: Rc<Seen>,
+    /// Whether a request has come on it.
+    served: bool,
 }
 
 impl Connection {
@@ -294,8 +302,20 @@ impl Connection {
         let length = request.header("content-length").unwrap().parse().unwrap();
         request.body.resize(length, 0);
         self.stream.read_exact(&mut request.body).await.ok()?;
+        self.served = true;
         self.seen.requests.borrow_mut().push(request.clone());
         Some(request)
+    }
+
+    /// Reads a whole request, if it begins within so long; the first one is waited for.
+    pub(crate) async fn request_within(&mut self, limit: Duration) -> bool {
+        if self.served {
+            let begun = tokio::time::timeout(limit, self.stream.fill_buf()).await;
+            if !matches!(begun, Ok(Ok([_, ..]))) {
+                return false;
+            }
+        }
+        self.request().await.is_some()
     }
 
     /// Reads the head of a request, and nothing of its body. Returns the length of that.
@@ -368,4 +388,33 @@ impl Stream for TlsStream<TcpStream> {
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0
     }
+}
+
+/// Returns what is in `tests/fixtures/smuggled.txt`: what each answer is, and its bytes.
+pub(crate) fn smuggled() -> Vec<(String, Vec<u8>)> {
+    let lines = include_str!("../fixtures/smuggled.txt").lines();
+    let lines = lines.filter_map(|line| line.split_once(" | "));
+    lines
+        .map(|(name, text)| (name.to_owned(), unescaped(text)))
+        .collect()
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.chars();
+    while let Some(char) = rest.next() {
+        let escaped = if char == '\\' { rest.next() } else { None };
+        bytes.push(match escaped {
+            None => u8::try_from(char).unwrap(),
+            Some('r') => b'\r',
+            Some('n') => b'\n',
+            Some('t') => b'\t',
+            Some('x') => {
+                let digits: String = rest.by_ref().take(2).collect();
+                u8::from_str_radix(&digits, 16).unwrap()
+            }
+            Some(other) => u8::try_from(other).unwrap(),
+        });
+    }
+    bytes
 }

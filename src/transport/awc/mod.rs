@@ -8,7 +8,6 @@ mod connecting;
 #[cfg(feature = "fuzzing")]
 pub(in crate::transport) mod fuzzing;
 mod request;
-mod spelling;
 mod stream;
 
 use std::cell::RefCell;
@@ -16,14 +15,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use awc::error::SendRequestError;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use self::answer::{broken, read};
 use self::connecting::{Connecting, client_of};
-use self::request::{Prepared, VaryingNames};
-use self::spelling::Spelling;
+use self::request::{LinesSlot, Prepared};
 use super::connect::Authority;
 use super::line::Broken;
 use super::request::RequestHeaders;
@@ -61,11 +58,10 @@ impl AwcTransport {
             url: endpoint.url.clone(),
             connecting: Rc::new(Connecting {
                 connectors: self.shared.connectors(endpoint),
-                spelling: Spelling::of(&headers),
+                lines: LinesSlot::default(),
                 shared: Arc::clone(&self.shared),
                 idle_count: Rc::default(),
             }),
-            names: VaryingNames::of(&headers),
             headers,
             own: RefCell::new(None),
             elsewhere: RefCell::default(),
@@ -115,7 +111,6 @@ struct OpenChannel(Rc<AwcChannel>);
 struct AwcChannel {
     url: WebhookUrl,
     headers: RequestHeaders,
-    names: Option<VaryingNames>,
     connecting: Rc<Connecting>,
     /// What is the same for every request to the endpoint's own URL.
     own: RefCell<Option<Rc<Target>>>,
@@ -171,11 +166,10 @@ impl AwcChannel {
     }
 
     async fn exchange_by(&self, target: &Target, request: &Request) -> Result<Answer, Broken> {
-        let names = self.names.as_ref().ok_or(Failure::Unsendable)?;
-        let sending = target.prepared.send(&self.headers, names, request)?;
-        let response = sending
-            .await
-            .map_err(|error: SendRequestError| broken(error))?;
+        let lines = target.prepared.lines(&self.headers, request)?;
+        let body = request.alert.body.clone();
+        let sending = target.prepared.send(lines, body, &self.connecting.lines);
+        let response = sending.await.map_err(broken)?;
         request.seen.set(response.status().as_u16());
         read(response, self.connecting.shared.reading()).await
     }

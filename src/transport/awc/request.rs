@@ -1,16 +1,28 @@
-//! A request as awc takes it: what is the same for all of one URL is frozen, the rest added to each.
+//! A request as awc takes it, and the header lines that its stream adds.
+//!
+//! awc writes names in lower case, and there are receivers that compare names as they are written: the
+//! lines are added under awc, as they are sent. So a value need not become three objects on its way, and a
+//! secret is in no map that is not wiped.
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+
+use awc::error::SendRequestError;
 use awc::http::Uri;
-use awc::http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
-use awc::{Client, FrozenClientRequest, SendClientRequest};
-use bytes::BytesMut;
+use awc::http::header::{HOST, HeaderValue};
+use awc::{Client, ClientResponse, FrozenClientRequest};
+use bytes::Bytes;
 
 use crate::domain::attempt::Failure;
 use crate::transport::Request;
-use crate::transport::request::{RequestHeaders, Varying, host, is_sendable, target};
+use crate::transport::request::{FixedLines, RequestHeaders, host, target};
 
 /// What is the same for every request to one URL.
-pub(super) struct Prepared(FrozenClientRequest);
+pub(super) struct Prepared {
+    request: FrozenClientRequest,
+    lines: FixedLines,
+}
 
 impl Prepared {
     pub(super) fn new(
@@ -25,85 +37,82 @@ impl Prepared {
             .authority("receiver")
             .path_and_query(target(&url)?);
         let uri = uri.build().map_err(|_| Failure::Unsendable)?;
-        let mut post = client.post(uri).no_decompress();
-        post = post.insert_header((HOST, value(host(&url))?));
-        for (name, secret) in headers.fixed(request.left_origin) {
-            post = post.insert_header((
-                header_name(name).ok_or(Failure::Unsendable)?,
-                value(secret)?,
-            ));
-        }
-        let frozen = post.freeze().map_err(|_| Failure::Unsendable)?;
-        Ok(Self(frozen))
+        let host = HeaderValue::from_str(host(&url)).map_err(|_| Failure::Unsendable)?;
+        let post = client.post(uri).no_decompress().insert_header((HOST, host));
+        Ok(Self {
+            request: post.freeze().map_err(|_| Failure::Unsendable)?,
+            lines: headers.fixed(request.left_origin)?,
+        })
     }
 
-    /// Sends the request of an attempt.
-    pub(super) fn send(
+    /// Returns the header lines of an attempt.
+    pub(super) fn lines(
         &self,
         headers: &RequestHeaders,
-        names: &VaryingNames,
         request: &Request,
-    ) -> Result<SendClientRequest, Failure> {
-        let mut map = HeaderMap::with_capacity(Varying::ALL.len());
-        // All values share one allocation.
-        let mut text = BytesMut::with_capacity(512);
-        headers.write_varying(request, |header, value| {
-            if !is_sendable(value) {
-                return Err(Failure::Unsendable);
-            }
-            text.extend_from_slice(value.as_bytes());
-            let value = HeaderValue::from_maybe_shared(text.split().freeze());
-            map.insert(names.get(header), value.map_err(|_| Failure::Unsendable)?);
-            Ok(())
-        })?;
-        let body = request.alert.body.clone();
-        Ok(self.0.extra_headers(map).send_body(body))
+    ) -> Result<Vec<u8>, Failure> {
+        let mut lines = Vec::with_capacity(self.lines.as_bytes().len() + 384);
+        lines.extend_from_slice(self.lines.as_bytes());
+        headers.write(request, &mut lines)?;
+        Ok(lines)
+    }
+
+    /// Sends a request with these header lines, and returns the head of its answer.
+    pub(super) async fn send(
+        &self,
+        lines: Vec<u8>,
+        body: Bytes,
+        slot: &LinesSlot,
+    ) -> Result<ClientResponse, SendRequestError> {
+        let mut sending = pin!(self.request.send_body(body));
+        let mut lines = Some(lines);
+        poll_fn(|cx| {
+            slot.0.set(lines.take());
+            let polled = sending.as_mut().poll(cx);
+            lines = slot.0.take();
+            polled
+        })
+        .await
     }
 }
 
-/// The names of the headers that depend on the attempt.
-pub(super) struct VaryingNames([HeaderName; Varying::ALL.len()]);
+/// Where the stream that a request is written to finds the request's lines: they are there while it is
+/// polled, and streams are written to at no other time.
+#[derive(Default)]
+pub(super) struct LinesSlot(Cell<Option<Vec<u8>>>);
 
-impl VaryingNames {
-    /// Returns `None` if one of them is none, which was checked when it was configured.
-    pub(super) fn of(headers: &RequestHeaders) -> Option<Self> {
-        let names = Varying::ALL.map(|header| header_name(headers.name(header)));
-        let names: Vec<HeaderName> = names.into_iter().collect::<Option<_>>()?;
-        names.try_into().ok().map(Self)
+impl LinesSlot {
+    pub(super) fn take(&self) -> Option<Vec<u8>> {
+        self.0.take()
     }
+}
 
-    fn get(&self, header: Varying) -> HeaderName {
-        let [
-            client_id,
-            content_type,
-            id,
-            timestamp,
-            signature,
-            attempt,
-            authorization,
-        ] = &self.0;
-        match header {
-            Varying::ClientId => client_id,
-            Varying::ContentType => content_type,
-            Varying::Id => id,
-            Varying::Timestamp => timestamp,
-            Varying::Signature => signature,
-            Varying::Attempt => attempt,
-            Varying::Authorization => authorization,
+/// Adds the head of a request to `out` as it is sent: what awc has written, and `lines`. Returns the length
+/// of what awc has written, if all of it is at the beginning of `bytes`.
+///
+/// The date that awc adds is left out: it tells a receiver nothing that the timestamp does not.
+pub(super) fn write_head(bytes: &[u8], lines: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+    let mut written = 0;
+    let mut length_line: &[u8] = b"";
+    loop {
+        let rest = bytes.get(written..)?;
+        let length = rest.iter().position(|byte| *byte == b'\n')? + 1;
+        let line = rest.get(..length)?;
+        written += length;
+        if let Some(value) = line.strip_prefix(b"host") {
+            // Before the others (RFC 9110 §7.2).
+            out.extend_from_slice(b"Host");
+            out.extend_from_slice(value);
+            out.extend_from_slice(lines);
+        } else if let Some(value) = line.strip_prefix(b"content-length") {
+            length_line = value;
+        } else if line == b"\r\n" {
+            out.extend_from_slice(b"Content-Length");
+            out.extend_from_slice(length_line);
+            out.extend_from_slice(line);
+            return Some(written);
+        } else if !line.starts_with(b"date:") {
+            out.extend_from_slice(line);
         }
-        .clone()
     }
-}
-
-fn header_name(name: &str) -> Option<HeaderName> {
-    HeaderName::from_bytes(name.as_bytes()).ok()
-}
-
-fn value(text: &str) -> Result<HeaderValue, Failure> {
-    let value = Some(text).filter(|text| is_sendable(text));
-    let value = value.and_then(|text| HeaderValue::from_str(text).ok());
-    let mut value = value.ok_or(Failure::Unsendable)?;
-    // It may be a secret: awc must not show it.
-    value.set_sensitive(true);
-    Ok(value)
 }

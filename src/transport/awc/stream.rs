@@ -20,6 +20,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connecting::Connecting;
+use super::request::write_head;
 use crate::domain::attempt::{Failure, Wish};
 use crate::transport::answer::{Body, Framing, Head, Piece};
 use crate::transport::http::COPIED;
@@ -42,6 +43,7 @@ enum Phase {
     /// Nothing is under way.
     Waiting {
         /// `None` when it is new.
+        #[expect(dead_code, reason = "it counts as long as it is held")]
         kept: Option<IdleSlot>,
     },
     /// The request is being sent, or the head of the answer is awaited.
@@ -64,21 +66,13 @@ impl Stream {
     }
 
     /// Sends the head of a request, with what follows it if that is short.
-    fn begin(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Broken>> {
+    fn begin(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, Broken> {
         let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
-        // awc has looked, but with its task's budget spent it would see nothing.
-        let kept = matches!(self.phase, Phase::Waiting { kept: Some(_) });
-        if kept && !line.is_quiet(cx) {
-            return Poll::Ready(Err(line.broken(Failure::ConnectionClosed)));
-        }
+        let lines = self.connecting.lines.take().ok_or(Failure::Unsendable)?;
         self.phase = Phase::Awaiting;
         OUTGOING.with_borrow_mut(|out| {
             out.clear();
-            let head = self.connecting.spelling.write(bytes, out);
-            let head = head.unwrap_or_else(|| {
-                out.clear();
-                0
-            });
+            let head = write_head(bytes, &lines, out).ok_or(Failure::Unsendable)?;
             let body = bytes.get(head..).unwrap_or_default();
             let body = body.get(..COPIED).unwrap_or(body);
             out.extend_from_slice(body);
@@ -88,7 +82,7 @@ impl Stream {
             };
             self.unsent
                 .extend_from_slice(out.get(sent..).unwrap_or_default());
-            Poll::Ready(Ok(head + body.len()))
+            Ok(head + body.len())
         })
     }
 
@@ -131,7 +125,7 @@ impl Stream {
     /// Gives awc a head that says the same and can be read in one way only.
     fn hand_head(&mut self, head: &Head) {
         let Some(line) = &mut self.line else { return };
-        write_head(head, line.received(), &mut self.handed);
+        write_plain_head(head, line.received(), &mut self.handed);
         let keeps = head.keeps;
         self.phase = match head.framing {
             // It is not waited for: what has come of it counts.
@@ -205,7 +199,7 @@ fn is_plain_and_whole(bytes: &[u8]) -> bool {
     })
 }
 
-fn write_head(head: &Head, received: usize, out: &mut BytesMut) {
+fn write_plain_head(head: &Head, received: usize, out: &mut BytesMut) {
     let answer = &head.answer;
     let mut line = |parts: &[&str]| {
         for part in parts {
@@ -278,7 +272,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if matches!(this.phase, Phase::Waiting { .. }) {
-            return this.begin(cx, bytes).map_err(io::Error::other);
+            return Poll::Ready(this.begin(cx, bytes).map_err(io::Error::other));
         }
         ready!(this.poll_unsent(cx)).map_err(io::Error::other)?;
         let line = this.line.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;

@@ -17,7 +17,6 @@ use futures_util::future::LocalBoxFuture;
 
 pub(super) use self::connection::{COPIED, Connection, Exchanged};
 use self::head::FixedHead;
-pub(super) use self::head::push;
 use super::connect::{Authority, Connectors};
 use super::line::Broken;
 use super::request::RequestHeaders;

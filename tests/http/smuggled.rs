@@ -1,0 +1,41 @@
+//! Answers that hide or carry another one: none is ever taken for the answer to another delivery.
+
+use std::collections::BTreeMap;
+
+use super::support::{Bed, Connection, Receiver, SHORT, endpoint, run, smuggled};
+
+/// A receiver that answers every request with such bytes, and keeps its connection open or closes it.
+#[test]
+fn no_delivery_is_credited_with_a_smuggled_answer() {
+    for closes in [false, true] {
+        run(async {
+            let answers: BTreeMap<String, Vec<u8>> = smuggled().into_iter().collect();
+            assert!(answers.len() >= 50);
+            let names: Vec<String> = answers.keys().cloned().collect();
+            let receiver = Receiver::start(async move |mut connection: Connection| {
+                // Whatever is left of a connection after such an answer is offered a plain one.
+                while let Some(request) = connection.request().await {
+                    let id = request.event_id();
+                    let bytes = answers.get(&id).map_or(PLAIN, Vec::as_slice);
+                    if !connection.send(bytes).await || (closes && bytes != PLAIN) {
+                        return;
+                    }
+                }
+            })
+            .await;
+            let mut bed = Bed::to(endpoint(&receiver.url("/")).timeout(SHORT)).await;
+            for name in names {
+                let report = bed.deliver(&name).await;
+                // An interim answer has no body: what follows it is the answer.
+                if name != "an interim answer with a body" {
+                    assert_ne!(report.status, Some(299), "{name}");
+                }
+                let report = bed.deliver(&format!("after {name}")).await;
+                assert_eq!(report.status, Some(202), "after {name}");
+            }
+            bed.end().await;
+        });
+    }
+}
+
+const PLAIN: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";

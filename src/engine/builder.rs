@@ -83,7 +83,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets how receivers are reached. Defaults to an [`AwcTransport`](crate::transport::AwcTransport) with its
+    /// Sets how receivers are reached. Defaults to an `AwcTransport` with its
     /// default settings, which calls public addresses only; without the feature `awc`, to an
     /// [`HttpTransport`](crate::transport::HttpTransport).
     #[must_use]

@@ -2,7 +2,7 @@
 //!
 //! [`Transport`] opens a [`Channel`] for each active endpoint; a channel makes one HTTP exchange at a time per call and any number of
 //! calls at once. Redirects, the one timeout around everything and the classification of answers are not its business: they
-//! hold for every transport alike. [`HttpTransport`] is the one for real receivers.
+//! hold for every transport alike. `AwcTransport` and [`HttpTransport`] are those for real receivers.
 
 mod answer;
 mod authorised;

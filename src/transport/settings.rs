@@ -18,8 +18,7 @@ use super::{EXCERPT_BYTES, Failure, Request};
 use crate::domain::address::AddressRange;
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 
-/// Settings of a transport for real receivers: [`AwcTransport`](super::AwcTransport) or
-/// [`HttpTransport`](super::HttpTransport).
+/// Settings of a transport for real receivers: `AwcTransport` or [`HttpTransport`](super::HttpTransport).
 pub struct TransportBuilder<T> {
     provider: Arc<CryptoProvider>,
     extra_roots: Vec<Vec<u8>>,

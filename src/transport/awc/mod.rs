@@ -31,7 +31,7 @@ use super::{Answer, Channel, Failure, Request, Sent, Transport};
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 use crate::domain::url::WebhookUrl;
 
-/// Sends through [awc](::awc), with TLS by rustls where the URL says https, to public addresses unless more is
+/// Sends by awc, with TLS by rustls where the URL says https, to public addresses unless more is
 /// allowed. Each endpoint has a client of its own while it is active.
 ///
 /// ```

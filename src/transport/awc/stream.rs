@@ -27,8 +27,10 @@ use crate::transport::http::COPIED;
 use crate::transport::line::{Broken, Line};
 use crate::transport::settings::IdleSlot;
 
-/// A connection as awc sees it.
-pub(super) struct Stream {
+/// A connection as awc sees it. Small, because it is moved into awc's pool and out of it for each exchange.
+pub(super) struct Stream(Box<Open>);
+
+struct Open {
     /// `None` once it has ended.
     line: Option<Line>,
     phase: Phase,
@@ -56,15 +58,17 @@ enum Phase {
 
 impl Stream {
     pub(super) fn new(line: Line, connecting: Rc<Connecting>) -> Self {
-        Self {
+        Self(Box::new(Open {
             line: Some(line),
             phase: Phase::Waiting { kept: None },
             unsent: BytesMut::new(),
             handed: BytesMut::new(),
             connecting,
-        }
+        }))
     }
+}
 
+impl Open {
     /// Sends the head of a request, with what follows it if that is short.
     fn begin(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, Broken> {
         let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
@@ -238,7 +242,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         loop {
             if !this.handed.is_empty() {
                 this.hand_over(buffer);
@@ -270,7 +274,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         if matches!(this.phase, Phase::Waiting { .. }) {
             return Poll::Ready(this.begin(cx, bytes).map_err(io::Error::other));
         }
@@ -280,7 +284,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         ready!(this.poll_unsent(cx)).map_err(io::Error::other)?;
         match &mut this.line {
             Some(line) => line.poll_flush(cx).map_err(io::Error::other),
@@ -289,7 +293,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().line = None;
+        self.get_mut().0.line = None;
         Poll::Ready(Ok(()))
     }
 }

@@ -311,6 +311,11 @@ impl fmt::Display for AttemptSummary {
         match (self.status, self.failure) {
             (Some(status), None) => write!(f, "delivered, answered {status}"),
             (None, None) => f.write_str("delivered"),
+            (Some(_), Some(failure @ (Failure::Status(_) | Failure::CredentialsDropped(_)))) => {
+                failure.fmt(f)
+            }
+            // It led to where this happened, or is the answer that failed.
+            (Some(status @ 300..=399), Some(failure)) => write!(f, "{failure} after {status}"),
             (Some(status), Some(Failure::ConnectionClosed)) => {
                 write!(f, "answered {status}, then cut short")
             }
@@ -323,7 +328,6 @@ impl fmt::Display for AttemptSummary {
                     "answered {status}, of which it is not clear where it ends"
                 )
             }
-            (Some(_), Some(failure @ Failure::Status(_))) => failure.fmt(f),
             (Some(status), Some(failure)) => write!(f, "{failure} after {status}"),
             (None, Some(failure)) => failure.fmt(f),
         }
@@ -470,5 +474,53 @@ mod tests {
             assert_eq!(serde_json::to_string(&failure).unwrap(), name);
             assert_eq!(serde_json::from_str::<Failure>(name).unwrap(), failure);
         }
+    }
+
+    #[test]
+    fn a_summary_says_in_words_how_an_attempt_ended() {
+        let said = |status: Option<u16>, failure: Option<Failure>| {
+            let now = Timestamp::from_unix_millis(0);
+            let summary = AttemptSummary {
+                status,
+                failure,
+                ..AttemptSummary::new(1, now, Duration::ZERO)
+            };
+            summary.to_string()
+        };
+        use Failure::{Blocked, ConnectionClosed, CredentialsDropped, Malformed, Status, Timeout};
+        let closed = "connection was closed before the answer was complete";
+        let cases = [
+            (Some(204), None, "delivered, answered 204"),
+            (None, None, "delivered"),
+            (Some(503), Some(Status(503)), "answered 503"),
+            (
+                Some(200),
+                Some(ConnectionClosed),
+                "answered 200, then cut short",
+            ),
+            (
+                Some(200),
+                Some(Timeout),
+                "answered 200, which did not end in time",
+            ),
+            (None, Some(Timeout), "timed out"),
+            (None, Some(ConnectionClosed), closed),
+            (Some(307), Some(Timeout), "timed out after 307"),
+            (
+                Some(307),
+                Some(Blocked),
+                "host has no address that may be called after 307",
+            ),
+        ];
+        for (status, failure, expected) in cases {
+            assert_eq!(said(status, failure), expected);
+        }
+        let unclear = said(Some(200), Some(Malformed));
+        assert_eq!(
+            unclear,
+            "answered 200, of which it is not clear where it ends"
+        );
+        let dropped = CredentialsDropped(401);
+        assert_eq!(said(Some(401), Some(dropped)), dropped.to_string());
     }
 }

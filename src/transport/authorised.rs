@@ -68,6 +68,9 @@ async fn send_with_token(
         }
     }
     progress.result = Err(Failure::Timeout);
+    // What is asked next has an answer of its own.
+    request.seen.clear();
+    progress.status = None;
     follow(channel, &mut request, policy, progress).await;
 }
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
-use super::Request;
+use super::StatusSeen;
 use super::answer::{Body, Head, HeadReader, Piece};
 use super::wire::Wire;
 use crate::domain::attempt::Failure;
@@ -33,10 +33,13 @@ pub(super) struct Line {
 /// What is known of the exchange under way.
 #[derive(Debug, Default)]
 struct Exchange {
+    /// Is told the status as soon as it is known.
+    seen: StatusSeen,
     /// Whether the receiver has sent anything.
     answered: bool,
     /// The head of a final answer that came while the request was being sent.
     early: Option<Head>,
+    /// The status of the answer, if that much of it was read.
     status: Option<u16>,
     /// Whether a part of the request was not sent, because the answer was there before it.
     cut: bool,
@@ -62,6 +65,11 @@ impl Line {
             exchange: Exchange::default(),
             kept: false,
         }
+    }
+
+    /// Begins an exchange. `seen` is told the status of the answer as soon as it is known.
+    pub(super) fn begin(&mut self, seen: StatusSeen) {
+        self.exchange.seen = seen;
     }
 
     /// Ends an exchange. Returns `true` if another may follow: the whole request was sent, the answer was
@@ -138,19 +146,23 @@ impl Line {
         loop {
             match self.reader.take(&mut self.received) {
                 Ok(Some(head)) => {
-                    self.exchange.status = Some(head.answer.status);
+                    self.note(Some(head.answer.status));
                     return Poll::Ready(Ok(head));
                 }
-                Ok(None) => {}
+                Ok(None) => self.note(self.reader.status()),
                 Err(unclear) => {
-                    self.exchange.status = unclear.status;
+                    self.note(unclear.status);
                     return Poll::Ready(Err(self.broken(Failure::Malformed)));
                 }
             }
-            if let Err(mut broken) = ready!(self.poll_more(cx)) {
-                broken.status = self.reader.status();
-                return Poll::Ready(Err(broken));
-            }
+            ready!(self.poll_more(cx))?;
+        }
+    }
+
+    pub(super) fn note(&mut self, status: Option<u16>) {
+        if let Some(status) = status {
+            self.exchange.status = Some(status);
+            self.exchange.seen.set(status);
         }
     }
 
@@ -174,6 +186,48 @@ impl Line {
         }
     }
 
+    /// Receives more; fails when the connection has ended.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match ready!(self.poll_receive(cx)) {
+            Ok(1..) => {
+                self.exchange.answered = true;
+                Poll::Ready(Ok(()))
+            }
+            Ok(0) | Err(_) => Poll::Ready(Err(self.broken(Failure::ConnectionClosed))),
+        }
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.received.capacity() == 0 {
+            self.received = INCOMING.take();
+        }
+        self.received.reserve(READ_AT_LEAST);
+        let received = pin!(self.wire.read_buf(&mut self.received)).poll(cx);
+        if received.is_pending() && self.received.is_empty() {
+            give_back(std::mem::take(&mut self.received));
+        }
+        received
+    }
+
+    /// Takes everything that has come and was not read.
+    pub(super) fn take_received(&mut self) -> BytesMut {
+        self.received.split()
+    }
+
+    /// Returns how the exchange ends for which there is no whole answer.
+    pub(super) fn broken(&self, failure: Failure) -> Broken {
+        let unanswered = !self.exchange.answered && failure == Failure::ConnectionClosed;
+        Broken {
+            failure,
+            status: self.exchange.status,
+            lost: unanswered && self.kept,
+        }
+    }
+}
+
+/// What the stream under awc needs besides.
+#[cfg(feature = "awc")]
+impl Line {
     /// Reads into the caller's buffer, where nothing has come before: most answers come at once, and need
     /// not be copied.
     pub(super) fn poll_read_into(
@@ -213,54 +267,6 @@ impl Line {
     pub(super) fn may_follow(&self) -> bool {
         !self.exchange.cut
     }
-
-    /// Takes everything that has come and was not read.
-    pub(super) fn take_received(&mut self) -> BytesMut {
-        self.received.split()
-    }
-
-    /// Receives more; fails when the connection has ended.
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        match ready!(self.poll_receive(cx)) {
-            Ok(1..) => {
-                self.exchange.answered = true;
-                Poll::Ready(Ok(()))
-            }
-            Ok(0) | Err(_) => Poll::Ready(Err(self.broken(Failure::ConnectionClosed))),
-        }
-    }
-
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.received.capacity() == 0 {
-            self.received = INCOMING.take();
-        }
-        self.received.reserve(READ_AT_LEAST);
-        let received = pin!(self.wire.read_buf(&mut self.received)).poll(cx);
-        if received.is_pending() && self.received.is_empty() {
-            give_back(std::mem::take(&mut self.received));
-        }
-        received
-    }
-
-    /// Returns how the exchange ends for which there is no whole answer.
-    pub(super) fn broken(&self, failure: Failure) -> Broken {
-        let unanswered = !self.exchange.answered && failure == Failure::ConnectionClosed;
-        Broken {
-            failure,
-            status: self.exchange.status,
-            lost: unanswered && self.kept,
-        }
-    }
-}
-
-impl Broken {
-    /// Returns the failure, and tells the request what status was read before it.
-    pub(super) fn noted_in(self, request: &Request) -> Failure {
-        if let Some(status) = self.status {
-            request.seen.set(status);
-        }
-        self.failure
-    }
 }
 
 impl From<Failure> for Broken {
@@ -290,6 +296,9 @@ fn give_back(mut buffer: BytesMut) {
 thread_local! {
     static INCOMING: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
+
+/// The largest body that is copied behind its head, in bytes, so that both go out in one call.
+pub(super) const COPIED: usize = 16 * 1_024;
 
 /// For how many bytes there is room at least when the receiver is listened to.
 const READ_AT_LEAST: usize = 2 * 1_024;

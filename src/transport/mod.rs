@@ -168,6 +168,10 @@ impl StatusSeen {
         self.0.store(status, Ordering::Relaxed);
     }
 
+    pub(crate) fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// Returns the status noted last.
     pub fn get(&self) -> Option<u16> {
         // No status is 0.

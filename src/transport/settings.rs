@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use rustls::crypto::CryptoProvider;
 
 use super::answer::Reading;
 use super::connect::{Authority, Connector, Connectors, Guard};
 use super::resolve::{DnsResolver, Resolver};
 use super::tls::{InvalidCertificate, Trust, default_provider};
+use super::token::{TokenAnswer, TokenRequest, request_token};
 use super::{EXCERPT_BYTES, Failure, Request};
 use crate::domain::address::AddressRange;
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
@@ -206,6 +209,15 @@ impl Shared {
             },
             foreign: self.connector(endpoint.policy.connect_timeout),
         }
+    }
+
+    /// Makes a request to a token endpoint.
+    pub(super) fn request_token(
+        &self,
+        request: TokenRequest,
+    ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
+        let connector = self.connector(request.connect_timeout);
+        request_token(connector, request).boxed_local()
     }
 
     /// Checks the settings of an endpoint that only the transport understands.

@@ -1,26 +1,39 @@
 //! The headers of a request, as receivers see them.
 
-use actix_webhooks::{Auth, Client, Endpoint, Engine, Rule};
+use actix_webhooks::{Auth, Client, Endpoint, Engine, Event, PayloadFormat, Rule};
+use serde_json::json;
 
 use super::support::{Bed, Connection, Receiver, Request, endpoint, event, run, transport};
 
 /// Delivers one event with these settings, and returns the request as it came over the wire.
 fn sent(settings: impl FnOnce(Endpoint) -> Endpoint) -> Request {
+    sent_by(|rule| rule, settings, event("e"))
+}
+
+fn sent_by(
+    rule: impl FnOnce(Rule) -> Rule,
+    settings: impl FnOnce(Endpoint) -> Endpoint,
+    event: Event,
+) -> Request {
     let mut sent = None;
     run(async {
         let receiver =
             Receiver::start(async |mut connection: Connection| connection.answer_all(200).await)
                 .await;
         let endpoint = settings(endpoint(&receiver.url("/hooks")));
-        let rule = Rule::new("rule", "*").webhook(endpoint.url.as_str());
+        let rule = rule(
+            Rule::new("rule", "*")
+                .webhook(endpoint.url.as_str())
+                .unwrap(),
+        );
         let builder = Engine::builder()
             .transport(transport().build().unwrap())
             .arbiters(0)
             .client(Client::new("client").auth(Auth::bearer("token")))
-            .rule(rule.unwrap())
+            .rule(rule)
             .endpoint(endpoint);
         let bed = Bed::start(builder).await;
-        bed.engine.publish(event("e")).await.unwrap();
+        bed.engine.publish(event).await.unwrap();
         let mut bed = bed;
         bed.report().await;
         sent = receiver.requests().pop();
@@ -63,6 +76,20 @@ fn a_receiver_may_want_another_content_type() {
     assert_eq!(request.header("content-type"), expected);
     let request = sent(|endpoint| endpoint.content_type("application/vnd.acme.event+json;v=1"));
     let expected = Some("application/vnd.acme.event+json;v=1");
+    assert_eq!(request.header("content-type"), expected);
+}
+
+/// Raw data may be of any type: it was called JSON in any case.
+#[test]
+fn raw_data_has_the_type_that_its_endpoint_wants() {
+    let endpoint = |endpoint: Endpoint| endpoint.content_type("application/vnd.acme.order+json");
+    let request = sent_by(
+        |rule| rule.format(PayloadFormat::Raw),
+        endpoint,
+        event("e").data(json!({ "order": 1 })),
+    );
+    assert_eq!(request.body, br#"{"order":1}"#);
+    let expected = Some("application/vnd.acme.order+json");
     assert_eq!(request.header("content-type"), expected);
 }
 

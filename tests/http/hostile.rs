@@ -118,16 +118,14 @@ fn a_location_that_no_one_can_use_is_refused() {
     let report = report_of(not_text);
     assert_eq!(report.outcome, refused(RedirectRefusal::NoLocation));
     // A line with a control character is no header; one that may end a line for some is not read on.
-    for control in ["/a\x1bb", "/a\x7fb"] {
+    for control in ["/a\0b", "/a\x1bb", "/a\x7fb"] {
         let report = report_of(redirect(control));
         let expected = refused(RedirectRefusal::NoLocation);
         assert_eq!(report.outcome, expected, "{control:?}");
     }
-    for control in ["/a\0b", "/a\rb"] {
-        let report = report_of(redirect(control));
-        assert_eq!(report.outcome, transient(Failure::Malformed), "{control:?}");
-        assert_eq!(report.status, Some(307));
-    }
+    let report = report_of(redirect("/a\rb"));
+    assert_eq!(report.outcome, transient(Failure::Malformed));
+    assert_eq!(report.status, Some(307));
 }
 
 /// Returns how long after a failed attempt the next one is, when the failure came with these headers.

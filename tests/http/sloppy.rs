@@ -231,6 +231,7 @@ fn a_line_that_is_no_header_is_left_out() {
     for line in [
         "this is not a header",
         "Set-Cookie: sid=a\x01b; Path=/",
+        "Set-Cookie: sid=a\0b; Path=/",
         // Neighbours: a space before the colon, a name that is none, no name, an escape sequence.
         "X-Powered-By : PHP/5.2",
         "X[1]: a",
@@ -315,4 +316,58 @@ fn the_status_of_an_answer_that_does_not_end_is_on_record() {
             bed.end().await;
         });
     }
+}
+
+/// The status line is there, and the rest of the head never comes.
+#[test]
+fn the_status_of_a_head_that_does_not_end_is_on_record() {
+    fails("HTTP/1.1 200 OK\r\nX: a", Failure::Timeout, Some(200));
+}
+
+/// What awc itself reads otherwise is taken alike, at once and in pieces.
+#[test]
+fn what_the_client_is_strict_about_is_taken() {
+    delivered("HTTP/1.1  200 OK\r\nContent-Length: 2\r\n\r\nok", 200, true);
+    let hosts = "Host: a.test\r\nHost: b.test\r\n";
+    delivered(
+        &format!("HTTP/1.1 200 OK\r\n{hosts}Content-Length: 2\r\n\r\nok"),
+        200,
+        true,
+    );
+    let old = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok";
+    delivered(old, 200, true);
+    delivered(&old.replace("keep-alive", "keep-alive, close"), 200, false);
+    let same = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok";
+    delivered(same, 200, false);
+}
+
+#[test]
+fn a_location_said_twice_is_one() {
+    let location = "Location: /next\r\n".repeat(2);
+    let seen = deliver_thrice(format!(
+        "HTTP/1.1 307 Away\r\n{location}Content-Length: 0\r\n\r\n"
+    ));
+    assert_eq!(seen.reports[0].redirects, 1);
+}
+
+/// A status that was read belongs to its own exchange: it was put on the record of the next one.
+#[test]
+fn a_status_is_not_taken_along_to_the_next_delivery() {
+    run(async {
+        let receiver = Receiver::start(async |mut connection: Connection| {
+            connection.request().await;
+            connection.send("HTTP/1.1 200 OK\r\nX: a\r\n").await;
+            tokio::time::sleep(SHORT / 3).await;
+            connection.send("Content-Length: 0\r\n\r\n").await;
+            connection.request().await;
+            connection.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        assert_eq!(bed.deliver("first").await.status, Some(200));
+        let report = bed.deliver("second").await;
+        assert_eq!(report.outcome, transient(Failure::ConnectionClosed));
+        assert_eq!(report.status, None);
+        bed.end().await;
+    });
 }

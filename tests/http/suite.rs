@@ -8,6 +8,7 @@ mod guarded;
 mod handshakes;
 mod headers;
 mod hostile;
+mod kinds;
 mod oauth2;
 mod reuse;
 mod secured;

@@ -263,6 +263,11 @@ impl Receiver {
         self.seen.requests.borrow().clone()
     }
 
+    /// Forgets the requests that came.
+    pub(crate) fn forget(&self) {
+        self.seen.requests.borrow_mut().clear();
+    }
+
     pub(crate) fn connections(&self) -> usize {
         self.seen.connections.get()
     }

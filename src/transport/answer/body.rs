@@ -66,6 +66,7 @@ impl Body {
     }
 
     /// Returns `true` if nothing more of it is to come.
+    #[cfg(feature = "awc")]
     pub(in crate::transport) fn is_over(&self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunks::Over))
     }

@@ -62,11 +62,11 @@ impl HeadReader {
                 }
                 Parsed::Interim(length) => {
                     received.advance(length);
-                    self.seen = 0;
+                    *self = Self::default();
                 }
                 Parsed::Final(head, length) => {
                     received.advance(length);
-                    self.seen = 0;
+                    *self = Self::default();
                     return Ok(Some(head));
                 }
             }
@@ -94,6 +94,7 @@ impl HeadReader {
 
 impl Head {
     /// Returns the head at the beginning of `bytes` and its length, if all of it is there and it is final.
+    #[cfg(feature = "awc")]
     pub(in crate::transport) fn at(bytes: &[u8]) -> Option<(Self, usize)> {
         match parse(bytes) {
             Ok(Parsed::Final(head, length)) => Some((head, length)),
@@ -145,16 +146,19 @@ fn has_end(bytes: &[u8]) -> bool {
 
 fn parse(bytes: &[u8]) -> Result<Parsed, Unclear> {
     let mut config = ParserConfig::default();
-    config.allow_multiple_spaces_in_response_status_delimiters(true);
     if let Ok(parsed) = parse_with(&config, bytes, Grammar::Strict) {
         return parsed;
     }
-    config.allow_obsolete_multiline_headers_in_responses(true);
+    config
+        .allow_multiple_spaces_in_response_status_delimiters(true)
+        .allow_obsolete_multiline_headers_in_responses(true);
     if let Ok(parsed) = parse_with(&config, bytes, Grammar::Folded) {
         return parsed;
     }
     config.ignore_invalid_headers_in_responses(true);
-    parse_with(&config, bytes, Grammar::Lenient).unwrap_or_else(Err)
+    // The parser leaves out lines with control characters, but for this one.
+    let without_nul: Vec<u8> = bytes.iter().map(|byte| (*byte).max(1)).collect();
+    parse_with(&config, &without_nul, Grammar::Lenient).unwrap_or_else(Err)
 }
 
 /// How a head is read.
@@ -162,7 +166,7 @@ fn parse(bytes: &[u8]) -> Result<Parsed, Unclear> {
 enum Grammar {
     /// As it ought to be.
     Strict,
-    /// A header may go on over several lines.
+    /// A header may go on over several lines, and there may be more spaces before the status.
     Folded,
     /// A line that is no header says nothing: it is left out, and the connection ends with the answer.
     Lenient,
@@ -200,7 +204,7 @@ fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Par
     let old = head.version == Some(0);
     let said = Said::by(head.headers, status).ok_or(unclear)?;
     let framing = said.framing(status, old).ok_or(unclear)?;
-    let persists = if old { said.keep_alive } else { !said.close };
+    let persists = !said.close && (said.keep_alive || !old);
     let clear = !said.is_contradictory(framing, old) && grammar != Grammar::Lenient;
     Ok(Parsed::Final(
         Head {
@@ -224,7 +228,8 @@ struct Said {
     close: bool,
     keep_alive: bool,
     plain: bool,
-    located: u32,
+    /// Whether there was a `Location`.
+    located: bool,
 }
 
 impl Said {
@@ -238,13 +243,10 @@ impl Said {
             close: false,
             keep_alive: false,
             plain: true,
-            located: 0,
+            located: false,
         };
         for header in headers {
             said.take(header)?;
-        }
-        if said.located > 1 {
-            said.answer.location = None;
         }
         Some(said)
     }
@@ -272,18 +274,11 @@ impl Said {
                     return Some(());
                 }
             }
+            // awc reads these differently.
+            4 if is("host") => {}
             7 if is("upgrade") => {}
-            8 if is("location") => {
-                self.located += 1;
-                let text = String::from_utf8(unfolded(header.value));
-                self.answer.location = text.ok();
-            }
-            11 if is("retry-after") => {
-                let text = String::from_utf8_lossy(&unfolded(header.value)).into_owned();
-                let all = self.answer.retry_after.take();
-                // Several are one list (RFC 9110 §5.3).
-                self.answer.retry_after = Some(all.map_or(text.clone(), |all| all + ", " + &text));
-            }
+            8 if is("location") => self.take_location(header.value),
+            11 if is("retry-after") => self.take_retry_after(header.value),
             16 if is("webhook-delivery") && self.answer.wish.is_none() => {
                 self.answer.wish = Wish::parse(header.value);
             }
@@ -291,6 +286,24 @@ impl Said {
         }
         self.plain = false;
         Some(())
+    }
+
+    fn take_location(&mut self, value: &[u8]) {
+        let location = String::from_utf8(unfolded(value)).ok();
+        let same = self.answer.location == location;
+        // Where two say different things, nobody knows which one counts.
+        self.answer.location = location.filter(|_| same || !self.located);
+        self.located = true;
+    }
+
+    /// Several are one list (RFC 9110 §5.3). What is no text cannot be read anyway.
+    fn take_retry_after(&mut self, value: &[u8]) {
+        let text = String::from_utf8(unfolded(value)).unwrap_or_default();
+        let all = self.answer.retry_after.take();
+        self.answer.retry_after = Some(match all {
+            None => text,
+            Some(all) => all + ", " + &text,
+        });
     }
 
     /// Returns `true` if nothing but the usual is in it.

@@ -14,7 +14,7 @@ use awc::{Client, Connector};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::request::LinesSlot;
+use super::request::OutgoingSlot;
 use super::stream::Stream;
 use crate::transport::connect::{Authority, Connectors};
 use crate::transport::line::{Broken, Line};
@@ -23,8 +23,8 @@ use crate::transport::settings::{IdleSlot, Shared};
 /// What the connections of an endpoint share.
 pub(super) struct Connecting {
     pub(super) connectors: Connectors,
-    /// The header lines of the request that is being sent.
-    pub(super) lines: LinesSlot,
+    /// What the stream needs to know of the request that is being sent.
+    pub(super) outgoing: OutgoingSlot,
     pub(super) shared: Arc<Shared>,
     /// How many of them are idle.
     pub(super) idle_count: Rc<Cell<usize>>,

@@ -20,13 +20,13 @@ use futures_util::future::LocalBoxFuture;
 
 use self::answer::{broken, read};
 use self::connecting::{Connecting, client_of};
-use self::request::{LinesSlot, Prepared};
+use self::request::{OutgoingSlot, Prepared};
 use super::connect::Authority;
 use super::line::Broken;
 use super::request::RequestHeaders;
 use super::settings::{Shared, TransportBuilder, authority};
 use super::tls::InvalidCertificate;
-use super::token::{TokenAnswer, TokenRequest, request_token};
+use super::token::{TokenAnswer, TokenRequest};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 use crate::domain::url::WebhookUrl;
@@ -58,7 +58,7 @@ impl AwcTransport {
             url: endpoint.url.clone(),
             connecting: Rc::new(Connecting {
                 connectors: self.shared.connectors(endpoint),
-                lines: LinesSlot::default(),
+                outgoing: OutgoingSlot::default(),
                 shared: Arc::clone(&self.shared),
                 idle_count: Rc::default(),
             }),
@@ -100,8 +100,7 @@ impl Transport for AwcTransport {
         &self,
         request: TokenRequest,
     ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
-        let connector = self.shared.connector(request.connect_timeout);
-        request_token(connector, request).boxed_local()
+        self.shared.request_token(request)
     }
 }
 
@@ -157,20 +156,20 @@ impl AwcChannel {
                 };
                 let result = again.boxed_local().await;
                 Sent {
-                    result: result.map_err(|broken| broken.noted_in(&request)),
+                    result: result.map_err(|broken| broken.failure),
                     twice: true,
                 }
             }
-            ended => Sent::from(ended.map_err(|broken| broken.noted_in(&request))),
+            ended => Sent::from(ended.map_err(|broken| broken.failure)),
         }
     }
 
     async fn exchange_by(&self, target: &Target, request: &Request) -> Result<Answer, Broken> {
-        let lines = target.prepared.lines(&self.headers, request)?;
+        let outgoing = target.prepared.outgoing(&self.headers, request)?;
         let body = request.alert.body.clone();
-        let sending = target.prepared.send(lines, body, &self.connecting.lines);
+        let slot = &self.connecting.outgoing;
+        let sending = target.prepared.send(outgoing, body, slot);
         let response = sending.await.map_err(broken)?;
-        request.seen.set(response.status().as_u16());
         read(response, self.connecting.shared.reading()).await
     }
 

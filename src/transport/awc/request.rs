@@ -13,10 +13,11 @@ use awc::http::Uri;
 use awc::http::header::{HOST, HeaderValue};
 use awc::{Client, ClientResponse, FrozenClientRequest};
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use crate::domain::attempt::Failure;
-use crate::transport::Request;
 use crate::transport::request::{FixedLines, RequestHeaders, host, target};
+use crate::transport::{Request, StatusSeen};
 
 /// What is the same for every request to one URL.
 pub(super) struct Prepared {
@@ -45,44 +46,57 @@ impl Prepared {
         })
     }
 
-    /// Returns the header lines of an attempt.
-    pub(super) fn lines(
+    /// Returns what the stream needs to know of an attempt.
+    pub(super) fn outgoing(
         &self,
         headers: &RequestHeaders,
         request: &Request,
-    ) -> Result<Vec<u8>, Failure> {
-        let mut lines = Vec::with_capacity(self.lines.as_bytes().len() + 384);
+    ) -> Result<Outgoing, Failure> {
+        let authorization = request.authorization.as_ref();
+        let authorization = authorization.map_or(0, |value| value.expose().len());
+        // Large enough at once: what grows leaves copies behind.
+        let room = self.lines.as_bytes().len() + authorization + ROOM_FOR_VARYING;
+        let mut lines = Zeroizing::new(Vec::with_capacity(room));
         lines.extend_from_slice(self.lines.as_bytes());
         headers.write(request, &mut lines)?;
-        Ok(lines)
+        let seen = request.seen.clone();
+        Ok(Outgoing { lines, seen })
     }
 
-    /// Sends a request with these header lines, and returns the head of its answer.
+    /// Sends a request, and returns the head of its answer.
     pub(super) async fn send(
         &self,
-        lines: Vec<u8>,
+        outgoing: Outgoing,
         body: Bytes,
-        slot: &LinesSlot,
+        slot: &OutgoingSlot,
     ) -> Result<ClientResponse, SendRequestError> {
         let mut sending = pin!(self.request.send_body(body));
-        let mut lines = Some(lines);
+        let mut outgoing = Some(outgoing);
         poll_fn(|cx| {
-            slot.0.set(lines.take());
+            slot.0.set(outgoing.take());
             let polled = sending.as_mut().poll(cx);
-            lines = slot.0.take();
+            outgoing = slot.0.take();
             polled
         })
         .await
     }
 }
 
-/// Where the stream that a request is written to finds the request's lines: they are there while it is
-/// polled, and streams are written to at no other time.
-#[derive(Default)]
-pub(super) struct LinesSlot(Cell<Option<Vec<u8>>>);
+/// What the stream that a request is written to needs to know of it.
+pub(super) struct Outgoing {
+    /// Its header lines.
+    pub(super) lines: Zeroizing<Vec<u8>>,
+    /// Is told the status of its answer.
+    pub(super) seen: StatusSeen,
+}
 
-impl LinesSlot {
-    pub(super) fn take(&self) -> Option<Vec<u8>> {
+/// Where the stream finds it: it is there while the request is polled, and streams are written to at no
+/// other time.
+#[derive(Default)]
+pub(super) struct OutgoingSlot(Cell<Option<Outgoing>>);
+
+impl OutgoingSlot {
+    pub(super) fn take(&self) -> Option<Outgoing> {
         self.0.take()
     }
 }
@@ -116,3 +130,6 @@ pub(super) fn write_head(bytes: &[u8], lines: &[u8], out: &mut Vec<u8>) -> Optio
         }
     }
 }
+
+/// How much room the other lines that depend on the attempt usually take, in bytes.
+const ROOM_FOR_VARYING: usize = 512;

@@ -23,8 +23,7 @@ use super::connecting::Connecting;
 use super::request::write_head;
 use crate::domain::attempt::{Failure, Wish};
 use crate::transport::answer::{Body, Framing, Head, Piece};
-use crate::transport::http::COPIED;
-use crate::transport::line::{Broken, Line};
+use crate::transport::line::{Broken, COPIED, Line};
 use crate::transport::settings::IdleSlot;
 
 /// A connection as awc sees it. Small, because it is moved into awc's pool and out of it for each exchange.
@@ -72,11 +71,13 @@ impl Open {
     /// Sends the head of a request, with what follows it if that is short.
     fn begin(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, Broken> {
         let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
-        let lines = self.connecting.lines.take().ok_or(Failure::Unsendable)?;
+        let outgoing = self.connecting.outgoing.take();
+        let outgoing = outgoing.ok_or(Failure::Unsendable)?;
+        line.begin(outgoing.seen);
         self.phase = Phase::Awaiting;
         OUTGOING.with_borrow_mut(|out| {
             out.clear();
-            let head = write_head(bytes, &lines, out).ok_or(Failure::Unsendable)?;
+            let head = write_head(bytes, &outgoing.lines, out).ok_or(Failure::Unsendable)?;
             let body = bytes.get(head..).unwrap_or_default();
             let body = body.get(..COPIED).unwrap_or(body);
             out.extend_from_slice(body);
@@ -110,10 +111,11 @@ impl Open {
             let before = buffer.filled().len();
             ready!(line.poll_read_into(cx, buffer))?;
             let read = buffer.filled().get(before..).unwrap_or_default();
-            if is_plain_and_whole(read)
+            if let Some(status) = plain_and_whole(read)
                 && line.may_follow()
                 && let Some(slot) = self.connecting.slot()
             {
+                line.note(Some(status));
                 line.end(true);
                 self.phase = Phase::Waiting { kept: Some(slot) };
                 return Poll::Ready(Ok(true));
@@ -190,17 +192,16 @@ impl Open {
     }
 }
 
-/// Returns `true` if `bytes` are one answer from its beginning to its end, of which awc makes what we do.
-fn is_plain_and_whole(bytes: &[u8]) -> bool {
-    Head::at(bytes).is_some_and(|(head, length)| {
-        let body = match head.framing {
-            Framing::Empty => Some(0),
-            Framing::Length(length) => usize::try_from(length).ok(),
-            Framing::Chunked | Framing::UntilClose => None,
-        };
-        let end = body.and_then(|body| length.checked_add(body));
-        head.plain && head.keeps && end == Some(bytes.len())
-    })
+/// Returns the status if `bytes` are one answer from its beginning to its end, of which awc makes what we do.
+fn plain_and_whole(bytes: &[u8]) -> Option<u16> {
+    let (head, length) = Head::at(bytes)?;
+    let body = match head.framing {
+        Framing::Empty => 0,
+        Framing::Length(length) => usize::try_from(length).ok()?,
+        Framing::Chunked | Framing::UntilClose => return None,
+    };
+    let whole = head.plain && head.keeps && length.checked_add(body) == Some(bytes.len());
+    whole.then_some(head.answer.status)
 }
 
 fn write_plain_head(head: &Head, received: usize, out: &mut BytesMut) {

@@ -51,3 +51,32 @@ fn no_smuggled_answer_is_taken_for_one_wherever_it_is_split() {
         }
     }
 }
+
+/// Answers of servers in use go through both transports alike, at once and byte by byte.
+#[test]
+fn the_answers_of_servers_in_use_are_the_same_over_both_transports() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/answers");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "http") {
+            continue;
+        }
+        count += 1;
+        let bytes = std::fs::read(&path).unwrap();
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        for parts in [&[&bytes[..]][..], &single] {
+            for end in [End::Silent, End::Closed] {
+                let exchange = Exchange::make(parts, end, false, LIMITS_MOST);
+                if end == End::Closed {
+                    let result = exchange.result.as_ref();
+                    assert!(matches!(result, Some(Ok(_))), "{}", path.display());
+                }
+                exchange.check_next();
+                #[cfg(feature = "awc")]
+                over_awc::check(parts, end, false, LIMITS_MOST);
+            }
+        }
+    }
+    assert!(count >= 100, "{count}");
+}

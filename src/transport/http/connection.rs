@@ -11,7 +11,7 @@ use crate::domain::attempt::{Answer, Failure};
 use crate::transport::StatusSeen;
 use crate::transport::answer::{Body, Excerpt, Framing, Head, Piece, Reading};
 use crate::transport::connect::Authority;
-use crate::transport::line::{Broken, Line};
+use crate::transport::line::{Broken, COPIED, Line};
 use crate::transport::wire::Wire;
 
 /// A connection to one authority.
@@ -47,6 +47,7 @@ impl Connection {
         seen: &StatusSeen,
     ) -> impl Future<Output = Result<Exchanged, Broken>> {
         let mut head = Some(head);
+        self.line.begin(seen.clone());
         // A block, because an `async fn` keeps room for its arguments twice.
         async move {
             let sent = poll_fn(|cx| {
@@ -58,7 +59,6 @@ impl Connection {
                 Box::pin(self.send_the_rest(head, body)).await?;
             }
             let head = poll_fn(|cx| self.line.poll_head(cx)).await?;
-            seen.set(head.answer.status);
             self.read(head, reading).await
         }
     }
@@ -124,6 +124,3 @@ impl Connection {
 thread_local! {
     static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
-
-/// The largest body that is copied behind its head, in bytes, so that both go out in one call.
-pub(in crate::transport) const COPIED: usize = 16 * 1_024;

@@ -15,14 +15,14 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-pub(super) use self::connection::{COPIED, Connection, Exchanged};
+pub(super) use self::connection::{Connection, Exchanged};
 use self::head::FixedHead;
 use super::connect::{Authority, Connectors};
 use super::line::Broken;
 use super::request::RequestHeaders;
 use super::settings::{IdleSlot, Shared, TransportBuilder, authority};
 use super::tls::InvalidCertificate;
-use super::token::{TokenAnswer, TokenRequest, request_token};
+use super::token::{TokenAnswer, TokenRequest};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 use crate::domain::time::Timestamp;
@@ -89,8 +89,7 @@ impl Transport for HttpTransport {
         &self,
         request: TokenRequest,
     ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
-        let connector = self.shared.connector(request.connect_timeout);
-        request_token(connector, request).boxed_local()
+        self.shared.request_token(request)
     }
 }
 
@@ -154,11 +153,12 @@ impl HttpChannel {
             match ended {
                 Err(Broken { lost: true, .. }) => {
                     let again = self.exchange_anew(&target, &request).boxed_local();
-                    let result = again.await.map_err(|broken| broken.noted_in(&request));
-                    let twice = true;
-                    Sent { result, twice }
+                    Sent {
+                        result: again.await.map_err(|broken| broken.failure),
+                        twice: true,
+                    }
                 }
-                ended => Sent::from(ended.map_err(|broken| broken.noted_in(&request))),
+                ended => Sent::from(ended.map_err(|broken| broken.failure)),
             }
         }
     }

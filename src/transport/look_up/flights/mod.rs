@@ -241,11 +241,15 @@ impl<L: LookUp> Flights<L> {
     }
 }
 
-/// Returns the last two labels of a name: what is likely to be answered by the same name servers.
+/// Returns the last labels of a name, which are likely to be answered by the same name servers: two, and
+/// three below a country's second level, such as `co.uk`.
 fn zone_of(name: &str) -> &str {
     let name = name.trim_end_matches('.');
-    let second_dot = name.rmatch_indices('.').nth(1);
-    second_dot.map_or(name, |(at, _)| name.get(at + 1..).unwrap_or(name))
+    let mut labels = name.rsplit('.');
+    let shared = labels.next().is_some_and(|country| country.len() == 2)
+        && labels.next().is_some_and(|second| second.len() <= 3);
+    let dot = name.rmatch_indices('.').nth(if shared { 2 } else { 1 });
+    dot.map_or(name, |(at, _)| name.get(at + 1..).unwrap_or(name))
 }
 
 fn unanswered() -> io::Error {

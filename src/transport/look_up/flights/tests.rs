@@ -250,11 +250,15 @@ fn nothing_is_kept_of_a_zone_with_nothing_under_way() {
 }
 
 #[test]
-fn a_zone_is_the_last_two_labels() {
+fn a_zone_is_the_last_two_labels_or_three() {
     for (name, zone) in [
         ("a.b.example.com", "example.com"),
         ("example.com", "example.com"),
         ("a.example.com.", "example.com"),
+        ("hooks.example.co.uk", "example.co.uk"),
+        ("example.co.uk", "example.co.uk"),
+        ("a.b.com.au", "b.com.au"),
+        ("a.example.de", "example.de"),
         ("localhost", "localhost"),
         ("", ""),
     ] {

@@ -1,5 +1,5 @@
-//! What the engine does on real loopback sockets, with receivers that write raw bytes: one suite, run over
-//! each transport.
+//! What the engine does on real loopback sockets, with receivers that write raw bytes: one suite,
+//! run over each transport.
 
 mod http {
     #[cfg(feature = "awc")]

@@ -1,8 +1,8 @@
 //! Which network addresses a webhook may be sent to.
 //!
 //! Whoever may choose a webhook URL may have the sender call any address that the sender can reach:
-//! cloud metadata, internal services, itself (server-side request forgery). So a call goes to public
-//! addresses only, unless the application allows more.
+//! cloud metadata, internal services, itself (server-side request forgery). So a call goes to
+//! public addresses only, unless the application allows more.
 //!
 //! Of IPv6, public is what IANA gives out as global unicast, `2000::/3`: the rest is special today
 //! or may become so. Taken from it, and from IPv4, is what the IANA special-purpose registries

@@ -26,7 +26,7 @@ pub struct Alert {
     pub body: Bytes,
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, all(feature = "awc", feature = "fuzzing")))]
 impl Alert {
     /// Returns an alert without a body, of event `e` and rule `r`, for tests.
     pub(crate) fn example(company_id: Option<&str>) -> Self {

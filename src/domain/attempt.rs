@@ -135,10 +135,11 @@ pub enum Failure {
     /// check, such as P-521 keys or ECDSA with SHA-512; see
     /// [`crypto_provider`](crate::transport::TransportBuilder::crypto_provider). Permanent.
     CertificateUnsupported,
-    /// The connection was closed or reset before the answer was complete. Its status is on record if it was read.
-    /// Transient.
+    /// The connection was closed or reset before the answer was complete. Its status is on record
+    /// if it was read. Transient.
     ConnectionClosed,
-    /// What came back is not HTTP, its head is too large, or it is not clear where it ends. Transient.
+    /// What came back is not HTTP, its head is too large, or it is not clear where it ends.
+    /// Transient.
     Malformed,
     /// A redirect was refused. Permanent.
     Redirect(RedirectRefusal),
@@ -283,8 +284,9 @@ pub struct AttemptSummary {
     pub at: Timestamp,
     /// How long it took, redirects included.
     pub duration: Duration,
-    /// The receiver's status, as far as it was read: it is there even if the rest of the answer was cut short
-    /// or did not end in time, which `failure` then says. `None` when there was no answer.
+    /// The receiver's status, as far as it was read: it is there even if the rest of the answer was
+    /// cut short or did not end in time, which `failure` then says. `None` when there was no
+    /// answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
     /// Why it failed; `None` when it delivered.
@@ -305,7 +307,8 @@ impl AttemptSummary {
     }
 }
 
-/// Says how it ended, with the status even where the rest of the answer failed: `answered 200, then cut short`.
+/// Says how it ended, with the status even where the rest of the answer failed: `answered 200, then
+/// cut short`.
 impl fmt::Display for AttemptSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.status, self.failure) {

@@ -272,17 +272,18 @@ impl Endpoint {
         self
     }
 
-    /// Sets the `Content-Type` of every call, for receivers that want another than that of the payload's format,
-    /// such as `application/json; charset=utf-8`. Defaults to the format's.
+    /// Sets the `Content-Type` of every call, for receivers that want another than that of the
+    /// payload's format, such as `application/json; charset=utf-8`. Defaults to the format's.
     #[must_use]
     pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
         self.content_type = Some(media_type.into());
         self
     }
 
-    /// Adds a header to every call, spelled as given; one that was added before under the same name, in whatever
-    /// case, is replaced (RFC 9110 §5.3), and so are `User-Agent` and `Accept: */*`, which are sent otherwise. A redirect to another origin keeps it, unless its name is one that usually carries a
-    /// credential, such as `Cookie` or `X-Api-Key`.
+    /// Adds a header to every call, spelled as given; one that was added before under the same
+    /// name, in whatever case, is replaced (RFC 9110 §5.3), and so are `User-Agent` and `Accept:
+    /// */*`, which are sent otherwise. A redirect to another origin keeps it, unless its name is
+    /// one that usually carries a credential, such as `Cookie` or `X-Api-Key`.
     #[must_use]
     pub fn header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         let name = name.into();
@@ -292,8 +293,8 @@ impl Endpoint {
         self.add_header(name, value.into(), dropped)
     }
 
-    /// Adds a header that carries a secret, as [`header`](Self::header) does: a redirect to another origin
-    /// drops it, other than one from http to https of the same host.
+    /// Adds a header that carries a secret, as [`header`](Self::header) does: a redirect to another
+    /// origin drops it, other than one from http to https of the same host.
     #[must_use]
     pub fn secret_header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.add_header(name.into(), value.into(), true)

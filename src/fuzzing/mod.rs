@@ -20,8 +20,8 @@ pub use self::signature::signature;
 /// Reads an answer from the bytes of a receiver.
 ///
 /// # Panics
-/// When a property does not hold: the answer depends neither on how its bytes are cut nor on the transport, and
-/// a connection that is used again gives the next exchange its own answer.
+/// When a property does not hold: the answer depends neither on how its bytes are cut nor on the
+/// transport, and a connection that is used again gives the next exchange its own answer.
 pub fn answer(data: &[u8]) {
     crate::transport::fuzzing::answer(data);
 }

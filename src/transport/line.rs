@@ -1,8 +1,8 @@
-//! One connection, used by one exchange at a time: a request goes out, its answer comes in, and whatever
-//! is not clear about the answer's end keeps the connection from being used again.
+//! One connection, used by one exchange at a time: a request goes out, its answer comes in, and
+//! whatever is not clear about the answer's end keeps the connection from being used again.
 //!
-//! Both transports are built on it. Buffers belong to the thread, not to the connection: one that waits
-//! holds none, unless a part of an answer is in it.
+//! Both transports are built on it. Buffers belong to the thread, not to the connection: one that
+//! waits holds none, unless a part of an answer is in it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -34,7 +34,7 @@ pub(super) struct Line {
 #[derive(Debug, Default)]
 struct Exchange {
     /// Is told the status as soon as it is known.
-    seen: StatusSeen,
+    seen: Option<StatusSeen>,
     /// Whether the receiver has sent anything.
     answered: bool,
     /// The head of a final answer that came while the request was being sent.
@@ -51,8 +51,8 @@ pub(super) struct Broken {
     pub(super) failure: Failure,
     /// The status of the answer, if that much of it was read.
     pub(super) status: Option<u16>,
-    /// Whether it was lost with a kept connection: closed by the receiver as the request went out, before
-    /// anything was answered. Any HTTP client would send it again at once.
+    /// Whether it was lost with a kept connection: closed by the receiver as the request went out,
+    /// before anything was answered. Any HTTP client would send it again at once.
     pub(super) lost: bool,
 }
 
@@ -69,11 +69,12 @@ impl Line {
 
     /// Begins an exchange. `seen` is told the status of the answer as soon as it is known.
     pub(super) fn begin(&mut self, seen: StatusSeen) {
-        self.exchange.seen = seen;
+        self.exchange.seen = Some(seen);
     }
 
-    /// Ends an exchange. Returns `true` if another may follow: the whole request was sent, the answer was
-    /// found complete and unambiguous (which the caller says), and nothing has come after it.
+    /// Ends an exchange. Returns `true` if another may follow: the whole request was sent, the
+    /// answer was found complete and unambiguous (which the caller says), and nothing has come
+    /// after it.
     pub(super) fn end(&mut self, clean: bool) -> bool {
         let clean = clean && !self.exchange.cut && self.received.is_empty();
         self.exchange = Exchange::default();
@@ -84,19 +85,22 @@ impl Line {
         clean
     }
 
-    /// Returns `true` if a connection that nobody used for a while can be used: the receiver has neither
-    /// closed it nor sent anything.
+    /// Returns `true` if a connection that nobody used for a while can be used: the receiver has
+    /// neither closed it nor sent anything.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        // Where nothing has come, the runtime knows it without asking the system. It must not be asked
-        // within the budget of the task: with that spent, it would say so of any connection.
+        if !self.received.is_empty() || self.wire.has_unread() {
+            return false;
+        }
+        // TLS may hold back what it has read before. It must not be asked within the budget of the
+        // task: with that spent, it would say "nothing" in any case.
         let wire = &mut self.wire;
         let read = poll_fn(|cx| pin!(&mut *wire).poll_read(cx, &mut ReadBuf::new(&mut [0])));
-        self.received.is_empty() && pin!(tokio::task::unconstrained(read)).poll(cx).is_pending()
+        pin!(tokio::task::unconstrained(read)).poll(cx).is_pending()
     }
 
-    /// Sends bytes of the request and returns how many were taken. Listens meanwhile: a receiver that
-    /// refuses a large body answers before it has read it, and may close. What is left of the request then
-    /// is taken and not sent.
+    /// Sends bytes of the request and returns how many were taken. Listens meanwhile: a receiver
+    /// that refuses a large body answers before it has read it, and may close. What is left of the
+    /// request then is taken and not sent.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -162,7 +166,9 @@ impl Line {
     pub(super) fn note(&mut self, status: Option<u16>) {
         if let Some(status) = status {
             self.exchange.status = Some(status);
-            self.exchange.seen.set(status);
+            if let Some(seen) = &self.exchange.seen {
+                seen.set(status);
+            }
         }
     }
 
@@ -228,8 +234,8 @@ impl Line {
 /// What the stream under awc needs besides.
 #[cfg(feature = "awc")]
 impl Line {
-    /// Reads into the caller's buffer, where nothing has come before: most answers come at once, and need
-    /// not be copied.
+    /// Reads into the caller's buffer, where nothing has come before: most answers come at once,
+    /// and need not be copied.
     pub(super) fn poll_read_into(
         &mut self,
         cx: &mut Context<'_>,
@@ -310,8 +316,8 @@ mod tests {
 
     use super::*;
 
-    /// A task that has used up what it may do at once is told "nothing yet" of every socket: an answer that
-    /// nobody asked for would have been taken for the answer to the next delivery.
+    /// A task that has used up what it may do at once is told "nothing yet" of every socket: an
+    /// answer that nobody asked for would have been taken for the answer to the next delivery.
     #[actix_rt::test]
     async fn unread_bytes_are_noticed_with_the_tasks_budget_spent() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,8 +1,9 @@
 //! How an attempt reaches a receiver.
 //!
-//! [`Transport`] opens a [`Channel`] for each active endpoint; a channel makes one HTTP exchange at a time per call and any number of
-//! calls at once. Redirects, the one timeout around everything and the classification of answers are not its business: they
-//! hold for every transport alike. `AwcTransport` and [`HttpTransport`] are those for real receivers.
+//! [`Transport`] opens a [`Channel`] for each active endpoint; a channel makes one HTTP exchange at
+//! a time per call and any number of calls at once. Redirects, the one timeout around everything
+//! and the classification of answers are not its business: they hold for every transport alike.
+//! `AwcTransport` and [`HttpTransport`] are those for real receivers.
 
 mod answer;
 mod authorised;
@@ -108,8 +109,9 @@ pub trait Channel: 'static {
     /// Dropping the future ends the exchange at once and frees its connection.
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent>;
 
-    /// Returns `true` if anything is kept for the next exchange, such as an idle connection. A channel that keeps nothing is dropped as soon as its
-    /// endpoint has nothing to do. Defaults to `true`.
+    /// Returns `true` if anything is kept for the next exchange, such as an idle connection. A
+    /// channel that keeps nothing is dropped as soon as its endpoint has nothing to do. Defaults to
+    /// `true`.
     fn is_worth_keeping(&self) -> bool {
         true
     }
@@ -157,8 +159,8 @@ pub struct Request {
     pub seen: StatusSeen,
 }
 
-/// Where a transport notes the status of an answer before all of it was read: it is then on record even if
-/// the body is cut short, or does not end within the timeout.
+/// Where a transport notes the status of an answer before all of it was read: it is then on record
+/// even if the body is cut short, or does not end within the timeout.
 #[derive(Clone, Debug, Default)]
 pub struct StatusSeen(Arc<AtomicU16>);
 

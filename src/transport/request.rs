@@ -54,8 +54,8 @@ impl RequestHeaders {
         }
     }
 
-    /// Returns the lines that are the same for every call, without those that another origin must not see if
-    /// it was left.
+    /// Returns the lines that are the same for every call, without those that another origin must
+    /// not see if it was left.
     pub(super) fn fixed(&self, left_origin: bool) -> Result<FixedLines, Failure> {
         let shown = |header: &&FixedHeader| !(left_origin && header.dropped_across_origins);
         let line = |header: &FixedHeader| header.name.len() + header.value.expose().len() + 4;
@@ -100,8 +100,8 @@ impl RequestHeaders {
     }
 }
 
-/// The lines of a request's head that are the same for every call to one URL. An endpoint's headers are in
-/// them, so that they are not shown, and wiped when they are dropped.
+/// The lines of a request's head that are the same for every call to one URL. An endpoint's headers
+/// are in them, so that they are not shown, and wiped when they are dropped.
 pub(super) struct FixedLines(Zeroizing<Vec<u8>>);
 
 impl FixedLines {
@@ -126,8 +126,8 @@ impl FixedHeader {
     }
 }
 
-/// Adds a header. Everything was checked when it was configured; that nothing can be smuggled in with a value
-/// is checked here once more, where it counts.
+/// Adds a header. Everything was checked when it was configured; that nothing can be smuggled in
+/// with a value is checked here once more, where it counts.
 pub(super) fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
     let sendable = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte);
     // Without an early end, so that many bytes are looked at in one instruction.

@@ -17,9 +17,10 @@ use super::look_up::{DnsLookUp, LookUpThread, SystemLookUp};
 /// read again when they change), without a thread for each look-up. A name is looked up once for
 /// all who wait for it, and what was found is kept for as long as its owner says, 1 s at least and
 /// 5 min at most; that it was not found is kept for 3 s. Look-ups that are not answered leave room
-/// for others: at most 20 of one zone, the last two or three labels of a name, are under way, and each ends
-/// after 5 s. All of it happens on one thread for the process, which holds up no end. Where the
-/// configuration cannot be read, the operating system is asked as [`SystemResolver`] does.
+/// for others: at most 20 of one zone, the last two or three labels of a name, are under way, and
+/// each ends after 5 s. All of it happens on one thread for the process, which holds up no end.
+/// Where the configuration cannot be read, the operating system is asked as [`SystemResolver`]
+/// does.
 pub trait Resolver: Send + Sync + 'static {
     /// Returns the addresses of a host name, the preferred one first.
     fn resolve(&self, host: &str) -> Resolving;

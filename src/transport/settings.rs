@@ -21,7 +21,8 @@ use super::{EXCERPT_BYTES, Failure, Request};
 use crate::domain::address::AddressRange;
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 
-/// Settings of a transport for real receivers: `AwcTransport` or [`HttpTransport`](super::HttpTransport).
+/// Settings of a transport for real receivers: `AwcTransport` or
+/// [`HttpTransport`](super::HttpTransport).
 pub struct TransportBuilder<T> {
     provider: Arc<CryptoProvider>,
     extra_roots: Vec<Vec<u8>>,
@@ -49,11 +50,11 @@ impl<T> TransportBuilder<T> {
         }
     }
 
-    /// Sets what does the cryptography of TLS: which versions, cipher suites, keys and signatures there
-    /// are. Defaults to rustls's `ring`, which cannot check certificates with P-521 keys or ECDSA with
-    /// SHA-512; rustls's `aws_lc_rs` can. For that an application depends on `rustls` itself, in the version
-    /// that is at [`transport::rustls`](crate::transport::rustls), with the feature `aws_lc_rs`, and gives
-    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`.
+    /// Sets what does the cryptography of TLS: which versions, cipher suites, keys and signatures
+    /// there are. Defaults to rustls's `ring`, which cannot check certificates with P-521 keys or
+    /// ECDSA with SHA-512; rustls's `aws_lc_rs` can. For that an application depends on `rustls`
+    /// itself, in the version that is at [`transport::rustls`](crate::transport::rustls), with the
+    /// feature `aws_lc_rs`, and gives `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -73,15 +74,16 @@ impl<T> TransportBuilder<T> {
         self
     }
 
-    /// Trusts a further root certificate, in DER, besides the bundled Mozilla roots. Defaults to none.
+    /// Trusts a further root certificate, in DER, besides the bundled Mozilla roots. Defaults to
+    /// none.
     #[must_use]
     pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.extra_roots.push(der.into());
         self
     }
 
-    /// Trusts the root certificates of the operating system instead of the bundled Mozilla roots. They are
-    /// read once, by [`build`](Self::build).
+    /// Trusts the root certificates of the operating system instead of the bundled Mozilla roots.
+    /// They are read once, by [`build`](Self::build).
     #[cfg(feature = "platform-roots")]
     #[must_use]
     pub fn platform_roots(mut self) -> Self {
@@ -90,8 +92,8 @@ impl<T> TransportBuilder<T> {
     }
 
     /// Allows calls to go to further addresses, such as `10.0.0.0/8` or [`AddressRange::loopback`].
-    /// Defaults to public addresses only, so that whoever may choose a URL cannot reach what is internal.
-    /// [`Endpoint::allow_addresses`] does so for one endpoint.
+    /// Defaults to public addresses only, so that whoever may choose a URL cannot reach what is
+    /// internal. [`Endpoint::allow_addresses`] does so for one endpoint.
     #[must_use]
     pub fn allow_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
         if let Guard::Public(allowed) = &mut self.guard {
@@ -100,8 +102,8 @@ impl<T> TransportBuilder<T> {
         self
     }
 
-    /// Allows calls to go anywhere: internal services, cloud metadata, this machine. Only where nobody but
-    /// you chooses the URLs, redirects included.
+    /// Allows calls to go anywhere: internal services, cloud metadata, this machine. Only where
+    /// nobody but you chooses the URLs, redirects included.
     #[must_use]
     pub fn dangerous_allow_all_addresses(mut self) -> Self {
         self.guard = Guard::Off;
@@ -116,25 +118,25 @@ impl<T> TransportBuilder<T> {
         self
     }
 
-    /// Sets how many bytes of an answer's body are read; beyond them the connection is dropped and the
-    /// status still counts. Defaults to 64 KiB.
+    /// Sets how many bytes of an answer's body are read; beyond them the connection is dropped and
+    /// the status still counts. Defaults to 64 KiB.
     #[must_use]
     pub fn response_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// Sets how many idle connections are kept in the whole process. Together with the engine's limit of
-    /// attempts in flight this bounds the file descriptors used. Defaults to 256.
+    /// Sets how many idle connections are kept in the whole process. Together with the engine's
+    /// limit of attempts in flight this bounds the file descriptors used. Defaults to 256.
     #[must_use]
     pub fn max_idle_connections(mut self, max: usize) -> Self {
         self.max_idle = max;
         self
     }
 
-    /// Sets for how long after its last exchange an idle connection is used again; one that is older is
-    /// closed when the next request looks for one. Defaults to 15 s. An endpoint that has had nothing to do
-    /// for 15 s closes all of its connections in any case.
+    /// Sets for how long after its last exchange an idle connection is used again; one that is
+    /// older is closed when the next request looks for one. Defaults to 15 s. An endpoint that has
+    /// had nothing to do for 15 s closes all of its connections in any case.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
@@ -258,8 +260,8 @@ pub(super) fn authority(request: &Request) -> Result<Authority, Failure> {
     })
 }
 
-/// One of the idle connections that the process may keep. It is dropped with its connection, so that the
-/// counts are right however that ends.
+/// One of the idle connections that the process may keep. It is dropped with its connection, so
+/// that the counts are right however that ends.
 #[derive(Debug)]
 pub(super) struct IdleSlot {
     shared: Arc<Shared>,

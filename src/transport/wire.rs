@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -23,6 +25,26 @@ impl Wire {
     pub(super) fn may_hold_back(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
+}
+
+impl Wire {
+    /// Returns `true` if something has come that was not read, or the connection has ended.
+    ///
+    /// The system is asked, for what it costs a call: the runtime only knows what it was told when
+    /// it waited the last time, and a task that is busy for long does not let it wait.
+    pub(super) fn has_unread(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => has_unread(tcp),
+            Self::Tls(stream) => has_unread(stream.get_ref().0),
+            #[cfg(feature = "fuzzing")]
+            Self::Scripted(_) => false,
+        }
+    }
+}
+
+fn has_unread(tcp: &TcpStream) -> bool {
+    let peeked = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+    !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl AsyncRead for Wire {

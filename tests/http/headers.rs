@@ -47,7 +47,8 @@ fn sent_by(
 fn the_applications_header_takes_the_place_of_the_engines() {
     let request = sent(|endpoint| endpoint.header("User-Agent", "acme-hooks/2.1"));
     assert_eq!(request.header("user-agent"), Some("acme-hooks/2.1"));
-    // Neighbours: in another case, the other header that the engine has a default for, and one given twice.
+    // Neighbours: in another case, the other header that the engine has a default for, and one
+    // given twice.
     let request = sent(|endpoint| {
         endpoint
             .header("USER-AGENT", "acme-hooks/2.2")

@@ -1,5 +1,6 @@
 //! Kept connections: one that the receiver closes as a request goes out, and one that has been idle for too long.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use actix_webhooks::{Engine, Failure, Outcome};
@@ -171,4 +172,36 @@ fn a_kept_connection_that_closes_within_its_answer_gets_no_second_try() {
             bed.end().await;
         });
     }
+}
+
+/// A thread that is busy does not let its runtime wait for the network: what came meanwhile was not
+/// seen, and was taken for the answer to the next delivery.
+#[test]
+fn what_came_while_the_thread_was_busy_is_no_answer() {
+    let answer = |status: u16| format!("HTTP/1.1 {status} Said So\r\nContent-Length: 0\r\n\r\n");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (speak, spoken_to) = std::sync::mpsc::channel();
+    let (spoken, has_spoken) = std::sync::mpsc::channel();
+    let receiver = std::thread::spawn(move || {
+        let (mut first, _) = listener.accept().unwrap();
+        assert!(first.read(&mut [0; 4_096]).unwrap() > 0);
+        first.write_all(answer(200).as_bytes()).unwrap();
+        spoken_to.recv().unwrap();
+        first.write_all(answer(410).as_bytes()).unwrap();
+        spoken.send(()).unwrap();
+        let (mut second, _) = listener.accept().unwrap();
+        assert!(second.read(&mut [0; 4_096]).unwrap() > 0);
+        second.write_all(answer(202).as_bytes()).unwrap();
+    });
+    run(async {
+        let mut bed = Bed::to(endpoint(&url)).await;
+        assert_eq!(bed.deliver("first").await.status, Some(200));
+        // The thread waits, and its runtime does not.
+        speak.send(()).unwrap();
+        has_spoken.recv().unwrap();
+        assert_eq!(bed.deliver("second").await.status, Some(202));
+        bed.end().await;
+    });
+    receiver.join().unwrap();
 }

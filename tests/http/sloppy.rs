@@ -1,5 +1,5 @@
-//! Answers as the field sends them: what is unambiguous about status, headers that count and end is taken,
-//! and what is not leaves its status on record.
+//! Answers as the field sends them: what is unambiguous about status, headers that count and end is
+//! taken, and what is not leaves its status on record.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ struct Seen {
     requests: usize,
 }
 
-/// Delivers three times to a receiver that gives every request these bytes, and keeps its connections open.
+/// Delivers three times to a receiver that gives every request these bytes, and keeps its
+/// connections open.
 fn deliver_thrice(answer: impl Into<Vec<u8>>) -> Seen {
     let answer = answer.into();
     let mut seen = None;
@@ -59,7 +60,8 @@ fn delivered(answer: &str, status: u16, kept: bool) {
     assert_eq!(seen.connections, if kept { 1 } else { 3 }, "{answer:?}");
 }
 
-/// Checks that each fails like this, with this status on record, and that no connection is used again.
+/// Checks that each fails like this, with this status on record, and that no connection is used
+/// again.
 #[track_caller]
 fn fails(answer: &str, failure: Failure, status: Option<u16>) {
     let seen = deliver_thrice(answer);
@@ -72,7 +74,8 @@ fn fails(answer: &str, failure: Failure, status: Option<u16>) {
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// An interim answer was taken for the final one, and the delivery ended as a dead letter (RFC 9110 §15.2).
+/// An interim answer was taken for the final one, and the delivery ended as a dead letter (RFC 9110
+/// §15.2).
 #[test]
 fn any_number_of_interim_answers_is_read_past() {
     delivered(&format!("HTTP/1.1 100 Continue\r\n\r\n{OK}"), 200, true);
@@ -368,6 +371,28 @@ fn a_status_is_not_taken_along_to_the_next_delivery() {
         let report = bed.deliver("second").await;
         assert_eq!(report.outcome, transient(Failure::ConnectionClosed));
         assert_eq!(report.status, None);
+        bed.end().await;
+    });
+}
+
+/// What cannot be text said nothing, and took a clear answer with it over one of the transports.
+#[test]
+fn a_long_retry_after_that_is_no_text_is_ignored() {
+    run(async {
+        let receiver = Receiver::start(async |mut connection: Connection| {
+            while connection.request().await.is_some() {
+                connection.send("HTTP/1.1 200 OK\r\nRetry-After: ").await;
+                connection.send([0xe4; 44_000]).await;
+                connection.send("\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
+        let report = bed.deliver("e").await;
+        assert_eq!(
+            (report.status, report.outcome),
+            (Some(200), Outcome::Delivered)
+        );
         bed.end().await;
     });
 }

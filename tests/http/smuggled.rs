@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::support::{Bed, Connection, Receiver, SHORT, endpoint, run, smuggled};
 
-/// A receiver that answers every request with such bytes, and keeps its connection open or closes it.
+/// A receiver that answers every request with such bytes, and keeps its connection open or closes
+/// it.
 #[test]
 fn no_delivery_is_credited_with_a_smuggled_answer() {
     for closes in [false, true] {

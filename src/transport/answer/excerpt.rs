@@ -8,8 +8,8 @@ pub(in crate::transport) struct Reading {
     /// Beyond it the connection is given up; the status still counts.
     pub(in crate::transport) limit: usize,
     pub(in crate::transport) kept: usize,
-    /// Whether a body without a length is waited for until the receiver closes. Without it, as much is
-    /// taken as has come with the head.
+    /// Whether a body without a length is waited for until the receiver closes. Without it, as much
+    /// is taken as has come with the head.
     pub(in crate::transport) until_close: bool,
 }
 

@@ -17,8 +17,8 @@ pub(in crate::transport) struct Head {
     pub(in crate::transport) framing: Framing,
     /// Whether another exchange may follow on the connection, once all of the body was read.
     pub(in crate::transport) keeps: bool,
-    /// Whether there is nothing in it that another reader could take otherwise, and no header that counts
-    /// but the length.
+    /// Whether there is nothing in it that another reader could take otherwise, and no header that
+    /// counts but the length.
     pub(in crate::transport) plain: bool,
 }
 
@@ -50,7 +50,9 @@ impl HeadReader {
         received: &mut BytesMut,
     ) -> Result<Option<Head>, Unclear> {
         loop {
-            skip_empty_lines(received);
+            if skip_empty_lines(received) {
+                self.seen = 0;
+            }
             if !self.is_worth_reading(received) {
                 return Ok(None);
             }
@@ -78,8 +80,8 @@ impl HeadReader {
         self.status
     }
 
-    /// Returns `false` if reading the head once more would tell nothing: so a head that drips costs time
-    /// proportional to its length, not to the square of it.
+    /// Returns `false` if reading the head once more would tell nothing: so a head that drips costs
+    /// time proportional to its length, not to the square of it.
     pub(super) fn is_worth_reading(&self, received: &[u8]) -> bool {
         let (old, new) = received.split_at(self.seen.min(received.len()));
         if new.is_empty() {
@@ -93,7 +95,8 @@ impl HeadReader {
 }
 
 impl Head {
-    /// Returns the head at the beginning of `bytes` and its length, if all of it is there and it is final.
+    /// Returns the head at the beginning of `bytes` and its length, if all of it is there and it is
+    /// final.
     #[cfg(feature = "awc")]
     pub(in crate::transport) fn at(bytes: &[u8]) -> Option<(Self, usize)> {
         match parse(bytes) {
@@ -111,9 +114,9 @@ enum Parsed {
     Final(Head, usize),
 }
 
-/// Reads a head of which the end may still be to come. What is wrong in one that is not whole is judged once
-/// it is, so that it does not depend on how it was cut; save for the status line, without which nothing that
-/// follows is worth waiting for.
+/// Reads a head of which the end may still be to come. What is wrong in one that is not whole is
+/// judged once it is, so that it does not depend on how it was cut; save for the status line,
+/// without which nothing that follows is worth waiting for.
 fn parse_begun(bytes: &[u8]) -> Result<Parsed, Unclear> {
     let parsed = parse(bytes);
     let status = match &parsed {
@@ -129,13 +132,15 @@ fn parse_begun(bytes: &[u8]) -> Result<Parsed, Unclear> {
     parse(line.unwrap_or_default()).map(|_| Parsed::Partial(status))
 }
 
-/// Servers that count a line's end too many send it before the next answer.
-fn skip_empty_lines(received: &mut BytesMut) {
+/// Servers that count a line's end too many send it before the next answer. Returns `true` if there
+/// was any.
+fn skip_empty_lines(received: &mut BytesMut) -> bool {
+    let before = received.len();
     loop {
         match received.get(..received.len().min(2)) {
             Some(b"\r\n") => received.advance(2),
             Some([b'\n', ..]) => received.advance(1),
-            _ => return,
+            _ => return received.len() < before,
         }
     }
 }
@@ -168,7 +173,8 @@ enum Grammar {
     Strict,
     /// A header may go on over several lines, and there may be more spaces before the status.
     Folded,
-    /// A line that is no header says nothing: it is left out, and the connection ends with the answer.
+    /// A line that is no header says nothing: it is left out, and the connection ends with the
+    /// answer.
     Lenient,
 }
 
@@ -204,7 +210,11 @@ fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Par
     let old = head.version == Some(0);
     let said = Said::by(head.headers, status).ok_or(unclear)?;
     let framing = said.framing(status, old).ok_or(unclear)?;
-    let persists = !said.close && (said.keep_alive || !old);
+    let persists = match said.persistence {
+        Persistence::Unsaid => !old,
+        Persistence::KeepAlive => true,
+        Persistence::Close => false,
+    };
     let clear = !said.is_contradictory(framing, old) && grammar != Grammar::Lenient;
     Ok(Parsed::Final(
         Head {
@@ -225,11 +235,18 @@ struct Said {
     repeated: bool,
     /// The transfer codings, in order, in lower case.
     codings: Option<Vec<u8>>,
-    close: bool,
-    keep_alive: bool,
+    persistence: Persistence,
     plain: bool,
     /// Whether there was a `Location`.
     located: bool,
+}
+
+/// What an answer says about its connection (RFC 9112 §9.3). `close` wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Persistence {
+    Unsaid,
+    KeepAlive,
+    Close,
 }
 
 impl Said {
@@ -240,8 +257,7 @@ impl Said {
             length: None,
             repeated: false,
             codings: None,
-            close: false,
-            keep_alive: false,
+            persistence: Persistence::Unsaid,
             plain: true,
             located: false,
         };
@@ -302,7 +318,7 @@ impl Said {
         let all = self.answer.retry_after.take();
         self.answer.retry_after = Some(match all {
             None => text,
-            Some(all) => all + ", " + &text,
+            Some(all) => (all + ", " + &text).trim().to_owned(),
         });
     }
 
@@ -312,8 +328,11 @@ impl Said {
             let option = option.trim_ascii();
             let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
             // An offer to upgrade is nothing to us (RFC 9110 §7.8).
-            self.close |= is(b"close");
-            self.keep_alive |= is(b"keep-alive");
+            if is(b"close") {
+                self.persistence = Persistence::Close;
+            } else if is(b"keep-alive") && self.persistence == Persistence::Unsaid {
+                self.persistence = Persistence::KeepAlive;
+            }
         }
         value.eq_ignore_ascii_case(b"keep-alive")
     }
@@ -338,16 +357,14 @@ impl Said {
         let last = codings.rsplit(|byte| *byte == b',').next();
         match count {
             // Such a coding is faulty in HTTP/1.0 (RFC 9112 §6.1).
-            _ if old => Some(Framing::UntilClose),
-            0 => Some(Framing::UntilClose),
-            1 if last.is_some_and(|last| chunked(&last)) => Some(Framing::Chunked),
-            1 => Some(Framing::UntilClose),
-            _ => None,
+            2.. => None,
+            1 if !old && last.is_some_and(|last| chunked(&last)) => Some(Framing::Chunked),
+            _ => Some(Framing::UntilClose),
         }
     }
 
-    /// Returns `true` if the headers announce another body than the one that is read, so that there may be
-    /// something left after it.
+    /// Returns `true` if the headers announce another body than the one that is read, so that there
+    /// may be something left after it.
     fn is_contradictory(&self, framing: Framing, old: bool) -> bool {
         let both = self.length.is_some() && self.codings.is_some();
         let announced = self.codings.is_some() || self.length.is_some_and(|length| length > 0);
@@ -367,8 +384,8 @@ fn append(list: &mut Option<Vec<u8>>, more: &[u8]) {
     list.extend(more.iter().map(u8::to_ascii_lowercase));
 }
 
-/// Returns a length, and whether it is there once: the same one several times is still clear (RFC 9110
-/// §8.6). It has digits and nothing else, no sign and no fold.
+/// Returns a length, and whether it is there once: the same one several times is still clear (RFC
+/// 9110 §8.6). It has digits and nothing else, no sign and no fold.
 fn parse_length(value: &[u8]) -> Option<(u64, bool)> {
     let mut lengths = value.split(|byte| *byte == b',').map(|text| {
         let text = text.trim_ascii();

@@ -2,8 +2,8 @@
 
 use httparse::Header;
 
-/// Returns `true` if another reader may see another end of the answer: a line that was left out looks as if
-/// it told where that is, or one that does goes on over several lines.
+/// Returns `true` if another reader may see another end of the answer: a line that was left out
+/// looks as if it told where that is, or one that does goes on over several lines.
 pub(super) fn hides_framing(head: &[u8], taken: &[Header<'_>]) -> bool {
     let frames = |name: &[u8]| FRAMING.iter().any(|known| name.eq_ignore_ascii_case(known));
     let taken = taken.iter().filter(|header| frames(header.name.as_bytes()));
@@ -21,8 +21,8 @@ pub(super) fn hides_framing(head: &[u8], taken: &[Header<'_>]) -> bool {
     looking_so.count() != taken.count() || folded.any(|folded| folded)
 }
 
-/// Returns what could be meant as the name of a header: what is before the first colon, space or control
-/// character, those at the very beginning left out.
+/// Returns what could be meant as the name of a header: what is before the first colon, space or
+/// control character, those at the very beginning left out.
 fn first_word(line: &[u8]) -> &[u8] {
     let is_in_name = |byte: &u8| byte.is_ascii_graphic() && *byte != b':';
     let Some(begin) = line.iter().position(is_in_name) else {

@@ -1,7 +1,7 @@
 //! The one reader of answers: which status, which few headers, and where the answer ends.
 //!
-//! It takes what is unambiguous about these three, however sloppy the rest is (RFC 9112 §2.2, §5.2),
-//! and refuses what is not. It does no I/O: bytes go in as they come.
+//! It takes what is unambiguous about these three, however sloppy the rest is (RFC 9112 §2.2,
+//! §5.2), and refuses what is not. It does no I/O: bytes go in as they come.
 
 mod body;
 mod excerpt;

@@ -58,7 +58,8 @@ fn unclear(status: u16) -> Result<Read, Unclear> {
     })
 }
 
-/// Answers of servers in use: every one is read, with its status, to its end, and byte by byte alike.
+/// Answers of servers in use: every one is read, with its status, to its end, and byte by byte
+/// alike.
 #[test]
 fn the_answers_of_servers_in_use_are_read() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/answers");
@@ -86,8 +87,8 @@ fn the_answers_of_servers_in_use_are_read() {
     }
 }
 
-/// Answers after which the connection is used again although the grammar does not know them (chunk sizes with
-/// spaces after them), or is not although it might be (the same length several times).
+/// Answers after which the connection is used again although the grammar does not know them (chunk
+/// sizes with spaces after them), or is not although it might be (the same length several times).
 const OTHERWISE: [&str; 3] = [
     "apache-1.3-padded-chunk-size",
     "sloppy-length-list",

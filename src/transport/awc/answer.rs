@@ -2,6 +2,7 @@
 
 use std::io;
 
+use actix_http::error::ParseError;
 use awc::ClientResponse;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::header::{HeaderName, LOCATION, RETRY_AFTER};
@@ -12,8 +13,8 @@ use crate::domain::attempt::{Answer, Failure, Wish};
 use crate::transport::answer::{Excerpt, Reading};
 use crate::transport::line::Broken;
 
-/// Reads the answer of which awc has the head. What is in the head was made plain by the stream: each header
-/// that counts is there once.
+/// Reads the answer of which awc has the head. What is in the head was made plain by the stream:
+/// each header that counts is there once.
 pub(super) async fn read(mut response: ClientResponse, reading: Reading) -> Result<Answer, Broken> {
     let mut answer = Answer::new(response.status().as_u16());
     let text = |name: &HeaderName| {
@@ -46,11 +47,14 @@ pub(super) fn broken(error: SendRequestError) -> Broken {
     use awc::error::SendRequestError as E;
 
     match error {
-        E::Send(error) | E::Connect(ConnectError::Io(error)) => said(error),
-        E::Response(actix_http::error::ParseError::Io(error)) => said(error),
+        E::Send(error)
+        | E::Connect(ConnectError::Io(error))
+        | E::Response(ParseError::Io(error)) => said(error),
         E::Url(_) | E::Http(_) | E::Custom(..) | E::Body(_) => Failure::Unsendable.into(),
         E::Response(_) => Failure::Malformed.into(),
-        _ => Failure::ConnectionClosed.into(),
+        E::Connect(_) | E::H2(_) | E::Timeout | E::TunnelNotSupported | _ => {
+            Failure::ConnectionClosed.into()
+        }
     }
 }
 
@@ -58,7 +62,11 @@ fn cut_short(error: PayloadError, status: u16) -> Broken {
     let broken = match error {
         PayloadError::Io(error) | PayloadError::Incomplete(Some(error)) => said(error),
         PayloadError::EncodingCorrupted => Failure::Malformed.into(),
-        _ => Failure::ConnectionClosed.into(),
+        PayloadError::Incomplete(_)
+        | PayloadError::Overflow
+        | PayloadError::UnknownLength
+        | PayloadError::Http2Payload(_)
+        | _ => Failure::ConnectionClosed.into(),
     };
     Broken {
         status: Some(status),

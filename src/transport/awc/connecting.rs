@@ -1,4 +1,5 @@
-//! Making connections for awc: our connector under its pool, so that the address guard sees every one.
+//! Making connections for awc: our connector under its pool, so that the address guard sees every
+//! one.
 
 use std::cell::Cell;
 use std::io;

@@ -1,7 +1,7 @@
 //! The default transport: HTTP/1.1 by awc, over connections that we make and watch.
 //!
-//! awc has traps and strictness of its own (docs/adr/0012): they are met in one place, the [`Stream`] under
-//! the client, so that what awc sees is always a plain and unambiguous answer.
+//! awc has traps and strictness of its own (docs/adr/0012): they are met in one place, the
+//! [`Stream`] under the client, so that what awc sees is always a plain and unambiguous answer.
 
 mod answer;
 mod connecting;
@@ -73,7 +73,8 @@ impl TransportBuilder<AwcTransport> {
     /// Returns the transport.
     ///
     /// # Errors
-    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can do no TLS.
+    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can
+    /// do no TLS.
     pub fn build(self) -> Result<AwcTransport, InvalidCertificate> {
         let shared = self.shared()?;
         Ok(AwcTransport { shared })

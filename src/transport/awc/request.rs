@@ -1,8 +1,8 @@
 //! A request as awc takes it, and the header lines that its stream adds.
 //!
-//! awc writes names in lower case, and there are receivers that compare names as they are written: the
-//! lines are added under awc, as they are sent. So a value need not become three objects on its way, and a
-//! secret is in no map that is not wiped.
+//! awc writes names in lower case, and there are receivers that compare names as they are written:
+//! the lines are added under awc, as they are sent. So a value need not become three objects on its
+//! way, and a secret is in no map that is not wiped.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -90,8 +90,8 @@ pub(super) struct Outgoing {
     pub(super) seen: StatusSeen,
 }
 
-/// Where the stream finds it: it is there while the request is polled, and streams are written to at no
-/// other time.
+/// Where the stream finds it: it is there while the request is polled, and streams are written to
+/// at no other time.
 #[derive(Default)]
 pub(super) struct OutgoingSlot(Cell<Option<Outgoing>>);
 
@@ -101,8 +101,8 @@ impl OutgoingSlot {
     }
 }
 
-/// Adds the head of a request to `out` as it is sent: what awc has written, and `lines`. Returns the length
-/// of what awc has written, if all of it is at the beginning of `bytes`.
+/// Adds the head of a request to `out` as it is sent: what awc has written, and `lines`. Returns
+/// the length of what awc has written, if all of it is at the beginning of `bytes`.
 ///
 /// The date that awc adds is left out: it tells a receiver nothing that the timestamp does not.
 pub(super) fn write_head(bytes: &[u8], lines: &[u8], out: &mut Vec<u8>) -> Option<usize> {

@@ -1,11 +1,12 @@
-//! The stream under awc's client: it sees every byte of a connection, and answers awc's traps and its
-//! strictness in one place.
+//! The stream under awc's client: it sees every byte of a connection, and answers awc's traps and
+//! its strictness in one place.
 //!
-//! Of an answer that every reader takes alike, awc gets the bytes as they came. Of any other it gets a plain
-//! one with the same status, the headers that count, and the same body: interim answers skipped, folds and
-//! lines that are no headers gone, the framing made unmistakable. An answer that is cut short ends in an
-//! error that says so. A connection with anything left over, or whose answer was ambiguous, ends with its
-//! exchange: no answer can be credited to another delivery.
+//! Of an answer that every reader takes alike, awc gets the bytes as they came. Of any other it
+//! gets a plain one with the same status, the headers that count, and the same body: interim
+//! answers skipped, folds and lines that are no headers gone, the framing made unmistakable. An
+//! answer that is cut short ends in an error that says so. A connection with anything left over, or
+//! whose answer was ambiguous, ends with its exchange: no answer can be credited to another
+//! delivery.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,7 +27,8 @@ use crate::transport::answer::{Body, Framing, Head, Piece};
 use crate::transport::line::{Broken, COPIED, Line};
 use crate::transport::settings::IdleSlot;
 
-/// A connection as awc sees it. Small, because it is moved into awc's pool and out of it for each exchange.
+/// A connection as awc sees it. Small, because it is moved into awc's pool and out of it for each
+/// exchange.
 pub(super) struct Stream(Box<Open>);
 
 struct Open {
@@ -140,8 +142,8 @@ impl Open {
                 Phase::Ending { keeps }
             }
             Framing::Empty => Phase::Ending { keeps },
-            framing => Phase::Reading {
-                body: Body::new(framing),
+            Framing::Length(_) | Framing::Chunked => Phase::Reading {
+                body: Body::new(head.framing),
                 keeps,
             },
         };
@@ -192,7 +194,8 @@ impl Open {
     }
 }
 
-/// Returns the status if `bytes` are one answer from its beginning to its end, of which awc makes what we do.
+/// Returns the status if `bytes` are one answer from its beginning to its end, of which awc makes
+/// what we do.
 fn plain_and_whole(bytes: &[u8]) -> Option<u16> {
     let (head, length) = Head::at(bytes)?;
     let body = match head.framing {
@@ -294,12 +297,15 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().0.line = None;
+        let this = &mut *self.get_mut().0;
+        this.line = None;
+        this.phase = Phase::Waiting { kept: None };
         Poll::Ready(Ok(()))
     }
 }
 
-/// awc asks for it and does not use it: whether something can be read or written is found out by trying.
+/// awc asks for it and does not use it: whether something can be read or written is found out by
+/// trying.
 impl ActixStream for Stream {
     fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::READABLE))

@@ -21,7 +21,8 @@ use super::http::{Connection, Exchanged};
 use super::wire::Wire;
 use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
 
-/// The first byte says how the others are sent: how they are cut, what follows them, how the request is taken, and how much of a body is read.
+/// The first byte says how the others are sent: how they are cut, what follows them, how the
+/// request is taken, and how much of a body is read.
 pub(crate) fn answer(data: &[u8]) {
     if let Some((how, bytes)) = data.split_first() {
         check_reading(*how, bytes);
@@ -99,7 +100,8 @@ impl Exchange {
                 assert_eq!(whole, cut);
             }
             (Some(Ok(whole)), Some(Ok(cut_result))) => {
-                // A body that ends with the connection is not waited for: what has come of it counts.
+                // A body that ends with the connection is not waited for: what has come of it
+                // counts.
                 let unended = !whole.clean && !cut_result.clean;
                 let (whole_excerpt, excerpt) = (&whole.answer.excerpt, &cut_result.answer.excerpt);
                 assert!(
@@ -109,7 +111,8 @@ impl Exchange {
                 answer.excerpt = whole_excerpt.clone();
                 assert_eq!(whole.answer, answer);
                 if whole.clean != cut_result.clean {
-                    // What comes after the answer is seen at once, or when the connection is to be used again.
+                    // What comes after the answer is seen at once, or when the connection is to be
+                    // used again.
                     assert!(cut_result.clean && cut.has_more());
                 }
             }

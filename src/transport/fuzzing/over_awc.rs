@@ -1,5 +1,5 @@
-//! The same bytes over awc: what comes of them, and of the exchange after them, is what comes of them on a
-//! connection of our own.
+//! The same bytes over awc: what comes of them, and of the exchange after them, is what comes of
+//! them on a connection of our own.
 
 use std::pin::pin;
 use std::rc::Rc;

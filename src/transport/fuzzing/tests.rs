@@ -28,8 +28,8 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A 299 is what was smuggled in: never the status of the answer it was hidden in, nor of the next one,
-/// however the bytes are split, over both transports.
+/// A 299 is what was smuggled in: never the status of the answer it was hidden in, nor of the next
+/// one, however the bytes are split, over both transports.
 #[test]
 fn no_smuggled_answer_is_taken_for_one_wherever_it_is_split() {
     let smuggled = smuggled();

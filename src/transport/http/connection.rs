@@ -1,4 +1,5 @@
-//! One exchange on a connection: the request as the bytes it is, in one call where that is possible.
+//! One exchange on a connection: the request as the bytes it is, in one call where that is
+//! possible.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -37,8 +38,8 @@ impl Connection {
         self.line.is_quiet(cx)
     }
 
-    /// Makes one exchange: sends `head` and `body`, and reads the answer as far as `reading` says. `seen` is
-    /// told the status as soon as it is known.
+    /// Makes one exchange: sends `head` and `body`, and reads the answer as far as `reading` says.
+    /// `seen` is told the status as soon as it is known.
     pub(in crate::transport) fn exchange(
         &mut self,
         head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,

@@ -7,16 +7,16 @@ use crate::domain::attempt::Failure;
 use crate::transport::Request;
 use crate::transport::request::{FixedLines, RequestHeaders, host, push, target};
 
-/// The part of a request's head that is the same for every call to one URL. The URL's query is in it, so that
-/// it is not shown, and wiped when it is dropped.
+/// The part of a request's head that is the same for every call to one URL. The URL's query is in
+/// it, so that it is not shown, and wiped when it is dropped.
 pub(super) struct FixedHead {
     begin: Zeroizing<Vec<u8>>,
     lines: FixedLines,
 }
 
 impl FixedHead {
-    /// Returns the head for calls to `url`, without the headers that another origin must not see if it was
-    /// left.
+    /// Returns the head for calls to `url`, without the headers that another origin must not see if
+    /// it was left.
     pub(super) fn new(
         url: &Url,
         headers: &RequestHeaders,

@@ -241,8 +241,8 @@ impl<L: LookUp> Flights<L> {
     }
 }
 
-/// Returns the last labels of a name, which are likely to be answered by the same name servers: two, and
-/// three below a country's second level, such as `co.uk`.
+/// Returns the last labels of a name, which are likely to be answered by the same name servers:
+/// two, and three below a country's second level, such as `co.uk`.
 fn zone_of(name: &str) -> &str {
     let name = name.trim_end_matches('.');
     let mut labels = name.rsplit('.');

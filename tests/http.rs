@@ -1,8 +1,6 @@
-//! What the engine does on real loopback sockets, with receivers that write raw bytes: one suite,
-//! run over each transport.
+//! What `HttpTransport` does on real loopback sockets, with receivers that write raw bytes.
 
-mod http {
-    #[cfg(feature = "awc")]
-    mod over_awc;
-    mod over_http;
-}
+pub(crate) use actix_webhooks::transport::HttpTransport as Tested;
+
+#[path = "http/suite.rs"]
+mod suite;

@@ -51,7 +51,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     lists_what_a_query_asks_for(&make().await).await;
     redelivers_as_fresh_deliveries(&make().await).await;
     buries_what_a_removed_endpoint_had_open(&make().await).await;
-    keeps_the_configuration(&make().await).await;
+    Box::pin(keeps_the_configuration(&make().await)).await;
     prunes_what_has_ended(&make().await).await;
 }
 

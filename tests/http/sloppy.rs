@@ -20,6 +20,11 @@ struct Seen {
     requests: usize,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a receiver that takes its time")]
+async fn wait(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Delivers three times to a receiver that gives every request these bytes, and keeps its
 /// connections open.
 fn deliver_thrice(answer: impl Into<Vec<u8>>) -> Seen {
@@ -154,7 +159,7 @@ fn the_final_answer_may_come_long_after_an_interim_one() {
         let receiver = Receiver::start(async |mut connection: Connection| {
             while connection.request().await.is_some() {
                 connection.send("HTTP/1.1 103 Early Hints\r\n\r\n").await;
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                wait(Duration::from_secs(3)).await;
                 connection.send(OK).await;
             }
         })
@@ -274,7 +279,7 @@ fn check_cut_short(answer: &str, status: u16, said: &str, reset: bool) {
             connection.send(&answer).await;
             if reset {
                 // What was sent before must have arrived: a reset overtakes it.
-                tokio::time::sleep(SHORT / 3).await;
+                wait(SHORT / 3).await;
                 connection.reset();
             }
         })
@@ -360,7 +365,7 @@ fn a_status_is_not_taken_along_to_the_next_delivery() {
         let receiver = Receiver::start(async |mut connection: Connection| {
             connection.request().await;
             connection.send("HTTP/1.1 200 OK\r\nX: a\r\n").await;
-            tokio::time::sleep(SHORT / 3).await;
+            wait(SHORT / 3).await;
             connection.send("Content-Length: 0\r\n\r\n").await;
             connection.request().await;
             connection.send("HTTP/1.1 100 Continue\r\n\r\n").await;
@@ -382,7 +387,7 @@ fn a_long_retry_after_that_is_no_text_is_ignored() {
         let receiver = Receiver::start(async |mut connection: Connection| {
             while connection.request().await.is_some() {
                 connection.send("HTTP/1.1 200 OK\r\nRetry-After: ").await;
-                connection.send([0xe4; 44_000]).await;
+                connection.send(vec![0xe4; 44_000]).await;
                 connection.send("\r\nContent-Length: 2\r\n\r\nok").await;
             }
         })

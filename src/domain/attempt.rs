@@ -481,6 +481,8 @@ mod tests {
 
     #[test]
     fn a_summary_says_in_words_how_an_attempt_ended() {
+        use Failure::{Blocked, ConnectionClosed, CredentialsDropped, Malformed, Status, Timeout};
+
         let said = |status: Option<u16>, failure: Option<Failure>| {
             let now = Timestamp::from_unix_millis(0);
             let summary = AttemptSummary {
@@ -490,7 +492,6 @@ mod tests {
             };
             summary.to_string()
         };
-        use Failure::{Blocked, ConnectionClosed, CredentialsDropped, Malformed, Status, Timeout};
         let closed = "connection was closed before the answer was complete";
         let cases = [
             (Some(204), None, "delivered, answered 204"),

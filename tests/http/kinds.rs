@@ -170,14 +170,9 @@ fn no_kind_of_hostile_answer_costs_more_than_its_attempt() {
             for number in 0..count {
                 let report = bed.deliver(&(round * count + number).to_string()).await;
                 assert!(report.outcome.is_final(), "{report:?}");
-                let well = format!("well after {number} in round {round}");
                 let late = report.duration.saturating_sub(timeout);
                 assert!(late < Duration::from_secs(5), "kind {number}: {report:?}");
-                assert_eq!(
-                    bed.deliver(&well).await.outcome,
-                    Outcome::Delivered,
-                    "after {number}"
-                );
+                delivers_again(&mut bed, &format!("after {number} in round {round}")).await;
             }
             receiver.forget();
             memory.push(resident_mebibytes());
@@ -190,6 +185,18 @@ fn no_kind_of_hostile_answer_costs_more_than_its_attempt() {
         println!("{count} kinds, MiB in memory after each round: {memory:?}");
         bed.end().await;
     });
+}
+
+/// Delivers to the receiver, which behaves now. A machine that is busy may need longer than an
+/// attempt has.
+async fn delivers_again(bed: &mut Bed, id: &str) {
+    for again in 0..20 {
+        let report = bed.deliver(&format!("{id}, {again}")).await;
+        if report.outcome == Outcome::Delivered {
+            return;
+        }
+    }
+    panic!("{id}: the endpoint cannot be delivered to");
 }
 
 fn resident_mebibytes() -> u64 {

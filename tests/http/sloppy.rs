@@ -27,7 +27,7 @@ async fn wait(time: Duration) {
 
 /// Delivers three times to a receiver that gives every request these bytes, and keeps its
 /// connections open.
-fn deliver_thrice(answer: impl Into<Vec<u8>>) -> Seen {
+fn deliver_thrice(answer: impl Into<Vec<u8>>, timeout: Duration) -> Seen {
     let answer = answer.into();
     let mut seen = None;
     run(async {
@@ -37,7 +37,7 @@ fn deliver_thrice(answer: impl Into<Vec<u8>>) -> Seen {
             }
         })
         .await;
-        let mut bed = Bed::to(endpoint(&receiver.url("/")).timeout(4 * SHORT)).await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/")).timeout(timeout)).await;
         let mut reports = Vec::new();
         for number in 0..3 {
             reports.push(bed.deliver(&number.to_string()).await);
@@ -55,7 +55,7 @@ fn deliver_thrice(answer: impl Into<Vec<u8>>) -> Seen {
 /// Checks that each is delivered once with this status, all on one connection or each on its own.
 #[track_caller]
 fn delivered(answer: &str, status: u16, kept: bool) {
-    let seen = deliver_thrice(answer);
+    let seen = deliver_thrice(answer, LONG);
     for report in &seen.reports {
         assert_eq!(report.outcome, Outcome::Delivered, "{answer:?}");
         assert_eq!(report.status, Some(status), "{answer:?}");
@@ -69,13 +69,16 @@ fn delivered(answer: &str, status: u16, kept: bool) {
 /// again.
 #[track_caller]
 fn fails(answer: &str, failure: Failure, status: Option<u16>) {
-    let seen = deliver_thrice(answer);
+    let seen = deliver_thrice(answer, 4 * SHORT);
     for report in &seen.reports {
         assert_eq!(report.outcome, transient(failure), "{answer:?}");
         assert_eq!(report.status, status, "{answer:?}");
     }
     assert_eq!((seen.requests, seen.connections), (3, 3), "{answer:?}");
 }
+
+/// Enough for any machine.
+const LONG: Duration = Duration::from_secs(15);
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -206,7 +209,7 @@ fn a_header_over_several_lines_is_one() {
 #[test]
 fn a_fold_in_a_header_that_counts_is_a_space() {
     let answer = "HTTP/1.1 307 Away\r\nLocation:\r\n /next\r\nContent-Length: 0\r\n\r\n";
-    let seen = deliver_thrice(answer);
+    let seen = deliver_thrice(answer, LONG);
     // It leads to the same again: what is seen is that it was followed.
     let expected = permanent(Failure::Redirect(RedirectRefusal::Loop));
     assert_eq!(seen.reports[0].outcome, expected);
@@ -352,9 +355,10 @@ fn what_the_client_is_strict_about_is_taken() {
 #[test]
 fn a_location_said_twice_is_one() {
     let location = "Location: /next\r\n".repeat(2);
-    let seen = deliver_thrice(format!(
-        "HTTP/1.1 307 Away\r\n{location}Content-Length: 0\r\n\r\n"
-    ));
+    let seen = deliver_thrice(
+        format!("HTTP/1.1 307 Away\r\n{location}Content-Length: 0\r\n\r\n"),
+        LONG,
+    );
     assert_eq!(seen.reports[0].redirects, 1);
 }
 

@@ -31,12 +31,24 @@ fn no_delivery_is_credited_with_a_smuggled_answer() {
                 if name != "an interim answer with a body" {
                     assert_ne!(report.status, Some(299), "{name}");
                 }
-                let report = bed.deliver(&format!("after {name}")).await;
-                assert_eq!(report.status, Some(202), "after {name}");
+                check_the_next(&mut bed, &name).await;
             }
             bed.end().await;
         });
     }
+}
+
+/// Delivers what is answered with a 202. A machine that is busy may need longer than an attempt
+/// has.
+async fn check_the_next(bed: &mut Bed, name: &str) {
+    for again in 0..20 {
+        let report = bed.deliver(&format!("after {name}, {again}")).await;
+        match report.status {
+            Some(202) => return,
+            other => assert_eq!(other, None, "after {name}"),
+        }
+    }
+    panic!("after {name}: nothing is delivered any more");
 }
 
 const PLAIN: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";

@@ -118,7 +118,7 @@ pub enum Failure {
     Tls,
     /// The TLS handshake found nothing that both sides can do: no version, cipher suite, kind of
     /// key or protocol. Some old receivers say the same when they want a client certificate.
-    /// Transient, because receivers and what stands before them are set up anew now and then.
+    /// Transient, because a receiver, or a proxy in front of it, may be configured otherwise later.
     TlsIncompatible,
     /// The receiver's certificate is not valid, for another reason than those below. Permanent.
     Certificate,
@@ -156,7 +156,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Says whether trying again can help, for failures that are not an answer; `None` for
+    /// Returns `true` if trying again can help, for failures that are not an answer; `None` for
     /// [`Failure::Status`] and [`Failure::CredentialsDropped`].
     pub fn is_transient(self) -> Option<bool> {
         match self {

@@ -2,6 +2,7 @@
 
 mod sqlite {
     mod broken;
+    mod given;
     mod oauth2;
     mod outbox;
     mod restart;

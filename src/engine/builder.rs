@@ -15,11 +15,13 @@ use crate::actor::tokens::Tokens;
 use crate::actor::watchers::Watchers;
 use crate::domain::address::AddressRange;
 use crate::domain::client::Client;
+use crate::domain::credentials::CredentialBook;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy, OWNED_HEADERS, check_header_name};
 use crate::domain::rule::Rule;
+use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::error::BuildError;
-use crate::store::{Change, Configuration, MemoryStore, Store};
+use crate::store::{Change, Configuration, MemoryStore, PastCredential, Store};
 #[cfg(feature = "awc")]
 use crate::transport::AwcTransport as DefaultTransport;
 #[cfg(not(feature = "awc"))]
@@ -203,17 +205,23 @@ impl EngineBuilder {
             endpoints: self.endpoints,
             ..Configuration::default()
         };
-        let configuration = merge(&*store, given).await?;
+        let clock = self.clock.unwrap_or_else(Clock::system);
+        let configuration = merge(&*store, given, clock.now()).await?;
+        let book = CredentialBook::load(
+            configuration.rules.iter().cloned(),
+            configuration.clients.iter().cloned(),
+            configuration.past.iter().cloned(),
+        );
         let count = self.arbiters.unwrap_or_else(cores);
         let shared = Arc::new(Shared {
             // A simulation has one arbiter, and takes both ways in turn.
             several_arbiters: count > 1 || self.seed.is_some_and(|seed| seed % 2 == 1),
             store: Arc::clone(&store),
             transport,
-            clock: self.clock.unwrap_or_else(Clock::system),
+            clock,
             places: Places::new(self.max_in_flight),
             watchers: Watchers::default(),
-            credentials: Credentials::default(),
+            credentials: Credentials::new(book),
             tokens: Tokens::default(),
             client_id_header: self.client_id_header,
             max_body_bytes: self.max_body_bytes,
@@ -336,14 +344,45 @@ fn cores() -> usize {
 }
 
 /// Adds what the store kept to what the builder was given, which wins, and has the store keep the latter.
-async fn merge(store: &dyn Store, given: Configuration) -> Result<Configuration, BuildError> {
-    let changes = given.rules.iter().cloned().map(Change::PutRule);
-    let changes = changes.chain(given.clients.iter().cloned().map(Change::PutClient));
-    let changes = changes.chain(given.endpoints.iter().cloned().map(Change::PutEndpoint));
+async fn merge(
+    store: &dyn Store,
+    given: Configuration,
+    now: Timestamp,
+) -> Result<Configuration, BuildError> {
+    let stored = store.configuration().await.map_err(BuildError::Store)?;
+    let changes = changes(stored, &given, now).into_iter();
     // Asked for all at once, so that a store can write them together.
     let kept: Vec<_> = changes.map(|change| store.keep(change)).collect();
     for change in kept {
         change.await.map_err(BuildError::Store)?;
     }
     store.configuration().await.map_err(BuildError::Store)
+}
+
+/// Returns what has to be kept of what was given, after the credentials that it ends.
+fn changes(stored: Configuration, given: &Configuration, now: Timestamp) -> Vec<Change> {
+    let mut book = CredentialBook::load(stored.rules, stored.clients, stored.past);
+    let mut changes = Vec::new();
+    let mut end = |book: &mut CredentialBook, ending: Vec<PastCredential>| {
+        for past in ending {
+            book.keep(past.clone());
+            changes.push(Change::KeepPast(past));
+        }
+    };
+    for rule in &given.rules {
+        let ending = book.before_rule(&rule.id, Some(rule), now);
+        end(&mut book, ending);
+        book.put_rule(rule.clone());
+    }
+    // After the rules: what these no longer give is still what the clients had.
+    for client in &given.clients {
+        let ending = book.before_client(&client.id, Some(client), now);
+        end(&mut book, ending.into_iter().collect());
+        book.put_client(client);
+    }
+    let rules = given.rules.iter().cloned().map(Change::PutRule);
+    let clients = given.clients.iter().cloned().map(Change::PutClient);
+    let endpoints = given.endpoints.iter().cloned().map(Change::PutEndpoint);
+    changes.extend(rules.chain(clients).chain(endpoints));
+    changes
 }

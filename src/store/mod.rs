@@ -23,6 +23,7 @@ pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 pub use self::sqlite::{Encryption, Key, OutboxError, SqliteOptions, SqliteStore};
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Attempt, AttemptRecord};
+pub use crate::domain::credentials::{CredentialOwner, PastCredential};
 pub use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
 pub use crate::domain::health::Health;
 pub use crate::domain::retry::Progress;
@@ -403,6 +404,11 @@ pub enum Change {
     Disable(WebhookUrl, DisabledReason),
     /// An endpoint was resumed: it is neither paused nor disabled, and its failures are forgotten.
     Resume(WebhookUrl),
+    /// A credential is about to be given no longer, and deliveries that were made under it may still show it. It takes the
+    /// place of one with the same [`key`](PastCredential::key).
+    KeepPast(PastCredential),
+    /// The past credential with this key is needed no longer.
+    ForgetPast(String),
 }
 
 /// The configuration as a store kept it.
@@ -418,6 +424,8 @@ pub struct Configuration {
     pub paused: Vec<WebhookUrl>,
     /// The endpoints that are disabled and why, ordered by URL.
     pub disabled: Vec<(WebhookUrl, DisabledReason)>,
+    /// The credentials of the past, in any order.
+    pub past: Vec<PastCredential>,
 }
 
 /// Why a store could not do what it was asked.

@@ -90,9 +90,13 @@ impl Handler<PutRule> for RouterActor {
             .send(CheckEndpoints(Arc::clone(&rule.webhooks)));
         // Without a supervisor nothing is called any more.
         let checked = check.map(|checked| checked.unwrap_or(Ok(())));
-        self.change(ctx, checked, Change::PutRule(rule.clone()), move |router| {
+        let ending = self.before_rule(&rule.id, Some(&rule));
+        let change = Change::PutRule(rule.clone());
+        self.change(ctx, checked, ending, change, move |router| {
             router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)), Vec::new());
-            router.put_rule(rule);
+            let credentials = &router.shared.credentials;
+            credentials.write(|book| book.put_rule(rule.clone()));
+            router.rules.put(rule);
         })
     }
 }
@@ -104,15 +108,15 @@ impl Handler<RemoveRule> for RouterActor {
         if self.rules.get(&id).is_none() {
             return Deferred::ready(Ok(false));
         }
-        self.change(
-            ctx,
-            ready(Ok(())),
-            Change::RemoveRule(id.clone()),
-            move |router| {
-                router.shared.credentials.retire_rule(&id);
-                router.rules.remove(&id).is_some()
-            },
-        )
+        let ending = self.before_rule(&id, None);
+        let change = Change::RemoveRule(id.clone());
+        self.change(ctx, ready(Ok(())), ending, change, move |router| {
+            router
+                .shared
+                .credentials
+                .write(|book| book.remove_rule(&id));
+            router.rules.remove(&id).is_some()
+        })
     }
 }
 
@@ -131,14 +135,16 @@ impl Handler<PutClient> for RouterActor {
         if let Err(error) = client.check() {
             return Deferred::ready(Err(error.into()));
         }
-        self.change(
-            ctx,
-            ready(Ok(())),
-            Change::PutClient(client.clone()),
-            move |router| {
-                router.put_client(client);
-            },
-        )
+        let now = self.shared.clock.now();
+        let credentials = &self.shared.credentials;
+        let ending = credentials.read(|book| book.before_client(&client.id, Some(&client), now));
+        let ending = ending.into_iter().collect();
+        let change = Change::PutClient(client.clone());
+        self.change(ctx, ready(Ok(())), ending, change, move |router| {
+            let credentials = &router.shared.credentials;
+            credentials.write(|book| book.put_client(&client));
+            router.clients.insert(client.id.clone(), client);
+        })
     }
 }
 

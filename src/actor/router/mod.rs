@@ -5,6 +5,7 @@
 
 mod append;
 mod handlers;
+mod past;
 mod publisher;
 
 use std::collections::hash_map::Entry;
@@ -39,7 +40,7 @@ use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::error::PublishError;
-use crate::store::{Appended, Change, NewAlert, NewEvent, OutboxEntry, StoreError};
+use crate::store::{Appended, Change, NewAlert, NewEvent, OutboxEntry, PastCredential, StoreError};
 
 /// Takes events in and keeps the rules: the actor that applications publish to.
 ///
@@ -108,23 +109,13 @@ impl RouterActor {
             closing: Vec::new(),
             closed: false,
         };
-        for client in clients {
-            router.put_client(client);
-        }
+        // What they give is known already: it was looked through before they were kept.
+        let clients = clients.into_iter();
+        router.clients = clients.map(|client| (client.id.clone(), client)).collect();
         for rule in rules {
-            router.put_rule(rule);
+            router.rules.put(rule);
         }
         router
-    }
-
-    fn put_rule(&mut self, rule: Rule) {
-        self.shared.credentials.put_rule(&rule);
-        self.rules.put(rule);
-    }
-
-    fn put_client(&mut self, client: Client) {
-        self.shared.credentials.put_client(&client);
-        self.clients.insert(client.id.clone(), client);
     }
 
     /// Says whether a message with events can be taken. A batch is taken as a whole: it is in memory already.
@@ -305,25 +296,40 @@ impl RouterActor {
         }
     }
 
-    /// Has a change of the configuration kept once it was `checked`, then applies it and answers.
+    /// Has a change of the configuration kept once it was `checked`, after the credentials that it ends; then applies it and
+    /// answers. Nothing else is done meanwhile, so that what ends now is what ends then.
     fn change<T: 'static>(
         &self,
         ctx: &mut Context<Self>,
         checked: impl Future<Output = Result<(), RuleError>> + 'static,
+        ending: Vec<PastCredential>,
         change: Change,
         apply: impl FnOnce(&mut Self) -> T + 'static,
     ) -> Deferred<Result<T, RuleError>> {
         let (answerer, deferred) = Deferred::new();
         let shared = Arc::clone(&self.shared);
+        let changes = ending.iter().cloned().map(Change::KeepPast);
+        let changes: Vec<Change> = changes.chain([change]).collect();
         let keep = actix::fut::wrap_future::<_, Self>(async move {
             checked.await?;
-            let kept = shared.call(|store| store.keep(change));
-            kept.await.map_err(RuleError::Store)
+            // Asked for all at once, so that a store can write them together; it does so in this order.
+            let calls = changes.into_iter();
+            let calls: Vec<_> = calls
+                .map(|change| shared.call(|store| store.keep(change)))
+                .collect();
+            for kept in calls {
+                kept.await.map_err(RuleError::Store)?;
+            }
+            Ok(())
         });
         ctx.wait(actix::fut::ActorFutureExt::map(
             keep,
-            move |result, router, _| {
-                answerer.send(result.map(|()| apply(router)));
+            move |result: Result<(), RuleError>, router, _| {
+                answerer.send(result.map(|()| {
+                    let credentials = &router.shared.credentials;
+                    credentials.write(|book| ending.into_iter().for_each(|past| book.keep(past)));
+                    apply(router)
+                }));
             },
         ));
         deferred
@@ -360,11 +366,15 @@ impl Actor for RouterActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Drive);
+        ctx.run_interval(FORGET_EVERY, Self::forget_past);
         if self.shared.store.has_outbox() {
             self.outbox.sweep_every(SWEEP_EVERY);
         }
     }
 }
+
+/// How often it is looked for credentials that nothing can need any more.
+const FORGET_EVERY: Duration = Duration::from_hours(1);
 
 /// How often the outbox is looked into without being told.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);

@@ -6,9 +6,9 @@ use std::task::{Context as TaskContext, Waker};
 use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
-use crate::actor::credentials::Authorization;
 use crate::actor::message::{Abort, Configure, Describe, Drain, Drained, Gate, Leave, Redelivered};
 use crate::actor::reply::Deferred;
+use crate::domain::credentials::Authorization;
 use crate::domain::tally::Past;
 
 impl SubscriberActor {

@@ -10,11 +10,11 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{Done, SubscriberActor};
 use crate::actor::clock::Clock;
-use crate::actor::credentials::Authorization;
 use crate::actor::store_call::StoreCall;
 use crate::actor::tokens::token_header;
 use crate::domain::attempt::{Exchange, Failure};
 use crate::domain::auth::Secret;
+use crate::domain::credentials::Authorization;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::endpoint_state::{Action, AttemptOrder};
 use crate::domain::id::DeliveryId;
@@ -56,7 +56,7 @@ impl SubscriberActor {
             number,
         } = order;
         let credentials = &self.shared.credentials;
-        let authorization = credentials.authorization(&alert, &self.authorization);
+        let authorization = credentials.authorization(&alert, &self.url, &self.authorization);
         let (authorization, token) = match authorization {
             Authorization::Header(header) => (header, None),
             Authorization::Token(credentials) => (None, Some(credentials)),

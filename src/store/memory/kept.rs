@@ -21,8 +21,8 @@ use crate::domain::url::WebhookUrl;
 use crate::store::backlog::{Ledger, Room};
 use crate::store::{
     Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, Redelivery, Retention, StoreError, WaitingDelivery,
-    page_limit,
+    EndpointBacklog, NewEvent, OpenDelivery, PastCredential, Redelivery, Retention, StoreError,
+    WaitingDelivery, page_limit,
 };
 
 /// All that is kept.
@@ -47,6 +47,7 @@ pub(super) struct Kept {
     pub(super) rules: BTreeMap<RuleId, Rule>,
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) endpoints: BTreeMap<WebhookUrl, Endpoint>,
+    pub(super) past: BTreeMap<String, PastCredential>,
     pub(super) paused: BTreeSet<WebhookUrl>,
     pub(super) disabled: BTreeMap<WebhookUrl, DisabledReason>,
     /// That of endpoints that fail.
@@ -78,6 +79,7 @@ impl Kept {
             rules: BTreeMap::new(),
             clients: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            past: BTreeMap::new(),
             paused: BTreeSet::new(),
             disabled: BTreeMap::new(),
             health: BTreeMap::new(),
@@ -406,6 +408,8 @@ impl Kept {
                 self.disabled.remove(&url);
                 self.health.remove(&url);
             }
+            Change::KeepPast(past) => drop(self.past.insert(past.key(), past)),
+            Change::ForgetPast(key) => drop(self.past.remove(&key)),
             Change::Pause(url) => {
                 self.paused.insert(url);
             }

@@ -198,6 +198,7 @@ impl Store for MemoryStore {
             endpoints: kept.endpoints.values().cloned().collect(),
             paused: kept.paused.iter().cloned().collect(),
             disabled: kept.disabled.clone().into_iter().collect(),
+            past: kept.past.values().cloned().collect(),
         }))
     }
 

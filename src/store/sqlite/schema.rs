@@ -8,7 +8,7 @@ use super::error::store_error;
 use crate::store::StoreError;
 
 /// Each brings a file one version further. A released one is never changed.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // Ids are ours, ascending, and never given twice. `open` is small and apart from what has ended, so that the hot path does not depend on how
     // much is kept. It is ordered by endpoint, then id: both reads of a subscriber are one walk.
     "CREATE TABLE webhook_endpoint (
@@ -105,6 +105,8 @@ const MIGRATIONS: [&str; 2] = [
      INSERT INTO webhook_store VALUES (1, 1, 0, 0);",
     "ALTER TABLE webhook_endpoint ADD COLUMN health TEXT;
      ALTER TABLE webhook_endpoint ADD COLUMN disabled TEXT;",
+    // Credentials that are given no longer, and that deliveries made under them may still show.
+    "CREATE TABLE webhook_past (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;",
 ];
 
 /// What a connection does.

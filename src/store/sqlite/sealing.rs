@@ -12,10 +12,11 @@ use super::seal::{Encryption, Place, no_key};
 use crate::store::StoreError;
 
 /// The tables whose values are sealed, each with the column that names a row. Ours comes last.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     ("webhook_rule", "id"),
     ("webhook_client", "id"),
     ("webhook_setting", "url"),
+    ("webhook_past", "id"),
     (SEALED, "id"),
 ];
 

@@ -55,6 +55,14 @@ impl Writer<'_> {
                     None,
                 )
             }
+            Change::KeepPast(past) => {
+                let sql = "INSERT INTO webhook_past VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET json = ?2";
+                let value = ("webhook_past", with_auth(past, past.auth.as_ref())?);
+                return self.write(sql, &past.key(), Some(value), encryption);
+            }
+            Change::ForgetPast(key) => {
+                ("DELETE FROM webhook_past WHERE id = ?1", key.as_str(), None)
+            }
             Change::Pause(url) => (
                 "INSERT OR IGNORE INTO webhook_paused VALUES (?1)",
                 url.as_str(),
@@ -122,6 +130,7 @@ pub(super) fn configuration(
             [],
             |row| Ok((rows::url(row, 0)?, rows::from_json(row, 1)?)),
         )?,
+        past: settings(connection, "webhook_past", "id", encryption)?,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::domain::auth::Auth;
 use crate::domain::client::Client;
+use crate::domain::credentials::CredentialBook;
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::id::DeliveryId;
@@ -225,6 +227,32 @@ pub(super) async fn keeps_the_configuration(store: &impl Store) {
     store.keep(Change::RemoveEndpoint(url(A))).await.unwrap();
     let kept = store.configuration().await.unwrap();
     assert!(kept.endpoints.is_empty() && kept.paused.is_empty());
+    keeps_credentials_of_the_past(store).await;
+}
+
+async fn keeps_credentials_of_the_past(store: &impl Store) {
+    let rule = Rule::new("given", "*").webhook(A);
+    let old = rule.unwrap().auth(Auth::bearer("old"));
+    // As the engine does it when a rule goes elsewhere, and again when it is removed.
+    let mut book = CredentialBook::load([old.clone()], [], []);
+    let past = book.before_rule(&old.id, None, at(5));
+    let key = past[0].key();
+    for past in past.iter().cloned().map(Change::KeepPast) {
+        store.keep(past.clone()).await.unwrap();
+        store.keep(past).await.unwrap();
+    }
+    let kept = store.configuration().await.unwrap().past;
+    assert_eq!(kept, past, "one with the same key takes its place");
+    book.keep(past[0].clone());
+    let later = book.before_rule(&old.id, None, at(6));
+    store
+        .keep(Change::KeepPast(later[0].clone()))
+        .await
+        .unwrap();
+    let kept = store.configuration().await.unwrap().past;
+    assert_eq!(kept, later);
+    store.keep(Change::ForgetPast(key)).await.unwrap();
+    assert_eq!(store.configuration().await.unwrap().past, []);
 }
 
 pub(super) async fn prunes_what_has_ended(store: &impl Store) {

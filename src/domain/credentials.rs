@@ -1,0 +1,380 @@
+//! What a call may show: whose `Authorization` it carries, and to whom that was given.
+//!
+//! A credential is given for a receiver. The rule's goes to the URLs that the rule names, the client's to those that the rules
+//! without one of their own name for that client, the endpoint's to its URL. While a rule names a URL, a call shows what rule,
+//! client and endpoint say now, so that a token that was changed is used from the next attempt on. Once the rule no longer
+//! names the URL, what is still open there shows what was last given for it ([`PastCredential`]): neither another credential
+//! because the rule is gone, nor a newer one that this receiver was never given. What nothing was given for shows nothing of
+//! rule and client.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
+
+use super::alert::Alert;
+use super::auth::{Auth, Secret};
+use super::client::Client;
+use super::endpoint::Endpoint;
+use super::id::{ClientId, RuleId};
+use super::oauth2::ClientCredentials;
+use super::rule::Rule;
+use super::time::Timestamp;
+use super::url::WebhookUrl;
+
+/// How a call is authorised.
+#[derive(Clone, Debug)]
+pub(crate) enum Authorization {
+    /// By this header, or by none.
+    Header(Option<Secret>),
+    /// By an access token that is fetched with these.
+    Token(Arc<ClientCredentials>),
+}
+
+impl Authorization {
+    /// Returns how an endpoint's calls are authorised where neither their rule nor their client says so.
+    pub(crate) fn of(endpoint: Option<&Endpoint>) -> Self {
+        let auth = endpoint.and_then(|endpoint| endpoint.auth.as_ref());
+        auth.map_or(Self::Header(None), Self::from)
+    }
+}
+
+impl From<&Auth> for Authorization {
+    fn from(auth: &Auth) -> Self {
+        match auth {
+            Auth::OAuth2(credentials) => Self::Token(Arc::clone(credentials)),
+            Auth::None | Auth::Basic { .. } | Auth::Bearer(_) | Auth::Raw(_) => {
+                Self::Header(auth.header_value())
+            }
+        }
+    }
+}
+
+/// A credential that was given once and is given no longer: deliveries that were made under it may still show it.
+///
+/// The engine has the store keep it before the change that ends it, and forget it when nothing can need it any more. A store
+/// keeps it as it is, under its [`key`](Self::key).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PastCredential {
+    /// Whose it was.
+    pub owner: CredentialOwner,
+    /// Which end of a rule's naming a URL it was, counted from 1; for a client, the last one at which this was its credential.
+    pub number: u64,
+    /// Since when it is given no longer.
+    pub since: Timestamp,
+    /// What it was. For a rule, `None` means that of the client at that time; for a client, that of the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+}
+
+/// Whose credential it was, and where it went.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum CredentialOwner {
+    /// A rule that no longer names a URL, for this client's events or for every client's.
+    Rule {
+        /// The rule.
+        rule_id: RuleId,
+        /// The client whose events it matched; `None` for every client's.
+        client_id: Option<ClientId>,
+        /// The URL.
+        url: WebhookUrl,
+    },
+    /// A client that has another credential now.
+    Client {
+        /// The client.
+        client_id: ClientId,
+        /// Up to which end of a rule's naming a URL it had this one.
+        number: u64,
+    },
+}
+
+impl PastCredential {
+    /// Returns the text under which a store keeps it; one with the same key takes its place.
+    pub fn key(&self) -> String {
+        self.owner.key()
+    }
+}
+
+impl CredentialOwner {
+    pub(crate) fn key(&self) -> String {
+        // Ids and URLs hold no control characters, so that no two owners have the same key.
+        match self {
+            Self::Rule {
+                rule_id,
+                client_id,
+                url,
+            } => {
+                let client = client_id.as_ref().map_or("", ClientId::as_str);
+                format!("rule\t{}\t{client}\t{url}", rule_id.as_str())
+            }
+            Self::Client { client_id, number } => {
+                format!("client\t{}\t{number}", client_id.as_str())
+            }
+        }
+    }
+}
+
+/// What rules and clients give, now and in the past.
+#[derive(Debug, Default)]
+pub(crate) struct CredentialBook {
+    rules: HashMap<RuleId, Given>,
+    /// Only clients that say something about authorisation are in here.
+    clients: HashMap<ClientId, OfClient>,
+    past: BTreeMap<CredentialOwner, PastCredential>,
+    /// How often a rule's naming a URL has ended.
+    number: u64,
+    /// How many rules say something about authorisation.
+    authorised_rules: usize,
+}
+
+/// What a client gives, as it was given and as it is sent.
+#[derive(Debug)]
+struct OfClient {
+    auth: Auth,
+    authorization: Authorization,
+}
+
+/// What a rule gives, and to whom.
+#[derive(Debug)]
+struct Given {
+    authorization: Option<Authorization>,
+    rule: Rule,
+    /// Its URLs, where there are so many that looking through them would cost more.
+    urls: Option<HashSet<WebhookUrl>>,
+}
+
+impl Given {
+    fn new(rule: Rule) -> Self {
+        let many = rule.webhooks.len() > FEW_URLS;
+        Self {
+            authorization: rule.auth.as_ref().map(Authorization::from),
+            urls: many.then(|| rule.webhooks.iter().cloned().collect()),
+            rule,
+        }
+    }
+
+    fn names(&self, url: &WebhookUrl) -> bool {
+        match &self.urls {
+            Some(urls) => urls.contains(url),
+            None => self.rule.webhooks.contains(url),
+        }
+    }
+
+    /// Returns `true` if what the rule gives is given for this client's events at this URL.
+    fn covers(&self, client: &ClientId, url: &WebhookUrl) -> bool {
+        let of_client = self.rule.client_id.as_ref();
+        of_client.is_none_or(|only| only == client) && self.names(url)
+    }
+}
+
+impl CredentialBook {
+    /// Returns what a store kept.
+    pub(crate) fn load(
+        rules: impl IntoIterator<Item = Rule>,
+        clients: impl IntoIterator<Item = Client>,
+        past: impl IntoIterator<Item = PastCredential>,
+    ) -> Self {
+        let mut book = Self::default();
+        for past in past {
+            book.keep(past);
+        }
+        for client in clients {
+            book.put_client(&client);
+        }
+        for rule in rules {
+            book.put_rule(rule);
+        }
+        book
+    }
+
+    /// Returns how a call with this alert to an endpoint is authorised; `endpoint` is what the endpoint itself says.
+    pub(crate) fn authorization(
+        &self,
+        alert: &Alert,
+        url: &WebhookUrl,
+        endpoint: &Authorization,
+    ) -> Authorization {
+        if self.authorised_rules == 0 && self.clients.is_empty() && self.past.is_empty() {
+            return endpoint.clone();
+        }
+        let given = self.rules.get(&alert.rule_id);
+        let Some(given) = given.filter(|given| given.covers(&alert.client_id, url)) else {
+            let past = self.past_authorization(alert, url);
+            return past.unwrap_or_else(|| endpoint.clone());
+        };
+        let of_client = || Some(&self.clients.get(&alert.client_id)?.authorization);
+        let found = given.authorization.as_ref().or_else(of_client);
+        found.unwrap_or(endpoint).clone()
+    }
+
+    /// Returns what was last given for a delivery whose rule no longer names its URL.
+    fn past_authorization(&self, alert: &Alert, url: &WebhookUrl) -> Option<Authorization> {
+        if self.past.is_empty() {
+            return None;
+        }
+        let of_rule = |client_id: Option<&ClientId>| {
+            self.past.get(&CredentialOwner::Rule {
+                rule_id: alert.rule_id.clone(),
+                client_id: client_id.cloned(),
+                url: url.clone(),
+            })
+        };
+        let past = of_rule(Some(&alert.client_id)).or_else(|| of_rule(None))?;
+        match &past.auth {
+            Some(auth) => Some(auth.into()),
+            None => self.client_at(&alert.client_id, past.number),
+        }
+    }
+
+    /// Returns what a client gave when a rule's naming a URL ended for the `number`th time.
+    fn client_at(&self, client: &ClientId, number: u64) -> Option<Authorization> {
+        let from = |number| CredentialOwner::Client {
+            client_id: client.clone(),
+            number,
+        };
+        match self.past.range(from(number)..=from(u64::MAX)).next() {
+            Some((_, past)) => past.auth.as_ref().map(Authorization::from),
+            None => Some(self.clients.get(client)?.authorization.clone()),
+        }
+    }
+
+    /// Returns what has to be kept before a rule is put, or removed (`None`): what it gives now to whom it will give nothing.
+    pub(crate) fn before_rule(
+        &self,
+        id: &RuleId,
+        put: Option<&Rule>,
+        now: Timestamp,
+    ) -> Vec<PastCredential> {
+        let Some(given) = self.rules.get(id) else {
+            return Vec::new();
+        };
+        let rule = &given.rule;
+        // Nothing was given by the rule itself: where nothing is found, nothing is shown.
+        if !self.gives_anything(rule) {
+            return Vec::new();
+        }
+        let same_clients = |put: &Rule| put.client_id.is_none() || put.client_id == rule.client_id;
+        let put = put.filter(|put| same_clients(put)).cloned().map(Given::new);
+        let still = |url: &WebhookUrl| put.as_ref().is_some_and(|put| put.names(url));
+        let ended = rule.webhooks.iter().filter(|url| !still(url));
+        let past = ended.map(|url| PastCredential {
+            owner: CredentialOwner::Rule {
+                rule_id: id.clone(),
+                client_id: rule.client_id.clone(),
+                url: url.clone(),
+            },
+            number: self.number + 1,
+            since: now,
+            auth: rule.auth.clone(),
+        });
+        past.collect()
+    }
+
+    fn gives_anything(&self, rule: &Rule) -> bool {
+        match (&rule.auth, &rule.client_id) {
+            (Some(_), _) => true,
+            (None, Some(client)) => self.clients.contains_key(client),
+            (None, None) => !self.clients.is_empty(),
+        }
+    }
+
+    /// Returns what has to be kept before a client is put, or removed (`None`), if something that is over refers to it.
+    pub(crate) fn before_client(
+        &self,
+        id: &ClientId,
+        put: Option<&Client>,
+        now: Timestamp,
+    ) -> Option<PastCredential> {
+        let auth = self.clients.get(id).map(|given| &given.auth);
+        if auth == put.and_then(|put| put.auth.as_ref()) {
+            return None;
+        }
+        let owner = CredentialOwner::Client {
+            client_id: id.clone(),
+            number: self.number,
+        };
+        let refers = |past: &PastCredential| match &past.owner {
+            CredentialOwner::Rule { client_id, .. } => {
+                past.auth.is_none() && client_id.as_ref().is_none_or(|client| client == id)
+            }
+            CredentialOwner::Client { .. } => false,
+        };
+        // A second change after the same end finds what the first one kept.
+        let needed = !self.past.contains_key(&owner) && self.past.values().any(refers);
+        needed.then(|| PastCredential {
+            owner,
+            number: self.number,
+            since: now,
+            auth: auth.cloned(),
+        })
+    }
+
+    pub(crate) fn put_rule(&mut self, rule: Rule) {
+        self.authorised_rules += usize::from(rule.auth.is_some());
+        let before = self.rules.insert(rule.id.clone(), Given::new(rule));
+        self.authorised_rules -=
+            usize::from(before.is_some_and(|before| before.rule.auth.is_some()));
+    }
+
+    pub(crate) fn remove_rule(&mut self, id: &RuleId) {
+        let before = self.rules.remove(id);
+        self.authorised_rules -=
+            usize::from(before.is_some_and(|before| before.rule.auth.is_some()));
+    }
+
+    pub(crate) fn put_client(&mut self, client: &Client) {
+        let Some(auth) = &client.auth else {
+            self.clients.remove(&client.id);
+            return;
+        };
+        let given = OfClient {
+            auth: auth.clone(),
+            authorization: auth.into(),
+        };
+        self.clients.insert(client.id.clone(), given);
+    }
+
+    pub(crate) fn keep(&mut self, past: PastCredential) {
+        self.number = self.number.max(past.number);
+        self.past.insert(past.owner.clone(), past);
+    }
+
+    /// Returns `true` if it is over since before `cut`.
+    pub(crate) fn ended_before(&self, owner: &CredentialOwner, cut: Timestamp) -> bool {
+        let past = self.past.get(owner);
+        past.is_some_and(|past| past.since < cut)
+    }
+
+    pub(crate) fn forget(&mut self, owner: &CredentialOwner) {
+        self.past.remove(owner);
+    }
+
+    /// Returns what is over since before `cut`, with the URL at which something may still need it. A client's is listed once
+    /// no rule's refers to it.
+    pub(crate) fn older_than(&self, cut: Timestamp) -> Vec<(CredentialOwner, Option<WebhookUrl>)> {
+        let of_rules = self.past.values().filter(|past| past.auth.is_none());
+        let first = of_rules
+            .filter(|past| matches!(past.owner, CredentialOwner::Rule { .. }))
+            .map(|past| past.number)
+            .min();
+        let old = self.past.values().filter(|past| past.since < cut);
+        old.filter_map(|past| match &past.owner {
+            owner @ CredentialOwner::Rule { url, .. } => Some((owner.clone(), Some(url.clone()))),
+            owner @ CredentialOwner::Client { number, .. } => first
+                .is_none_or(|first| first > *number)
+                .then(|| (owner.clone(), None)),
+        })
+        .collect()
+    }
+}
+
+/// So few URLs are looked through one by one.
+const FEW_URLS: usize = 16;
+
+#[cfg(test)]
+mod tests;

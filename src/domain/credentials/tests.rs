@@ -1,0 +1,235 @@
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_unix_millis(1_000);
+
+/// A book with what has to be kept before each change kept, as the engine does it.
+#[derive(Default)]
+struct Story {
+    book: CredentialBook,
+    kept: Vec<PastCredential>,
+}
+
+impl Story {
+    fn keep(&mut self, ending: impl IntoIterator<Item = PastCredential>) {
+        for past in ending {
+            // As a store gives it back; the secret itself is not shown by serde.
+            self.kept.retain(|kept| kept.key() != past.key());
+            self.kept.push(past.clone());
+            self.book.keep(past);
+        }
+    }
+
+    fn put(&mut self, rule: Rule) {
+        let ending = self.book.before_rule(&rule.id, Some(&rule), NOW);
+        self.keep(ending);
+        self.book.put_rule(rule);
+    }
+
+    fn remove(&mut self, id: &str) {
+        let ending = self.book.before_rule(&id.into(), None, NOW);
+        self.keep(ending);
+        self.book.remove_rule(&id.into());
+    }
+
+    fn client(&mut self, id: &str, auth: Option<&str>) {
+        let client = Client::new(id);
+        let client = match auth {
+            Some(auth) => client.auth(Auth::raw(auth)),
+            None => client,
+        };
+        let ending = self.book.before_client(&client.id, Some(&client), NOW);
+        self.keep(ending);
+        self.book.put_client(&client);
+    }
+
+    /// Returns what a delivery of rule `r` for client `client` to `url` shows, also after a restart.
+    #[track_caller]
+    fn shown(&self, client: &str, url: &str) -> String {
+        let rules = self.book.rules.values().map(|given| given.rule.clone());
+        let clients = self.book.clients.iter();
+        let clients = clients.map(|(id, of)| Client::new(id.clone()).auth(of.auth.clone()));
+        let again = CredentialBook::load(rules, clients, self.kept.clone());
+        let shown = shown(&self.book, client, url);
+        assert_eq!(shown, self::shown(&again, client, url), "after a restart");
+        shown
+    }
+}
+
+fn shown(book: &CredentialBook, client: &str, url: &str) -> String {
+    let alert = Alert {
+        client_id: client.into(),
+        ..Alert::example(None)
+    };
+    let url = WebhookUrl::parse(url).unwrap();
+    let endpoint = Authorization::from(&Auth::raw("endpoint"));
+    match book.authorization(&alert, &url, &endpoint) {
+        Authorization::Header(Some(header)) => header.expose().to_owned(),
+        Authorization::Header(None) => "nothing".to_owned(),
+        Authorization::Token(_) => "token".to_owned(),
+    }
+}
+
+fn rule(auth: Option<Auth>, urls: &[&str]) -> Rule {
+    let named = |rule: Rule, url: &&str| rule.webhook(url).unwrap();
+    let rule = urls.iter().fold(Rule::new("r", "t"), named);
+    match auth {
+        Some(auth) => rule.auth(auth),
+        None => rule,
+    }
+}
+
+const OLD: &str = "https://old.test/";
+const NEW: &str = "https://new.test/";
+
+#[test]
+fn the_rule_wins_over_the_client_and_the_client_over_the_endpoint() {
+    let mut story = Story::default();
+    story.put(rule(None, &[OLD]));
+    assert_eq!(story.shown("c", OLD), "endpoint");
+    story.client("c", Some("client"));
+    assert_eq!(story.shown("c", OLD), "client");
+    story.put(rule(Some(Auth::raw("rule")), &[OLD]));
+    assert_eq!(story.shown("c", OLD), "rule");
+    story.put(rule(Some(Auth::None), &[OLD]));
+    assert_eq!(story.shown("c", OLD), "nothing", "a rule can say so");
+    story.put(rule(None, &[OLD]));
+    story.client("c", None);
+    assert_eq!(story.shown("c", OLD), "endpoint");
+    assert_eq!(story.kept, [], "nothing has ended");
+}
+
+#[test]
+fn a_token_that_was_changed_is_used_while_the_rule_names_the_url() {
+    let mut story = Story::default();
+    story.client("c", Some("client 1"));
+    story.put(rule(Some(Auth::raw("rule 1")), &[OLD, NEW]));
+    story.put(rule(Some(Auth::raw("rule 2")), &[OLD]));
+    assert_eq!(story.shown("c", OLD), "rule 2");
+    assert_eq!(story.shown("c", NEW), "rule 1", "no longer named");
+    story.put(rule(None, &[OLD]));
+    story.client("c", Some("client 2"));
+    assert_eq!(story.shown("c", OLD), "client 2");
+}
+
+/// A delivery waited, its rule had a token of its own or none at all and was removed: after a restart the retry carried the
+/// client's token to a receiver that was never to see it.
+#[test]
+fn what_a_removed_rule_gave_is_what_its_deliveries_show() {
+    for (auth, expected) in [
+        (Some(Auth::raw("rule")), "rule"),
+        (Some(Auth::None), "nothing"),
+        (None, "client"),
+    ] {
+        let mut story = Story::default();
+        story.client("c", Some("client"));
+        story.put(rule(auth, &[OLD]));
+        story.remove("r");
+        assert_eq!(story.shown("c", OLD), expected);
+    }
+}
+
+/// `PutRule` gave a rule another URL and another token while a delivery to the old URL waited: the old URL got the new token.
+#[test]
+fn a_url_that_is_named_no_longer_never_gets_a_newer_token() {
+    let mut story = Story::default();
+    story.put(rule(Some(Auth::raw("old")), &[OLD]));
+    story.put(rule(Some(Auth::raw("new")), &[NEW]));
+    assert_eq!(story.shown("c", OLD), "old");
+    assert_eq!(story.shown("c", NEW), "new");
+    story.put(rule(Some(Auth::raw("newer")), &[NEW]));
+    story.remove("r");
+    assert_eq!(story.shown("c", OLD), "old");
+    assert_eq!(story.shown("c", NEW), "newer");
+    story.put(rule(Some(Auth::raw("again")), &[OLD]));
+    assert_eq!(story.shown("c", OLD), "again", "named once more");
+}
+
+#[test]
+fn a_client_that_changes_its_token_does_not_show_it_where_its_rule_went_before() {
+    let mut story = Story::default();
+    story.client("c", Some("1"));
+    story.client("d", Some("of d"));
+    story.put(rule(None, &[OLD]));
+    story.put(rule(None, &[NEW]));
+    assert_eq!(story.shown("c", OLD), "1");
+    story.client("c", Some("2"));
+    story.client("c", Some("3"));
+    assert_eq!(story.shown("c", OLD), "1");
+    assert_eq!(story.shown("c", NEW), "3");
+    story.remove("r");
+    story.client("c", None);
+    assert_eq!(story.shown("c", OLD), "1");
+    assert_eq!(story.shown("c", NEW), "3");
+    assert_eq!(story.shown("d", OLD), "of d");
+}
+
+#[test]
+fn a_client_that_had_no_token_when_its_rule_went_shows_none_of_its_later_ones() {
+    let mut story = Story::default();
+    story.client("d", Some("of d"));
+    story.put(rule(None, &[OLD]));
+    story.remove("r");
+    story.client("c", Some("later"));
+    assert_eq!(story.shown("c", OLD), "endpoint");
+    let mut story = Story::default();
+    story.put(rule(None, &[OLD]));
+    story.remove("r");
+    assert_eq!(story.kept, [], "nobody gave anything");
+    story.client("c", Some("later"));
+    assert_eq!(story.shown("c", OLD), "endpoint");
+}
+
+#[test]
+fn a_rule_that_turns_to_another_client_shows_nothing_of_the_first_one_any_more() {
+    let mut story = Story::default();
+    story.client("a", Some("a 1"));
+    story.client("b", Some("b 1"));
+    story.put(rule(None, &[OLD]).client("a"));
+    story.put(rule(None, &[OLD]).client("b"));
+    story.client("a", Some("a 2"));
+    assert_eq!(story.shown("a", OLD), "a 1");
+    assert_eq!(story.shown("b", OLD), "b 1");
+    story.put(rule(None, &[OLD]));
+    assert_eq!(story.shown("a", OLD), "a 2", "for every client again");
+}
+
+/// Whoever could write to a sealed file added an open delivery of a rule to a URL of their own, and was sent its token.
+#[test]
+fn a_url_that_no_rule_ever_named_is_shown_nothing() {
+    let mut story = Story::default();
+    story.client("c", Some("client"));
+    let many: Vec<String> = (0..40).map(|n| format!("https://a.test/{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for named in [&[OLD][..], &many] {
+        for auth in [Some(Auth::raw("rule")), None] {
+            story.put(rule(auth, named));
+            assert_ne!(story.shown("c", named[0]), "endpoint");
+            assert_eq!(story.shown("c", "https://evil.test/"), "endpoint");
+        }
+    }
+}
+
+#[test]
+fn what_is_old_is_forgotten_the_clients_after_the_rules_that_refer_to_it() {
+    let mut story = Story::default();
+    story.client("c", Some("1"));
+    story.put(rule(None, &[OLD]));
+    story.remove("r");
+    story.client("c", Some("2"));
+    let later = Timestamp::from_unix_millis(2_000);
+    assert_eq!(story.book.older_than(NOW), []);
+    let old = story.book.older_than(later);
+    let [(owner, Some(url))] = &old[..] else {
+        panic!("{old:?}");
+    };
+    assert_eq!(url.as_str(), OLD);
+    assert!(story.book.ended_before(owner, later) && !story.book.ended_before(owner, NOW));
+    story.book.forget(owner);
+    let old = story.book.older_than(later);
+    assert!(
+        matches!(old[..], [(CredentialOwner::Client { .. }, None)]),
+        "{old:?}"
+    );
+    story.book.forget(&old[0].0);
+    assert_eq!(story.book.older_than(later), []);
+}

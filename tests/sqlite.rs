@@ -3,6 +3,7 @@
 mod sqlite {
     mod broken;
     mod given;
+    mod migrated;
     mod oauth2;
     mod outbox;
     mod restart;

@@ -206,12 +206,7 @@ impl EngineBuilder {
             ..Configuration::default()
         };
         let clock = self.clock.unwrap_or_else(Clock::system);
-        let configuration = merge(&*store, given, clock.now()).await?;
-        let book = CredentialBook::load(
-            configuration.rules.iter().cloned(),
-            configuration.clients.iter().cloned(),
-            configuration.past.iter().cloned(),
-        );
+        let (configuration, credentials) = merge(&*store, given, clock.now()).await?;
         let count = self.arbiters.unwrap_or_else(cores);
         let shared = Arc::new(Shared {
             // A simulation has one arbiter, and takes both ways in turn.
@@ -221,7 +216,7 @@ impl EngineBuilder {
             clock,
             places: Places::new(self.max_in_flight),
             watchers: Watchers::default(),
-            credentials: Credentials::new(book),
+            credentials: Credentials::new(credentials),
             tokens: Tokens::default(),
             client_id_header: self.client_id_header,
             max_body_bytes: self.max_body_bytes,
@@ -348,20 +343,27 @@ async fn merge(
     store: &dyn Store,
     given: Configuration,
     now: Timestamp,
-) -> Result<Configuration, BuildError> {
+) -> Result<(Configuration, CredentialBook), BuildError> {
     let stored = store.configuration().await.map_err(BuildError::Store)?;
-    let changes = changes(stored, &given, now).into_iter();
+    let past = store.past_credentials().await.map_err(BuildError::Store)?;
+    let book = CredentialBook::load(stored.rules, stored.clients, past);
+    let (changes, book) = changes(book, &given, now);
+    let changes = changes.into_iter();
     // Asked for all at once, so that a store can write them together.
     let kept: Vec<_> = changes.map(|change| store.keep(change)).collect();
     for change in kept {
         change.await.map_err(BuildError::Store)?;
     }
-    store.configuration().await.map_err(BuildError::Store)
+    let merged = store.configuration().await.map_err(BuildError::Store)?;
+    Ok((merged, book))
 }
 
-/// Returns what has to be kept of what was given, after the credentials that it ends.
-fn changes(stored: Configuration, given: &Configuration, now: Timestamp) -> Vec<Change> {
-    let mut book = CredentialBook::load(stored.rules, stored.clients, stored.past);
+/// Returns what has to be kept of what was given, after the credentials that it ends, and what is given then.
+fn changes(
+    mut book: CredentialBook,
+    given: &Configuration,
+    now: Timestamp,
+) -> (Vec<Change>, CredentialBook) {
     let mut changes = Vec::new();
     let mut end = |book: &mut CredentialBook, ending: Vec<PastCredential>| {
         for past in ending {
@@ -384,5 +386,5 @@ fn changes(stored: Configuration, given: &Configuration, now: Timestamp) -> Vec<
     let clients = given.clients.iter().cloned().map(Change::PutClient);
     let endpoints = given.endpoints.iter().cloned().map(Change::PutEndpoint);
     changes.extend(rules.chain(clients).chain(endpoints));
-    changes
+    (changes, book)
 }

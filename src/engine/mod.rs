@@ -178,8 +178,6 @@ fn start_actors(
         endpoints,
         paused,
         disabled,
-        // The credentials are looked up in one place, which has them already.
-        past: _,
     } = configuration;
     let handles = arbiters.iter().map(Arbiter::handle).collect();
     let first = arbiters.first();

@@ -119,6 +119,12 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the configuration as it was kept.
     fn configuration(&self) -> StoreFuture<Configuration>;
 
+    /// Returns the credentials of the past that were kept, in any order. Defaults to none, for stores that do not keep them:
+    /// then what a rule no longer names is sent without what the rule gave, once the engine was started again.
+    fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// Forgets what is kept for longer than it should be, as of `now`, and returns how many deliveries.
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64>;
 
@@ -424,8 +430,6 @@ pub struct Configuration {
     pub paused: Vec<WebhookUrl>,
     /// The endpoints that are disabled and why, ordered by URL.
     pub disabled: Vec<(WebhookUrl, DisabledReason)>,
-    /// The credentials of the past, in any order.
-    pub past: Vec<PastCredential>,
 }
 
 /// Why a store could not do what it was asked.

@@ -12,8 +12,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention, Store,
-    StoreFuture, StoredEndpoint, WaitingDelivery,
+    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
+    Store, StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 
 /// Wraps a store and makes the caller's thread wait for every answer.
@@ -133,6 +133,10 @@ impl<S: Store> Store for Blocking<S> {
 
     fn configuration(&self) -> StoreFuture<Configuration> {
         block(self.0.configuration())
+    }
+
+    fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
+        block(self.0.past_credentials())
     }
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {

@@ -12,8 +12,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention, Store, StoreError,
-    StoreFuture, StoredEndpoint, WaitingDelivery,
+    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
+    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -234,6 +234,10 @@ impl Store for FaultyStore {
 
     fn configuration(&self) -> StoreFuture<Configuration> {
         self.store.configuration()
+    }
+
+    fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
+        self.store.past_credentials()
     }
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {

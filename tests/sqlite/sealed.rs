@@ -193,10 +193,9 @@ fn cleaning_that_was_broken_off_is_done_at_the_next_opening() {
     has_everything(&life, sealed_with(1));
     assert_eq!(found_in(&life, SECRET), Vec::<&str>::new());
     let file = Connection::open(life.file()).unwrap();
-    let notes: i64 = file
-        .query_row("SELECT COUNT(*) FROM webhook_sealed", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(notes, 1, "it is not cleaned every time");
+    let sql = "SELECT COUNT(*) FROM webhook_sealed WHERE id = 'unclean'";
+    let notes: i64 = file.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(notes, 0, "it is not cleaned every time");
 }
 
 #[test]
@@ -252,7 +251,13 @@ fn a_row_that_no_key_opens_stops_everything_else() {
     let all = Encryption::new(key(3))
         .also_reads(key(2))
         .also_reads(key(1));
-    assert_eq!(configuration(&life, with(all)).rules.len(), 3);
+    let error = refused(&life, with(all.clone()));
+    assert!(
+        error.to_string().contains("damaged"),
+        "an older row: {error}"
+    );
+    let found = configuration(&life, with(all.takes_as_found()));
+    assert_eq!(found.rules.len(), 3);
 }
 
 #[test]
@@ -312,4 +317,141 @@ fn a_plain_row_in_a_file_that_was_sealed_is_refused() {
         .unwrap();
     drop(file);
     has_everything(&life, sealed_with(1));
+}
+
+/// Opens the file for somebody who may write to it and has no key.
+fn tamper(life: &Life, sql: &str) {
+    let file = Connection::open(life.file()).unwrap();
+    file.execute_batch(sql).unwrap();
+}
+
+#[track_caller]
+fn is_noticed(life: &Life, options: SqliteOptions, why: &str) {
+    let error = refused(life, options);
+    let StoreError::Damaged(cause) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(cause.to_string().contains(why), "{cause}");
+}
+
+/// A token was revoked; somebody put the older sealed row back, and it was used again.
+#[test]
+fn an_older_row_that_is_put_back_is_noticed() {
+    let life = Life::new();
+    keep(&life, sealed_with(1), everything());
+    let saved = "CREATE TABLE saved AS SELECT * FROM";
+    let tables = ["webhook_rule", "webhook_client", "webhook_setting"];
+    for (number, table) in tables.into_iter().enumerate() {
+        let life = Life::new();
+        keep(&life, sealed_with(1), everything());
+        tamper(&life, &format!("{saved} {table}"));
+        let changed = [
+            Change::PutRule(rule("rule").auth(Auth::bearer("new"))),
+            Change::PutClient(client().auth(Auth::bearer("new"))),
+            Change::PutEndpoint(endpoint().auth(Auth::bearer("new"))),
+        ];
+        keep(&life, sealed_with(1), [changed[number].clone()]);
+        configuration(&life, sealed_with(1));
+        tamper(
+            &life,
+            &format!("INSERT OR REPLACE INTO {table} SELECT * FROM saved"),
+        );
+        is_noticed(&life, sealed_with(1), "put back from an older copy");
+        has_everything(&life, with(Encryption::new(key(1)).takes_as_found()));
+        has_everything(&life, sealed_with(1));
+    }
+}
+
+#[test]
+fn a_row_that_is_removed_or_added_is_noticed() {
+    for sql in [
+        "DELETE FROM webhook_setting",
+        "DELETE FROM webhook_rule; DELETE FROM webhook_client; DELETE FROM webhook_setting",
+        "DELETE FROM webhook_sealed WHERE id = 'manifest'",
+    ] {
+        let life = Life::new();
+        keep(&life, sealed_with(1), everything());
+        tamper(&life, sql);
+        is_noticed(&life, sealed_with(1), "not those that were sealed last");
+    }
+    let life = Life::new();
+    keep(&life, sealed_with(1), everything());
+    tamper(&life, "CREATE TABLE saved AS SELECT * FROM webhook_rule");
+    keep(&life, sealed_with(1), [Change::RemoveRule("rule".into())]);
+    tamper(&life, "INSERT INTO webhook_rule SELECT * FROM saved");
+    is_noticed(&life, sealed_with(1), "not those that were sealed last");
+}
+
+/// Somebody dropped the note that the file is sealed and added plain rules, which were then sealed like all others.
+#[test]
+fn a_file_without_the_note_that_it_is_sealed_is_not_taken_for_a_new_one() {
+    let planted = serde_json::to_string(&Rule::new("planted", "*").webhook(HOOK).unwrap()).unwrap();
+    let plant = format!(
+        "DROP TABLE webhook_sealed; INSERT INTO webhook_rule VALUES ('planted', '{planted}');"
+    );
+    let life = Life::new();
+    keep(&life, sealed_with(1), everything());
+    tamper(&life, &plant);
+    is_noticed(
+        &life,
+        sealed_with(1),
+        "the note that it is sealed was removed",
+    );
+
+    // With nothing sealed left it is like a file that never was: who knows better can say so.
+    let life = Life::new();
+    keep(&life, sealed_with(1), [Change::PutRule(rule("rule"))]);
+    tamper(&life, &format!("DELETE FROM webhook_rule; {plant}"));
+    let only_sealed = with(Encryption::new(key(1)).only_sealed());
+    is_noticed(&life, only_sealed.clone(), "never sealed");
+    let life = Life::new();
+    keep(&life, only_sealed.clone(), everything());
+    has_everything(&life, only_sealed);
+}
+
+/// Somebody added an open delivery of a sealed rule to a URL of their own, and was sent the rule's token at the next start.
+#[test]
+fn a_delivery_that_somebody_added_is_shown_no_secret() {
+    const EVIL: &str = "http://evil.test/";
+    let life = Life::new();
+    life.receivers.on(HOOK, [Reply::status(503)]);
+    life.receivers.on(EVIL, [Reply::status(200)]);
+    SimClock::run(async |clock| {
+        let engine = life.start_on(sealed_with(1), &clock).await;
+        let (router, supervisor) = (engine.router(), engine.supervisor());
+        router.send(PutRule(rule("mine"))).await.unwrap().unwrap();
+        router.send(PutClient(client())).await.unwrap().unwrap();
+        let put = PutEndpoint(endpoint());
+        supervisor.send(put).await.unwrap().unwrap();
+        engine.publish(event("e")).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        crash(engine).await;
+        tamper(
+            &life,
+            &format!(
+                "INSERT INTO webhook_endpoint (id, url) VALUES (99, '{EVIL}');
+                 INSERT INTO webhook_open (endpoint, id, alert, accepted_at, bytes)
+                 SELECT 99, 100 + id, alert, accepted_at, bytes FROM webhook_open;
+                 UPDATE webhook_store SET last_delivery = 1000;"
+            ),
+        );
+        let engine = life.start_on(sealed_with(1), &clock).await;
+        clock.sleep(Duration::from_secs(20)).await;
+        let sent = life.receivers.requests();
+        let to = |url: &str| -> Vec<_> {
+            let to_url = |sent: &&_| -> bool {
+                let sent: &actix_webhooks::testing::SentRequest = sent;
+                sent.request.url.as_str() == url
+            };
+            sent.iter().filter(to_url).collect()
+        };
+        assert_eq!(to(EVIL).len(), 2, "one for each rule");
+        for planted in to(EVIL) {
+            assert_eq!(planted.request.authorization, None);
+            assert_eq!(planted.headers, Vec::<String>::new());
+        }
+        let real = to(HOOK);
+        assert!(real.len() > 2 && real.iter().all(|sent| sent.request.authorization.is_some()));
+        crash(engine).await;
+    });
 }

@@ -10,8 +10,8 @@ use self::entry::Entry;
 use self::kept::{Kept, Shelf};
 use super::{
     Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndpointBacklog, NewEvent, OpenDelivery, Redelivery, Retention, Store,
-    StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndpointBacklog, NewEvent, OpenDelivery, PastCredential, Redelivery, Retention,
+    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
@@ -198,8 +198,11 @@ impl Store for MemoryStore {
             endpoints: kept.endpoints.values().cloned().collect(),
             paused: kept.paused.iter().cloned().collect(),
             disabled: kept.disabled.clone().into_iter().collect(),
-            past: kept.past.values().cloned().collect(),
         }))
+    }
+
+    fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
+        done(Ok(self.kept().past.values().cloned().collect()))
     }
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {

@@ -5,6 +5,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod keeper;
+mod manifest;
 mod options;
 mod outbox;
 mod prepared;
@@ -41,8 +42,8 @@ pub use self::seal::{Encryption, Key};
 use self::writer::{Found, Job, Task, Writer};
 use super::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, Redelivery, Retention, Store, StoreError,
-    StoreFuture, StoredEndpoint, WaitingDelivery,
+    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
+    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
@@ -329,6 +330,11 @@ impl Store for SqliteStore {
     fn configuration(&self) -> StoreFuture<Configuration> {
         let encryption = self.shared.encryption.clone();
         self.read(move |connection| settings::configuration(connection, encryption.as_deref()))
+    }
+
+    fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
+        let encryption = self.shared.encryption.clone();
+        self.read(move |connection| settings::past_credentials(connection, encryption.as_deref()))
     }
 
     fn retention(&self) -> Option<Retention> {

@@ -73,6 +73,10 @@ impl fmt::Debug for Key {
 pub struct Encryption {
     key: Key,
     older: Vec<Key>,
+    /// Whether a file with plain settings is sealed at its first opening.
+    pub(super) seals_plain: bool,
+    /// Whether settings are taken that are not those that were sealed last.
+    pub(super) takes_as_found: bool,
 }
 
 impl Encryption {
@@ -81,6 +85,8 @@ impl Encryption {
         Self {
             key,
             older: Vec::new(),
+            seals_plain: true,
+            takes_as_found: false,
         }
     }
 
@@ -88,6 +94,24 @@ impl Encryption {
     #[must_use]
     pub fn also_reads(mut self, older: Key) -> Self {
         self.older.push(older);
+        self
+    }
+
+    /// Refuses a file that has plain settings and was never sealed. Say so once yours is sealed: whoever can write to the
+    /// file could otherwise put one with rules of their own in its place, which would be sealed like yours at the first
+    /// opening. Defaults to sealing what is plain in a file that was never sealed.
+    #[must_use]
+    pub fn only_sealed(mut self) -> Self {
+        self.seals_plain = false;
+        self
+    }
+
+    /// Takes the settings as they are found, once, when a row of them was removed, or put back from an older copy of the file,
+    /// without the key; plain rows are refused all the same. Look at what there is before you go on with it. Defaults to
+    /// refusing such a file with [`StoreError::Damaged`].
+    #[must_use]
+    pub fn takes_as_found(mut self) -> Self {
+        self.takes_as_found = true;
         self
     }
 

@@ -6,22 +6,29 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use zeroize::Zeroizing;
 
-use super::error::store_error;
+use super::error::{damaged, store_error};
+use super::manifest::Manifest;
 use super::query::all;
 use super::seal::{Encryption, Place, no_key};
 use crate::store::StoreError;
 
-/// The tables whose values are sealed, each with the column that names a row. Ours comes last.
-const TABLES: [(&str, &str); 5] = [
-    ("webhook_rule", "id"),
-    ("webhook_client", "id"),
-    ("webhook_setting", "url"),
-    ("webhook_past", "id"),
-    (SEALED, "id"),
-];
+/// A table of settings, with the column that names a row.
+pub(super) type Table = (&'static str, &'static str);
 
-/// Notes that a file is sealed, and whether plain text may be left in it. It is there only once a file was sealed.
-const SEALED: &str = "webhook_sealed";
+pub(super) const RULE: Table = ("webhook_rule", "id");
+pub(super) const CLIENT: Table = ("webhook_client", "id");
+pub(super) const ENDPOINT: Table = ("webhook_setting", "url");
+pub(super) const PAST: Table = ("webhook_past", "id");
+
+/// The tables whose values are sealed.
+pub(super) const SETTINGS: [Table; 4] = [RULE, CLIENT, ENDPOINT, PAST];
+
+/// Notes that a file is sealed, which sealed rows there are, and whether plain text may be left in it. It is there only once a
+/// file was sealed.
+pub(super) const SEALED: &str = "webhook_sealed";
+
+/// What the row `store` says: there is a manifest. In files that were sealed before there was one it says something else.
+const WITH_MANIFEST: &str = "sealed, with a manifest";
 
 /// Returns the text of a value, which stands in column 1 with its row's key in column 0.
 pub(super) fn text(
@@ -52,16 +59,18 @@ pub(super) fn seal_all(
         return refuse_sealed(connection);
     };
     let known = connection.table_exists(None, SEALED).map_err(store_error)?;
-    if !known {
+    if known {
+        check_manifest(connection, encryption)?;
+    } else {
+        check_never_sealed(connection, encryption)?;
         execute(
             connection,
-            "CREATE TABLE webhook_sealed (id TEXT PRIMARY KEY, json BLOB NOT NULL) WITHOUT ROWID;
-             INSERT INTO webhook_sealed VALUES ('store', 'sealed');",
+            "CREATE TABLE webhook_sealed (id TEXT PRIMARY KEY, json BLOB NOT NULL) WITHOUT ROWID;",
         )?;
+        note_unclean(connection)?;
     }
-    for (table, key) in TABLES {
-        let found_plain = seal_table(connection, table, key, encryption)?;
-        if found_plain && table != SEALED {
+    for (table, key) in SETTINGS {
+        if seal_table(connection, table, key, encryption)? {
             if known {
                 // Whoever has no key could have written it, to have calls made in our name.
                 let why = "a row is in plain, though the file was sealed; remove what somebody else has written";
@@ -70,11 +79,60 @@ pub(super) fn seal_all(
             note_unclean(connection)?;
         }
     }
-    if !known {
-        note_unclean(connection)?;
-    }
+    let sql =
+        "INSERT INTO webhook_sealed VALUES ('store', ?1) ON CONFLICT (id) DO UPDATE SET json = ?1";
+    let noted = connection.execute(sql, [WITH_MANIFEST]);
+    noted.map_err(store_error)?;
+    Manifest::of(connection)?.write(connection, encryption)?;
     // What was noted just now is plain.
     seal_table(connection, SEALED, "id", encryption).map(drop)
+}
+
+/// Checks that the settings are those that were sealed last.
+fn check_manifest(connection: &Connection, encryption: &Encryption) -> Result<(), StoreError> {
+    // First of all that every row can be opened: a key that is missing is the likelier reason, and has another remedy.
+    for (table, key) in SETTINGS.into_iter().chain([(SEALED, "id")]) {
+        for_each(connection, table, key, encryption, |_, _, _| Ok(()))?;
+    }
+    let sql = "SELECT id, json FROM webhook_sealed WHERE id = 'store'";
+    let store = connection
+        .query_row(sql, [], |row| Ok(text(row, SEALED, Some(encryption))))
+        .optional();
+    let store = store.map_err(store_error)?.transpose()?;
+    let with_manifest = store.as_ref().is_none_or(|store| **store == WITH_MANIFEST);
+    let manifest = Manifest::read(connection, encryption)?;
+    let as_sealed = match manifest {
+        Some(manifest) => manifest.matches(connection)?,
+        None => !with_manifest,
+    };
+    if as_sealed || encryption.takes_as_found {
+        return Ok(());
+    }
+    let why = "the settings are not those that were sealed last: a row was removed, added or put back from an older copy \
+               without the key; restore the file, or look at what there is and open it once with Encryption::takes_as_found";
+    Err(damaged(why))
+}
+
+/// Checks that a file without the note that it is sealed never was.
+fn check_never_sealed(connection: &Connection, encryption: &Encryption) -> Result<(), StoreError> {
+    for (table, _) in SETTINGS {
+        let kinds = all(
+            connection,
+            &format!("SELECT DISTINCT typeof(json) FROM {table}"),
+            [],
+            |row| row.get::<_, String>(0),
+        )?;
+        if kinds.iter().any(|kind| kind == "blob") {
+            let why = "it holds sealed settings, and the note that it is sealed was removed; restore the file";
+            return Err(damaged(why));
+        }
+        if !kinds.is_empty() && !encryption.seals_plain {
+            let why = "it holds plain settings and was never sealed, but Encryption::only_sealed was said; \
+                       if it is yours, open it once without";
+            return Err(damaged(why));
+        }
+    }
+    Ok(())
 }
 
 /// Takes out of the file and its log what is left there of plain text, if any was sealed: in pages that are free, and between the rows of others.
@@ -125,45 +183,65 @@ fn refuse_sealed(connection: &Connection) -> Result<(), StoreError> {
     found.map_err(store_error)?.unwrap_or(Ok(()))
 }
 
-/// Seals the rows of a table that do not have the key, and says whether any was plain. Every row is opened, so that a key that is missing is
-/// noticed now and not when it is too late.
+/// Seals the rows of a table that do not have the key, and returns `true` if any was plain. Every row is opened, so that a key
+/// that is missing is noticed now and not when it is too late.
 fn seal_table(
     connection: &Connection,
     table: &'static str,
     column: &str,
     encryption: &Encryption,
 ) -> Result<bool, StoreError> {
+    let update = format!("UPDATE {table} SET json = ?2 WHERE {column} = ?1");
+    let mut found_plain = false;
+    for_each(connection, table, column, encryption, |key, text, how| {
+        found_plain |= how == How::Plain;
+        if how != How::Sealed {
+            let sealed = encryption.seal(Place { table, key }, text)?;
+            let mut statement = connection.prepare_cached(&update).map_err(store_error)?;
+            let done = statement.execute(params![key, sealed]);
+            done.map_err(store_error)?;
+        }
+        Ok(())
+    })?;
+    Ok(found_plain)
+}
+
+/// How a value stands in the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Plain,
+    SealedWithAnOlderKey,
+    Sealed,
+}
+
+/// Opens every row of a table, some at a time.
+fn for_each(
+    connection: &Connection,
+    table: &'static str,
+    column: &str,
+    encryption: &Encryption,
+    mut look: impl FnMut(&str, &str, How) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let select = format!(
         "SELECT {column}, json FROM {table} WHERE {column} > ?1 ORDER BY {column} LIMIT {STEP}"
     );
-    let update = format!("UPDATE {table} SET json = ?2 WHERE {column} = ?1");
-    let (mut after, mut found_plain) = (String::new(), false);
+    let mut after = String::new();
     loop {
         let step = all(connection, &select, [&after], |row| {
-            let sealed = row.get_ref(1)?.as_blob().ok();
-            let current = sealed.is_some_and(|sealed| encryption.is_current(sealed));
+            let how = match row.get_ref(1)?.as_blob() {
+                Ok(sealed) if encryption.is_current(sealed) => How::Sealed,
+                Ok(_) => How::SealedWithAnOlderKey,
+                Err(_) => How::Plain,
+            };
             let key: String = row.get(0)?;
-            Ok((
-                key,
-                text(row, table, Some(encryption)),
-                current,
-                sealed.is_none(),
-            ))
+            Ok((key, text(row, table, Some(encryption)), how))
         })?;
         let Some((last, ..)) = step.last() else {
-            return Ok(found_plain);
+            return Ok(());
         };
         after.clone_from(last);
-        for (key, text, current, plain) in step {
-            let text = text?;
-            found_plain |= plain;
-            if !current {
-                let place = Place { table, key: &key };
-                let sealed = encryption.seal(place, &text)?;
-                let mut statement = connection.prepare_cached(&update).map_err(store_error)?;
-                let done = statement.execute(params![key, sealed]);
-                done.map_err(store_error)?;
-            }
+        for (key, text, how) in step {
+            look(&key, &text?, how)?;
         }
     }
 }

@@ -10,17 +10,18 @@ use serde_json::{Value, json};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{damaged, store_error};
+use super::manifest::{self, Manifest};
 use super::query::all;
 use super::rows;
 use super::seal::{Encryption, Place};
-use super::sealing;
+use super::sealing::{self, CLIENT, ENDPOINT, PAST, RULE, Table};
 use super::writer::Writer;
 use crate::domain::auth::Auth;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::health::DisabledReason;
 use crate::domain::oauth2::{ClientCredentials, FormParameter};
 use crate::domain::url::WebhookUrl;
-use crate::store::{Change, Configuration, StoreError};
+use crate::store::{Change, Configuration, PastCredential, StoreError};
 
 impl Writer<'_> {
     pub(super) fn keep(
@@ -28,57 +29,46 @@ impl Writer<'_> {
         change: &Change,
         encryption: Option<&Encryption>,
     ) -> Result<(), StoreError> {
-        let (sql, key, value) = match change {
-            Change::PutRule(rule) => (
-                "INSERT INTO webhook_rule VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET json = ?2",
-                rule.id.as_str(),
-                Some(("webhook_rule", with_auth(rule, rule.auth.as_ref())?)),
-            ),
-            Change::RemoveRule(id) => ("DELETE FROM webhook_rule WHERE id = ?1", id.as_str(), None),
-            Change::PutClient(client) => (
-                "INSERT INTO webhook_client VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET json = ?2",
-                client.id.as_str(),
-                Some(("webhook_client", with_auth(client, client.auth.as_ref())?)),
-            ),
-            Change::PutEndpoint(endpoint) => (
-                "INSERT INTO webhook_setting VALUES (?1, ?2) ON CONFLICT (url) DO UPDATE SET json = ?2",
-                endpoint.url.as_str(),
-                Some(("webhook_setting", endpoint_json(endpoint)?)),
-            ),
+        let mut sealing = Sealing {
+            connection: self.connection,
+            encryption,
+        };
+        match change {
+            Change::PutRule(rule) => {
+                let value = with_auth(rule, rule.auth.as_ref())?;
+                sealing.put(RULE, rule.id.as_str(), value)
+            }
+            Change::RemoveRule(id) => sealing.remove(RULE, id.as_str()),
+            Change::PutClient(client) => {
+                let value = with_auth(client, client.auth.as_ref())?;
+                sealing.put(CLIENT, client.id.as_str(), value)
+            }
+            Change::PutEndpoint(endpoint) => {
+                sealing.put(ENDPOINT, endpoint.url.as_str(), endpoint_json(endpoint)?)
+            }
             Change::RemoveEndpoint(url) => {
-                let sql = "DELETE FROM webhook_paused WHERE url = ?1";
-                self.write(sql, url.as_str(), None, None)?;
-                self.write(ENABLE, url.as_str(), None, None)?;
-                (
-                    "DELETE FROM webhook_setting WHERE url = ?1",
-                    url.as_str(),
-                    None,
-                )
+                sealing.remove(ENDPOINT, url.as_str())?;
+                self.resume(url)
             }
             Change::KeepPast(past) => {
-                let sql = "INSERT INTO webhook_past VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET json = ?2";
-                let value = ("webhook_past", with_auth(past, past.auth.as_ref())?);
-                return self.write(sql, &past.key(), Some(value), encryption);
+                let value = with_auth(past, past.auth.as_ref())?;
+                sealing.put(PAST, &past.key(), value)
             }
-            Change::ForgetPast(key) => {
-                ("DELETE FROM webhook_past WHERE id = ?1", key.as_str(), None)
+            Change::ForgetPast(key) => sealing.remove(PAST, key),
+            Change::Pause(url) => {
+                self.write("INSERT OR IGNORE INTO webhook_paused VALUES (?1)", url)
             }
-            Change::Pause(url) => (
-                "INSERT OR IGNORE INTO webhook_paused VALUES (?1)",
-                url.as_str(),
-                None,
-            ),
-            Change::Disable(url, reason) => return self.disable(url, *reason),
-            Change::Resume(url) => {
-                self.write(ENABLE, url.as_str(), None, None)?;
-                (
-                    "DELETE FROM webhook_paused WHERE url = ?1",
-                    url.as_str(),
-                    None,
-                )
-            }
-        };
-        self.write(sql, key, value, encryption)
+            Change::Disable(url, reason) => self.disable(url, *reason),
+            Change::Resume(url) => self.resume(url),
+        }
+    }
+
+    fn resume(&self, url: &WebhookUrl) -> Result<(), StoreError> {
+        self.write(
+            "UPDATE webhook_endpoint SET disabled = NULL, health = NULL WHERE url = ?1",
+            url,
+        )?;
+        self.write("DELETE FROM webhook_paused WHERE url = ?1", url)
     }
 
     fn disable(&mut self, url: &WebhookUrl, reason: DisabledReason) -> Result<(), StoreError> {
@@ -90,23 +80,62 @@ impl Writer<'_> {
         written.map(drop).map_err(store_error)
     }
 
-    fn write(
-        &self,
-        sql: &str,
-        key: &str,
-        value: Option<(&'static str, Value)>,
-        encryption: Option<&Encryption>,
-    ) -> Result<(), StoreError> {
+    fn write(&self, sql: &str, url: &WebhookUrl) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let value = value.map(|(table, value)| (Place { table, key }, text(value)));
-        let written = match (value, encryption) {
-            (Some((place, text)), Some(encryption)) => {
-                statement.execute(params![key, encryption.seal(place, &text)?])
+        let written = statement.execute([url.as_str()]);
+        written.map(drop).map_err(store_error)
+    }
+}
+
+/// Writing rows of settings, sealed and noted in the manifest when there is a key.
+struct Sealing<'a> {
+    connection: &'a Connection,
+    encryption: Option<&'a Encryption>,
+}
+
+impl Sealing<'_> {
+    fn put(&mut self, table: Table, key: &str, value: Value) -> Result<(), StoreError> {
+        let ((table, column), text) = (table, text(value));
+        let sql = format!(
+            "INSERT INTO {table} VALUES (?1, ?2) ON CONFLICT ({column}) DO UPDATE SET json = ?2"
+        );
+        let mut statement = self.connection.prepare_cached(&sql).map_err(store_error)?;
+        let written = match self.encryption {
+            Some(encryption) => {
+                let sealed = encryption.seal(Place { table, key }, &text)?;
+                self.note((table, column), key, Some(&sealed))?;
+                statement.execute(params![key, sealed])
             }
-            (Some((_, text)), None) => statement.execute(params![key, text.as_str()]),
-            (None, _) => statement.execute([key]),
+            None => statement.execute(params![key, text.as_str()]),
         };
         written.map(drop).map_err(store_error)
+    }
+
+    fn remove(&mut self, table: Table, key: &str) -> Result<(), StoreError> {
+        let (name, column) = table;
+        self.note(table, key, None)?;
+        let sql = format!("DELETE FROM {name} WHERE {column} = ?1");
+        let mut statement = self.connection.prepare_cached(&sql).map_err(store_error)?;
+        let removed = statement.execute([key]);
+        removed.map(drop).map_err(store_error)
+    }
+
+    /// Notes in the manifest what a row is about to be.
+    fn note(
+        &self,
+        (table, column): Table,
+        key: &str,
+        after: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let Some(encryption) = self.encryption else {
+            return Ok(());
+        };
+        let gone = || damaged("the manifest of the sealed settings was removed; restore the file");
+        let mut manifest = Manifest::read(self.connection, encryption)?.ok_or_else(gone)?;
+        let place = Place { table, key };
+        let before = manifest::value(self.connection, place, column)?;
+        manifest.replace(place, before.as_deref(), after);
+        manifest.write(self.connection, encryption)
     }
 }
 
@@ -130,11 +159,16 @@ pub(super) fn configuration(
             [],
             |row| Ok((rows::url(row, 0)?, rows::from_json(row, 1)?)),
         )?,
-        past: settings(connection, "webhook_past", "id", encryption)?,
     })
 }
 
-const ENABLE: &str = "UPDATE webhook_endpoint SET disabled = NULL, health = NULL WHERE url = ?1";
+pub(super) fn past_credentials(
+    connection: &Connection,
+    encryption: Option<&Encryption>,
+) -> Result<Vec<PastCredential>, StoreError> {
+    let (table, key) = PAST;
+    settings(connection, table, key, encryption)
+}
 
 fn settings<T: DeserializeOwned>(
     connection: &Connection,

@@ -241,7 +241,7 @@ async fn keeps_credentials_of_the_past(store: &impl Store) {
         store.keep(past.clone()).await.unwrap();
         store.keep(past).await.unwrap();
     }
-    let kept = store.configuration().await.unwrap().past;
+    let kept = store.past_credentials().await.unwrap();
     assert_eq!(kept, past, "one with the same key takes its place");
     book.keep(past[0].clone());
     let later = book.before_rule(&old.id, None, at(6));
@@ -249,10 +249,10 @@ async fn keeps_credentials_of_the_past(store: &impl Store) {
         .keep(Change::KeepPast(later[0].clone()))
         .await
         .unwrap();
-    let kept = store.configuration().await.unwrap().past;
+    let kept = store.past_credentials().await.unwrap();
     assert_eq!(kept, later);
     store.keep(Change::ForgetPast(key)).await.unwrap();
-    assert_eq!(store.configuration().await.unwrap().past, []);
+    assert_eq!(store.past_credentials().await.unwrap(), []);
 }
 
 pub(super) async fn prunes_what_has_ended(store: &impl Store) {

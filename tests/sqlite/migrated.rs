@@ -1,0 +1,100 @@
+//! Files of earlier versions of the schema: opened, brought to the newest version, and gone on with.
+//!
+//! The fixtures are such files as SQL, one plain and one sealed with a key of 32 bytes of 1. In each, three events were published for
+//! a client with a token, to an endpoint that took them, one that refused them for good, one that is busy (its retries wait; its rule
+//! has a token of its own), one that is paused and one that is disabled; and one more event stands in the outbox.
+
+use std::path::Path;
+use std::time::Duration;
+
+use actix_webhooks::store::{
+    DeliveryQuery, Encryption, Key, SqliteOptions, SqliteStore, Store as _,
+};
+use actix_webhooks::testing::{Blocking, Reply, ScriptedTransport, SimClock};
+use actix_webhooks::{
+    EndpointState, Engine, Event, GetStatus, ListDeadLetters, ListRules, ResumeEndpoint,
+};
+use rusqlite::Connection;
+
+use super::support::crash;
+
+const PLAIN: &str = include_str!("../fixtures/files/v2.sql");
+const SEALED: &str = include_str!("../fixtures/files/v2-sealed.sql");
+
+fn options(sealed: bool) -> SqliteOptions {
+    SqliteOptions {
+        encryption: sealed.then(|| Encryption::new(Key::from_bytes([1; 32]))),
+        ..SqliteOptions::default()
+    }
+}
+
+fn write(path: &Path, sql: &str) {
+    let file = Connection::open(path).unwrap();
+    file.execute_batch(sql).unwrap();
+}
+
+#[test]
+fn a_file_of_the_version_before_is_gone_on_with() {
+    for (sql, sealed) in [(PLAIN, false), (SEALED, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("webhooks.db");
+        write(&path, sql);
+        let receivers = ScriptedTransport::new();
+        receivers.decide(|request| {
+            Reply::status(match request.url.as_str() {
+                "http://gone.test/" => 400,
+                _ => 200,
+            })
+        });
+        SimClock::run(async |clock| {
+            let store = SqliteStore::open_with(&path, options(sealed)).unwrap();
+            let engine = Engine::builder()
+                .simulated(&clock, 1)
+                .store(Blocking(store))
+                .transport(receivers.clone());
+            let engine = engine.start().await.unwrap();
+            clock.sleep(Duration::from_mins(3)).await;
+            goes_on(&engine, &receivers).await;
+            let again = Event::new("thing.happened", "client").id("e1");
+            let again = engine.publish(again.company("company").data(serde_json::json!({"n": 1})));
+            assert_eq!(again.await.unwrap().deliveries, 5, "its id is remembered");
+            crash(engine).await;
+        });
+        let store = SqliteStore::open_with(&path, options(sealed)).unwrap();
+        let all = store.deliveries(DeliveryQuery::default());
+        let all = actix_rt::System::new().block_on(all).unwrap();
+        assert_eq!(all.len(), 20, "four events to five endpoints");
+    }
+}
+
+async fn goes_on(engine: &Engine, receivers: &ScriptedTransport) {
+    let status = async |url: &str| {
+        let status = engine.supervisor().send(GetStatus::new(url)).await;
+        status.unwrap().unwrap()
+    };
+    let shown = |url: &str| -> Vec<String> {
+        let sent = receivers.requests().into_iter();
+        let sent = sent.filter(|sent| sent.request.url.as_str() == url);
+        let shown = sent.map(|sent| sent.request.authorization.unwrap().expose().to_owned());
+        shown.collect()
+    };
+    let rules = engine.router().send(ListRules).await.unwrap();
+    assert_eq!(rules.len(), 5);
+    assert_eq!(shown("http://busy.test/"), ["token of the rule"; 4]);
+    assert_eq!(shown("http://ok.test/"), ["Bearer token of the client"]);
+    let last = receivers.requests().pop().unwrap();
+    assert_eq!(last.request.attempt, 3, "two failed before: at 0 and 15 s");
+    let letters = engine.supervisor().send(ListDeadLetters::default()).await;
+    assert_eq!(letters.unwrap().unwrap().len(), 4);
+    let disabled = status("http://disabled.test/").await;
+    assert!(matches!(disabled.state, EndpointState::Disabled { .. }));
+    for (url, queued) in [("http://paused.test/", 4), ("http://disabled.test/", 4)] {
+        assert_eq!(status(url).await.queued, queued, "{url}");
+        let resume = engine.supervisor().send(ResumeEndpoint::new(url)).await;
+        resume.unwrap().unwrap();
+    }
+    while status("http://disabled.test/").await.queued > 0 {
+        actix_rt::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(shown("http://disabled.test/").len(), 4);
+}

@@ -111,6 +111,9 @@ impl Receipt {
 /// It holds for every event that is published after it. While the store keeps it, the router takes no events; the same goes for [`RemoveRule`] and
 /// [`PutClient`]. What the builder is given wins over what was put, when an engine is started again.
 ///
+/// What is open under the rule already goes on: to URLs that the rule still names with what it says now, to others with what it
+/// said when it last named them. A receiver that is no longer named is never shown a newer credential.
+///
 /// ```
 /// use actix_webhooks::{Engine, PutRule, Rule};
 ///

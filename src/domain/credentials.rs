@@ -7,10 +7,10 @@
 //! because the rule is gone, nor a newer one that this receiver was never given. What nothing was given for shows nothing of
 //! rule and client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
@@ -145,7 +145,7 @@ struct Given {
     authorization: Option<Authorization>,
     rule: Rule,
     /// Its URLs, where there are so many that looking through them would cost more.
-    urls: Option<HashSet<WebhookUrl>>,
+    urls: Option<BTreeSet<WebhookUrl>>,
 }
 
 impl Given {

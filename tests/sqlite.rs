@@ -5,6 +5,7 @@ mod sqlite {
     mod given;
     mod migrated;
     mod oauth2;
+    mod order;
     mod outbox;
     mod restart;
     mod retention;

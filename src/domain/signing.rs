@@ -217,6 +217,10 @@ impl Signer {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use ring::signature::UnparsedPublicKey;
+
     use super::super::signature::vectors::{BODY, ED25519, ED25519_ENTRY, HMAC, HMAC_ENTRY, ID};
     use super::*;
 
@@ -277,6 +281,34 @@ mod tests {
         }
         let ended = endpoint().secret_until(HMAC, at(0)).unwrap();
         assert_eq!(ended.signature(ID, at(0), BODY), None);
+    }
+
+    /// Checked against another implementation: the whole body is signed, however large it is.
+    #[test]
+    fn every_byte_of_a_body_is_signed() {
+        let key = STANDARD.decode(HMAC.trim_start_matches("whsec_")).unwrap();
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
+        let pair = SigningSecret::parse(ED25519).unwrap().public_key().unwrap();
+        let pair = STANDARD.decode(pair.trim_start_matches("whpk_")).unwrap();
+        let public = UnparsedPublicKey::new(&ring::signature::ED25519, pair);
+        let (mac, pair) = (endpoint().secret(HMAC), endpoint().secret(ED25519));
+        let (mac, pair) = (mac.unwrap(), pair.unwrap());
+        for size in [0, 1, 16_383, 16_384, 16_385, 65_537, 1_048_576] {
+            let body: Vec<u8> = (0..size)
+                .map(|at: u32| at.to_le_bytes()[0] ^ 0x5A)
+                .collect();
+            let content = [b"msg.1614265330.", &body[..]].concat();
+            let signature = |endpoint: &Endpoint, version: &str| {
+                let entry = endpoint.signature("msg", at(0), &body).unwrap();
+                STANDARD
+                    .decode(entry.strip_prefix(version).unwrap())
+                    .unwrap()
+            };
+            let verified = ring::hmac::verify(&key, &content, &signature(&mac, "v1,"));
+            assert!(verified.is_ok(), "{size}");
+            let verified = public.verify(&content, &signature(&pair, "v1a,"));
+            assert!(verified.is_ok(), "{size}");
+        }
     }
 
     #[test]

@@ -55,6 +55,39 @@ fn a_connection_that_has_been_idle_for_too_long_is_not_used_again() {
     });
 }
 
+/// Each origin has connections of its own: what goes to one must not arrive at the other, however many are kept.
+#[test]
+fn a_redirect_to_another_origin_goes_over_a_connection_of_its_own() {
+    run(async {
+        let serve = async |mut connection: Connection| connection.answer_all(200).await;
+        let elsewhere = Receiver::start(serve).await;
+        let location = elsewhere.url("/elsewhere");
+        let away =
+            format!("HTTP/1.1 307 Away\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        let receiver = Receiver::start(async move |mut connection: Connection| {
+            while connection.request().await.is_some() {
+                connection.send(&away).await;
+            }
+        })
+        .await;
+        let mut bed = Bed::to(endpoint(&receiver.url("/own"))).await;
+        for number in 0..10 {
+            let report = bed.deliver(&number.to_string()).await;
+            assert_eq!((report.outcome, report.redirects), (Outcome::Delivered, 1));
+        }
+        bed.end().await;
+        for (receiver, path) in [(receiver, "/own"), (elsewhere, "/elsewhere")] {
+            let requests = receiver.requests();
+            assert_eq!(requests.len(), 10, "{path}");
+            for request in requests {
+                assert!(request.line.contains(path), "{}", request.line);
+                let host = receiver.url("/").replace("http://", "");
+                assert_eq!(request.header("host"), Some(host.trim_end_matches('/')));
+            }
+        }
+    });
+}
+
 #[test]
 fn a_request_lost_with_a_kept_connection_is_sent_again_within_the_attempt() {
     for end in [End::Close, End::Reset] {

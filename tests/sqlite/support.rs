@@ -47,6 +47,17 @@ impl Life {
         self.start_all(clock, options, |builder| builder).await
     }
 
+    /// Runs an engine on the file with its rule alone: whatever endpoints are like stands in the file.
+    pub(crate) async fn start_bare(&self, clock: &SimClock) -> Engine {
+        let store = SqliteStore::open(self.file()).unwrap();
+        let builder = Engine::builder()
+            .simulated(clock, 1)
+            .store(Blocking(store))
+            .transport(self.receivers.clone())
+            .rule(Rule::new("rule", "*").webhook(HOOK).unwrap());
+        builder.start().await.unwrap()
+    }
+
     async fn start_all(
         &self,
         clock: &SimClock,

@@ -98,6 +98,37 @@ fn a_record_that_the_store_refuses_is_handed_out_again() {
     assert!(matches!(&pump(&mut machine, at(1))[..], [Action::Record(again)] if *again == record));
 }
 
+/// A store that has done the work may still have answered that it failed.
+#[test]
+fn a_record_that_is_handed_out_again_counts_once() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1), delivery(2)]);
+    machine.start(NOW).unwrap();
+    let record = finish(&mut machine, NOW, 1, Answer::new(200));
+    machine.on_record_refused(NOW, &record);
+    let again = pump(&mut machine, at(1));
+    assert!(matches!(&again[..], [Action::Record(again)] if *again == record));
+    let counts = |machine: &EndpointMachine| {
+        let status = machine.status();
+        (
+            status.attempts,
+            status.delivered,
+            status.queued,
+            status.in_flight,
+        )
+    };
+    assert_eq!(counts(&machine), (0, 0, 2, 0));
+    assert!(machine.on_recorded(&record).is_some());
+    assert_eq!(counts(&machine), (1, 1, 1, 0));
+    for later in 2..5 {
+        let actions = pump(&mut machine, at(later));
+        let records = |action: &Action| matches!(action, Action::Record(_));
+        assert!(!actions.iter().any(records), "{actions:?}");
+        assert!(machine.on_recorded(&record).is_none());
+        assert_eq!(counts(&machine), (1, 1, 1, 0));
+    }
+}
+
 #[test]
 fn an_attempt_that_takes_long_makes_its_endpoint_sick_while_it_lasts() {
     let mut machine = machine();

@@ -55,7 +55,8 @@
 //! | debug | `attempt … of delivery … to … finished: …` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
 //! | debug | `subscriber has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
 //! | warn | `access token could not be fetched` | `token_url`, `reason` | a fetch failed; further ones wait for 1 to 30 s |
-//! | warn | `wall clock was set; deadlines follow it` | `from_ms`, `to_ms` | the system clock was moved by half a second or more |
+//! | warn | `wall clock was set forward by …; …` (or `back`) | `set_by_ms` | the system clock was moved by 100 ms or more, or the machine slept |
+//! | error | `that the wall clock was set could not be kept; …` | `error` | a store call failed |
 //! | warn | `circuit opened; attempts wait` | `endpoint`, `until` | an endpoint with a circuit breaker fails |
 //! | warn | `endpoint disabled; …` | `endpoint`, `reason` | its receiver or its policy said so |
 //! | warn | `dead letter forgotten: …` | `delivery_id`, `limit` | the memory store holds as many dead letters as it may |

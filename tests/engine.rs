@@ -4,6 +4,7 @@ mod engine {
     mod answers;
     mod bad_input;
     mod bodies;
+    mod clocks;
     mod isolation;
     mod oauth2;
     mod operators;

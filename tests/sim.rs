@@ -7,6 +7,7 @@ mod sim {
     mod ledger;
     mod run;
     mod seeds;
+    mod settings;
     mod steps;
     mod watch;
     mod world;

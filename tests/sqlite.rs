@@ -2,6 +2,7 @@
 
 mod sqlite {
     mod broken;
+    mod clocks;
     mod given;
     mod migrated;
     mod oauth2;

@@ -172,10 +172,11 @@ impl<'a> Fetch<'a> {
 
     fn end(mut self, fetched: Result<IssuedToken, Failure>) {
         self.ended = true;
-        let now = self.clock.now();
+        // Nobody uses a token after its end, and nobody asks again too early.
+        let (now, at_latest) = (self.clock.now(), self.clock.at_latest(Clock::instant()));
         self.slot.change(|cache| match fetched {
             Ok(token) => cache.on_issued(now, token),
-            Err(failure) => cache.on_failed(now, failure),
+            Err(failure) => cache.on_failed(at_latest, failure),
         });
     }
 }

@@ -364,6 +364,12 @@ impl Exchange {
         }
     }
 
+    /// Returns `true` if the answer says when to come again.
+    pub(crate) fn asks_for_a_wait(&self) -> bool {
+        let answer = self.result.as_ref().ok();
+        answer.is_some_and(|answer| answer.retry_after.is_some())
+    }
+
     /// Returns the failure that an answer with this status is.
     pub(crate) fn refused_with(&self, status: u16) -> Failure {
         if self.credentials_dropped && matches!(status, 401 | 403) {

@@ -1,7 +1,5 @@
 //! What one endpoint has in the store beyond what its subscriber holds in memory.
 
-use std::time::Duration;
-
 use super::id::DeliveryId;
 use super::time::Timestamp;
 
@@ -158,8 +156,8 @@ impl Backlog {
     }
 
     /// Forgets an instant that has come: a read that is not made now for another reason must not be woken for again and again.
-    pub(crate) fn pass(&mut self, now: Timestamp, within: Duration) {
-        self.again_at = self.again_at.filter(|at| !at.is_due(now, within));
+    pub(crate) fn pass(&mut self, now: Timestamp) {
+        self.again_at = self.again_at.filter(|at| *at > now);
     }
 
     /// Returns when a failed read is tried again.
@@ -197,7 +195,7 @@ mod tests {
         assert!(!backlog.may_read_waiting(NOW));
         assert!(backlog.may_read_waiting(later));
         assert_eq!(backlog.again_at(), Some(later));
-        backlog.pass(later, Duration::from_secs(1));
+        backlog.pass(later);
         assert_eq!(
             backlog.again_at(),
             None,

@@ -98,7 +98,7 @@ impl Circuit {
     /// Lets time pass. Says whether it has become half-open.
     pub(crate) fn on_wake(&mut self, now: Timestamp) -> bool {
         match *self {
-            Self::Open { until, wait } if until.is_due(now, wait) => {
+            Self::Open { until, wait } if until <= now => {
                 *self = Self::HalfOpen { wait, probe: None };
                 true
             }

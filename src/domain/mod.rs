@@ -37,4 +37,5 @@ pub(crate) mod time;
 pub(crate) mod token_answer;
 pub(crate) mod token_cache;
 pub(crate) mod url;
+pub(crate) mod wall;
 pub(crate) mod window;

@@ -82,9 +82,10 @@ impl Pacer {
         self.next_at = Some(turn + limit.interval());
     }
 
-    /// Forgets a turn that lies further ahead than the limit puts it: the wall clock was set back, or the limit raised.
+    /// Forgets a turn that lies further ahead than the limit puts it, because the limit was raised.
     pub(crate) fn forget_far_turn(&mut self, limit: RateLimit, now: Timestamp) {
-        let latest = nanos(now) + limit.interval();
+        // `now` is rounded down; when the last attempt started was rounded up.
+        let latest = nanos(now) + NANOS + limit.interval();
         self.next_at = self.next_at.map(|next_at| next_at.min(latest));
     }
 }
@@ -158,13 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_does_not_stop_it() {
+    fn a_limit_that_is_raised_is_not_kept_up_by_the_lower_one() {
         let (mut pacer, limit) = (Pacer::default(), RateLimit::per_second(1));
-        pacer.on_start(limit, START + Duration::from_hours(1));
+        pacer.on_start(RateLimit::new(1, Duration::from_hours(1)), START);
         pacer.forget_far_turn(limit, START);
         assert_eq!(
             pacer.not_before(START),
-            Some(START + Duration::from_secs(1))
+            Some(START + Duration::from_millis(1_001))
         );
     }
 

@@ -2,6 +2,10 @@
 //!
 //! Rules never read a clock. A shell hands them `now`, so that a retry schedule of days can be tested in microseconds and
 //! a deadline that was stored can be compared with one that was just computed.
+//!
+//! What rules and stores are given is the engine's time, which no setting of the wall clock moves; what is shown to
+//! people and receivers is wall time (`wall.rs` is between them). A time that lies between two milliseconds is rounded
+//! up where a deadline follows from it, and down where something is judged to be due.
 
 use std::fmt;
 use std::ops::Add;
@@ -41,16 +45,18 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis))
     }
 
-    /// Says whether this instant, which was set to be at most `within` ahead, has come. If it is further ahead, the clock was set back since: then
-    /// it has come as well, rather than hours later.
-    pub(crate) fn is_due(self, now: Self, within: Duration) -> bool {
-        self <= now || self > now + within
-    }
-
     /// Returns how long after `earlier` this instant is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+}
+
+impl Timestamp {
+    /// Returns the instant so many milliseconds later, or earlier where they are negative.
+    #[must_use]
+    pub(crate) const fn moved(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
     }
 }
 

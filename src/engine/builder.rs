@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::Arbiter;
 
 use super::{Engine, start};
-use crate::actor::clock::Clock;
+use crate::actor::clock::{Clock, Wall};
 use crate::actor::credentials::Credentials;
 use crate::actor::places::Places;
 use crate::actor::shared::Shared;
@@ -42,7 +42,7 @@ pub struct EngineBuilder {
     max_in_flight: u32,
     max_body_bytes: usize,
     mailbox: usize,
-    clock: Option<Clock>,
+    wall: Option<Wall>,
     seed: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ impl Default for EngineBuilder {
             max_in_flight: 512,
             max_body_bytes: 1_024 * 1_024,
             mailbox: 256,
-            clock: None,
+            wall: None,
             seed: None,
         }
     }
@@ -170,8 +170,8 @@ impl EngineBuilder {
     }
 
     #[cfg(feature = "test-util")]
-    pub(crate) fn clocked(mut self, clock: Clock, seed: u64) -> Self {
-        self.clock = Some(clock);
+    pub(crate) fn clocked(mut self, wall: Wall, seed: u64) -> Self {
+        self.wall = Some(wall);
         self.seed = Some(seed);
         self
     }
@@ -205,7 +205,8 @@ impl EngineBuilder {
             endpoints: self.endpoints,
             ..Configuration::default()
         };
-        let clock = self.clock.unwrap_or_else(Clock::system);
+        let stored = store.clock().await.map_err(BuildError::Store)?;
+        let clock = Clock::starting(self.wall.unwrap_or_else(Wall::system), stored);
         let (configuration, credentials) = merge(&*store, given, clock.now()).await?;
         let count = self.arbiters.unwrap_or_else(cores);
         let shared = Arc::new(Shared {

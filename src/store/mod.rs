@@ -38,6 +38,7 @@ use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
+use crate::domain::wall::WallOffset;
 
 /// What a store method returns: a future that any thread may await.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -52,6 +53,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// - Calls take effect in the order in which they were made, and delivery ids ascend in that order.
 /// - A method does its work when it is called or when its future is polled; a future that is dropped may or may not have taken effect.
 /// - Reads never return a delivery that a finished `record` has ended.
+/// - Every time that a store is given or asked for is on the engine's time, which no setting of the wall clock moves; so is what
+///   it returns. Asked through the engine, times are wall time.
 ///
 /// Every method may return [`StoreError`]; [`StoreError::is_transient`] says whether asking again can help.
 pub trait Store: Send + Sync + 'static {
@@ -151,6 +154,19 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// Returns what [`keep_clock`](Self::keep_clock) kept. Defaults to a wall clock that was never set.
+    fn clock(&self) -> StoreFuture<StoredClock> {
+        Box::pin(std::future::ready(Ok(StoredClock::default())))
+    }
+
+    /// Keeps by how many milliseconds the wall clock is ahead of the engine's time, negative where it is behind: called where it
+    /// was set. Defaults to doing nothing: then what waits when an engine is started again waits longer, or shorter, by as much
+    /// as the clock was set while the one before ran.
+    fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
+        let _ = wall_ahead_ms;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Returns how many deliveries are open in all.
     fn open_total(&self) -> StoreFuture<u64>;
 
@@ -178,6 +194,17 @@ pub struct OutboxEntry {
     pub seq: u64,
     /// The event, or why it cannot be read.
     pub event: Result<Event, String>,
+}
+
+/// How the engine's time, on which everything in a store is, stands to the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredClock {
+    /// By how many milliseconds the wall clock is ahead of it; negative when it is behind. It differs from 0 once the wall clock
+    /// was set while an engine ran.
+    pub wall_ahead_ms: i64,
+    /// The latest time at which something was written, or a time about a second earlier; `None` when it is not known. The next
+    /// engine's time does not begin before it.
+    pub latest: Option<Timestamp>,
 }
 
 /// For how long a store keeps what has ended.
@@ -368,6 +395,29 @@ pub struct DeadLetterQuery {
     pub limit: usize,
 }
 
+impl DeliveryQuery {
+    /// Returns the query with its wall times turned into the engine's.
+    #[must_use]
+    pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
+        Self {
+            since: self.since.map(|at| offset.to_engine(at)),
+            until: self.until.map(|at| offset.to_engine(at)),
+            ..self
+        }
+    }
+}
+
+impl DeadLetterQuery {
+    /// Returns the query with its wall times turned into the engine's.
+    #[must_use]
+    pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
+        Self {
+            since: self.since.map(|at| offset.to_engine(at)),
+            ..self
+        }
+    }
+}
+
 /// Returns how many rows a query gets.
 pub(crate) fn page_limit(asked: usize) -> usize {
     const DEFAULT: usize = 100;
@@ -384,6 +434,17 @@ pub enum Redelivery {
     One(DeliveryId),
     /// The dead letters that a query finds.
     DeadLetters(DeadLetterQuery),
+}
+
+impl Redelivery {
+    /// Returns the choice with its wall times turned into the engine's.
+    #[must_use]
+    pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
+        match self {
+            Self::One(id) => Self::One(id),
+            Self::DeadLetters(query) => Self::DeadLetters(query.in_engine_time(offset)),
+        }
+    }
 }
 
 /// A change of the configuration that outlives the process, if the store does.

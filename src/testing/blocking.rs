@@ -13,7 +13,7 @@ use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
     EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
-    Store, StoreFuture, StoredEndpoint, WaitingDelivery,
+    Store, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// Wraps a store and makes the caller's thread wait for every answer.
@@ -141,6 +141,14 @@ impl<S: Store> Store for Blocking<S> {
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
         block(self.0.prune(now, keep))
+    }
+
+    fn clock(&self) -> StoreFuture<StoredClock> {
+        block(self.0.clock())
+    }
+
+    fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
+        block(self.0.keep_clock(wall_ahead_ms))
     }
 
     fn open_total(&self) -> StoreFuture<u64> {

@@ -13,7 +13,7 @@ use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
     EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
-    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
+    Store, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -242,6 +242,15 @@ impl Store for FaultyStore {
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
         self.rare_call(move |store| store.prune(now, keep))
+    }
+
+    fn clock(&self) -> StoreFuture<StoredClock> {
+        self.store.clock()
+    }
+
+    fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
+        // What was drawn for the other calls stays as it was, whether or not a clock is set.
+        self.store.keep_clock(wall_ahead_ms)
     }
 
     fn open_total(&self) -> StoreFuture<u64> {

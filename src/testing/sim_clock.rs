@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use actix::System;
 
-use crate::actor::clock::Clock;
+use crate::actor::clock::Wall;
 use crate::domain::time::Timestamp;
 use crate::engine::EngineBuilder;
 
 /// The clock of a simulation: time stands still while anything can be done, and jumps to the next timer when nothing can.
 ///
+/// There are two times, as outside of a simulation: the one that passes ([`elapsed`](Self::elapsed), [`sleep`](Self::sleep)), and
+/// what the wall clock says ([`now`](Self::now)), which can be set ([`set_forward`](Self::set_forward),
+/// [`set_back`](Self::set_back)). Engines notice that within a second of the time that passes.
+///
 /// Made by [`SimClock::run`]. Time starts at 2026-01-01T00:00:00Z. Never use real sockets or threads with it: while they work, nothing can be
 /// done here, and every timeout fires at once.
 #[derive(Clone, Debug)]
 pub struct SimClock {
-    clock: Clock,
+    wall: Wall,
 }
 
 impl SimClock {
@@ -34,20 +38,30 @@ impl SimClock {
         let system = System::with_tokio_rt(runtime);
         system.block_on(async {
             test(Self {
-                clock: Clock::starting_at(START),
+                wall: Wall::simulated(START),
             })
             .await
         })
     }
 
-    /// Returns the simulated time.
+    /// Returns what the simulated wall clock says.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.wall.now()
     }
 
-    /// Returns how much simulated time has passed.
+    /// Returns how much simulated time has passed, however the wall clock was set meanwhile.
     pub fn elapsed(&self) -> Duration {
-        self.now().since(START)
+        self.wall.elapsed()
+    }
+
+    /// Sets the wall clock forward. No time passes by that.
+    pub fn set_forward(&self, by: Duration) {
+        self.wall.set_by(millis(by));
+    }
+
+    /// Sets the wall clock back. No time passes by that.
+    pub fn set_back(&self, by: Duration) {
+        self.wall.set_by(-millis(by));
     }
 
     /// Lets simulated time pass, and everything that happens in it happen.
@@ -65,8 +79,12 @@ impl EngineBuilder {
     /// subscribers take turns as they do on several arbiters.
     #[must_use]
     pub fn simulated(self, clock: &SimClock, seed: u64) -> Self {
-        self.arbiters(0).clocked(clock.clock.clone(), seed)
+        self.arbiters(0).clocked(clock.wall.clone(), seed)
     }
+}
+
+fn millis(by: Duration) -> i64 {
+    i64::try_from(by.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// 2026-01-01T00:00:00Z.

@@ -78,13 +78,13 @@ pub(crate) fn live_through(world: &World, store: impl Store) -> Story {
 
 async fn live(world: &World, clock: SimClock, ledger: Ledger, store: impl Store) {
     let mut life = Life::begin(world, clock, ledger, store).await;
-    for (wait, step) in &world.steps {
-        life.clock.sleep(*wait).await;
-        life.publish_refused();
-        life.take(step).await;
-    }
-    life.settle().await;
-    check_all(&life).await;
+    let Some(settings) = &world.settings else {
+        life.take_all().await;
+        return check_all(&life).await;
+    };
+    // What is checked at the end is told in wall time. But nothing differs from the world whose clock is left alone.
+    let clock = life.clock.clone();
+    futures_util::join!(life.take_all(), settings.apply(&clock));
 }
 
 impl<'a> Life<'a> {
@@ -96,13 +96,15 @@ impl<'a> Life<'a> {
             .iter()
             .map(|place| (host(place), place.temper))
             .collect();
-        let now = clock.clone();
+        let (now, knows_time) = (clock.clone(), world.settings.is_none());
         receivers.decide(move |request| {
             let url = request.url.as_str();
             let found = tempers.iter().find(|(host, _)| url.contains(host));
             found.map_or_else(
                 || Reply::status(404),
-                |(_, temper)| temper.reply(url, now.now(), &mut rng.lock().unwrap()),
+                |(_, temper)| {
+                    temper.reply(url, knows_time.then(|| now.now()), &mut rng.lock().unwrap())
+                },
             )
         });
         for place in &world.places {
@@ -159,6 +161,15 @@ impl<'a> Life<'a> {
             tasks: Vec::new(),
             engines: 1,
         }
+    }
+
+    async fn take_all(&mut self) {
+        for (wait, step) in &self.world.steps {
+            self.clock.sleep(*wait).await;
+            self.publish_refused();
+            self.take(step).await;
+        }
+        self.settle().await;
     }
 
     /// Lets everything end: the store works, nothing is paused, and time passes until nothing more happens.

@@ -97,7 +97,7 @@ fn every_promise_holds_over_a_store_on_a_file() {
     let failed = in_all_threads(seeds, |seed| {
         let file = folder.path().join(seed.to_string());
         let store = Blocking(SqliteStore::open(file).unwrap());
-        story(seed, store).problems
+        story(&World::draw(seed), store).problems
     });
     assert!(
         failed.is_empty(),
@@ -108,17 +108,20 @@ fn every_promise_holds_over_a_store_on_a_file() {
 }
 
 fn story_of(seed: u64) -> Story {
+    story(&World::draw(seed), memory_store())
+}
+
+pub(crate) fn memory_store() -> MemoryStore {
     let limits = MemoryLimits {
         delivered: 100_000,
         ..MemoryLimits::default()
     };
-    story(seed, MemoryStore::with_limits(limits))
+    MemoryStore::with_limits(limits)
 }
 
-fn story(seed: u64, store: impl Store) -> Story {
+pub(crate) fn story(world: &World, store: impl Store) -> Story {
     quieten();
-    let world = World::draw(seed);
-    match catch_unwind(AssertUnwindSafe(|| live_through(&world, store))) {
+    match catch_unwind(AssertUnwindSafe(|| live_through(world, store))) {
         Ok(story) => story,
         Err(panic) => Story {
             problems: vec![format!("panicked: {}", text_of(&*panic))],
@@ -128,7 +131,10 @@ fn story(seed: u64, store: impl Store) -> Story {
 }
 
 /// Runs seeds 0 to `seeds`, each world by itself on one of several threads, and returns what went wrong by seed.
-fn in_all_threads(seeds: u64, run: impl Fn(u64) -> Vec<String> + Sync) -> Vec<(u64, Vec<String>)> {
+pub(crate) fn in_all_threads(
+    seeds: u64,
+    run: impl Fn(u64) -> Vec<String> + Sync,
+) -> Vec<(u64, Vec<String>)> {
     let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -152,7 +158,7 @@ fn in_all_threads(seeds: u64, run: impl Fn(u64) -> Vec<String> + Sync) -> Vec<(u
     failed
 }
 
-fn told(failed: &[(u64, Vec<String>)]) -> String {
+pub(crate) fn told(failed: &[(u64, Vec<String>)]) -> String {
     let line = |(seed, problems): &(u64, Vec<String>)| {
         let more = problems.len() - 1;
         format!(
@@ -168,7 +174,7 @@ fn told(failed: &[(u64, Vec<String>)]) -> String {
     failed.iter().take(40).map(line).collect()
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(
         text.parse()
@@ -200,7 +206,7 @@ fn quieten() {
 const DEFAULT_SEEDS: u64 = 200;
 
 /// The same over a store on a file, unless `SIM_FILE_SEEDS` says otherwise.
-const DEFAULT_FILE_SEEDS: u64 = 6;
+pub(crate) const DEFAULT_FILE_SEEDS: u64 = 6;
 
 /// How many worlds are run twice and compared.
 const TWICE: u64 = 20;

@@ -10,6 +10,8 @@ use actix_webhooks::{
 };
 use fastrand::Rng;
 
+use super::settings::Settings;
+
 /// All that is fixed before the simulation begins.
 pub(crate) struct World {
     pub(crate) seed: u64,
@@ -21,6 +23,8 @@ pub(crate) struct World {
     pub(crate) watches_statuses: bool,
     pub(crate) faults: Faults,
     pub(crate) steps: Vec<(Duration, Step)>,
+    /// When the wall clock is set; `None` where nobody sets it.
+    pub(crate) settings: Option<Settings>,
 }
 
 /// A receiver, and the settings of its endpoint; one without settings gets the default policy.
@@ -96,6 +100,7 @@ impl World {
                 delay,
             },
             steps,
+            settings: None,
         }
     }
 
@@ -150,8 +155,9 @@ impl Place {
 }
 
 impl Temper {
-    /// Returns what the receiver with this temper does with a request to `url`.
-    pub(crate) fn reply(self, url: &str, now: Timestamp, rng: &mut Rng) -> Reply {
+    /// Returns what the receiver with this temper does with a request to `url`. One that does not know what time it is names no
+    /// dates.
+    pub(crate) fn reply(self, url: &str, now: Option<Timestamp>, rng: &mut Rng) -> Reply {
         let status = |rng: &mut Rng, among: &[u16]| {
             Reply::status(rng.choice(among.iter().copied()).unwrap())
         };
@@ -307,15 +313,16 @@ fn draw_event(number: usize, rng: &mut Rng) -> Event {
 }
 
 /// Answers that it is too much for now, with a `Retry-After` of any kind or none.
-fn limited(now: Timestamp, rng: &mut Rng) -> Reply {
+fn limited(now: Option<Timestamp>, rng: &mut Rng) -> Reply {
     let seconds = rng.choice([0, 1, 5, 20, 40, 90, 300, 1_800]).unwrap();
-    let date = std::time::UNIX_EPOCH
-        + Duration::from_millis(now.unix_millis().unsigned_abs())
-        + Duration::from_secs(seconds);
+    let date = now.map(|now| {
+        let now = Duration::from_millis(now.unix_millis().unsigned_abs());
+        std::time::UNIX_EPOCH + now + Duration::from_secs(seconds)
+    });
     let answer = Answer::new(rng.choice([503, 429, 502]).unwrap());
-    Reply::answer(match rng.u32(..4) {
-        0 => answer.retry_after(httpdate::fmt_http_date(date)),
-        1 => answer.retry_after(
+    Reply::answer(match (rng.u32(..4), date) {
+        (0, Some(date)) => answer.retry_after(httpdate::fmt_http_date(date)),
+        (1, _) => answer.retry_after(
             rng.choice(["soon", "-5", "", "1e3", "12 s", "5, 5"])
                 .unwrap(),
         ),

@@ -20,7 +20,7 @@ fn url() -> WebhookUrl {
     WebhookUrl::parse(HOOK).unwrap()
 }
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_millis(seconds * 1_000)
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn new_event(id: &str, seconds: i64, body: usize) -> NewEvent {
     }
 }
 
-fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
+pub(crate) fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
     AttemptRecord {
         delivery_id: id,
         url: url(),
@@ -68,7 +68,7 @@ fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
 }
 
 /// Delivers so many events of 4 KiB.
-async fn deliver(store: &SqliteStore, prefix: &str, count: usize, seconds: i64) {
+pub(crate) async fn deliver(store: &SqliteStore, prefix: &str, count: usize, seconds: i64) {
     let events = (0..count).map(|number| new_event(&format!("{prefix}-{number}"), seconds, 4_096));
     for appended in store.append(events.collect()).await.unwrap() {
         let Appended::Stored(ids) = appended else {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::SubscriberActor;
-use crate::actor::clock::Clock;
 use crate::domain::alert::Alert;
 use crate::domain::attempt::AttemptRecord;
 use crate::domain::status::{DeliveryReport, EndpointStatus};
 use crate::domain::time::Timestamp;
+use crate::domain::wall::OnWall as _;
 
 /// The one timer, armed for what the machine says.
 #[derive(Default)]
@@ -32,12 +32,13 @@ pub(super) struct StatusFeed {
 
 impl SubscriberActor {
     pub(super) fn status(&self) -> EndpointStatus {
-        EndpointStatus {
+        let status = EndpointStatus {
             store_error: self.store_error.clone(),
             reports_lost: self.feed.lost,
             restarts: self.restarts,
             ..self.machine.status()
-        }
+        };
+        status.on_wall(self.shared.clock.offset())
     }
 
     /// Tells watchers of statuses, if there is something new and the last time is long enough ago.
@@ -111,18 +112,18 @@ impl SubscriberActor {
             sent_twice: record.sent_twice,
             next_attempt_at: record.next_attempt_at,
         };
+        let report = report.on_wall(self.shared.clock.offset());
         self.feed.lost += self.shared.watchers.reports.tell(&report);
     }
 }
 
 impl Timer {
     /// Arms the timer for `next` if it would fire later, and says whether it has fired. A timer that fires too early does no harm, so that it
-    /// is not moved every time something is postponed. It compares moments, which stay what they are when the wall clock is set.
+    /// is not moved every time something is postponed.
     pub(super) fn poll(&mut self, next: Option<Instant>, cx: &mut TaskContext<'_>) -> bool {
         if let Some(next) = next
             && self.armed_for.is_none_or(|armed_for| next < armed_for)
         {
-            let next = Clock::not_far(next);
             let sleep = match &mut self.sleep {
                 Some(sleep) => {
                     sleep.as_mut().reset(next);
@@ -154,11 +155,7 @@ impl StatusFeed {
     fn due_at(&self, now: Timestamp) -> Option<Timestamp> {
         let wait = STATUS_INTERVAL * 2_u32.pow(self.refused.min(MAX_DOUBLINGS));
         let due_at = self.told_at? + wait;
-        Some(if due_at.is_due(now, wait) {
-            now
-        } else {
-            due_at
-        })
+        Some(due_at.max(now))
     }
 }
 
@@ -175,13 +172,18 @@ mod tests {
     use std::task::Poll;
 
     use super::*;
+    use crate::actor::clock::{Clock, Wall};
+    use crate::store::StoredClock;
 
     /// A task that has used up what it may do at once is told "not yet" by everything it asks. A timer that was armed in such a moment and never
     /// asked again would have been lost, and with it every retry of its endpoint.
     #[actix_rt::test]
     async fn a_timer_that_is_armed_with_the_tasks_budget_spent_fires_all_the_same() {
         tokio::time::pause();
-        let clock = Clock::starting_at(Timestamp::from_unix_millis(0));
+        let clock = Clock::starting(
+            Wall::simulated(Timestamp::default()),
+            StoredClock::default(),
+        );
         let (mut timer, mut fired) = (Timer::default(), 0);
         for round in 1..=2 {
             let due = clock.moment(clock.now() + Duration::from_secs(round));

@@ -347,6 +347,12 @@ impl SubscriberActor {
     fn on_done(&mut self, now: Timestamp, done: Done) {
         match done {
             Done::Attempt(id, exchange) => {
+                if exchange.asks_for_a_wait() {
+                    // Perhaps by a date: what that means is said by the wall clock as it is now.
+                    self.machine.set_wall(self.shared.clock.look_at_wall());
+                }
+                // The attempt has ended after `now`; what waits from its end on must not be early by that.
+                let now = self.shared.clock.at_latest(Clock::instant());
                 let place =
                     self.machine
                         .on_finished(now, id, &exchange, &mut self.rng, &mut self.actions);

@@ -20,6 +20,7 @@ use crate::domain::endpoint_state::{Action, AttemptOrder};
 use crate::domain::id::DeliveryId;
 use crate::domain::oauth2::ClientCredentials;
 use crate::domain::time::Timestamp;
+use crate::domain::wall::OnWall as _;
 use crate::store::StoreError;
 use crate::transport::{Channel, Request, StatusSeen, exchange, exchange_with_token};
 
@@ -32,12 +33,13 @@ impl SubscriberActor {
             if !self.holdings.take(class) {
                 break;
             }
-            let Some(order) = self.machine.start(now) else {
+            let begun = Clock::instant();
+            let Some(order) = self.machine.start(self.shared.clock.at_latest(begun)) else {
                 self.holdings.give_back(class);
                 break;
             };
             let attempt = self.attempt(order, now);
-            let not_before = Clock::instant() + self.policy.timeout;
+            let not_before = begun + self.policy.timeout;
             let active = self.active.get_or_insert_default();
             active.running.push_attempt(attempt, not_before);
             started = true;
@@ -69,7 +71,7 @@ impl SubscriberActor {
             url: self.url.clone(),
             alert,
             attempt: number,
-            sent_at: now,
+            sent_at: self.shared.clock.offset().to_wall(now),
             authorization,
             left_origin: false,
             seen: StatusSeen::default(),
@@ -143,6 +145,7 @@ impl SubscriberActor {
                 }
                 Action::CountAsSick(attempts) => self.holdings.count_as_sick(attempts),
                 Action::TellCircuitOpen { until } => {
+                    let until = until.on_wall(self.shared.clock.offset());
                     log::warn!(endpoint = self.url.without_query(), until:% = until; "circuit opened; attempts wait");
                 }
                 Action::TellDisabled(reason) => self.tell_disabled(reason),

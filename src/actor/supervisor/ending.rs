@@ -6,6 +6,7 @@ use actix::{ActorContext as _, AsyncContext as _, Context, Handler, ResponseFutu
 use futures_util::future::join_all;
 
 use super::SupervisorActor;
+use super::clock::keep_clock;
 use crate::actor::message::{
     Abort, AbortAll, Close, Drain, DrainAll, Drained, ShutDown, Terminate,
 };
@@ -32,6 +33,8 @@ impl Handler<ShutDown> for SupervisorActor {
             let aborted = tokio::time::timeout(ABORT_WITHIN, this.send(AbortAll)).await;
             let drained = aborted.ok().and_then(Result::ok).unwrap_or_default();
             let store = async {
+                shared.clock.look_at_wall();
+                keep_clock(shared.clone()).await?;
                 shared.call(|store| store.flush()).await?;
                 shared.call(|store| store.open_total()).await
             };

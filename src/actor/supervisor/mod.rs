@@ -1,6 +1,7 @@
 //! The actor that knows every endpoint: it starts a subscriber for each that has deliveries, watches it, starts it again after a panic, and
 //! answers operators.
 
+mod clock;
 mod ending;
 mod life;
 mod operators;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, Context, Handler};
 
+use self::clock::WallWatch;
 use super::inbox::SubscriberHandle;
 use super::message::{
     CheckEndpoints, Disabled, EndpointError, Gate, KnowEndpoints, RuleError, Wake,
@@ -48,6 +50,7 @@ pub struct SupervisorActor {
     changes: u64,
     draining: bool,
     pruning: bool,
+    wall_watch: WallWatch,
 }
 
 /// What the supervisor knows of one endpoint.
@@ -137,6 +140,7 @@ impl SupervisorActor {
             changes: 0,
             draining: false,
             pruning: false,
+            wall_watch: WallWatch::default(),
         };
         for endpoint in endpoints {
             let entry = supervisor
@@ -259,6 +263,7 @@ impl Actor for SupervisorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        self.watch_wall(ctx);
         if let Some(keep) = self.shared.store.retention() {
             ctx.run_interval(PRUNE_EVERY, move |supervisor, ctx| {
                 supervisor.prune(keep, ctx);

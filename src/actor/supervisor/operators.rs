@@ -23,6 +23,7 @@ use crate::domain::health::DisabledReason;
 use crate::domain::id::DeliveryId;
 use crate::domain::status::{EndpointState, EndpointStatus};
 use crate::domain::url::WebhookUrl;
+use crate::domain::wall::OnWall as _;
 use crate::store::{Change, StoreError, page_limit};
 
 impl SupervisorActor {
@@ -84,7 +85,7 @@ impl SupervisorActor {
         );
         let mut status = EndpointStatus {
             restarts: entry.restarts,
-            ..past
+            ..past.on_wall(self.shared.clock.offset())
         };
         if let Some(gated) = entry.gated() {
             status.state = gated;
@@ -265,6 +266,7 @@ impl Handler<Redeliver> for SupervisorActor {
 
     fn handle(&mut self, Redeliver(which): Redeliver, _: &mut Context<Self>) -> Self::Result {
         let now = self.shared.clock.now();
+        let which = which.in_engine_time(self.shared.clock.offset());
         let redeliver =
             wrap_future::<_, Self>(self.shared.call(|store| store.redeliver(which, now)));
         let tell = redeliver.then(|result, supervisor, ctx: &mut Context<Self>| {
@@ -290,7 +292,10 @@ impl Handler<ListDeliveries> for SupervisorActor {
         ListDeliveries(query): ListDeliveries,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        Box::pin(self.shared.call(|store| store.deliveries(query)))
+        let offset = self.shared.clock.offset();
+        let query = query.in_engine_time(offset);
+        let found = self.shared.call(|store| store.deliveries(query));
+        Box::pin(found.map(move |found| Ok(found?.on_wall(offset))))
     }
 }
 
@@ -298,7 +303,9 @@ impl Handler<ListAttempts> for SupervisorActor {
     type Result = ResponseFuture<Result<Vec<Attempt>, StoreError>>;
 
     fn handle(&mut self, ListAttempts { id }: ListAttempts, _: &mut Context<Self>) -> Self::Result {
-        Box::pin(self.shared.call(|store| store.attempts(id)))
+        let offset = self.shared.clock.offset();
+        let found = self.shared.call(|store| store.attempts(id));
+        Box::pin(found.map(move |found| Ok(found?.on_wall(offset))))
     }
 }
 
@@ -310,6 +317,7 @@ impl Handler<DiscardDeadLetters> for SupervisorActor {
         DiscardDeadLetters(query): DiscardDeadLetters,
         _: &mut Context<Self>,
     ) -> Self::Result {
+        let query = query.in_engine_time(self.shared.clock.offset());
         Box::pin(self.shared.call(|store| store.discard(query)))
     }
 }
@@ -322,6 +330,9 @@ impl Handler<ListDeadLetters> for SupervisorActor {
         ListDeadLetters(query): ListDeadLetters,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        Box::pin(self.shared.call(|store| store.dead_letters(query)))
+        let offset = self.shared.clock.offset();
+        let query = query.in_engine_time(offset);
+        let found = self.shared.call(|store| store.dead_letters(query));
+        Box::pin(found.map(move |found| Ok(found?.on_wall(offset))))
     }
 }

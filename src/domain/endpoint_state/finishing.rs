@@ -140,8 +140,9 @@ impl EndpointMachine {
             .as_ref()
             .ok()
             .and_then(|answer| answer.retry_after.as_deref());
+        let wall = self.wall.to_wall(now);
         let retry_after = asked
-            .and_then(|value| parse_retry_after(value, now, self.policy.retry.retry_after_cap()));
+            .and_then(|value| parse_retry_after(value, wall, self.policy.retry.retry_after_cap()));
         if let (Failure::Status(status), Some(wait)) = (failure, retry_after)
             && holds_endpoint(status)
             && wait > Duration::ZERO
@@ -246,16 +247,14 @@ impl EndpointMachine {
     }
 
     pub(super) fn record_again(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let due = |at: Timestamp| at.is_due(now, STORE_AGAIN_AFTER);
-        if self.record_again_at.is_some_and(due) {
+        if self.record_again_at.is_some_and(|at| at <= now) {
             self.record_again_at = None;
             actions.extend(self.refused.drain(..).map(Action::Record));
         }
     }
 
     pub(super) fn judge_lateness(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let due = |at: Timestamp| at.is_due(now, LATE_AFTER);
-        if !self.late_check_at.is_some_and(due) {
+        if self.late_check_at.is_none_or(|at| at > now) {
             return;
         }
         let (mut newly_late, mut moved) = (0, 0);
@@ -265,8 +264,6 @@ impl EndpointMachine {
             .in_flight_mut()
             .filter(|attempt| !attempt.late)
         {
-            // Unless the clock was set back, this changes nothing.
-            attempt.started_at = attempt.started_at.min(now);
             if attempt.started_at + LATE_AFTER <= now {
                 attempt.late = true;
                 newly_late += 1;

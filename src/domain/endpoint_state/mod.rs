@@ -31,6 +31,7 @@ use super::status::{EndpointState, EndpointStatus};
 use super::tally::{Past, Tally};
 use super::time::Timestamp;
 use super::url::WebhookUrl;
+use super::wall::WallOffset;
 use super::window::ConcurrencyWindow;
 
 /// What the shell has to do.
@@ -126,6 +127,8 @@ pub(crate) struct EndpointMachine {
     disabled: Option<DisabledReason>,
     backlog: Backlog,
     tally: Tally,
+    /// How the wall clock stood when it was asked for: what receivers say as a date is wall time.
+    wall: WallOffset,
     late_check_at: Option<Timestamp>,
     record_again_at: Option<Timestamp>,
     rest_at: Option<Timestamp>,
@@ -153,6 +156,7 @@ impl EndpointMachine {
             disabled: None,
             backlog: Backlog::unread(),
             tally: past.tally,
+            wall: WallOffset::default(),
             late_check_at: None,
             record_again_at: None,
             rest_at: None,
@@ -309,6 +313,11 @@ impl EndpointMachine {
         if self.run == Run::Paused {
             self.run = Run::Running;
         }
+    }
+
+    /// Notes how the wall clock stands: to be called before the end of an attempt is taken whose answer may name a date.
+    pub(crate) fn set_wall(&mut self, offset: WallOffset) {
+        self.wall = offset;
     }
 
     /// Starts nothing more; what is in flight ends.

@@ -228,7 +228,7 @@ impl EndpointMachine {
     }
 
     pub(super) fn read_backlog(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        self.backlog.pass(now, STORE_AGAIN_AFTER);
+        self.backlog.pass(now);
         if self.backlog.may_read_endpoint(now) {
             self.backlog.begin_endpoint_read();
             actions.push(Action::ReadEndpoint);

@@ -54,7 +54,7 @@ impl EndpointMachine {
         match self.rest_at {
             Some(_) if !self.is_quiet() => self.rest_at = None,
             Some(Timestamp::NEVER) => {}
-            Some(at) if at.is_due(now, REST_AFTER) => {
+            Some(at) if at <= now => {
                 self.rest_at = Some(Timestamp::NEVER);
                 self.shrink();
                 actions.push(Action::Rest);

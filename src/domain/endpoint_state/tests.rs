@@ -262,28 +262,6 @@ fn a_redelivery_behind_others_is_counted_once() {
     assert_eq!(machine.status().queued, 3);
 }
 
-/// The clock is set back by an hour: what was to come in a second does not wait for that hour.
-#[test]
-fn short_waits_do_not_last_until_a_clock_that_was_set_back_has_caught_up() {
-    let (later, after) = (at(3_600), at(2));
-    let mut machine = machine();
-    machine.on_deliveries((1..=2).map(delivery));
-    machine.start(later).unwrap();
-    let record = finish(&mut machine, later, 1, Answer::new(200));
-    machine.on_record_refused(later, &record);
-    machine.start(later).unwrap();
-    assert!(matches!(pump(&mut machine, NOW)[..], [Action::Record(_)]));
-    assert!(matches!(
-        pump(&mut machine, after)[..],
-        [Action::CountAsSick(1)]
-    ));
-    machine.on_recorded(&record);
-    let record = finish(&mut machine, later, 2, Answer::new(200));
-    machine.on_recorded(&record);
-    assert!(pump(&mut machine, later).is_empty());
-    assert!(matches!(pump(&mut machine, NOW)[..], [Action::Rest]));
-}
-
 #[test]
 fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
     let mut machine = machine();

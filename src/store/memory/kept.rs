@@ -22,7 +22,7 @@ use crate::store::backlog::{Ledger, Room};
 use crate::store::{
     Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
     EndpointBacklog, NewEvent, OpenDelivery, PastCredential, Redelivery, Retention, StoreError,
-    WaitingDelivery, page_limit,
+    StoredClock, WaitingDelivery, page_limit,
 };
 
 /// All that is kept.
@@ -52,6 +52,7 @@ pub(super) struct Kept {
     pub(super) disabled: BTreeMap<WebhookUrl, DisabledReason>,
     /// That of endpoints that fail.
     pub(super) health: BTreeMap<WebhookUrl, Health>,
+    pub(super) clock: StoredClock,
 }
 
 /// What is known of one endpoint: which deliveries are open, never attempted or waiting for a retry, and until when it is held back.
@@ -83,6 +84,7 @@ impl Kept {
             paused: BTreeSet::new(),
             disabled: BTreeMap::new(),
             health: BTreeMap::new(),
+            clock: StoredClock::default(),
         }
     }
 
@@ -422,6 +424,11 @@ impl Kept {
                 self.health.remove(&url);
             }
         }
+    }
+
+    /// Notes when something was written.
+    pub(super) fn note_time(&mut self, at: Timestamp) {
+        self.clock.latest = self.clock.latest.max(Some(at));
     }
 
     pub(super) fn prune(&mut self, now: Timestamp, keep: Retention) -> u64 {

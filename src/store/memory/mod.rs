@@ -11,7 +11,7 @@ use self::kept::{Kept, Shelf};
 use super::{
     Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
     DeliveryQuery, EndpointBacklog, NewEvent, OpenDelivery, PastCredential, Redelivery, Retention,
-    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
+    Store, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
@@ -96,7 +96,10 @@ impl Store for MemoryStore {
         let mut kept = self.kept();
         done(Ok(batch
             .iter()
-            .map(|event| kept.append_one(&self.limits, event))
+            .map(|event| {
+                kept.note_time(event.at);
+                kept.append_one(&self.limits, event)
+            })
             .collect()))
     }
 
@@ -128,6 +131,7 @@ impl Store for MemoryStore {
         let mut kept = self.kept();
         for record in &*batch {
             kept.record(&self.limits, record);
+            kept.note_time(record.summary.at);
         }
         done(Ok(()))
     }
@@ -207,6 +211,15 @@ impl Store for MemoryStore {
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
         done(Ok(self.kept().prune(now, keep)))
+    }
+
+    fn clock(&self) -> StoreFuture<StoredClock> {
+        done(Ok(self.kept().clock))
+    }
+
+    fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
+        self.kept().clock.wall_ahead_ms = wall_ahead_ms;
+        done(Ok(()))
     }
 
     fn open_total(&self) -> StoreFuture<u64> {

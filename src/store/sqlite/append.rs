@@ -19,6 +19,7 @@ impl Writer<'_> {
     }
 
     fn append_one(&mut self, event: &NewEvent) -> rusqlite::Result<Appended> {
+        self.note_time(event.at);
         let (targets, room) = self.room(event)?;
         let full = match room {
             Room::Enough => Vec::new(),

@@ -1,6 +1,7 @@
 //! The durable store: one SQLite file.
 
 mod append;
+mod clock;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -43,7 +44,7 @@ use self::writer::{Found, Job, Task, Writer};
 use super::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
     EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
-    Store, StoreError, StoreFuture, StoredEndpoint, WaitingDelivery,
+    Store, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
@@ -351,6 +352,7 @@ impl Store for SqliteStore {
             ended,
             dead: now.before(keep.dead_letters),
             events: now.before(keep.event_ids).min(ended),
+            now,
             through: 0,
         };
         Box::pin(self.clone().prune_all(cut))
@@ -366,6 +368,14 @@ impl Store for SqliteStore {
 
     fn has_outbox(&self) -> bool {
         true
+    }
+
+    fn clock(&self) -> StoreFuture<StoredClock> {
+        self.read(clock::clock)
+    }
+
+    fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
+        self.write(0, move |writer| writer.keep_clock(wall_ahead_ms))
     }
 
     fn open_total(&self) -> StoreFuture<u64> {

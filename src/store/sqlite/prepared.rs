@@ -46,7 +46,7 @@ impl Hot<'_> {
             begin: Prepared::new("BEGIN IMMEDIATE"),
             commit: Prepared::new("COMMIT"),
             save_last_ids: Prepared::new(
-                "UPDATE webhook_store SET last_delivery = ?1, last_alert = ?2",
+                "UPDATE webhook_store SET last_delivery = ?1, last_alert = ?2, latest_at = ?3",
             ),
             insert_event: Prepared::new(
                 "INSERT INTO webhook_event (id, accepted_at, first_alert, alerts, first_delivery, deliveries) \

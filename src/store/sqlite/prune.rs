@@ -17,6 +17,8 @@ pub(super) struct Cut {
     pub(super) dead: Timestamp,
     /// Ids of events accepted before.
     pub(super) events: Timestamp,
+    /// When it is: what is later than that was written when a clock was wrong, and says nothing about what comes after it.
+    pub(super) now: Timestamp,
     /// Deliveries that have ended, dead letters not counted, with ids up to this one, whenever they ended.
     pub(super) through: i64,
 }
@@ -56,10 +58,12 @@ impl SqliteStore {
 
     pub(super) async fn prune_all(self, keep: Cut) -> Result<u64, StoreError> {
         let mut forgotten = self.prune_ended(keep).await?;
-        while self
-            .write(0, move |writer| writer.prune_events(keep))
-            .await?
-        {}
+        let mut next = Some(0);
+        while let Some(after) = next {
+            next = self
+                .write(0, move |writer| writer.prune_events(after, keep))
+                .await?;
+        }
         let max_bytes = self.shared.options.max_bytes;
         while let Some(through) = self
             .write(0, move |writer| writer.oldest_beyond(max_bytes))
@@ -98,7 +102,7 @@ impl Writer<'_> {
     fn prune_some(&mut self, after: i64, cut: Cut) -> rusqlite::Result<Step> {
         let latest = cut.ended.max(cut.dead).unix_millis();
         let sql = "SELECT id, alert, CASE listed WHEN 1 THEN ended_at < ?4 ELSE ended_at < ?3 OR id <= ?6 END, \
-                          accepted_at < ?5 OR id <= ?6 \
+                          accepted_at < ?5 OR accepted_at > ?7 OR id <= ?6 \
                    FROM webhook_ended WHERE id > ?1 ORDER BY id LIMIT ?2";
         let candidates: Vec<(Candidate, bool)> = self
             .connection
@@ -111,6 +115,7 @@ impl Writer<'_> {
                     cut.dead.unix_millis(),
                     latest,
                     cut.through,
+                    cut.now.unix_millis(),
                 ],
                 |row| {
                     let candidate = Candidate {
@@ -160,13 +165,27 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Forgets some event ids. Says whether there may be more.
-    fn prune_events(&mut self, cut: Cut) -> Result<bool, StoreError> {
-        let sql = "DELETE FROM webhook_event WHERE seq IN \
-                   (SELECT seq FROM webhook_event ORDER BY seq LIMIT ?1) AND accepted_at < ?2";
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let deleted = statement.execute(params![STEP, cut.events.unix_millis()]);
-        Ok(deleted.map_err(store_error)? == STEP)
+    /// Forgets some of the event ids after `after`. Returns where the next step goes on; `None` when there is nothing more.
+    fn prune_events(&mut self, after: i64, cut: Cut) -> Result<Option<i64>, StoreError> {
+        self.prune_some_events(after, cut).map_err(store_error)
+    }
+
+    fn prune_some_events(&self, after: i64, cut: Cut) -> rusqlite::Result<Option<i64>> {
+        // With MAX, the other columns are those of the last one: ids ascend with the time of acceptance.
+        let sql = "SELECT MAX(seq), COUNT(*), accepted_at < ?3 OR accepted_at > ?4 FROM \
+                   (SELECT seq, accepted_at FROM webhook_event WHERE seq > ?1 ORDER BY seq LIMIT ?2)";
+        let (old, now) = (cut.events.unix_millis(), cut.now.unix_millis());
+        let (last, count, goes_on): (Option<i64>, usize, Option<bool>) = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![after, STEP, old, now], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+        let Some(last) = last else { return Ok(None) };
+        let sql = "DELETE FROM webhook_event WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.execute(params![after, last, old])?;
+        Ok((count == STEP && goes_on == Some(true)).then_some(last))
     }
 
     /// Returns through which id deliveries that have ended are to be forgotten, so that the file comes closer to `max_bytes`; `None` when it is small

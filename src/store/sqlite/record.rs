@@ -31,6 +31,7 @@ impl Writer<'_> {
     }
 
     fn record_one(&mut self, record: &AttemptRecord) -> rusqlite::Result<()> {
+        self.note_time(record.summary.at);
         let Some(endpoint) = self.known_endpoint(&record.url)? else {
             return Ok(());
         };

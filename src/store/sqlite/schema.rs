@@ -105,8 +105,11 @@ const MIGRATIONS: [&str; 3] = [
      INSERT INTO webhook_store VALUES (1, 1, 0, 0);",
     "ALTER TABLE webhook_endpoint ADD COLUMN health TEXT;
      ALTER TABLE webhook_endpoint ADD COLUMN disabled TEXT;",
-    // Credentials that are given no longer, and that deliveries made under them may still show.
-    "CREATE TABLE webhook_past (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;",
+    // `webhook_past`: credentials that are given no longer, and that deliveries made under them may still show. All times in the
+    // file are the engine's: `wall_ahead_ms` is how it stands to the wall clock, `latest_at` when something was written last.
+    "CREATE TABLE webhook_past (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+     ALTER TABLE webhook_store ADD COLUMN wall_ahead_ms INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE webhook_store ADD COLUMN latest_at INTEGER;",
 ];
 
 /// What a connection does.
@@ -200,3 +203,26 @@ const INCREMENTAL: i64 = 2;
 
 /// How long a connection waits for another one to end its transaction: the application may write to the same file.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoredClock;
+    use crate::store::sqlite::clock::clock;
+
+    /// Files of the version before know nothing of two clocks: their times are wall times, from which the engine's go on.
+    #[test]
+    fn a_file_of_the_version_before_is_one_whose_clock_was_never_set() {
+        let mut file = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..2] {
+            file.execute_batch(migration).unwrap();
+        }
+        file.execute(
+            "UPDATE webhook_store SET version = 2, last_delivery = 7",
+            [],
+        )
+        .unwrap();
+        migrate(&mut file, |_| Ok(())).unwrap();
+        assert_eq!(clock(&file).unwrap(), StoredClock::default());
+    }
+}

@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
+use super::clock::Latest;
 use super::error::store_error;
 use super::keeper::Keeper;
 use super::prepared::Hot;
@@ -64,6 +65,7 @@ pub(super) struct Writer<'c> {
     pub(super) ledger: Ledger<i64>,
     endpoints: HashMap<WebhookUrl, i64>,
     pub(super) last: LastIds,
+    pub(super) latest: Latest,
     /// What was noted during the transaction, to be taken back if it is rolled back.
     noted: Noted,
     keeper: Keeper,
@@ -88,6 +90,7 @@ struct Noted {
 pub(super) struct Found {
     ledger: Ledger<i64>,
     last: LastIds,
+    latest: Latest,
 }
 
 impl Found {
@@ -95,20 +98,23 @@ impl Found {
         let mut found = Self {
             ledger: Ledger::new(limits),
             last: LastIds::default(),
+            latest: Latest::default(),
         };
         found.load(connection).map_err(store_error)?;
         Ok(found)
     }
 
     fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.last = connection.query_row(
-            "SELECT last_delivery, last_alert FROM webhook_store",
+        (self.last, self.latest) = connection.query_row(
+            "SELECT last_delivery, last_alert, latest_at FROM webhook_store",
             [],
             |row| {
-                Ok(LastIds {
+                let last = LastIds {
                     delivery: row.get(0)?,
                     alert: row.get(1)?,
-                })
+                };
+                let (noted, saved) = (row.get(2)?, row.get(2)?);
+                Ok((last, Latest { noted, saved }))
             },
         )?;
         let mut open = connection
@@ -130,6 +136,7 @@ impl<'c> Writer<'c> {
             ledger: found.ledger,
             endpoints: HashMap::new(),
             last: found.last,
+            latest: found.latest,
             noted: Noted::default(),
         }
     }
@@ -185,19 +192,24 @@ impl<'c> Writer<'c> {
         let begun = begun.and_then(|begin| begin.execute([]));
         begun.map_err(store_error)?;
         let done = work(self).and_then(|()| self.commit().map_err(store_error));
-        if done.is_err() {
-            self.roll_back();
+        match done {
+            Ok(saved) => self.latest.saved = saved,
+            Err(_) => self.roll_back(),
         }
         self.noted = Noted::default();
-        done
+        done.map(drop)
     }
 
-    fn commit(&mut self) -> rusqlite::Result<()> {
-        if self.last != self.noted.last {
+    /// Returns which time is saved then.
+    fn commit(&mut self) -> rusqlite::Result<Option<i64>> {
+        let mut saved = self.latest.saved;
+        if self.last != self.noted.last || self.latest.is_worth_saving() {
             let save = self.hot.save_last_ids.get(self.connection)?;
-            save.execute(params![self.last.delivery, self.last.alert])?;
+            saved = self.latest.noted;
+            save.execute(params![self.last.delivery, self.last.alert, saved])?;
         }
-        self.hot.commit.get(self.connection)?.execute([]).map(drop)
+        self.hot.commit.get(self.connection)?.execute([])?;
+        Ok(saved)
     }
 
     /// Takes back what the transaction has noted. SQLite may have rolled back already, then there is nothing to be done there.

@@ -27,9 +27,9 @@ use self::fixtures::{
     A, B, alert, append, at, dead, delivered, event, failed, ids, progress, record, url,
 };
 use self::operators::{
-    buries_what_a_removed_endpoint_had_open, discards_dead_letters, keeps_the_configuration,
-    lists_newest_first_in_pages, lists_what_a_query_asks_for, prunes_what_has_ended,
-    redelivers_as_fresh_deliveries,
+    buries_what_a_removed_endpoint_had_open, discards_dead_letters, keeps_how_the_clock_stands,
+    keeps_the_configuration, lists_newest_first_in_pages, lists_what_a_query_asks_for,
+    prunes_what_has_ended, redelivers_as_fresh_deliveries,
 };
 
 /// Checks that a store keeps the contract of [`Store`]. `make` returns an empty store each time it is called.
@@ -53,6 +53,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     buries_what_a_removed_endpoint_had_open(&make().await).await;
     Box::pin(keeps_the_configuration(&make().await)).await;
     prunes_what_has_ended(&make().await).await;
+    keeps_how_the_clock_stands(&make().await).await;
 }
 
 async fn accepts_each_event_once(store: &impl Store) {

@@ -11,7 +11,7 @@ use crate::domain::id::DeliveryId;
 use crate::domain::rule::Rule;
 use crate::store::{
     Appended, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage, Progress, Redelivery,
-    Retention, Store, StoreError,
+    Retention, Store, StoreError, StoredClock,
 };
 
 use super::fixtures::{A, B, alert, append, at, dead, delivered, event, failed, ids, url};
@@ -297,4 +297,18 @@ pub(super) async fn prunes_what_has_ended(store: &impl Store) {
         "its event id is forgotten"
     );
     store.flush().await.unwrap();
+}
+
+/// A store may leave this out, in whole or in part; what it says must be right.
+pub(super) async fn keeps_how_the_clock_stands(store: &impl Store) {
+    assert_eq!(store.clock().await.unwrap(), StoredClock::default());
+    for ahead in [3_600_000, -2_000] {
+        store.keep_clock(ahead).await.unwrap();
+        let kept = store.clock().await.unwrap().wall_ahead_ms;
+        assert!([0, ahead].contains(&kept), "{kept}");
+    }
+    // What the suite stores, it stores at second 1.
+    append(store, 1, A).await;
+    let latest = store.clock().await.unwrap().latest;
+    assert!(latest.is_none_or(|latest| latest <= at(1)), "{latest:?}");
 }

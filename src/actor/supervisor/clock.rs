@@ -1,0 +1,74 @@
+//! Looking at the wall clock once a second: where it was set, what is shown follows, and the store is told for the next engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{ActorFutureExt as _, AsyncContext as _, Context};
+
+use super::SupervisorActor;
+use crate::actor::shared::Shared;
+use crate::domain::wall::WallOffset;
+use crate::store::StoreError;
+
+/// What was done about a wall clock that was set.
+#[derive(Debug, Default)]
+pub(super) struct WallWatch {
+    /// The offset that was told in the log last.
+    told: Option<WallOffset>,
+    /// Whether the store is being told.
+    keeping: bool,
+}
+
+impl SupervisorActor {
+    /// Looks now, and again and again.
+    pub(super) fn watch_wall(&mut self, ctx: &mut Context<Self>) {
+        self.look_at_wall(ctx);
+        let next = wrap_future::<_, Self>(self.shared.clock.next_look());
+        ctx.spawn(next.map(|(), supervisor, ctx| supervisor.watch_wall(ctx)));
+    }
+
+    fn look_at_wall(&mut self, ctx: &mut Context<Self>) {
+        self.shared.clock.look_at_wall();
+        let Some((offset, set_by_ms)) = self.shared.clock.not_kept() else {
+            return;
+        };
+        if self.wall_watch.told != Some(offset) {
+            self.wall_watch.told = Some(offset);
+            tell(set_by_ms);
+        }
+        if self.wall_watch.keeping || self.draining {
+            return;
+        }
+        self.wall_watch.keeping = true;
+        let keep = keep_clock(Arc::clone(&self.shared));
+        let kept = wrap_future::<_, Self>(keep).map(|kept, supervisor, _| {
+            supervisor.wall_watch.keeping = false;
+            if let Err(error) = kept {
+                log::error!(error:? = error; "that the wall clock was set could not be kept; tried again in a second");
+            }
+        });
+        ctx.spawn(kept);
+    }
+}
+
+/// Tells the store how the wall clock stands, if it does not know.
+pub(super) async fn keep_clock(shared: Arc<Shared>) -> Result<(), StoreError> {
+    let Some((offset, _)) = shared.clock.not_kept() else {
+        return Ok(());
+    };
+    shared
+        .call(|store| store.keep_clock(offset.millis()))
+        .await?;
+    shared.clock.note_kept(offset);
+    Ok(())
+}
+
+fn tell(set_by_ms: i64) {
+    let by = Duration::from_millis(set_by_ms.unsigned_abs());
+    let way = if set_by_ms < 0 { "back" } else { "forward" };
+    log::warn!(
+        set_by_ms;
+        "wall clock was set {way} by {by:?}; nothing under way is moved, the times that are shown follow it"
+    );
+}

@@ -4,6 +4,7 @@
 
 mod sim {
     mod check;
+    mod given;
     mod ledger;
     mod run;
     mod seeds;

@@ -3,7 +3,7 @@
 use crate::domain::client::Client;
 use crate::domain::endpoint::InvalidEndpoint;
 use crate::domain::event::InvalidEvent;
-use crate::domain::id::{InvalidText, RuleId};
+use crate::domain::id::{ClientId, EventId, InvalidText, RuleId};
 use crate::domain::rule::{InvalidRule, Rule};
 use crate::store::{BoxError, StoreError};
 
@@ -31,6 +31,17 @@ pub enum PublishError {
     /// The store could not accept it; [`StoreError::is_transient`] says whether publishing again can help.
     #[error("event could not be stored")]
     Store(#[source] StoreError),
+    /// The client has published something else under this id, which is still remembered. Nothing of this
+    /// event was accepted; publish it under an id of its own.
+    #[error(
+        "event id {event_id:?} of client {client_id:?} is taken by an event that says something else; publish this one under an id of its own"
+    )]
+    IdTaken {
+        /// The id.
+        event_id: EventId,
+        /// Whose it is.
+        client_id: ClientId,
+    },
     /// The engine is shutting down or has stopped.
     #[error("engine is shutting down")]
     ShuttingDown,
@@ -42,7 +53,10 @@ impl PublishError {
         match self {
             Self::Overloaded(_) => true,
             Self::Store(error) => error.is_transient(),
-            Self::Invalid(_) | Self::TooLarge { .. } | Self::ShuttingDown => false,
+            Self::Invalid(_)
+            | Self::TooLarge { .. }
+            | Self::IdTaken { .. }
+            | Self::ShuttingDown => false,
         }
     }
 }

@@ -109,10 +109,11 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    DisableEndpoint, DiscardDeadLetters, EndpointError, GetStatus, ListAttempts, ListDeadLetters,
-    ListDeliveries, ListRules, ListStatus, PauseEndpoint, Publish, PublishBatch, PutClient,
-    PutEndpoint, PutRule, Receipt, Redeliver, RemoveEndpoint, RemoveRule, ResumeEndpoint,
-    RuleError, StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
+    DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
+    GetStatus, ListAttempts, ListDeadLetters, ListDeliveries, ListRules, ListStatus, PauseEndpoint,
+    Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries,
+    RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StatusFilter, StatusPage,
+    WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;

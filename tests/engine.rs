@@ -5,6 +5,8 @@ mod engine {
     mod bad_input;
     mod bodies;
     mod clocks;
+    mod ending;
+    mod ids;
     mod isolation;
     mod oauth2;
     mod operators;
@@ -14,6 +16,7 @@ mod engine {
     mod respawn;
     mod retire;
     mod retries;
+    mod room;
     mod shutdown;
     mod store_faults;
     pub(crate) mod support;

@@ -4,6 +4,7 @@ mod sqlite {
     mod broken;
     mod clocks;
     mod given;
+    mod ids;
     mod migrated;
     mod oauth2;
     mod order;

@@ -232,6 +232,9 @@ fn new_event_for(id: &str, now: Timestamp, urls: &Arc<[WebhookUrl]>) -> NewEvent
     };
     NewEvent {
         id: event_id,
+        client_id: "client".into(),
+        content: None,
+        alerts_are_its_own: true,
         at: now,
         alerts: vec![NewAlert {
             alert: Arc::new(alert),

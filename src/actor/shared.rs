@@ -1,6 +1,7 @@
 //! What all actors of one engine share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::clock::Clock;
 use super::credentials::Credentials;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) max_body_bytes: usize,
     /// How many messages a mailbox holds.
     pub(crate) mailbox: usize,
+    /// How long publishers wait for room.
+    pub(crate) publish_timeout: Duration,
     /// Whether subscribers live on several arbiters, which then share the processors with each other and with receivers on the same machine.
     pub(crate) several_arbiters: bool,
     /// Where chance comes from.

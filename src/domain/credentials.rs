@@ -339,6 +339,10 @@ impl CredentialBook {
         self.clients.insert(client.id.clone(), given);
     }
 
+    pub(crate) fn remove_client(&mut self, id: &ClientId) {
+        self.clients.remove(id);
+    }
+
     pub(crate) fn keep(&mut self, past: PastCredential) {
         self.number = self.number.max(past.number);
         self.past.insert(past.owner.clone(), past);

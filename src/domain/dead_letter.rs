@@ -24,8 +24,12 @@ pub enum DeadLetterReason {
     AbortedByReceiver(Failure),
     /// Its endpoint was removed.
     EndpointRemoved,
-    /// Its endpoint had as many open deliveries as it may, and the store was told to give up what exceeds that.
+    /// Its endpoint had as many open deliveries as it may, and others took the event, or the store was told to give up what exceeds that.
     BacklogFull,
+    /// The open deliveries of its rule were ended.
+    RuleEnded,
+    /// The open deliveries of its client were ended.
+    ClientEnded,
 }
 
 impl DeadLetterReason {
@@ -36,7 +40,7 @@ impl DeadLetterReason {
             | Self::AttemptsExhausted(failure)
             | Self::WindowOver(failure)
             | Self::AbortedByReceiver(failure) => Some(failure),
-            Self::EndpointRemoved | Self::BacklogFull => None,
+            Self::EndpointRemoved | Self::BacklogFull | Self::RuleEnded | Self::ClientEnded => None,
         }
     }
 }
@@ -52,6 +56,8 @@ impl fmt::Display for DeadLetterReason {
             }
             Self::EndpointRemoved => f.write_str("endpoint was removed"),
             Self::BacklogFull => f.write_str("backlog full"),
+            Self::RuleEnded => f.write_str("deliveries of its rule were ended"),
+            Self::ClientEnded => f.write_str("deliveries of its client were ended"),
         }
     }
 }

@@ -36,6 +36,21 @@ pub struct WaitingDelivery {
     pub company_id: Option<CompanyId>,
 }
 
+/// A delivery that was given up without an attempt, as much of it as a report tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedDelivery {
+    /// Which delivery it was.
+    pub id: DeliveryId,
+    /// The alert that was not delivered.
+    pub alert_id: AlertId,
+    /// The event that raised it.
+    pub event_id: EventId,
+    /// The rule that raised it.
+    pub rule_id: RuleId,
+    /// How many attempts were made before.
+    pub attempts_made: u32,
+}
+
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,7 @@
 //! What the application publishes.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -57,6 +59,25 @@ pub struct Event {
     pub data: Option<Value>,
     /// When it happened, by the application's clock.
     pub occurred_at: Timestamp,
+    #[serde(skip)]
+    pub(crate) made: Made,
+}
+
+/// The id and the client that an event was made with, if its id was made with it.
+#[derive(Clone, Default)]
+pub(crate) struct Made(Option<(EventId, ClientId)>);
+
+impl PartialEq for Made {
+    /// Returns `true`: it is about where an id comes from, and nothing that an event says.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "with its id" } else { "-" })
+    }
 }
 
 /// An event that cannot be published as it is.
@@ -91,10 +112,29 @@ impl Event {
             message: None,
             data: None,
             occurred_at,
+            made: Made::default(),
         }
     }
 
-    /// Sets the id: publishing a second event with it, while it is remembered, delivers nothing and returns the first receipt.
+    /// Notes that its id was made for it, and is nobody else's.
+    pub(crate) fn with_an_id_of_its_own(mut self) -> Self {
+        self.made = Made(Some((self.id.clone(), self.client_id.clone())));
+        self
+    }
+
+    /// Returns `true` if the id was made for this event and its client, and given by nobody.
+    pub(crate) fn has_an_id_of_its_own(&self) -> bool {
+        let same = |(id, client): &(EventId, ClientId)| {
+            id.is_the_very(&self.id) && client.is_the_very(&self.client_id)
+        };
+        self.made.0.as_ref().is_some_and(same)
+    }
+
+    /// Sets the id. Ids are per client: publishing a second event of the same client with it, while it
+    /// is remembered, delivers nothing and returns the first receipt, marked as a
+    /// [`duplicate`](crate::Receipt::duplicate). If that event says something else (another type,
+    /// company, data connection, message or data), it is refused with
+    /// [`PublishError::IdTaken`](crate::PublishError::IdTaken).
     #[must_use]
     pub fn id(mut self, id: impl Into<EventId>) -> Self {
         self.id = id.into();

@@ -141,7 +141,7 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Which event this is; publishing the same id twice delivers once.
+    /// Which event of its client this is; publishing the same id twice delivers once.
     EventId
 }
 text_id! {
@@ -161,7 +161,23 @@ text_id! {
     DataConnectionId
 }
 
-/// Which alert this is: one event under one rule, the same on every attempt, endpoint, redelivery and re-publishing.
+impl EventId {
+    /// Returns `true` if the other one shares this one's text, and is not only spelt alike.
+    pub(crate) fn is_the_very(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl ClientId {
+    /// Returns `true` if the other one shares this one's text, and is not only spelt alike.
+    pub(crate) fn is_the_very(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Which alert this is: one event under one rule, the same on every attempt, endpoint, redelivery and
+/// re-publishing. A `UUIDv5` of both ids; where a rule for every client meets an event id that another
+/// client has used before, also of the client's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AlertId(Uuid);
@@ -177,7 +193,25 @@ impl AlertId {
             .chain_update(rule.as_str())
             .finalize()
             .into();
-        let [bytes @ .., _, _, _, _] = digest;
+        Self::from_digest(digest)
+    }
+
+    /// Returns the id of the alert that `rule` raises for `event` of a client, where another client has
+    /// used that event id before: receivers that look at `webhook-id` must not take it for the other's.
+    pub fn of_client(event: &EventId, rule: &RuleId, client: &ClientId) -> Self {
+        let digest: [u8; 20] = Sha1::new()
+            .chain_update(ALERT_NAMESPACE)
+            .chain_update(event.as_str())
+            .chain_update(b"\n")
+            .chain_update(rule.as_str())
+            .chain_update(b"\n")
+            .chain_update(client.as_str())
+            .finalize()
+            .into();
+        Self::from_digest(digest)
+    }
+
+    fn from_digest([bytes @ .., _, _, _, _]: [u8; 20]) -> Self {
         Self(uuid::Builder::from_sha1_bytes(bytes).into_uuid())
     }
 
@@ -237,6 +271,9 @@ mod tests {
         assert_ne!(id("e1", "r1"), id("e1", "r2"));
         assert_ne!(id("e1", "r1"), id("e2", "r1"));
         assert_ne!(id("e", "1r"), id("e1", "r"));
+        let of = |client: &str| AlertId::of_client(&"e1".into(), &"r1".into(), &client.into());
+        assert_eq!(of("c1"), of("c1"));
+        assert!(of("c1") != of("c2") && of("c1") != id("e1", "r1"));
         // As any other implementation of RFC 9562 §5.5 has it: receivers know alerts by it.
         assert_eq!(
             id("e1", "r1").to_string(),

@@ -8,6 +8,7 @@ pub(crate) mod auth;
 pub(crate) mod backlog;
 pub(crate) mod breaker;
 pub(crate) mod client;
+pub(crate) mod content;
 pub(crate) mod credentials;
 pub(crate) mod dead_letter;
 pub(crate) mod delivery;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{AttemptSummary, Outcome};
+use super::dead_letter::DeadLetterReason;
+use super::delivery::EndedDelivery;
 use super::id::{AlertId, DeliveryId, EventId, RuleId};
 use super::time::Timestamp;
 use super::url::WebhookUrl;
@@ -45,6 +47,8 @@ pub enum EndpointState {
 }
 
 /// How one endpoint does.
+///
+/// Its times are by the wall clock as it stands when the status is told: once that is set, those of the next status are moved with it.
 ///
 /// Counts, the last attempt and failures in a row are since the engine started, or since the endpoint's subscriber last panicked; what was attempted before
 /// is in the store ([`ListAttempts`](crate::ListAttempts)).
@@ -130,7 +134,8 @@ pub struct DeliveryReport {
     pub rule_id: RuleId,
     /// Where it goes.
     pub url: WebhookUrl,
-    /// Which attempt it was, from 1.
+    /// Which attempt it was, from 1. If the delivery was ended by something else than an attempt, how many were made before, from 0; the
+    /// [`duration`](Self::duration) is 0 then.
     pub attempt: u32,
     /// How it ended; `Delivered` and `DeadLettered` are final.
     pub outcome: Outcome,
@@ -148,6 +153,32 @@ pub struct DeliveryReport {
     /// When it is tried again; `None` when the outcome is final.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt_at: Option<Timestamp>,
+}
+
+impl DeliveryReport {
+    /// Returns the report of a delivery that was given up without an attempt.
+    pub(crate) fn given_up(
+        url: &WebhookUrl,
+        ended: &EndedDelivery,
+        reason: DeadLetterReason,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            delivery_id: ended.id,
+            alert_id: ended.alert_id,
+            event_id: ended.event_id.clone(),
+            rule_id: ended.rule_id.clone(),
+            url: url.clone(),
+            attempt: ended.attempts_made,
+            outcome: Outcome::DeadLettered { reason },
+            status: None,
+            at,
+            duration: Duration::ZERO,
+            redirects: 0,
+            sent_twice: false,
+            next_attempt_at: None,
+        }
+    }
 }
 
 /// What shutting an engine down came to.

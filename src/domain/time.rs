@@ -15,7 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant in UTC with a resolution of one millisecond.
 ///
-/// In JSON it is an RFC 3339 string (`"2026-03-01T12:00:00.250Z"`). Arithmetic saturates: no remote value can overflow it.
+/// What the engine shows and is told is wall time, by the clock as it stands at that moment; setting the clock moves nothing that is
+/// under way. In JSON it is an RFC 3339 string (`"2026-03-01T12:00:00.250Z"`). Arithmetic saturates: no remote value can overflow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 

@@ -29,6 +29,11 @@ impl WallOffset {
         Self(wall.unix_millis().saturating_sub(engine.unix_millis()))
     }
 
+    /// Returns `true` if it is more than so many milliseconds away from another.
+    pub(crate) const fn differs_from(self, other: Self, millis: i64) -> bool {
+        self.0.abs_diff(other.0) > millis.unsigned_abs()
+    }
+
     /// Returns the wall time of an instant of the engine's time.
     pub(crate) const fn to_wall(self, at: Timestamp) -> Timestamp {
         at.moved(self.0)

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Arbiter;
 
@@ -42,6 +43,7 @@ pub struct EngineBuilder {
     max_in_flight: u32,
     max_body_bytes: usize,
     mailbox: usize,
+    publish_timeout: Duration,
     wall: Option<Wall>,
     seed: Option<u64>,
 }
@@ -61,6 +63,7 @@ impl Default for EngineBuilder {
             max_in_flight: 512,
             max_body_bytes: 1_024 * 1_024,
             mailbox: 256,
+            publish_timeout: Duration::from_secs(30),
             wall: None,
             seed: None,
         }
@@ -169,6 +172,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets how long [`Engine::publish`] waits for room while as many events as may wait to be stored, before it is refused with
+    /// [`PublishError::Overloaded`](crate::PublishError::Overloaded). 0 means not at all. Defaults to 30 s; at most a day.
+    #[must_use]
+    pub fn publish_timeout(mut self, longest: Duration) -> Self {
+        self.publish_timeout = longest;
+        self
+    }
+
     #[cfg(feature = "test-util")]
     pub(crate) fn clocked(mut self, wall: Wall, seed: u64) -> Self {
         self.wall = Some(wall);
@@ -222,6 +233,7 @@ impl EngineBuilder {
             client_id_header: self.client_id_header,
             max_body_bytes: self.max_body_bytes,
             mailbox: self.mailbox,
+            publish_timeout: self.publish_timeout,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         });
         let arbiters: Vec<Arbiter> = std::iter::repeat_with(Arbiter::new).take(count).collect();
@@ -293,6 +305,9 @@ impl EngineBuilder {
         }
         if self.mailbox == 0 {
             return setting("mailbox_capacity must be at least 1".to_owned());
+        }
+        if self.publish_timeout > Duration::from_hours(24) {
+            return setting("publish_timeout must be at most a day".to_owned());
         }
         Ok(())
     }

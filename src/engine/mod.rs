@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use actix::prelude::SendError;
 use actix::{Actor, Addr, Arbiter, Context, MailboxError};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use self::builder::EngineBuilder;
+use crate::actor::clock::Clock;
 use crate::actor::message::{
-    KnowEndpoints, LookIntoOutbox, Publish, Receipt, ShutDown, Terminate, Wake,
+    KnowEndpoints, LookIntoOutbox, PublishAtOnce, PublishInTurn, Receipt, ShutDown, Terminate, Wake,
 };
 use crate::actor::router::RouterActor;
 use crate::actor::shared::Shared;
@@ -58,6 +60,7 @@ pub struct Engine {
     router: Addr<RouterActor>,
     supervisor: Addr<SupervisorActor>,
     arbiters: Arc<Mutex<Vec<Arbiter>>>,
+    publish_timeout: Duration,
 }
 
 impl Engine {
@@ -76,18 +79,63 @@ impl Engine {
         self.supervisor.clone()
     }
 
-    /// Publishes an event: the same as sending [`Publish`] to the [`router`](Self::router).
+    /// Publishes an event, and waits for room first: while as many events as may
+    /// ([`EngineBuilder::mailbox_capacity`]) wait to be stored, those who publish wait in line, first come first
+    /// served, for up to [`EngineBuilder::publish_timeout`] (30 s by default).
+    ///
+    /// It waits for nothing that may take long: what every endpoint of the event or the whole store
+    /// refuses, because too much is open, is refused at once.
     ///
     /// # Errors
     /// [`PublishError`]; the event can be published again under its id. Nothing of it was accepted, save that a store may have done its work before it
     /// failed ([`PublishError::Store`]).
     ///
     /// # Cancel safety
-    /// An event may have been accepted although the future was dropped. Publishing it again under its id is safe.
+    /// An event may have been accepted, or may be later, although the future was dropped. Publishing it again under its id is safe.
     pub async fn publish(&self, event: Event) -> Result<Receipt, PublishError> {
-        match self.router.send(Publish::new(event)).await {
+        let until = Clock::instant() + self.publish_timeout;
+        match self.router.send(PublishInTurn { event, until }).await {
             Ok(answer) => answer,
             Err(MailboxError::Closed | MailboxError::Timeout) => Err(PublishError::ShuttingDown),
+        }
+    }
+
+    /// Publishes an event if there is room for it, and refuses it at once if there is none.
+    ///
+    /// ```
+    /// use actix_webhooks::{Engine, Event, PublishError};
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::builder().start().await?;
+    /// match engine.try_publish(Event::new("invoice.paid", "client-1")).await {
+    ///     Ok(receipt) => println!("{} deliveries", receipt.deliveries),
+    ///     Err(PublishError::Overloaded(why)) => println!("not now: {why}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`publish`](Self::publish); [`PublishError::Overloaded`] also while too many events wait to be stored.
+    ///
+    /// # Cancel safety
+    /// That of [`publish`](Self::publish).
+    pub async fn try_publish(&self, event: Event) -> Result<Receipt, PublishError> {
+        let (answer, answered) = oneshot::channel();
+        match self.router.try_send(PublishAtOnce { event, answer }) {
+            Ok(()) => answered.await.unwrap_or(Err(PublishError::ShuttingDown)),
+            Err(SendError::Full(PublishAtOnce { event, .. })) => {
+                event.discard();
+                let why = "the router's mailbox is full".to_owned();
+                Err(PublishError::Overloaded(why))
+            }
+            Err(SendError::Closed(PublishAtOnce { event, .. })) => {
+                event.discard();
+                Err(PublishError::ShuttingDown)
+            }
         }
     }
 
@@ -135,7 +183,7 @@ impl Event {
     )]
     pub fn new(rule_type: impl Into<String>, client_id: impl Into<ClientId>) -> Self {
         let now = Timestamp::from(std::time::SystemTime::now());
-        Self::identified(Uuid::now_v7(), now, rule_type, client_id)
+        Self::identified(Uuid::now_v7(), now, rule_type, client_id).with_an_id_of_its_own()
     }
 }
 
@@ -181,6 +229,7 @@ fn start_actors(
     } = configuration;
     let handles = arbiters.iter().map(Arbiter::handle).collect();
     let first = arbiters.first();
+    let publish_timeout = shared.publish_timeout;
     let supervisor = {
         let shared = Arc::clone(&shared);
         start_on(first, shared.mailbox, move || {
@@ -197,6 +246,7 @@ fn start_actors(
         router,
         supervisor,
         arbiters: Arc::new(Mutex::new(arbiters)),
+        publish_timeout,
     }
 }
 

@@ -77,6 +77,7 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
         let limits = &self.limits;
         self.new.clear();
         let mut full = Vec::new();
+        let mut first = None;
         let mut all = Open::default();
         for (endpoint, url, bytes) in deliveries {
             let open = self.endpoints.get(&endpoint).copied().unwrap_or_default();
@@ -89,25 +90,27 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
                 limits.endpoint_deliveries,
                 limits.endpoint_bytes,
             );
-            match (exceeded, limits.when_full) {
-                (Some(overflow), WhenFull::Refuse) => {
-                    return Room::None(Overflow {
-                        endpoint: Some(url.clone()),
-                        ..overflow
-                    });
+            if let Some(overflow) = exceeded {
+                added.deliveries -= 1;
+                added.bytes -= bytes;
+                if !full.contains(&endpoint) {
+                    full.push(endpoint);
                 }
-                (Some(_), WhenFull::DeadLetter) => {
-                    added.deliveries -= 1;
-                    added.bytes -= bytes;
-                    if !full.contains(&endpoint) {
-                        full.push(endpoint);
-                    }
-                }
-                (None, _) => {
-                    all.deliveries += 1;
-                    all.bytes += bytes;
-                }
+                first.get_or_insert_with(|| Overflow {
+                    endpoint: Some(url.clone()),
+                    ..overflow
+                });
+            } else {
+                all.deliveries += 1;
+                all.bytes += bytes;
             }
+        }
+        // Whoever has room gets the event, whatever the others have.
+        if limits.when_full == WhenFull::Refuse
+            && full.len() == self.new.len()
+            && let Some(overflow) = first
+        {
+            return Room::None(overflow);
         }
         match exceeds(self.total, all, limits.total_deliveries, limits.total_bytes) {
             Some(overflow) => Room::None(overflow),
@@ -130,4 +133,57 @@ fn exceeds(open: Open, new: Open, deliveries: u64, bytes: u64) -> Option<Overflo
     }
     (new.bytes > 0 && open.bytes.saturating_add(new.bytes) > bytes)
         .then(|| overflow("bytes", open.bytes, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(number: u64) -> WebhookUrl {
+        WebhookUrl::parse(&format!("http://{number}.test/")).unwrap()
+    }
+
+    /// Looks for room for deliveries to these endpoints, of which each may have two open.
+    fn room(when_full: WhenFull, open: &[u64], new: &[u64]) -> Room<u64> {
+        let mut ledger = Ledger::new(BacklogLimits {
+            endpoint_deliveries: 2,
+            total_deliveries: 5,
+            when_full,
+            ..BacklogLimits::default()
+        });
+        for endpoint in open {
+            ledger.add(*endpoint, 1, 10);
+        }
+        let urls: Vec<WebhookUrl> = new.iter().copied().map(url).collect();
+        let new = new.iter().zip(&urls);
+        ledger.room(new.map(|(endpoint, url)| (*endpoint, url, 10)))
+    }
+
+    #[test]
+    fn whoever_has_room_gets_an_event_and_without_anybody_it_is_refused() {
+        let overflow = |endpoint: Option<u64>, open, limit| {
+            Room::None(Overflow {
+                endpoint: endpoint.map(url),
+                unit: "deliveries",
+                open,
+                limit,
+            })
+        };
+        let refuse = WhenFull::Refuse;
+        assert_eq!(room(refuse, &[1], &[1, 2]), Room::Enough);
+        assert_eq!(room(refuse, &[1, 1], &[1, 2]), Room::NotFor(vec![1]));
+        assert_eq!(room(refuse, &[1, 1], &[2, 1]), Room::NotFor(vec![1]));
+        assert_eq!(room(refuse, &[1, 1], &[1]), overflow(Some(1), 2, 2));
+        assert_eq!(
+            room(refuse, &[1, 1, 2, 2], &[2, 1]),
+            overflow(Some(2), 2, 2)
+        );
+        assert_eq!(
+            room(refuse, &[1, 1, 2, 3], &[1, 2, 3]),
+            overflow(None, 4, 5)
+        );
+        assert_eq!(room(refuse, &[1, 1, 2, 3, 4], &[]), Room::Enough);
+        let given_up = room(WhenFull::DeadLetter, &[1, 1, 2, 2], &[2, 1]);
+        assert_eq!(given_up, Room::NotFor(vec![2, 1]));
+    }
 }

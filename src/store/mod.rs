@@ -23,13 +23,14 @@ pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 pub use self::sqlite::{Encryption, Key, OutboxError, SqliteOptions, SqliteStore};
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Attempt, AttemptRecord};
+pub use crate::domain::content::ContentDigest;
 pub use crate::domain::credentials::{CredentialOwner, PastCredential};
-pub use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
+pub use crate::domain::delivery::{EndedDelivery, OpenDelivery, WaitingDelivery};
 pub use crate::domain::health::Health;
 pub use crate::domain::retry::Progress;
 
 use crate::domain::client::Client;
-use crate::domain::dead_letter::DeadLetter;
+use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::event::Event;
@@ -58,8 +59,11 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// Every method may return [`StoreError`]; [`StoreError::is_transient`] says whether asking again can help.
 pub trait Store: Send + Sync + 'static {
-    /// Accepts events with their deliveries, all of the batch or, on an error, none. An event whose id is remembered is not stored
+    /// Accepts events with their deliveries, all of the batch or, on an error, none. An event whose id is remembered for its client is not stored
     /// again, and one for which there is no room is not stored at all; the others are. The answers are in the order of the batch.
+    ///
+    /// Of events from the outbox, one for which there is no room also holds up those after it in the
+    /// batch that go to no other endpoints than it does: they must not pass it.
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>>;
 
     /// Returns deliveries of an endpoint that were never attempted, with ids after `after`, ascending, at most `limit`.
@@ -102,7 +106,8 @@ pub trait Store: Send + Sync + 'static {
     /// Returns dead letters, newest first.
     fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>>;
 
-    /// Starts deliveries again as fresh ones, with ids of their own and the same alert, and returns each with its endpoint. Dead letters that were
+    /// Starts deliveries again as fresh ones, with ids of their own and the same alert, and returns each with its endpoint. Dead letters are taken in the
+    /// order in which they were accepted: a page is the oldest of those that the query finds, and the fresh ids ascend in that order. Those that were
     /// redelivered are no longer listed; an open delivery keeps its own schedule.
     fn redeliver(
         &self,
@@ -112,6 +117,46 @@ pub trait Store: Send + Sync + 'static {
 
     /// Discards the dead letters that a query finds, at most as many as a page, and returns how many.
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64>;
+
+    /// Returns the ids of open deliveries of an endpoint that are asked for, those after `after`, ascending, at most `limit`. Defaults to
+    /// [`StoreError::Unsupported`], with which deliveries of a rule or a client cannot be ended.
+    fn open_of(
+        &self,
+        url: &WebhookUrl,
+        which: OpenQuery,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<DeliveryId>> {
+        let (_, _, _, _) = (url, which, after, limit);
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "ending deliveries by hand",
+        ))))
+    }
+
+    /// Makes those of the given deliveries of an endpoint that are open dead letters with this reason, without an attempt, and returns them. Defaults to
+    /// [`StoreError::Unsupported`].
+    fn end(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        reason: DeadLetterReason,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<EndedDelivery>> {
+        let (_, _, _, _) = (url, ids, reason, now);
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "ending deliveries by hand",
+        ))))
+    }
+
+    /// Returns how many dead letters a query finds, whatever its limit. Defaults to counting up to 1,000 of them.
+    fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        let query = DeadLetterQuery {
+            limit: usize::MAX,
+            ..query
+        };
+        let letters = self.dead_letters(query);
+        Box::pin(async move { Ok(u64::try_from(letters.await?.len()).unwrap_or(u64::MAX)) })
+    }
 
     /// Makes the open deliveries of an endpoint dead letters with the reason that it was removed, and returns how many.
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64>;
@@ -177,8 +222,16 @@ pub trait Store: Send + Sync + 'static {
 /// An event to be accepted, with the alerts that it raises.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The event's id, by which accepting is idempotent.
+    /// The event's id, by which accepting is idempotent for each client.
     pub id: EventId,
+    /// Whose event it is.
+    pub client_id: ClientId,
+    /// What it says. The same id with two digests that differ is an error; without one on either side
+    /// it counts as the same. `None` for ids that the engine has made: nobody else has them.
+    pub content: Option<ContentDigest>,
+    /// Whether the ids of its alerts are its client's alone. If not, and another client has used the
+    /// event's id, nothing is stored, and the answer is [`Appended::UsedByAnother`].
+    pub alerts_are_its_own: bool,
     /// When it is accepted.
     pub at: Timestamp,
     /// Its alerts; none when no rule matched.
@@ -260,10 +313,13 @@ pub struct BacklogLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// The event is refused with `PublishError::Overloaded`, and nothing of it is stored.
+    /// An event none of whose endpoints has room is refused with `PublishError::Overloaded`, and nothing
+    /// of it is stored. One that has others too is accepted, and they get it; its deliveries to the full
+    /// ones are dead letters at once, with the reason `BacklogFull`, and the receipt names them.
     #[default]
     Refuse,
-    /// The event is accepted; its delivery to that endpoint is a dead letter at once, with the reason `BacklogFull`.
+    /// Every event is accepted; its deliveries to endpoints without room are dead letters at once, with
+    /// the reason `BacklogFull`.
     DeadLetter,
 }
 
@@ -304,11 +360,25 @@ pub enum Appended {
     },
     /// There is no room for it; nothing of it was stored.
     Full(Overflow),
-    /// Its id was remembered: nothing was stored. The first one had so many deliveries.
+    /// Its id was remembered for its client: nothing was stored. The first one had so many deliveries.
     Remembered {
         /// The deliveries of the first receipt.
         deliveries: usize,
     },
+    /// Its id was remembered for its client, but that event said something else. Nothing was stored.
+    IdTaken,
+    /// Its id was remembered for another client, and its alerts would have that one's ids
+    /// ([`NewEvent::alerts_are_its_own`]). Nothing was stored.
+    UsedByAnother,
+}
+
+/// Which open deliveries of an endpoint are asked for. Defaults to all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenQuery {
+    /// Only those of this rule.
+    pub rule_id: Option<RuleId>,
+    /// Only those of this client.
+    pub client_id: Option<ClientId>,
 }
 
 /// Which limit an event would have exceeded.
@@ -376,7 +446,7 @@ pub enum DeliveryStage {
     DeadLettered,
 }
 
-/// Which dead letters to list or redeliver. Defaults to the newest 100 of all. In JSON an unknown field is an error: a filter that is misspelt must
+/// Which dead letters to list, redeliver or discard. Defaults to the newest 100 of all; redelivered are the oldest first. In JSON an unknown field is an error: a filter that is misspelt must
 /// not find everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -461,6 +531,8 @@ pub enum Change {
     RemoveRule(RuleId),
     /// A client was added or replaced.
     PutClient(Client),
+    /// A client was removed.
+    RemoveClient(ClientId),
     /// An endpoint's settings were added or replaced.
     PutEndpoint(Endpoint),
     /// An endpoint's settings and health were removed.
@@ -538,6 +610,9 @@ pub enum StoreError {
     /// What it holds cannot be read. Asking again does not help.
     #[error("delivery store is damaged; mend it or restore a copy")]
     Damaged(#[source] BoxError),
+    /// It cannot do this at all; another store can.
+    #[error("delivery store does not support {0}; use one that does")]
+    Unsupported(&'static str),
     /// The delivery that was named does not exist, or is remembered no longer.
     #[error("there is no delivery {0}")]
     UnknownDelivery(DeliveryId),
@@ -562,6 +637,7 @@ impl StoreError {
                 found: *found,
                 known: *known,
             },
+            Self::Unsupported(what) => Self::Unsupported(what),
             Self::UnknownDelivery(id) => Self::UnknownDelivery(*id),
         }
     }
@@ -575,6 +651,7 @@ impl StoreError {
             | Self::BadPath { .. }
             | Self::Sealed(_)
             | Self::NewerSchema { .. }
+            | Self::Unsupported(_)
             | Self::UnknownDelivery(_) => false,
         }
     }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use crate::domain::dead_letter::DeadLetter;
+use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
-    Store, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenQuery, OutboxEntry, PastCredential,
+    Redelivery, Retention, Store, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// Wraps a store and makes the caller's thread wait for every answer.
@@ -34,7 +34,8 @@ impl Wake for Unpark {
 
 /// Waits for the answer, and returns it as a future that is ready.
 fn block<T: Send + 'static>(call: StoreFuture<T>) -> StoreFuture<T> {
-    let mut call = pin!(call);
+    // With the budget of the task spent it would be told "not yet", and be woken only when the task gives way, which it does not.
+    let mut call = pin!(tokio::task::unconstrained(call));
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = Context::from_waker(&waker);
     loop {
@@ -121,6 +122,30 @@ impl<S: Store> Store for Blocking<S> {
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
         block(self.0.redeliver(which, now))
+    }
+
+    fn open_of(
+        &self,
+        url: &WebhookUrl,
+        which: OpenQuery,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<DeliveryId>> {
+        block(self.0.open_of(url, which, after, limit))
+    }
+
+    fn end(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        reason: DeadLetterReason,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<EndedDelivery>> {
+        block(self.0.end(url, ids, reason, now))
+    }
+
+    fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        block(self.0.count_dead_letters(query))
     }
 
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {

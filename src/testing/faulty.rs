@@ -5,15 +5,16 @@ use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::domain::dead_letter::DeadLetter;
+use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
-    Store, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenQuery, OutboxEntry, PastCredential,
+    Redelivery, Retention, Store, StoreError, StoreFuture, StoredClock, StoredEndpoint,
+    WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -27,7 +28,7 @@ pub struct Faults {
     pub delay: Duration,
 }
 
-/// How a [`FaultyStore`] misbehaves in calls that are rare: `keep`, `remove_endpoint`, `prune`, `backlogs` and `flush`.
+/// How a [`FaultyStore`] misbehaves in calls that are rare: `keep`, `remove_endpoint`, `open_of`, `end`, `prune`, `backlogs` and `flush`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RareFault {
@@ -221,6 +222,32 @@ impl Store for FaultyStore {
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
         self.store.redeliver(which, now)
+    }
+
+    fn open_of(
+        &self,
+        url: &WebhookUrl,
+        which: OpenQuery,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<DeliveryId>> {
+        let url = url.clone();
+        self.rare_call(move |store| store.open_of(&url, which, after, limit))
+    }
+
+    fn end(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        reason: DeadLetterReason,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<EndedDelivery>> {
+        let url = url.clone();
+        self.rare_call(move |store| store.end(&url, ids, reason, now))
+    }
+
+    fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        self.store.count_dead_letters(query)
     }
 
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {

@@ -50,7 +50,7 @@ mod parent {
     use super::child::{COMMAND, LAST_LIFE, SHOWS};
     use super::receiver::Receiver;
     use super::wall::Wall;
-    use super::*;
+    use super::{BTreeSet, Duration, HOUR_MS, Instant, PATIENCE, Path, STAYS, check};
 
     pub(super) fn run() {
         let settings = match std::env::var("CLOCK_SETTINGS") {

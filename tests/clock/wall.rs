@@ -63,9 +63,9 @@ impl Wall {
                 written.expect("the file can be written");
             }
             Self::Faketime { file, .. } => {
-                let seconds = ahead_ms as f64 / 1_000.0;
                 let part = file.with_extension("part");
-                std::fs::write(&part, format!("{seconds:+}\n")).expect("the file can be written");
+                std::fs::write(&part, format!("{:+}\n", ahead_ms / 1_000))
+                    .expect("the file can be written");
                 std::fs::rename(part, file).expect("the file can be replaced");
             }
         }

@@ -134,7 +134,9 @@ fn the_same_event_id_delivers_once_and_gets_the_first_receipt() {
     simulate(async |sim| {
         let first = sim.engine.publish(event("e")).await.unwrap();
         let second = sim.engine.publish(event("e")).await.unwrap();
-        assert_eq!((first.deliveries, &first), (1, &second));
+        assert_eq!((first.deliveries, first.duplicate), (1, false));
+        assert_eq!((&second.event_id, second.deliveries), (&first.event_id, 1));
+        assert!(second.duplicate, "and says so");
         sim.sleep(1).await;
         assert_eq!(sim.receivers.requests().len(), 1);
     });

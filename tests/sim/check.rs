@@ -103,7 +103,16 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
             .push(report.clone());
     }
     for (id, reports) in &reports {
-        let numbers: Vec<u32> = reports.iter().map(|report| report.attempt).collect();
+        let (attempts, by_hand): (Vec<_>, Vec<_>) =
+            reports.iter().partition(|report| is_of_an_attempt(report));
+        let numbers: Vec<u32> = attempts.iter().map(|report| report.attempt).collect();
+        let made = u32::try_from(numbers.len()).unwrap();
+        let of_all = |report: &&DeliveryReport| report.attempt == made || lost_any;
+        if by_hand.len() > 1 || !by_hand.iter().all(of_all) {
+            life.ledger.problem(format!(
+                "delivery {id} was given up by hand as {by_hand:?} after {made} attempts"
+            ));
+        }
         let ascending = numbers.windows(2).all(|pair| pair[0] < pair[1]);
         let complete = (1..)
             .zip(&numbers)
@@ -123,8 +132,8 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
                 early.attempt
             ));
         }
-        for pair in reports.windows(2) {
-            let begun = begun_at(&pair[1]);
+        for pair in attempts.windows(2) {
+            let begun = begun_at(pair[1]);
             if pair[0].next_attempt_at.is_none_or(|due_at| begun < due_at) {
                 life.ledger.problem(format!(
                     "delivery {id} is tried again at {begun}, told for {:?}",
@@ -133,11 +142,7 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
             }
         }
     }
-    let removed = life.ledger.notes().removed.clone();
-    for delivery in deliveries
-        .iter()
-        .filter(|delivery| !removed.contains(&delivery.url))
-    {
+    for delivery in deliveries {
         let last = reports.get(&delivery.id).and_then(|reports| reports.last());
         let agrees = match (delivery.state, last.map(|report| report.outcome)) {
             (DeliveryState::Delivered { .. }, Some(Outcome::Delivered)) => true,
@@ -155,6 +160,14 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
                 delivery.id
             ));
         }
+    }
+}
+
+/// Returns `true` if a report is of an attempt that has ended, and not of a delivery that was given up without one.
+pub(crate) fn is_of_an_attempt(report: &DeliveryReport) -> bool {
+    match report.outcome {
+        Outcome::DeadLettered { reason } => reason.failure().is_some(),
+        _ => true,
     }
 }
 
@@ -205,7 +218,8 @@ fn order_is_kept(life: &Life<'_>, deliveries: &[Delivery]) {
         .map(|delivery| (delivery.id, company_of(delivery)))
         .collect();
     let mut spans = BTreeMap::<DeliveryId, (WebhookUrl, Timestamp, Timestamp)>::new();
-    for report in &*life.heard.reports.lock().unwrap() {
+    let reports = life.heard.reports.lock().unwrap();
+    for report in reports.iter().filter(|report| is_of_an_attempt(report)) {
         let (begun, ended) = (begun_at(report), report.at);
         spans
             .entry(report.delivery_id)

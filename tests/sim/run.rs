@@ -15,7 +15,7 @@ use actix_webhooks::{
     StatusPage, WebhookUrl,
 };
 
-use super::check::check_all;
+use super::check::{check_all, is_of_an_attempt};
 use super::ledger::{Bounds, Key, Ledger, Watched};
 use super::watch::{Heard, start};
 use super::world::{HEALED, Place, World};
@@ -208,7 +208,8 @@ impl<'a> Life<'a> {
     /// Returns how many attempts of each key are on record.
     pub(crate) fn recorded(&self) -> BTreeMap<Key, u32> {
         let mut recorded = BTreeMap::new();
-        for report in &*self.heard.reports.lock().unwrap() {
+        let reports = self.heard.reports.lock().unwrap();
+        for report in reports.iter().filter(|report| is_of_an_attempt(report)) {
             *recorded
                 .entry((report.url.clone(), report.alert_id))
                 .or_default() += 1;

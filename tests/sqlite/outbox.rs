@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use actix_webhooks::Event;
 use actix_webhooks::store::{
     Appended, BacklogLimits, NewEvent, OutboxError, SqliteOptions, SqliteStore, Store as _,
 };
 use actix_webhooks::testing::SimClock;
+use actix_webhooks::{Engine, Event, PauseEndpoint, PutRule, RemoveRule, ResumeEndpoint, Rule};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -218,4 +218,103 @@ async fn whatever_is_taken_in_can_be_read_again() {
     let entries = store.outbox(0, 100).await.unwrap();
     assert_eq!(entries.len() + refused, 20);
     assert!(entries.iter().all(|entry| entry.event.is_ok()));
+}
+
+fn backlog_of(endpoint_deliveries: u64) -> SqliteOptions {
+    SqliteOptions {
+        backlog: BacklogLimits {
+            endpoint_deliveries,
+            ..BacklogLimits::default()
+        },
+        ..SqliteOptions::default()
+    }
+}
+
+fn of(client: &str, id: &str) -> Event {
+    Event::new("thing.happened", client).id(id)
+}
+
+fn left(shop: &Connection) -> u64 {
+    let count = "SELECT COUNT(*) FROM webhook_outbox";
+    shop.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+/// The only rule for everything is replaced by one for each client.
+async fn one_rule_for_each(engine: &Engine) {
+    for (client, url) in [("full", HOOK), ("other", OTHER)] {
+        let rule = Rule::new(client, "*").client(client).webhook(url).unwrap();
+        engine.router().send(PutRule(rule)).await.unwrap().unwrap();
+    }
+    let all = RemoveRule("rule".into());
+    engine.router().send(all).await.unwrap().unwrap();
+}
+
+const OTHER: &str = "http://other.test/hook";
+
+fn sent_to(life: &Life, url: &str) -> Vec<String> {
+    let sent = life.receivers.requests();
+    let sent = sent.iter().filter(|sent| sent.request.url.as_str() == url);
+    sent.map(|sent| sent.request.alert.event_id.to_string())
+        .collect()
+}
+
+/// One endpoint had as much open as it may, and 5,000 of its events in the outbox before one of another client: the other's event never came out.
+#[test]
+fn what_one_endpoint_refuses_does_not_stand_before_what_others_get() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let engine = life.start_on(backlog_of(10), &clock).await;
+        one_rule_for_each(&engine).await;
+        let pause = PauseEndpoint::new(HOOK);
+        engine.supervisor().send(pause).await.unwrap().unwrap();
+        let mut shop = shop(&life);
+        let order = shop.transaction().unwrap();
+        for number in 0..5_000 {
+            SqliteStore::publish_in(&order, &of("full", &number.to_string())).unwrap();
+        }
+        SqliteStore::publish_in(&order, &of("other", "first")).unwrap();
+        order.commit().unwrap();
+        clock.sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(sent_to(&life, OTHER), ["first"], "within a sweep");
+        assert_eq!(left(&shop), 4_990);
+        for number in 0..60 {
+            let order = shop.transaction().unwrap();
+            SqliteStore::publish_in(&order, &of("other", &number.to_string())).unwrap();
+            order.commit().unwrap();
+            clock.sleep(Duration::from_millis(1_100)).await;
+            assert_eq!(
+                sent_to(&life, OTHER).len(),
+                number + 2,
+                "and so are later ones"
+            );
+        }
+        assert_eq!(left(&shop), 4_990);
+        let resume = ResumeEndpoint::new(HOOK);
+        engine.supervisor().send(resume).await.unwrap().unwrap();
+        clock.sleep(Duration::from_mins(10)).await;
+        assert_eq!(left(&shop), 0, "it comes out once there is room");
+        let expected: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
+        assert_eq!(sent_to(&life, HOOK), expected, "in its order");
+        crash(engine).await;
+    });
+}
+
+/// Each page with an event that could not be routed cost a second, and everybody waited.
+#[test]
+fn what_is_set_aside_holds_nobody_up() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        let mut shop = shop(&life);
+        let order = shop.transaction().unwrap();
+        for _ in 0..600 {
+            let garbage = "INSERT INTO webhook_outbox (event) VALUES ('{')";
+            order.execute(garbage, []).unwrap();
+        }
+        SqliteStore::publish_in(&order, &event("good")).unwrap();
+        order.commit().unwrap();
+        clock.sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(life.receivers.requests().len(), 1);
+        crash(engine).await;
+    });
 }

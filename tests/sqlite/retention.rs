@@ -38,6 +38,9 @@ pub(crate) fn new_event(id: &str, seconds: i64, body: usize) -> NewEvent {
     };
     NewEvent {
         id: event_id,
+        client_id: "client".into(),
+        content: None,
+        alerts_are_its_own: true,
         at: at(seconds),
         alerts: vec![NewAlert {
             alert: Arc::new(alert),

@@ -241,8 +241,8 @@ impl Clock {
             return self.offset();
         };
         let engine = self.0.start.moved(whole(elapsed));
-        let (seen, before) = (WallOffset::between(wall, engine), self.offset());
-        if seen.millis().abs_diff(before.millis()) > SET_BEYOND_MS.unsigned_abs() {
+        let seen = WallOffset::between(wall, engine);
+        if seen.differs_from(self.offset(), SET_BEYOND_MS) {
             self.0.offset.store(seen.millis(), Ordering::Relaxed);
         }
         WallOffset::between(wall, self.0.start + elapsed)
@@ -267,12 +267,17 @@ impl Clock {
         }
     }
 
-    /// Returns how far the wall clock is ahead and by how many milliseconds it was set since the store has kept that;
-    /// `None` when the store knows.
-    pub(crate) fn not_kept(&self) -> Option<(WallOffset, i64)> {
-        let (offset, kept) = (self.offset(), self.0.kept.load(Ordering::Relaxed));
-        let set_by = offset.millis().saturating_sub(kept);
-        (set_by != 0).then_some((offset, set_by))
+    /// Returns how far the wall clock is ahead where the store does not know; `None` where it does.
+    pub(crate) fn not_kept(&self) -> Option<WallOffset> {
+        let offset = self.offset();
+        offset
+            .differs_from(self.kept(), SET_BEYOND_MS)
+            .then_some(offset)
+    }
+
+    /// Returns how far the wall clock is ahead as the store has it.
+    pub(crate) fn kept(&self) -> WallOffset {
+        WallOffset::from_millis(self.0.kept.load(Ordering::Relaxed))
     }
 
     /// Notes that the store has kept an offset.

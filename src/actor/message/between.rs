@@ -4,15 +4,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::RuleError;
+use super::{Receipt, RuleError};
 use crate::actor::inbox::SubscriberHandle;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
+use crate::domain::event::Event;
 use crate::domain::health::DisabledReason;
 use crate::domain::id::DeliveryId;
 use crate::domain::status::{EndpointStatus, ShutdownReport};
 use crate::domain::tally::Past;
 use crate::domain::url::WebhookUrl;
+use crate::error::PublishError;
+
+/// Publish an event once there is room: engine → router. It waits in line until then, and is refused if there is none until `until`.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Receipt, PublishError>")]
+pub(crate) struct PublishInTurn {
+    pub(crate) event: Event,
+    pub(crate) until: Instant,
+}
+
+/// Publish an event, or refuse it at once: engine → router. The answer comes by a channel, because a message that is to be answered waits for a place in the
+/// mailbox.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PublishAtOnce {
+    pub(crate) event: Event,
+    pub(crate) answer: oneshot::Sender<Result<Receipt, PublishError>>,
+}
 
 /// Deliveries to endpoints without a running subscriber are in the store: router → supervisor, which starts or tells them.
 #[derive(Debug, Message)]
@@ -62,6 +83,28 @@ pub(crate) struct SubscriberStopped {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Redelivered(pub(crate) Vec<DeliveryId>);
+
+/// Forget these deliveries, which are about to be ended: supervisor → itself → subscriber. The answer is which of them are being attempted or recorded, and
+/// are not forgotten.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Vec<DeliveryId>")]
+pub(crate) struct Forget {
+    pub(crate) url: WebhookUrl,
+    pub(crate) ids: Arc<[DeliveryId]>,
+}
+
+/// Have another subscriber read everything from the store: supervisor → itself, when what the first one forgot could not be ended.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct StartOver(pub(crate) WebhookUrl);
+
+/// So many reports about an endpoint had no place with a watcher: router → supervisor, and supervisor → itself.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ReportsLost {
+    pub(crate) url: WebhookUrl,
+    pub(crate) count: u64,
+}
 
 /// How does it do? Supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]

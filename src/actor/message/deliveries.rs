@@ -1,16 +1,18 @@
 //! Deliveries, attempts and dead letters: listed, started again, discarded.
 
+use std::ops::Deref;
+
 use actix::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::attempt::Attempt;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{ClientId, DeliveryId, RuleId};
 use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 
 /// Delivers something again, as a fresh delivery with the same alert: application → [`SupervisorActor`](crate::SupervisorActor). The answer
-/// names the fresh deliveries.
+/// names the fresh deliveries, and says how many dead letters are left.
 ///
 /// ```
 /// use actix_webhooks::store::DeadLetterQuery;
@@ -22,10 +24,16 @@ use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 /// // Whatever could not be delivered to this endpoint, now that it works again.
 /// let query = DeadLetterQuery {
 ///     url: Some("https://example.com/hooks".parse()?),
+///     limit: 1_000,
 ///     ..DeadLetterQuery::default()
 /// };
-/// let fresh = engine.supervisor().send(Redeliver::dead_letters(query)).await??;
-/// println!("{} deliveries started again", fresh.len());
+/// loop {
+///     let fresh = engine.supervisor().send(Redeliver::dead_letters(query.clone())).await??;
+///     println!("{} deliveries started again, {} are left", fresh.len(), fresh.remaining);
+///     if fresh.remaining == 0 {
+///         break;
+///     }
+/// }
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }
@@ -39,14 +47,121 @@ impl Redeliver {
         Self(Redelivery::One(id))
     }
 
-    /// Returns the message for the dead letters that a query finds, at most 1,000 a time.
+    /// Returns the message for the dead letters that a query finds, the oldest first: as many as its limit says, 100 by default, at most 1,000 a time. Sent
+    /// until nothing is left, it starts all of them again in the order in which they were accepted.
     pub fn dead_letters(query: DeadLetterQuery) -> Self {
         Self(Redelivery::DeadLetters(query))
     }
 }
 
 impl Message for Redeliver {
-    type Result = Result<Vec<DeliveryId>, StoreError>;
+    type Result = Result<Redeliveries, StoreError>;
+}
+
+/// What [`Redeliver`] has started. It can be used like a list of the fresh deliveries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Redeliveries {
+    /// The fresh deliveries, in the order of those that they repeat.
+    pub fresh: Vec<DeliveryId>,
+    /// How many dead letters the query finds that were not redelivered; 0 where one delivery was named.
+    pub remaining: u64,
+}
+
+impl Redeliveries {
+    pub(crate) fn new(fresh: Vec<DeliveryId>, remaining: u64) -> Self {
+        Self { fresh, remaining }
+    }
+}
+
+impl Deref for Redeliveries {
+    type Target = [DeliveryId];
+
+    fn deref(&self) -> &[DeliveryId] {
+        &self.fresh
+    }
+}
+
+impl IntoIterator for Redeliveries {
+    type Item = DeliveryId;
+    type IntoIter = std::vec::IntoIter<DeliveryId>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.fresh.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Redeliveries {
+    type Item = &'a DeliveryId;
+    type IntoIter = std::slice::Iter<'a, DeliveryId>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.fresh.iter()
+    }
+}
+
+/// Ends the open deliveries of a rule or of a client, wherever they go: application → [`SupervisorActor`](crate::SupervisorActor).
+///
+/// They become dead letters with the reason `RuleEnded` or `ClientEnded`, which can be listed, redelivered and discarded, and each is reported to who
+/// watches deliveries. Nothing else of their endpoints is touched. An attempt in flight is not broken off: if it delivers, its delivery is delivered, and
+/// otherwise ended; the answer comes when none is left. It says how many deliveries there were, those in flight included.
+///
+/// It ends what is open when it is asked for. Deliveries that are accepted later go on: remove the rule first
+/// ([`RemoveRule::ending_deliveries`](crate::RemoveRule::ending_deliveries) does both).
+///
+/// ```
+/// use actix_webhooks::{EndDeliveries, Engine};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// // The client has left, and shares its URL with others.
+/// let ended = engine.supervisor().send(EndDeliveries::of_client("client-1")).await??;
+/// assert_eq!(ended, 0, "nothing was open");
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EndDeliveries {
+    /// Only those of this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule_id: Option<RuleId>,
+    /// Only those of this client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientId>,
+}
+
+impl EndDeliveries {
+    /// Returns the message for the deliveries of a rule.
+    pub fn of_rule(id: impl Into<RuleId>) -> Self {
+        Self {
+            rule_id: Some(id.into()),
+            client_id: None,
+        }
+    }
+
+    /// Returns the message for the deliveries of a client.
+    pub fn of_client(id: impl Into<ClientId>) -> Self {
+        Self {
+            rule_id: None,
+            client_id: Some(id.into()),
+        }
+    }
+
+    /// Restricts it to the deliveries of one client.
+    #[must_use]
+    pub fn and_client(mut self, id: impl Into<ClientId>) -> Self {
+        self.client_id = Some(id.into());
+        self
+    }
+}
+
+impl Message for EndDeliveries {
+    type Result = Result<u64, StoreError>;
 }
 
 /// Asks for deliveries, newest first: application → [`SupervisorActor`](crate::SupervisorActor).

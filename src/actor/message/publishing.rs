@@ -6,14 +6,17 @@ use serde::{Deserialize, Serialize};
 use crate::domain::client::Client;
 use crate::domain::endpoint::InvalidEndpoint;
 use crate::domain::event::Event;
-use crate::domain::id::{EventId, InvalidText, RuleId};
+use crate::domain::id::{ClientId, EventId, InvalidText, RuleId};
 use crate::domain::rule::{InvalidRule, Rule};
+use crate::domain::url::WebhookUrl;
 use crate::error::PublishError;
 use crate::store::StoreError;
 
 /// Publishes an event: application → [`RouterActor`](crate::RouterActor).
 ///
-/// The answer comes once the event and its deliveries are in the store. On an error nothing was accepted, save as [`PublishError`] says.
+/// The answer comes once the event and its deliveries are in the store. On an error nothing was accepted, save as [`PublishError`] says. While as many events
+/// as may ([`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity)) wait to be stored, it is refused at once;
+/// [`Engine::publish`](crate::Engine::publish) waits for room.
 ///
 /// ```
 /// use actix_webhooks::{Engine, Event, Publish};
@@ -93,8 +96,16 @@ impl Message for PublishBatch {
 pub struct Receipt {
     /// The event.
     pub event_id: EventId,
-    /// How many deliveries it led to; 0 when no rule matched.
+    /// How many deliveries it led to; 0 when no rule matched. Of a duplicate, those of the first one.
     pub deliveries: usize,
+    /// Whether the client had published this event before: nothing was stored or is delivered again.
+    #[serde(default)]
+    pub duplicate: bool,
+    /// The endpoints that had as much open as they may: their deliveries, which are among the
+    /// [`deliveries`](Self::deliveries), are dead letters with the reason `BacklogFull`, to be redelivered
+    /// later. Nearly always none. Not known of a duplicate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<WebhookUrl>,
 }
 
 impl Receipt {
@@ -102,6 +113,16 @@ impl Receipt {
         Self {
             event_id,
             deliveries,
+            duplicate: false,
+            given_up: Vec::new(),
+        }
+    }
+
+    /// Returns the receipt of an event that was accepted before.
+    pub(crate) fn duplicate(event_id: EventId, deliveries: usize) -> Self {
+        Self {
+            duplicate: true,
+            ..Self::new(event_id, deliveries)
         }
     }
 }
@@ -133,8 +154,8 @@ impl Message for PutRule {
     type Result = Result<(), RuleError>;
 }
 
-/// Removes a rule: application → [`RouterActor`](crate::RouterActor). Deliveries that it led to go on. The answer says whether
-/// there was one.
+/// Removes a rule: application → [`RouterActor`](crate::RouterActor). Deliveries that it led to go on, unless [`ending_deliveries`](Self::ending_deliveries)
+/// is asked for. The answer says whether there was one.
 ///
 /// ```
 /// use actix_webhooks::{Engine, RemoveRule, Rule};
@@ -152,8 +173,39 @@ impl Message for PutRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveRule(pub RuleId);
 
+impl RemoveRule {
+    /// Returns the message that also ends the open deliveries that the rule led to.
+    pub fn ending_deliveries(self) -> EndRule {
+        EndRule(self.0)
+    }
+}
+
 impl Message for RemoveRule {
     type Result = Result<bool, RuleError>;
+}
+
+/// Removes a rule and ends its open deliveries, which become dead letters with the reason `RuleEnded`: application →
+/// [`RouterActor`](crate::RouterActor). The answer says how many there were; see [`EndDeliveries`](crate::EndDeliveries). It may be sent for a rule that was
+/// removed before. If the deliveries cannot be ended, the rule is removed all the same, and sending it again is safe.
+///
+/// ```
+/// use actix_webhooks::{Engine, RemoveRule, Rule};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let rule = Rule::new("invoices", "invoice.*").webhook("https://example.com/hooks")?;
+/// # let engine = Engine::builder().rule(rule).start().await?;
+/// let remove = RemoveRule("invoices".into()).ending_deliveries();
+/// assert_eq!(engine.router().send(remove).await??, 0, "nothing was open");
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndRule(pub RuleId);
+
+impl Message for EndRule {
+    type Result = Result<u64, RuleError>;
 }
 
 /// Asks for every rule, ordered by id: application → [`RouterActor`](crate::RouterActor).
@@ -200,6 +252,48 @@ impl Message for PutClient {
     type Result = Result<(), RuleError>;
 }
 
+/// Removes a client: application → [`RouterActor`](crate::RouterActor). Its name and its authorisation are forgotten, as if it had been put without them; its
+/// deliveries go on, unless [`ending_deliveries`](Self::ending_deliveries) is asked for. Rules for it stay, and so does what may still be published for it:
+/// remove its rules first. The answer says whether there was one.
+///
+/// ```
+/// use actix_webhooks::{Client, Engine, RemoveClient};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().client(Client::new("client-1")).start().await?;
+/// assert!(engine.router().send(RemoveClient("client-1".into())).await??);
+/// // What it still has open is given up, and nobody else's, though they share a URL.
+/// let ended = engine.router().send(RemoveClient("client-1".into()).ending_deliveries()).await??;
+/// assert_eq!(ended, 0, "nothing was open");
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveClient(pub ClientId);
+
+impl RemoveClient {
+    /// Returns the message that also ends the client's open deliveries.
+    pub fn ending_deliveries(self) -> EndClient {
+        EndClient(self.0)
+    }
+}
+
+impl Message for RemoveClient {
+    type Result = Result<bool, RuleError>;
+}
+
+/// Removes a client and ends its open deliveries, which become dead letters with the reason `ClientEnded`: application →
+/// [`RouterActor`](crate::RouterActor). The answer says how many there were; see [`EndDeliveries`](crate::EndDeliveries). If they cannot be ended, the client
+/// is removed all the same, and sending it again is safe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndClient(pub ClientId);
+
+impl Message for EndClient {
+    type Result = Result<u64, RuleError>;
+}
+
 /// Why a rule or client was not put or removed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -221,4 +315,7 @@ pub enum RuleError {
     /// The store could not keep the change; asking again may help.
     #[error("change could not be kept")]
     Store(#[source] StoreError),
+    /// The engine is shutting down or has stopped.
+    #[error("engine is shutting down")]
+    ShuttingDown,
 }

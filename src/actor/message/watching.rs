@@ -52,7 +52,10 @@ impl Message for WatchStatus {
     type Result = ();
 }
 
-/// Asks for a report of every attempt that ends: application → [`SupervisorActor`](crate::SupervisorActor).
+/// Asks for a report of every attempt that ends, and of every delivery that is given up without one: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
+///
+/// The latter are those of an endpoint that is removed or full, and those ended by [`EndDeliveries`](super::EndDeliveries). Discarding a dead letter ends nothing.
 ///
 /// A watcher whose mailbox is full misses reports; `EndpointStatus::reports_lost` counts them. The first reports may be of attempts that ended up to a
 /// second before it asked.

@@ -1,28 +1,44 @@
 //! Having events stored, and handing on what was stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use futures_util::FutureExt as _;
 
-use super::publisher::Publisher;
-use super::{AppendEnded, MAX_BATCH, RouterActor};
+use super::{AppendEnded, Incoming, MAX_BATCH, RouterActor, Waiting};
 use crate::actor::inbox::{Gone, Inbox};
-use crate::actor::message::Receipt;
+use crate::actor::message::{Receipt, ReportsLost};
 use crate::actor::store_call::StoreCall;
-use crate::domain::delivery::OpenDelivery;
+use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::delivery::{EndedDelivery, OpenDelivery};
 use crate::domain::id::DeliveryId;
 use crate::domain::retry::Progress;
+use crate::domain::status::DeliveryReport;
 use crate::domain::url::WebhookUrl;
+use crate::domain::wall::OnWall as _;
 use crate::error::PublishError;
 use crate::store::{Appended, NewAlert, NewEvent};
 
 impl RouterActor {
-    pub(super) fn append(&mut self, cx: &mut TaskContext<'_>) {
+    /// Has events stored that have arrived, those that came first.
+    pub(super) fn append_arrived(&mut self, cx: &mut TaskContext<'_>) {
         let count = self.inbox.len().min(MAX_BATCH);
-        let incoming = self.inbox.drain(..count);
-        let (events, publishers): (Vec<NewEvent>, Vec<Publisher>) = incoming.unzip();
+        let (events, waiting) = self.inbox.drain(..count).unzip();
+        self.append_all(events, waiting, cx);
+    }
+
+    pub(super) fn append(&mut self, batch: Vec<Incoming>, cx: &mut TaskContext<'_>) {
+        let (events, waiting) = batch.into_iter().unzip();
+        self.append_all(events, waiting, cx);
+    }
+
+    fn append_all(
+        &mut self,
+        events: Vec<NewEvent>,
+        waiting: Vec<Waiting>,
+        cx: &mut TaskContext<'_>,
+    ) {
         let events: Arc<[NewEvent]> = events.into();
         let mut call = StoreCall::begin(|| self.shared.store.append(Arc::clone(&events)));
         // A store in memory has the answer at once.
@@ -31,13 +47,13 @@ impl RouterActor {
         {
             self.on_appended(AppendEnded {
                 events,
-                publishers,
+                waiting,
                 result,
             });
         } else {
             let ended = call.map(|result| AppendEnded {
                 events,
-                publishers,
+                waiting,
                 result,
             });
             self.appending.push_back(ended.boxed_local());
@@ -48,7 +64,7 @@ impl RouterActor {
         &mut self,
         AppendEnded {
             events,
-            publishers,
+            waiting,
             result,
         }: AppendEnded,
     ) {
@@ -58,35 +74,59 @@ impl RouterActor {
                 // A store may have done the work before it failed. Then the same event, published again, is remembered and nobody is told of
                 // its deliveries but here.
                 self.tell_of_unsure(&events);
-                for publisher in publishers {
-                    self.answer(publisher, Err(PublishError::Store(error.copy())));
+                for (event, waiting) in events.iter().zip(waiting) {
+                    let error = PublishError::Store(error.copy());
+                    self.answer_about(event, waiting.publisher, Err(error));
                 }
+                self.pass_barriers();
                 return;
             }
         };
         let mut hand_over = HandOver::default();
         self.batches += 1;
-        for ((event, publisher), appended) in events.iter().zip(publishers).zip(appended) {
-            let deliveries = match appended {
+        let mut again = VecDeque::new();
+        for ((event, waiting), appended) in events.iter().zip(waiting).zip(appended) {
+            let answer = match appended {
                 Appended::Stored(ids) => {
                     self.sort(&event.alerts, &ids, &[], &mut hand_over);
-                    ids.len()
+                    Ok(Receipt::new(event.id.clone(), ids.len()))
                 }
                 Appended::StoredInPart { ids, dead } => {
                     self.sort(&event.alerts, &ids, &dead, &mut hand_over);
-                    ids.len()
+                    let given_up = self.given_up(event, &ids, &dead);
+                    Ok(Receipt {
+                        given_up,
+                        ..Receipt::new(event.id.clone(), ids.len())
+                    })
                 }
-                Appended::Remembered { deliveries } => deliveries,
-                Appended::Full(overflow) => {
-                    self.answer(
-                        publisher,
-                        Err(PublishError::Overloaded(overflow.to_string())),
-                    );
-                    continue;
+                Appended::Remembered { deliveries } => {
+                    Ok(Receipt::duplicate(event.id.clone(), deliveries))
                 }
+                Appended::Full(overflow) => Err(PublishError::Overloaded(overflow.to_string())),
+                Appended::UsedByAnother if let Some(whole) = waiting.again => {
+                    match self.prepare_again(&whole, event) {
+                        Ok(prepared) => {
+                            let waiting = Waiting {
+                                publisher: waiting.publisher,
+                                again: None,
+                            };
+                            again.push_back((prepared, waiting));
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+                Appended::IdTaken | Appended::UsedByAnother => Err(PublishError::IdTaken {
+                    event_id: event.id.clone(),
+                    client_id: event.client_id.clone(),
+                }),
             };
-            self.answer(publisher, Ok(Receipt::new(event.id.clone(), deliveries)));
+            self.answer_about(event, waiting.publisher, answer);
         }
+        // Before what has come since, in their order.
+        again.append(&mut self.inbox);
+        self.inbox = again;
+        self.pass_barriers();
         self.hand_over(hand_over);
     }
 
@@ -105,6 +145,45 @@ impl RouterActor {
             None => true,
         });
         self.wake(counts);
+    }
+
+    /// Reports deliveries that were given up at once, and returns the endpoints that they were for.
+    fn given_up(
+        &mut self,
+        event: &NewEvent,
+        ids: &[DeliveryId],
+        dead: &[DeliveryId],
+    ) -> Vec<WebhookUrl> {
+        let targets = event
+            .alerts
+            .iter()
+            .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
+        let given_up = targets.zip(ids).filter(|(_, id)| dead.contains(id));
+        let (mut urls, mut lost) = (Vec::new(), BTreeMap::<_, u64>::new());
+        for ((alert, url), id) in given_up {
+            if !urls.contains(url) {
+                urls.push(url.clone());
+            }
+            if self.shared.watchers.reports.is_watched() {
+                let ended = EndedDelivery {
+                    id: *id,
+                    alert_id: alert.id,
+                    event_id: alert.event_id.clone(),
+                    rule_id: alert.rule_id.clone(),
+                    attempts_made: 0,
+                };
+                let reason = DeadLetterReason::BacklogFull;
+                let at = event.at.on_wall(self.shared.clock.offset());
+                let report = DeliveryReport::given_up(url, &ended, reason, at);
+                let full = self.shared.watchers.reports.tell(&report);
+                *lost.entry(url).or_default() += full;
+            }
+        }
+        for (url, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
+            let url = url.clone();
+            self.tell_supervisor(ReportsLost { url, count }, Vec::new());
+        }
+        urls
     }
 
     /// Sorts deliveries by subscriber, so that each is told once however many there are.

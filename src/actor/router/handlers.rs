@@ -4,19 +4,23 @@ use std::future::ready;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{ActorContext as _, Context, Handler};
+use actix::fut::wrap_future;
+use actix::{ActorContext as _, AsyncContext as _, Context, Handler};
 use futures_util::FutureExt as _;
 
 use super::publisher::{BatchAnswer, Publisher};
 use super::{Known, RouterActor};
 use crate::actor::message::{
-    CheckEndpoints, Close, KnowEndpoints, ListRules, LookIntoOutbox, Publish, PublishBatch,
-    PutClient, PutRule, Reach, Receipt, RemoveRule, RuleError, Terminate,
+    CheckEndpoints, Close, EndClient, EndDeliveries, EndRule, KnowEndpoints, ListRules,
+    LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInTurn, PutClient, PutRule, Reach,
+    Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
 };
-use crate::actor::reply::Deferred;
+use crate::actor::reply::{Answerer, Deferred};
+use crate::domain::event::Event;
+use crate::domain::id::{ClientId, RuleId};
 use crate::domain::rule::Rule;
 use crate::error::PublishError;
-use crate::store::Change;
+use crate::store::{Change, PastCredential};
 
 impl Handler<LookIntoOutbox> for RouterActor {
     type Result = ();
@@ -30,16 +34,41 @@ impl Handler<Publish> for RouterActor {
     type Result = Deferred<Result<Receipt, PublishError>>;
 
     fn handle(&mut self, Publish { event }: Publish, _: &mut Context<Self>) -> Self::Result {
-        let now = self.shared.clock.now();
-        match self.admit().and_then(|()| self.prepare(&event, now)) {
+        let (answerer, deferred) = Deferred::new();
+        self.take_or_refuse(event, Publisher::One(answerer));
+        deferred
+    }
+}
+
+impl Handler<PublishAtOnce> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, PublishAtOnce { event, answer }: PublishAtOnce, _: &mut Context<Self>) {
+        self.take_or_refuse(event, Publisher::Sent(answer));
+    }
+}
+
+impl Handler<PublishInTurn> for RouterActor {
+    type Result = Deferred<Result<Receipt, PublishError>>;
+
+    fn handle(
+        &mut self,
+        PublishInTurn { event, until }: PublishInTurn,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let (answerer, deferred) = Deferred::new();
+        self.line_up(event, until, answerer);
+        deferred
+    }
+}
+
+impl RouterActor {
+    fn take_or_refuse(&mut self, event: Event, publisher: Publisher) {
+        match self.admit() {
+            Ok(()) => self.take_in(event, publisher),
             Err(error) => {
                 event.discard();
-                Deferred::ready(Err(error))
-            }
-            Ok(prepared) => {
-                let (answerer, deferred) = Deferred::new();
-                self.inbox.push_back((prepared, Publisher::One(answerer)));
-                deferred
+                publisher.answer(Err(error));
             }
         }
     }
@@ -58,20 +87,13 @@ impl Handler<PublishBatch> for RouterActor {
         }
         let (answerer, deferred) = Deferred::new();
         let batch = BatchAnswer::new(events.len(), answerer);
-        let (admitted, now) = (self.admit().is_ok(), self.shared.clock.now());
+        let admitted = self.admit().is_ok();
         for (place, event) in events.into_iter().enumerate() {
             let publisher = Publisher::Part(Rc::clone(&batch), place);
-            let prepared = if admitted {
-                self.prepare(&event, now)
+            if admitted {
+                self.take_in(event, publisher);
             } else {
-                self.admit().and_then(|()| self.prepare(&event, now))
-            };
-            match prepared {
-                Ok(prepared) => self.inbox.push_back((prepared, publisher)),
-                Err(error) => {
-                    event.discard();
-                    self.answer(publisher, Err(error));
-                }
+                self.take_or_refuse(event, publisher);
             }
         }
         deferred
@@ -111,12 +133,74 @@ impl Handler<RemoveRule> for RouterActor {
         let ending = self.before_rule(&id, None);
         let change = Change::RemoveRule(id.clone());
         self.change(ctx, ready(Ok(())), ending, change, move |router| {
-            router
-                .shared
-                .credentials
-                .write(|book| book.remove_rule(&id));
-            router.rules.remove(&id).is_some()
+            router.forget_rule(&id)
         })
+    }
+}
+
+impl Handler<EndRule> for RouterActor {
+    type Result = Deferred<Result<u64, RuleError>>;
+
+    fn handle(&mut self, EndRule(id): EndRule, ctx: &mut Context<Self>) -> Self::Result {
+        let (answerer, deferred) = Deferred::new();
+        let ending = self.before_rule(&id, None);
+        let change = Change::RemoveRule(id.clone());
+        self.change_then(
+            ctx,
+            ready(Ok(())),
+            ending,
+            change,
+            move |router, ctx, kept| {
+                if let Err(error) = kept {
+                    return answerer.send(Err(error));
+                }
+                router.forget_rule(&id);
+                router.end_deliveries(ctx, EndDeliveries::of_rule(id), answerer);
+            },
+        );
+        deferred
+    }
+}
+
+impl RouterActor {
+    /// Has deliveries ended, after what was prepared until now is stored, and answers.
+    fn end_deliveries(
+        &mut self,
+        ctx: &mut Context<Self>,
+        which: EndDeliveries,
+        answerer: Answerer<Result<u64, RuleError>>,
+    ) {
+        let barrier = self.barrier();
+        let supervisor = self.supervisor.clone();
+        ctx.spawn(wrap_future(async move {
+            // Without the barrier the router has stopped, and the supervisor says so.
+            let _ = barrier.await;
+            let ended = supervisor.send(which).await;
+            let ended = ended.map_err(|_| RuleError::ShuttingDown);
+            answerer.send(ended.and_then(|ended| ended.map_err(RuleError::Store)));
+        }));
+    }
+
+    /// Returns the credentials that end when a client is removed.
+    fn before_client_goes(&self, id: &ClientId) -> Vec<PastCredential> {
+        let now = self.shared.clock.now();
+        let credentials = &self.shared.credentials;
+        let ending = credentials.read(|book| book.before_client(id, None, now));
+        ending.into_iter().collect()
+    }
+
+    /// Forgets a client that was removed. Returns `true` if there was one.
+    fn forget_client(&mut self, id: &ClientId) -> bool {
+        let credentials = &self.shared.credentials;
+        credentials.write(|book| book.remove_client(id));
+        self.clients.remove(id).is_some()
+    }
+
+    /// Forgets a rule that was removed. Returns `true` if there was one.
+    fn forget_rule(&mut self, id: &RuleId) -> bool {
+        let credentials = &self.shared.credentials;
+        credentials.write(|book| book.remove_rule(id));
+        self.rules.remove(id).is_some()
     }
 }
 
@@ -145,6 +229,42 @@ impl Handler<PutClient> for RouterActor {
             credentials.write(|book| book.put_client(&client));
             router.clients.insert(client.id.clone(), client);
         })
+    }
+}
+
+impl Handler<RemoveClient> for RouterActor {
+    type Result = Deferred<Result<bool, RuleError>>;
+
+    fn handle(&mut self, RemoveClient(id): RemoveClient, ctx: &mut Context<Self>) -> Self::Result {
+        let ending = self.before_client_goes(&id);
+        let change = Change::RemoveClient(id.clone());
+        self.change(ctx, ready(Ok(())), ending, change, move |router| {
+            router.forget_client(&id)
+        })
+    }
+}
+
+impl Handler<EndClient> for RouterActor {
+    type Result = Deferred<Result<u64, RuleError>>;
+
+    fn handle(&mut self, EndClient(id): EndClient, ctx: &mut Context<Self>) -> Self::Result {
+        let (answerer, deferred) = Deferred::new();
+        let ending = self.before_client_goes(&id);
+        let change = Change::RemoveClient(id.clone());
+        self.change_then(
+            ctx,
+            ready(Ok(())),
+            ending,
+            change,
+            move |router, ctx, kept| {
+                if let Err(error) = kept {
+                    return answerer.send(Err(error));
+                }
+                router.forget_client(&id);
+                router.end_deliveries(ctx, EndDeliveries::of_client(id), answerer);
+            },
+        );
+        deferred
     }
 }
 

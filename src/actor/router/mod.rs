@@ -4,7 +4,9 @@
 //! so that a subscriber is told of its deliveries in the order of their ids.
 
 mod append;
+mod from_outbox;
 mod handlers;
+mod line;
 mod past;
 mod publisher;
 
@@ -22,17 +24,19 @@ use foldhash::{HashMap, HashMapExt as _};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::oneshot;
 
+use self::line::Line;
 use self::publisher::Publisher;
 use super::inbox::SubscriberHandle;
 use super::message::{RuleError, Wake};
 use super::outbox::Outbox;
 use super::reply::{Answerer, Deferred};
 use super::shared::Shared;
-use super::store_call::StoreCall;
 use super::supervisor::SupervisorActor;
 use crate::domain::alert::Alert;
 use crate::domain::client::Client;
+use crate::domain::content::ContentDigest;
 use crate::domain::event::Event;
 use crate::domain::id::{AlertId, ClientId};
 use crate::domain::routing::RoutingTable;
@@ -40,12 +44,12 @@ use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::error::PublishError;
-use crate::store::{Appended, Change, NewAlert, NewEvent, OutboxEntry, PastCredential, StoreError};
+use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreError};
 
 /// Takes events in and keeps the rules: the actor that applications publish to.
 ///
 /// It answers [`Publish`](crate::Publish), [`PublishBatch`](crate::PublishBatch), [`PutRule`](crate::PutRule), [`RemoveRule`](crate::RemoveRule),
-/// [`ListRules`](crate::ListRules) and [`PutClient`](crate::PutClient).
+/// [`ListRules`](crate::ListRules), [`PutClient`](crate::PutClient) and [`RemoveClient`](crate::RemoveClient).
 pub struct RouterActor {
     shared: Arc<Shared>,
     supervisor: Addr<SupervisorActor>,
@@ -58,14 +62,23 @@ pub struct RouterActor {
     matches: Vec<Arc<Rule>>,
     encoded: Vec<u8>,
     inbox: VecDeque<Incoming>,
+    /// Publishers that wait for room in the inbox.
+    line: Line,
     appending: FuturesOrdered<LocalBoxFuture<'static, AppendEnded>>,
     /// Messages to the supervisor on their way, each with the endpoints that it wakes.
     calls: FuturesUnordered<LocalBoxFuture<'static, Vec<WebhookUrl>>>,
     /// How many such messages there are for an endpoint. What comes later for it must not pass them.
     waking: HashMap<WebhookUrl, u32>,
     outbox: Outbox,
+    /// Events of the outbox that are being set aside, by their places.
+    marking: FuturesUnordered<LocalBoxFuture<'static, (u64, Result<(), StoreError>)>>,
     closing: Vec<Answerer<()>>,
     closed: bool,
+    /// How many events were taken in, and how many of them were answered.
+    taken: u64,
+    answered: u64,
+    /// Who waits until so many are answered.
+    barriers: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
 /// A subscriber that runs.
@@ -76,12 +89,38 @@ struct Known {
 }
 
 /// An event that is ready to be stored, and who waits for the receipt.
-type Incoming = (NewEvent, Publisher);
+type Incoming = (NewEvent, Waiting);
+
+/// Who waits for a receipt, and the event if it may have to be prepared again.
+struct Waiting {
+    publisher: Publisher,
+    again: Option<Box<Event>>,
+}
+
+/// What the ids of an event's alerts are made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AlertIds {
+    /// The ids of event and rule.
+    OfEvent,
+    /// Also that of the client, where the rule does not name one.
+    OfClient,
+}
+
+impl Waiting {
+    /// Keeps an event that may have to be prepared again: under an id that another client may have used too.
+    fn new(publisher: Publisher, prepared: &NewEvent, event: Event) -> Self {
+        let again = !event.has_an_id_of_its_own() && !prepared.alerts_are_its_own;
+        Self {
+            publisher,
+            again: again.then(|| Box::new(event)),
+        }
+    }
+}
 
 /// An append that has ended, with what it was about.
 struct AppendEnded {
     events: Arc<[NewEvent]>,
-    publishers: Vec<Publisher>,
+    waiting: Vec<Waiting>,
     result: Result<Vec<Appended>, StoreError>,
 }
 
@@ -102,12 +141,17 @@ impl RouterActor {
             matches: Vec::new(),
             encoded: Vec::new(),
             inbox: VecDeque::new(),
+            line: Line::default(),
             appending: FuturesOrdered::new(),
             calls: FuturesUnordered::new(),
             waking: HashMap::new(),
             outbox: Outbox::default(),
+            marking: FuturesUnordered::new(),
             closing: Vec::new(),
             closed: false,
+            taken: 0,
+            answered: 0,
+            barriers: VecDeque::new(),
         };
         // What they give is known already: it was looked through before they were kept.
         let clients = clients.into_iter();
@@ -118,39 +162,118 @@ impl RouterActor {
         router
     }
 
-    /// Says whether a message with events can be taken. A batch is taken as a whole: it is in memory already.
+    /// Refuses a message with events that cannot be taken. A batch is taken as a whole: it is in memory already.
     fn admit(&self) -> Result<(), PublishError> {
         if self.closed {
             return Err(PublishError::ShuttingDown);
         }
-        let waiting = self.inbox.len();
-        if waiting >= self.shared.mailbox {
-            let why = format!("{waiting} events wait to be stored");
-            return Err(PublishError::Overloaded(why));
+        // Nobody passes those that wait.
+        if !self.line.is_empty() || !self.has_room() {
+            return Err(self.overloaded());
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.inbox.len() < self.shared.mailbox
+    }
+
+    fn overloaded(&self) -> PublishError {
+        PublishError::Overloaded(format!("{} events wait to be stored", self.inbox.len()))
+    }
+
+    /// Prepares an event and has it wait to be stored.
+    fn take_in(&mut self, event: Event, publisher: Publisher) {
+        match self.prepare(&event, self.shared.clock.now()) {
+            Ok(prepared) => {
+                let waiting = Waiting::new(publisher, &prepared, event);
+                self.taken += 1;
+                self.inbox.push_back((prepared, waiting));
+            }
+            Err(error) => {
+                event.discard();
+                publisher.answer(Err(error));
+            }
+        }
+    }
+
+    /// Returns a future that is ready once what was prepared until now is stored or refused.
+    fn barrier(&mut self) -> oneshot::Receiver<()> {
+        let (done, waited) = oneshot::channel();
+        self.barriers.push_back((self.taken, done));
+        self.pass_barriers();
+        waited
+    }
+
+    fn pass_barriers(&mut self) {
+        while let Some((taken, _)) = self.barriers.front()
+            && *taken <= self.answered
+        {
+            if let Some((_, done)) = self.barriers.pop_front() {
+                // One that no longer waits is no error.
+                let _ = done.send(());
+            }
+        }
     }
 
     /// Finds what an event leads to and encodes it.
     fn prepare(&mut self, event: &Event, now: Timestamp) -> Result<NewEvent, PublishError> {
         event.check()?;
+        // What nobody else can have needs no comparing.
+        let content =
+            (!event.has_an_id_of_its_own()).then(|| ContentDigest::of(event, &mut self.encoded));
+        self.prepare_with(event, now, content, AlertIds::OfEvent)
+    }
+
+    /// Prepares an event again whose id another client has used before: as one whose alerts have ids of their own.
+    fn prepare_again(&mut self, event: &Event, first: &NewEvent) -> Result<NewEvent, PublishError> {
+        let prepared = self.prepare_with(event, first.at, first.content, AlertIds::OfClient)?;
+        Ok(NewEvent {
+            outbox: first.outbox,
+            ..prepared
+        })
+    }
+
+    fn prepare_with(
+        &mut self,
+        event: &Event,
+        now: Timestamp,
+        content: Option<ContentDigest>,
+        ids: AlertIds,
+    ) -> Result<NewEvent, PublishError> {
         let mut matches = std::mem::take(&mut self.matches);
         self.rules.matches(event, &mut matches);
+        let are_its_own =
+            ids == AlertIds::OfClient || matches.iter().all(|rule| rule.client_id.is_some());
         let alerts: Result<Vec<NewAlert>, PublishError> = matches
             .drain(..)
-            .map(|rule| self.alert(event, &rule))
+            .map(|rule| self.alert(event, &rule, ids))
             .collect();
         self.matches = matches;
         Ok(NewEvent {
             id: event.id.clone(),
+            client_id: event.client_id.clone(),
+            content,
+            alerts_are_its_own: are_its_own,
             at: now,
             alerts: alerts?,
             outbox: None,
         })
     }
 
-    fn alert(&mut self, event: &Event, rule: &Rule) -> Result<NewAlert, PublishError> {
-        let id = AlertId::new(&event.id, &rule.id);
+    fn alert(
+        &mut self,
+        event: &Event,
+        rule: &Rule,
+        ids: AlertIds,
+    ) -> Result<NewAlert, PublishError> {
+        let id = match (ids, &rule.client_id) {
+            (AlertIds::OfClient, None) => AlertId::of_client(&event.id, &rule.id, &event.client_id),
+            // A rule for one client never sees the same id of another.
+            (AlertIds::OfEvent, _) | (AlertIds::OfClient, Some(_)) => {
+                AlertId::new(&event.id, &rule.id)
+            }
+        };
         let client_name = self
             .clients
             .get(&event.client_id)
@@ -192,9 +315,13 @@ impl RouterActor {
             while let Poll::Ready(Some(woken)) = self.calls.poll_next_unpin(cx) {
                 self.on_woken(woken);
             }
+            while let Poll::Ready(Some((seq, marked))) = self.marking.poll_next_unpin(cx) {
+                self.on_marked(seq, marked);
+            }
             worked |= self.read_outbox(cx);
+            worked |= self.serve_line(cx);
             if !self.inbox.is_empty() && self.appending.len() < MAX_APPENDS {
-                self.append(cx);
+                self.append_arrived(cx);
                 worked = true;
             }
             if !worked {
@@ -204,55 +331,6 @@ impl RouterActor {
         }
         // Others on this arbiter want their turn too.
         cx.waker().wake_by_ref();
-    }
-
-    /// Takes events out of the outbox as far as there is room. Says whether there were any.
-    fn read_outbox(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        let room = self.shared.mailbox.saturating_sub(self.inbox.len());
-        if self.closed || room == 0 {
-            return false;
-        }
-        let Some(entries) = self
-            .outbox
-            .read(&*self.shared.store, room.min(MAX_BATCH), cx)
-        else {
-            return false;
-        };
-        let any = !entries.is_empty();
-        let now = self.shared.clock.now();
-        for OutboxEntry { seq, event } in entries {
-            let prepared = match &event {
-                Ok(event) => self.prepare(event, now).map_err(|error| error.to_string()),
-                Err(unreadable) => Err(unreadable.clone()),
-            };
-            match prepared {
-                Ok(event) => {
-                    let event = NewEvent {
-                        outbox: Some(seq),
-                        ..event
-                    };
-                    self.inbox.push_back((event, Publisher::Outbox(seq)));
-                }
-                // Nothing about the event itself passes with time.
-                Err(reason) => self.set_aside(seq, reason),
-            }
-        }
-        any || self.outbox.is_wanted()
-    }
-
-    /// Marks an event of the outbox that can never be routed.
-    fn set_aside(&mut self, seq: u64, reason: String) {
-        // Once it is marked it is not found again.
-        self.outbox.come_back_to(seq);
-        log::error!(seq, reason; "event in the outbox cannot be routed; it is set aside");
-        let marked = StoreCall::begin(|| self.shared.store.refuse_outbox(seq, reason));
-        let marked = marked.map(move |result| {
-            if let Err(error) = result {
-                log::error!(seq, error:? = error; "event in the outbox could not be set aside; it is looked at again");
-            }
-            Vec::new()
-        });
-        self.calls.push(marked.boxed_local());
     }
 
     fn wake(&mut self, unknown: BTreeMap<WebhookUrl, u64>) {
@@ -307,6 +385,21 @@ impl RouterActor {
         apply: impl FnOnce(&mut Self) -> T + 'static,
     ) -> Deferred<Result<T, RuleError>> {
         let (answerer, deferred) = Deferred::new();
+        self.change_then(ctx, checked, ending, change, move |router, _, kept| {
+            answerer.send(kept.map(|()| apply(router)));
+        });
+        deferred
+    }
+
+    /// The same, and goes on with `then` in whatever way.
+    fn change_then(
+        &self,
+        ctx: &mut Context<Self>,
+        checked: impl Future<Output = Result<(), RuleError>> + 'static,
+        ending: Vec<PastCredential>,
+        change: Change,
+        then: impl FnOnce(&mut Self, &mut Context<Self>, Result<(), RuleError>) + 'static,
+    ) {
         let shared = Arc::clone(&self.shared);
         let changes = ending.iter().cloned().map(Change::KeepPast);
         let changes: Vec<Change> = changes.chain([change]).collect();
@@ -324,15 +417,14 @@ impl RouterActor {
         });
         ctx.wait(actix::fut::ActorFutureExt::map(
             keep,
-            move |result: Result<(), RuleError>, router, _| {
-                answerer.send(result.map(|()| {
+            move |result: Result<(), RuleError>, router, ctx| {
+                if result.is_ok() {
                     let credentials = &router.shared.credentials;
                     credentials.write(|book| ending.into_iter().for_each(|past| book.keep(past)));
-                    apply(router)
-                }));
+                }
+                then(router, ctx, result);
             },
         ));
-        deferred
     }
 }
 

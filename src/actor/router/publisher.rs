@@ -3,14 +3,19 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use tokio::sync::oneshot;
+
 use super::RouterActor;
 use crate::actor::message::Receipt;
 use crate::actor::reply::Answerer;
 use crate::error::PublishError;
+use crate::store::NewEvent;
 
 /// Who waits for a receipt.
 pub(super) enum Publisher {
     One(Answerer<Result<Receipt, PublishError>>),
+    /// One who would not wait for a place in the mailbox.
+    Sent(oneshot::Sender<Result<Receipt, PublishError>>),
     /// One place in the answer to a batch.
     Part(Rc<BatchAnswer>, usize),
     /// Nobody: it comes from this place in the outbox, and stays there if it is refused.
@@ -58,17 +63,32 @@ impl BatchAnswer {
     }
 }
 
+impl Publisher {
+    /// Answers whoever waits for it.
+    pub(super) fn answer(self, answer: Result<Receipt, PublishError>) {
+        match self {
+            Self::One(answerer) => answerer.send(answer),
+            // One that no longer waits is no error.
+            Self::Sent(sender) => drop(sender.send(answer)),
+            Self::Part(batch, place) => batch.put(place, answer),
+            Self::Outbox(_) => {}
+        }
+    }
+}
+
 impl RouterActor {
-    pub(super) fn answer(&mut self, publisher: Publisher, answer: Result<Receipt, PublishError>) {
-        match (publisher, answer) {
-            (Publisher::One(answerer), answer) => answerer.send(answer),
-            (Publisher::Part(batch, place), answer) => batch.put(place, answer),
-            (Publisher::Outbox(_), Ok(_)) => {}
-            (Publisher::Outbox(seq), Err(error)) => {
-                if self.outbox.come_back_to(seq) {
-                    log::warn!(seq, error:? = error; "event stays in the outbox for now, and so may those after it");
-                }
-            }
+    /// Answers about an event that the store has answered about.
+    pub(super) fn answer_about(
+        &mut self,
+        event: &NewEvent,
+        publisher: Publisher,
+        answer: Result<Receipt, PublishError>,
+    ) {
+        self.answered += 1;
+        if let Publisher::Outbox(seq) = publisher {
+            self.on_outbox_answer(seq, event, answer);
+        } else {
+            publisher.answer(answer);
         }
     }
 }

@@ -6,7 +6,9 @@ use std::task::{Context as TaskContext, Waker};
 use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
-use crate::actor::message::{Abort, Configure, Describe, Drain, Drained, Gate, Leave, Redelivered};
+use crate::actor::message::{
+    Abort, Configure, Describe, Drain, Drained, Forget, Gate, Leave, Redelivered,
+};
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
 use crate::domain::tally::Past;
@@ -27,6 +29,21 @@ impl Handler<Redelivered> for SubscriberActor {
         // Before what has arrived is looked at: that may have later ids, which must not pass these.
         self.machine.on_redelivered(ids, &mut self.actions);
         self.feed.changed = true;
+    }
+}
+
+impl Handler<Forget> for SubscriberActor {
+    type Result = MessageResult<Forget>;
+
+    fn handle(
+        &mut self,
+        Forget { ids, .. }: Forget,
+        _: &mut Context<Self>,
+    ) -> MessageResult<Forget> {
+        self.take_arrived();
+        self.catch_up();
+        self.feed.changed = true;
+        MessageResult(self.machine.forget(&ids))
     }
 }
 

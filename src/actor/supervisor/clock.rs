@@ -30,14 +30,13 @@ impl SupervisorActor {
 
     fn look_at_wall(&mut self, ctx: &mut Context<Self>) {
         self.shared.clock.look_at_wall();
-        let Some((offset, set_by_ms)) = self.shared.clock.not_kept() else {
-            return;
-        };
-        if self.wall_watch.told != Some(offset) {
+        let clock = &self.shared.clock;
+        let (offset, told) = (clock.offset(), self.wall_watch.told.unwrap_or(clock.kept()));
+        if offset != told {
             self.wall_watch.told = Some(offset);
-            tell(set_by_ms);
+            tell(offset.millis().saturating_sub(told.millis()));
         }
-        if self.wall_watch.keeping || self.draining {
+        if clock.not_kept().is_none() || self.wall_watch.keeping || self.draining {
             return;
         }
         self.wall_watch.keeping = true;
@@ -54,7 +53,7 @@ impl SupervisorActor {
 
 /// Tells the store how the wall clock stands, if it does not know.
 pub(super) async fn keep_clock(shared: Arc<Shared>) -> Result<(), StoreError> {
-    let Some((offset, _)) = shared.clock.not_kept() else {
+    let Some(offset) = shared.clock.not_kept() else {
         return Ok(());
     };
     shared

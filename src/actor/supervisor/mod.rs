@@ -3,6 +3,7 @@
 
 mod clock;
 mod ending;
+mod giving_up;
 mod life;
 mod operators;
 mod removal;
@@ -34,8 +35,8 @@ use crate::store::Retention;
 /// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
 ///
 /// It answers [`PutEndpoint`](crate::PutEndpoint), [`RemoveEndpoint`](crate::RemoveEndpoint), [`PauseEndpoint`](crate::PauseEndpoint), [`DisableEndpoint`](crate::DisableEndpoint), [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus), [`ListStatus`](crate::ListStatus),
-/// [`WatchStatus`](crate::WatchStatus), [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver), [`ListDeliveries`](crate::ListDeliveries), [`ListAttempts`](crate::ListAttempts), [`ListDeadLetters`](crate::ListDeadLetters) and
-/// [`DiscardDeadLetters`](crate::DiscardDeadLetters).
+/// [`WatchStatus`](crate::WatchStatus), [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver), [`ListDeliveries`](crate::ListDeliveries), [`ListAttempts`](crate::ListAttempts), [`ListDeadLetters`](crate::ListDeadLetters),
+/// [`DiscardDeadLetters`](crate::DiscardDeadLetters) and [`EndDeliveries`](crate::EndDeliveries).
 pub struct SupervisorActor {
     shared: Arc<Shared>,
     /// Where subscribers run; none means on the supervisor's own arbiter.
@@ -64,6 +65,8 @@ struct Entry {
     /// How often its subscribers have panicked, and how often of that without a steady time in between.
     restarts: u32,
     restarts_in_a_row: u32,
+    /// How many reports were lost of deliveries that were given up without an attempt.
+    reports_lost: u64,
     numbers: Numbers,
     subscriber: Subscriber,
 }

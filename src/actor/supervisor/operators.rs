@@ -14,17 +14,17 @@ use super::{Entry, Subscriber, SupervisorActor};
 use crate::actor::message::{
     Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, Gate, GetStatus,
     ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint,
-    Redeliver, ResumeEndpoint, StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
+    Redeliver, Redeliveries, ResumeEndpoint, StatusFilter, StatusPage, WatchDeliveries,
+    WatchStatus,
 };
 use crate::domain::attempt::Attempt;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
 use crate::domain::health::DisabledReason;
-use crate::domain::id::DeliveryId;
 use crate::domain::status::{EndpointState, EndpointStatus};
 use crate::domain::url::WebhookUrl;
 use crate::domain::wall::OnWall as _;
-use crate::store::{Change, StoreError, page_limit};
+use crate::store::{Change, Redelivery, StoreError, page_limit};
 
 impl SupervisorActor {
     /// Has an endpoint's gate opened or shut, now and after a restart.
@@ -90,6 +90,8 @@ impl SupervisorActor {
         if let Some(gated) = entry.gated() {
             status.state = gated;
         }
+        let lost = entry.reports_lost;
+        status.reports_lost += lost;
         let leaving = matches!(entry.subscriber, Subscriber::Leaving { .. });
         let subscriber = self.running(url);
         async move {
@@ -97,7 +99,10 @@ impl SupervisorActor {
                 return status;
             };
             match subscriber.send(Describe).await {
-                Ok(described) => described,
+                Ok(described) => EndpointStatus {
+                    reports_lost: described.reports_lost + lost,
+                    ..described
+                },
                 // It has just retired; what it leaves behind is known by the time of the next question.
                 Err(_) if leaving => {
                     let url = status.url.to_string();
@@ -262,11 +267,15 @@ impl Handler<WatchDeliveries> for SupervisorActor {
 }
 
 impl Handler<Redeliver> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<Vec<DeliveryId>, StoreError>>;
+    type Result = ResponseActFuture<Self, Result<Redeliveries, StoreError>>;
 
     fn handle(&mut self, Redeliver(which): Redeliver, _: &mut Context<Self>) -> Self::Result {
         let now = self.shared.clock.now();
         let which = which.in_engine_time(self.shared.clock.offset());
+        let query = match &which {
+            Redelivery::One(_) => None,
+            Redelivery::DeadLetters(query) => Some(query.clone()),
+        };
         let redeliver =
             wrap_future::<_, Self>(self.shared.call(|store| store.redeliver(which, now)));
         let tell = redeliver.then(|result, supervisor, ctx: &mut Context<Self>| {
@@ -274,10 +283,19 @@ impl Handler<Redeliver> for SupervisorActor {
                 .as_ref()
                 .map(|fresh| supervisor.tell_redelivered(fresh, ctx))
                 .unwrap_or_default();
+            let shared = Arc::clone(&supervisor.shared);
             wrap_future(async move {
                 // A subscriber that has just ended reads everything when it is started again.
                 join_all(told).await;
-                result.map(|fresh| fresh.into_iter().map(|(id, _)| id).collect())
+                let fresh = result?.into_iter().map(|(id, _)| id).collect();
+                let remaining = match query {
+                    None => 0,
+                    Some(query) => {
+                        let count = shared.call(|store| store.count_dead_letters(query));
+                        count.await?
+                    }
+                };
+                Ok(Redeliveries::new(fresh, remaining))
             })
         });
         Box::pin(tell)

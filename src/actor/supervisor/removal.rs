@@ -8,16 +8,18 @@ use actix::fut::wrap_future;
 use actix::prelude::Request;
 use actix::{ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseActFuture};
 
+use super::giving_up::GivingUp;
 use super::{Entry, Subscriber, SupervisorActor};
 use crate::actor::message::{Abort, EndpointError, RemoveEndpoint};
 use crate::actor::reply::Deferred;
 use crate::actor::subscriber::SubscriberActor;
+use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::url::WebhookUrl;
-use crate::store::{Change, StoreError};
+use crate::store::{Change, OpenQuery, StoreError};
 
 impl SupervisorActor {
     /// Has nobody deliver to an endpoint until [`end_removal`](Self::end_removal), and returns who did.
-    fn begin_removal(&mut self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
+    pub(super) fn begin_removal(&mut self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
         let running = self.running(url);
         self.endpoints.get_mut(url)?.subscriber = Subscriber::Removing {
             woken: false,
@@ -38,7 +40,7 @@ impl SupervisorActor {
     }
 
     /// Forgets an endpoint that was removed, or goes on with one that could not be. Events may have arrived meanwhile.
-    fn end_removal(&mut self, url: &WebhookUrl, removed: bool, ctx: &mut Context<Self>) {
+    pub(super) fn end_removal(&mut self, url: &WebhookUrl, removed: bool, ctx: &mut Context<Self>) {
         let Some(entry) = self.endpoints.get_mut(url) else {
             return;
         };
@@ -91,7 +93,7 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
     fn handle(
         &mut self,
         RemoveEndpoint { url }: RemoveEndpoint,
-        _: &mut Context<Self>,
+        ctx: &mut Context<Self>,
     ) -> Self::Result {
         let url = match self.entry(&url) {
             Ok((url, _)) => url,
@@ -99,6 +101,12 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
         };
         let subscriber = self.begin_removal(&url);
         let (shared, now) = (Arc::clone(&self.shared), self.shared.clock.now());
+        let giving_up = GivingUp {
+            shared: Arc::clone(&self.shared),
+            supervisor: ctx.address(),
+            which: OpenQuery::default(),
+            reason: DeadLetterReason::EndpointRemoved,
+        };
         let removal = {
             let url = url.clone();
             async move {
@@ -106,9 +114,9 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
                     // One that has just ended needs no telling.
                     let _ = subscriber.send(Abort).await;
                 }
-                let open = shared
-                    .call(|store| store.remove_endpoint(&url, now))
-                    .await?;
+                let told = giving_up.at_removed(&url).await?;
+                let rest = shared.call(|store| store.remove_endpoint(&url, now));
+                let open = told + rest.await?;
                 // Last, so that nothing of what was open can go out without the endpoint's settings.
                 let forget = Change::RemoveEndpoint(url);
                 shared.call(|store| store.keep(forget)).await?;

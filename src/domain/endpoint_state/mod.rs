@@ -8,6 +8,7 @@
 //! alert in the store). What does not fit in the window is in the store alone, and `Backlog` remembers that there is more.
 
 mod finishing;
+mod forgetting;
 mod reading;
 mod resting;
 mod under_way;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::forgetting::Forgotten;
 use self::under_way::UnderWay;
 use super::alert::Alert;
 use super::attempt::AttemptRecord;
@@ -119,6 +121,7 @@ pub(crate) struct EndpointMachine {
     /// Attempts that have ended and that the store refused for now, to be handed out again at `record_again_at`.
     refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), Due>,
+    forgotten: Forgotten,
     hold_until: Option<Timestamp>,
     circuit: Circuit,
     pacer: Pacer,
@@ -149,6 +152,7 @@ impl EndpointMachine {
             late: 0,
             refused: Vec::new(),
             waiting: BTreeMap::new(),
+            forgotten: Forgotten::default(),
             hold_until: None,
             circuit: past.circuit,
             pacer: Pacer::default(),
@@ -404,6 +408,10 @@ impl EndpointMachine {
         for (id, company) in under_way.chain(attempted) {
             self.queue.close_lane(ordering, company, id);
         }
+        let forgotten = &self.forgotten;
+        let queued = queued
+            .into_iter()
+            .filter(|delivery| !forgotten.contains(delivery.id));
         for delivery in queued {
             let past_gate = |due: &Due| due.closed_lane;
             if self.due.get(&delivery.id).is_some_and(past_gate) {

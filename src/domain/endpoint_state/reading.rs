@@ -15,7 +15,7 @@ impl EndpointMachine {
     /// Takes deliveries that were just accepted, in their order. What does not fit stays in the store.
     pub(crate) fn on_deliveries(&mut self, deliveries: impl IntoIterator<Item = OpenDelivery>) {
         for delivery in deliveries {
-            if self.backlog.has_seen(delivery.id) {
+            if self.backlog.has_seen(delivery.id) || self.forgotten.contains(delivery.id) {
                 continue;
             }
             self.tally.open += 1;
@@ -65,7 +65,9 @@ impl EndpointMachine {
         for delivery in deliveries {
             if !self.backlog.has_seen(delivery.id) {
                 self.backlog.see(delivery.id);
-                self.queue.push(self.policy.ordering, delivery);
+                if !self.forgotten.contains(delivery.id) {
+                    self.queue.push(self.policy.ordering, delivery);
+                }
             }
         }
         self.correct_count();
@@ -85,7 +87,7 @@ impl EndpointMachine {
         {
             let known =
                 self.due.contains_key(&id) || self.under_way.contains(id) || waiting.contains(&id);
-            if !known {
+            if !known && !self.forgotten.contains(id) {
                 found = true;
                 self.waiting.insert((due_at, id), Due::retry(company_id));
                 self.spill();
@@ -142,6 +144,9 @@ impl EndpointMachine {
             }
         }
         for delivery in deliveries {
+            if self.forgotten.contains(delivery.id) {
+                continue;
+            }
             if delivery.due_at.is_some() {
                 self.queue.push_due(self.policy.ordering, delivery);
             } else {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::forgetting::Forgotten;
 use super::under_way::UnderWay;
 use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER, Run};
 use crate::domain::tally::Past;
@@ -71,6 +72,7 @@ impl EndpointMachine {
             self.under_way = UnderWay::default();
         }
         self.refused = Vec::new();
+        self.forgotten = Forgotten::default();
         self.due = BTreeMap::new();
         if self.waiting.is_empty() {
             self.waiting = BTreeMap::new();

@@ -239,7 +239,11 @@ fn after_a_large_body_small_ones_are_read_in_pages_again() {
         }
     }
     assert!(next > 2 && reads < 30, "{reads} reads");
-    assert_eq!(machine.status().queued, 0);
+    let status = machine.status();
+    assert_eq!(
+        (status.queued, status.delivered, status.dead_lettered),
+        (0, 4, 4)
+    );
 }
 
 #[test]
@@ -483,4 +487,58 @@ fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() 
     assert!(again.iter().any(|action| matches!(action, Action::Load(_))));
     machine.on_loaded(&[DeliveryId::new(3)], Vec::new());
     assert!(!machine.can_start(at(1)), "7 is still in flight");
+}
+
+#[test]
+fn what_is_forgotten_is_not_attempted_wherever_it_is() {
+    let mut machine = machine();
+    machine.on_deliveries((1..=6).map(delivery));
+    // Two wait for their retries, one is in flight, three are queued.
+    for _ in 0..2 {
+        let order = machine.start(NOW).unwrap();
+        let record = finish(&mut machine, NOW, order.delivery_id.get(), Answer::new(503));
+        assert!(machine.on_recorded(&record).is_some());
+    }
+    assert_eq!(machine.start(NOW).unwrap().delivery_id, DeliveryId::new(3));
+    assert_eq!(machine.status().queued, 5);
+    let ids = [1, 3, 4, 6, 7].map(DeliveryId::new);
+    assert_eq!(machine.forget(&ids), [DeliveryId::new(3)], "in flight");
+    // A read that was under way, and what the router hands over late.
+    machine.on_queued_read(vec![delivery(7), delivery(8)], 10);
+    machine.on_deliveries([delivery(6), delivery(7)]);
+    let loaded = |id| OpenDelivery {
+        due_at: Some(at(15)),
+        ..delivery(id)
+    };
+    machine.on_loaded(&[], vec![loaded(1)]);
+    let waiting = WaitingDelivery {
+        id: DeliveryId::new(1),
+        due_at: at(15),
+        company_id: None,
+    };
+    machine.on_waiting_read(vec![waiting], 10);
+    let record = finish(&mut machine, NOW, 3, Answer::new(200));
+    machine.on_recorded(&record);
+    let mut started = Vec::new();
+    for second in 0..30 {
+        let actions = pump(&mut machine, at(second));
+        for action in actions {
+            if let Action::Load(ids) = action {
+                let found = ids.iter().map(|id| loaded(id.get())).collect();
+                machine.on_loaded(&ids, found);
+            }
+        }
+        while let Some(order) = machine.start(at(second)) {
+            let id = order.delivery_id.get();
+            started.push(id);
+            let record = finish(&mut machine, at(second), id, Answer::new(200));
+            machine.on_recorded(&record);
+        }
+    }
+    assert_eq!(started, [5, 8, 2]);
+    let status = machine.status();
+    assert_eq!(
+        (status.queued, status.delivered, status.dead_lettered),
+        (0, 4, 4)
+    );
 }

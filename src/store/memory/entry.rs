@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::domain::attempt::AttemptSummary;
 use crate::domain::dead_letter::DeadLetter;
-use crate::domain::delivery::{Delivery, DeliveryState};
+use crate::domain::delivery::{Delivery, DeliveryState, EndedDelivery};
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
@@ -101,6 +101,16 @@ impl Entry {
             state: self.state,
             attempts_made: self.progress.attempts_made,
             last_attempt: self.last_attempt(),
+        }
+    }
+
+    pub(super) fn ended(&self, id: DeliveryId) -> EndedDelivery {
+        EndedDelivery {
+            id,
+            alert_id: self.alert.id,
+            event_id: self.alert.event_id.clone(),
+            rule_id: self.alert.rule_id.clone(),
+            attempts_made: self.progress.attempts_made,
         }
     }
 

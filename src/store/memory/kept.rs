@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::MemoryLimits;
 use super::entry::{Entry, size};
-use super::remembered::{Key, Remembered};
+use super::remembered::{Found, Remembered};
 use crate::domain::attempt::Outcome;
 use crate::domain::client::Client;
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
@@ -20,9 +20,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::backlog::{Ledger, Room};
 use crate::store::{
-    Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, PastCredential, Redelivery, Retention, StoreError,
-    StoredClock, WaitingDelivery, page_limit,
+    Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery, EndedDelivery,
+    EndpointBacklog, NewEvent, OpenDelivery, OpenQuery, PastCredential, Redelivery, Retention,
+    StoreError, StoredClock, WaitingDelivery, page_limit,
 };
 
 /// All that is kept.
@@ -89,10 +89,14 @@ impl Kept {
     }
 
     pub(super) fn append_one(&mut self, limits: &MemoryLimits, event: &NewEvent) -> Appended {
-        let key = Key::of(&event.id);
-        if let Some(deliveries) = self.events.get(&key) {
-            return Appended::Remembered { deliveries };
-        }
+        let found = self.events.find(&event.id, &event.client_id, event.content);
+        let key = match found {
+            Found::Nothing(key) => key,
+            Found::UsedByAnother(key) if event.alerts_are_its_own => key,
+            Found::UsedByAnother(_) => return Appended::UsedByAnother,
+            Found::Same(deliveries) => return Appended::Remembered { deliveries },
+            Found::Different => return Appended::IdTaken,
+        };
         let urls = event
             .alerts
             .iter()
@@ -121,7 +125,7 @@ impl Kept {
             }
         }
         self.targets = targets;
-        self.events.put(event.at, key, ids.len(), limits.event_ids);
+        self.events.put(event, key, ids.len(), limits.event_ids);
         if dead.is_empty() {
             Appended::Stored(ids)
         } else {
@@ -282,14 +286,23 @@ impl Kept {
             .collect()
     }
 
+    /// Dead letters, newest first.
     pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
+        let newest_first = self.matching(query).rev();
+        newest_first.take(page_limit(query.limit)).collect()
+    }
+
+    /// All dead letters that a query finds, oldest first.
+    pub(super) fn matching<'a>(
+        &'a self,
+        query: &'a DeadLetterQuery,
+    ) -> impl DoubleEndedIterator<Item = DeadLetter> + 'a {
         let below = ..query.before.unwrap_or(DeliveryId::new(u64::MAX));
-        let newest_first = self
+        let letters = self
             .dead
             .range(below)
-            .rev()
             .filter_map(|id| self.find(*id)?.dead_letter(*id));
-        let matching = newest_first.filter(|letter| {
+        letters.filter(|letter| {
             query.url.as_ref().is_none_or(|url| *url == letter.url)
                 && query
                     .client_id
@@ -300,8 +313,59 @@ impl Kept {
                     .as_ref()
                     .is_none_or(|event| *event == letter.event_id)
                 && query.since.is_none_or(|since| letter.at >= since)
-        });
-        matching.take(page_limit(query.limit)).collect()
+        })
+    }
+
+    /// Returns the ids of open deliveries of an endpoint after `after`, ascending.
+    pub(super) fn open_of(
+        &self,
+        url: &WebhookUrl,
+        which: &OpenQuery,
+        after: DeliveryId,
+        limit: usize,
+    ) -> Vec<DeliveryId> {
+        let Some(shelf) = self.shelf_of(url) else {
+            return Vec::new();
+        };
+        let asked = |id: &DeliveryId| {
+            let alert = self.find(*id).map(|entry| &entry.alert);
+            alert.is_some_and(|alert| {
+                which
+                    .rule_id
+                    .as_ref()
+                    .is_none_or(|rule| *rule == alert.rule_id)
+                    && which
+                        .client_id
+                        .as_ref()
+                        .is_none_or(|client| *client == alert.client_id)
+            })
+        };
+        let next = DeliveryId::new(after.get().saturating_add(1));
+        let queued = shelf.queued.range(next..).copied();
+        let mut found: Vec<DeliveryId> = queued.filter(asked).take(limit).collect();
+        let waiting = shelf.waiting.iter().map(|(_, id)| *id);
+        found.extend(waiting.filter(|id| *id > after).filter(asked));
+        found.sort_unstable();
+        found.truncate(limit);
+        found
+    }
+
+    /// Gives a delivery of an endpoint up, if it is open.
+    pub(super) fn end(
+        &mut self,
+        limits: &MemoryLimits,
+        url: &WebhookUrl,
+        id: DeliveryId,
+        reason: DeadLetterReason,
+        at: Timestamp,
+    ) -> Option<EndedDelivery> {
+        let entry = self.find(id)?;
+        if !entry.state.is_open() || entry.url != *url {
+            return None;
+        }
+        let ended = entry.ended(id);
+        self.give_up(limits, id, at, reason);
+        Some(ended)
     }
 
     pub(super) fn redeliver(
@@ -313,8 +377,8 @@ impl Kept {
         let mut ids = match which {
             Redelivery::One(id) => vec![*id],
             Redelivery::DeadLetters(query) => self
-                .dead_letters(query)
-                .into_iter()
+                .matching(query)
+                .take(page_limit(query.limit))
                 .map(|letter| letter.delivery_id)
                 .collect(),
         };
@@ -401,6 +465,7 @@ impl Kept {
             Change::PutRule(rule) => drop(self.rules.insert(rule.id.clone(), rule)),
             Change::RemoveRule(id) => drop(self.rules.remove(&id)),
             Change::PutClient(client) => drop(self.clients.insert(client.id.clone(), client)),
+            Change::RemoveClient(id) => drop(self.clients.remove(&id)),
             Change::PutEndpoint(endpoint) => {
                 drop(self.endpoints.insert(endpoint.url.clone(), endpoint));
             }

@@ -10,10 +10,11 @@ use self::entry::Entry;
 use self::kept::{Kept, Shelf};
 use super::{
     Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndpointBacklog, NewEvent, OpenDelivery, PastCredential, Redelivery, Retention,
-    Store, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenQuery,
+    PastCredential, Redelivery, Retention, Store, StoreError, StoreFuture, StoredClock,
+    StoredEndpoint, WaitingDelivery,
 };
-use crate::domain::dead_letter::DeadLetter;
+use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
@@ -183,6 +184,35 @@ impl Store for MemoryStore {
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
         done(self.kept().redeliver(&self.limits, &which, now))
+    }
+
+    fn open_of(
+        &self,
+        url: &WebhookUrl,
+        which: OpenQuery,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<DeliveryId>> {
+        done(Ok(self.kept().open_of(url, &which, after, limit)))
+    }
+
+    fn end(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        reason: DeadLetterReason,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<EndedDelivery>> {
+        let mut kept = self.kept();
+        let ended = ids
+            .into_iter()
+            .filter_map(|id| kept.end(&self.limits, url, id, reason, now));
+        done(Ok(ended.collect()))
+    }
+
+    fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        let count = self.kept().matching(&query).count();
+        done(Ok(u64::try_from(count).unwrap_or(u64::MAX)))
     }
 
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {

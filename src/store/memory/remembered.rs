@@ -1,20 +1,35 @@
 //! The event ids that are remembered, so that an event that is published again delivers nothing.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
 
 use foldhash::{HashMap, HashMapExt as _};
 use uuid::Uuid;
 
-use crate::domain::id::EventId;
+use crate::domain::content::ContentDigest;
+use crate::domain::id::{ClientId, EventId};
 use crate::domain::time::Timestamp;
+use crate::store::NewEvent;
 
-/// Event ids, each with how many deliveries it led to, in the order in which they came.
+/// Event ids, each with whose it is and how many deliveries it led to, in the order in which they came.
 #[derive(Debug)]
 pub(super) struct Remembered {
     /// Nearly all are UUIDs. As such they need no memory of their own, and there may be very many.
-    uuids: HashMap<[u8; 16], u32>,
-    texts: HashMap<EventId, u32>,
+    uuids: HashMap<[u8; 16], Seen>,
+    texts: HashMap<EventId, Seen>,
+    /// Those of clients that were not the first to use an id.
+    shared: HashMap<(EventId, u64), Seen>,
     in_order: VecDeque<(Timestamp, Key)>,
+    clients: RandomState,
+}
+
+/// What is remembered of an event.
+#[derive(Debug)]
+struct Seen {
+    deliveries: u32,
+    /// A hash of the client's id, which would take up more than all the rest.
+    client: u64,
+    content: Option<Box<ContentDigest>>,
 }
 
 /// An event id as it is looked up.
@@ -22,10 +37,25 @@ pub(super) struct Remembered {
 pub(super) enum Key {
     Uuid([u8; 16]),
     Text(EventId),
+    /// That of a client which was not the first to use it.
+    Shared(EventId, u64),
+}
+
+/// What is known of the id of an event.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// It is new.
+    Nothing(Key),
+    /// Only another client has used it.
+    UsedByAnother(Key),
+    /// The client has published this event before, and it led to so many deliveries.
+    Same(usize),
+    /// The client has published another event with it.
+    Different,
 }
 
 impl Key {
-    pub(super) fn of(id: &EventId) -> Self {
+    fn of(id: &EventId) -> Self {
         let text = id.as_str();
         let uuid = Uuid::try_parse(text).ok();
         // Other spellings of a UUID are other ids.
@@ -40,32 +70,69 @@ impl Key {
     }
 }
 
+impl Seen {
+    fn compare(&self, content: Option<ContentDigest>) -> Found {
+        let differs = |(one, other): (&ContentDigest, ContentDigest)| *one != other;
+        if self.content.as_deref().zip(content).is_some_and(differs) {
+            return Found::Different;
+        }
+        Found::Same(usize::try_from(self.deliveries).unwrap_or(usize::MAX))
+    }
+}
+
 impl Remembered {
     pub(super) fn new() -> Self {
         Self {
             uuids: HashMap::new(),
             texts: HashMap::new(),
+            shared: HashMap::new(),
             in_order: VecDeque::new(),
+            clients: RandomState::new(),
         }
     }
 
-    /// Returns to how many deliveries an event has led; `None` when it is not remembered.
-    pub(super) fn get(&self, key: &Key) -> Option<usize> {
-        let found = match key {
-            Key::Uuid(uuid) => self.uuids.get(uuid),
-            Key::Text(text) => self.texts.get(text),
-        };
-        found.and_then(|deliveries| usize::try_from(*deliveries).ok())
+    /// Returns what is known of an event.
+    pub(super) fn find(
+        &self,
+        id: &EventId,
+        client: &ClientId,
+        content: Option<ContentDigest>,
+    ) -> Found {
+        let client = self.clients.hash_one(client);
+        if !self.shared.is_empty()
+            && let Some(seen) = self.shared.get(&(id.clone(), client))
+        {
+            return seen.compare(content);
+        }
+        let key = Key::of(id);
+        match self.get(&key) {
+            None => Found::Nothing(key),
+            Some(seen) if seen.client == client => seen.compare(content),
+            Some(_) => Found::UsedByAnother(Key::Shared(id.clone(), client)),
+        }
     }
 
-    /// Remembers an event, and forgets the oldest beyond `limit`.
-    pub(super) fn put(&mut self, at: Timestamp, key: Key, deliveries: usize, limit: usize) {
-        let deliveries = u32::try_from(deliveries).unwrap_or(u32::MAX);
-        match &key {
-            Key::Uuid(uuid) => self.uuids.insert(*uuid, deliveries),
-            Key::Text(text) => self.texts.insert(text.clone(), deliveries),
+    fn get(&self, key: &Key) -> Option<&Seen> {
+        match key {
+            Key::Uuid(uuid) => self.uuids.get(uuid),
+            Key::Text(text) => self.texts.get(text),
+            Key::Shared(text, client) => self.shared.get(&(text.clone(), *client)),
+        }
+    }
+
+    /// Remembers an event by the key under which it was not found, and forgets the oldest beyond `limit`.
+    pub(super) fn put(&mut self, event: &NewEvent, key: Key, deliveries: usize, limit: usize) {
+        let seen = Seen {
+            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
+            client: self.clients.hash_one(&event.client_id),
+            content: event.content.map(Box::new),
         };
-        self.in_order.push_back((at, key));
+        match &key {
+            Key::Uuid(uuid) => self.uuids.insert(*uuid, seen),
+            Key::Text(text) => self.texts.insert(text.clone(), seen),
+            Key::Shared(text, client) => self.shared.insert((text.clone(), *client), seen),
+        };
+        self.in_order.push_back((event.at, key));
         if self.in_order.len() > limit {
             self.forget_oldest();
         }
@@ -82,6 +149,7 @@ impl Remembered {
         match self.in_order.pop_front() {
             Some((_, Key::Uuid(uuid))) => self.uuids.remove(&uuid),
             Some((_, Key::Text(text))) => self.texts.remove(&text),
+            Some((_, Key::Shared(text, client))) => self.shared.remove(&(text, client)),
             None => None,
         };
     }
@@ -95,6 +163,33 @@ mod tests {
         Timestamp::from_unix_millis(millis)
     }
 
+    /// Publishes an event of a client and returns how many deliveries one of it had before, at most `limit` of which are remembered.
+    fn publish(
+        remembered: &mut Remembered,
+        (id, client): (&str, &str),
+        number: i64,
+        limit: usize,
+    ) -> Option<usize> {
+        let event = NewEvent {
+            id: id.into(),
+            client_id: client.into(),
+            content: None,
+            alerts_are_its_own: true,
+            at: at(number),
+            alerts: Vec::new(),
+            outbox: None,
+        };
+        let deliveries = usize::try_from(number).unwrap();
+        match remembered.find(&event.id, &event.client_id, None) {
+            Found::Nothing(key) | Found::UsedByAnother(key) => {
+                remembered.put(&event, key, deliveries, limit);
+                None
+            }
+            Found::Same(deliveries) => Some(deliveries),
+            Found::Different => unreachable!("there is no content"),
+        }
+    }
+
     #[test]
     fn two_spellings_of_a_uuid_are_two_ids() {
         let lower = "5c27631d-3b63-4b50-8228-ee502fd113eb";
@@ -106,11 +201,10 @@ mod tests {
             format!("urn:uuid:{lower}"),
         ];
         let mut remembered = Remembered::new();
-        for (number, spelling) in spellings.iter().enumerate() {
-            let key = || Key::of(&EventId::from(spelling.as_str()));
-            assert_eq!(remembered.get(&key()), None, "{spelling}");
-            remembered.put(at(0), key(), number, 10);
-            assert_eq!(remembered.get(&key()), Some(number));
+        for (number, spelling) in (0..).zip(&spellings) {
+            let mut publish = |number| publish(&mut remembered, (spelling, "c"), number, 10);
+            assert_eq!(publish(number), None, "{spelling}");
+            assert_eq!(publish(7), usize::try_from(number).ok());
         }
         assert_eq!((remembered.uuids.len(), remembered.texts.len()), (1, 4));
     }
@@ -118,17 +212,28 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten_first_whatever_they_look_like() {
         let mut remembered = Remembered::new();
-        let ids = ["a", "5c27631d-3b63-4b50-8228-ee502fd113eb", "b", "c"].map(EventId::from);
-        for (number, id) in (0..).zip(&ids) {
-            remembered.put(at(number), Key::of(id), 1, 3);
+        let ids = [
+            ("a", "c1"),
+            ("5c27631d-3b63-4b50-8228-ee502fd113eb", "c1"),
+            ("b", "c1"),
+            ("b", "c2"),
+        ];
+        for (number, id) in (0..).zip(ids) {
+            assert_eq!(publish(&mut remembered, id, number, 3), None);
         }
         let known = |remembered: &Remembered| {
-            ids.clone()
-                .map(|id| remembered.get(&Key::of(&id)).is_some())
+            ids.map(|(id, client)| {
+                let found = remembered.find(&id.into(), &client.into(), None);
+                matches!(found, Found::Same(_))
+            })
         };
         assert_eq!(known(&remembered), [false, true, true, true]);
         remembered.forget_before(at(3));
         assert_eq!(known(&remembered), [false, false, false, true]);
-        assert!(remembered.uuids.is_empty() && remembered.texts.len() == 1);
+        assert!(remembered.uuids.is_empty() && remembered.texts.is_empty());
+        assert_eq!(publish(&mut remembered, ("b", "c1"), 4, 3), None);
+        assert_eq!(known(&remembered), [false, false, true, true]);
+        remembered.forget_before(at(5));
+        assert!(remembered.shared.is_empty() && remembered.in_order.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Writing what is new: events with their alerts and deliveries.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use super::error::store_error;
 use super::record::Ending;
@@ -9,13 +9,26 @@ use super::writer::Writer;
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::id::{CompanyId, DeliveryId};
 use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
 use crate::store::backlog::Room;
-use crate::store::{Alert, Appended, NewEvent, StoreError};
+use crate::store::{Alert, Appended, NewEvent, Overflow, StoreError};
 
 impl Writer<'_> {
     pub(super) fn append(&mut self, batch: &[NewEvent]) -> Result<Vec<Appended>, StoreError> {
-        let append = |event| self.append_one(event).map_err(store_error);
-        batch.iter().map(append).collect()
+        // Where events of the outbox go that were refused: what comes after one must not pass it.
+        let mut refused: Vec<(&WebhookUrl, Overflow)> = Vec::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        for event in batch {
+            let answer = match overtaken(event, &refused) {
+                Some(overflow) => Appended::Full(overflow),
+                None => self.append_one(event).map_err(store_error)?,
+            };
+            if let (Some(_), Appended::Full(overflow)) = (event.outbox, &answer) {
+                refused.extend(urls(event).map(|url| (url, overflow.clone())));
+            }
+            answers.push(answer);
+        }
+        Ok(answers)
     }
 
     fn append_one(&mut self, event: &NewEvent) -> rusqlite::Result<Appended> {
@@ -25,17 +38,15 @@ impl Writer<'_> {
             Room::Enough => Vec::new(),
             Room::NotFor(full) => full,
             Room::None(overflow) => {
-                let Some(remembered) = self.remembered(event)? else {
-                    return Ok(Appended::Full(overflow));
+                let found = self.find_event(event)?;
+                return match found.answer(event) {
+                    Some(answer) => self.answer_known(event, answer),
+                    None => Ok(Appended::Full(overflow)),
                 };
-                self.take_from_outbox(event)?;
-                return Ok(remembered);
             }
         };
-        if !self.insert_event(event, targets.len())? {
-            self.take_from_outbox(event)?;
-            let remembered = self.remembered(event)?;
-            return Ok(remembered.unwrap_or(Appended::Remembered { deliveries: 0 }));
+        if let Some(answer) = self.remember(event, targets.len())? {
+            return self.answer_known(event, answer);
         }
         let mut ids = Vec::with_capacity(targets.len());
         let mut dead = Vec::new();
@@ -61,6 +72,14 @@ impl Writer<'_> {
         })
     }
 
+    /// Answers for an event that is not stored because its id is known. A repetition leaves the outbox.
+    fn answer_known(&self, event: &NewEvent, answer: Appended) -> rusqlite::Result<Appended> {
+        if matches!(answer, Appended::Remembered { .. }) {
+            self.take_from_outbox(event)?;
+        }
+        Ok(answer)
+    }
+
     /// Returns the endpoint of each delivery, and whether there is room for them.
     fn room(&mut self, event: &NewEvent) -> rusqlite::Result<(Vec<i64>, Room<i64>)> {
         let deliveries = event
@@ -76,31 +95,6 @@ impl Writer<'_> {
             .map(|((alert, url), endpoint)| (*endpoint, url, rows::size(alert)));
         let room = self.ledger.room(sizes);
         Ok((endpoints, room))
-    }
-
-    fn remembered(&self, event: &NewEvent) -> rusqlite::Result<Option<Appended>> {
-        let sql = "SELECT deliveries FROM webhook_event WHERE id = ?1";
-        self.connection
-            .prepare_cached(sql)?
-            .query_row([event.id.as_str()], |row| {
-                let deliveries = row.get(0)?;
-                Ok(Appended::Remembered { deliveries })
-            })
-            .optional()
-    }
-
-    /// Says whether the event is new.
-    fn insert_event(&mut self, event: &NewEvent, deliveries: usize) -> rusqlite::Result<bool> {
-        let insert = self.hot.insert_event.get(self.connection)?;
-        let inserted = insert.execute(params![
-            event.id.as_str(),
-            event.at.unix_millis(),
-            self.last.alert + 1,
-            event.alerts.len(),
-            self.last.delivery + 1,
-            deliveries,
-        ])?;
-        Ok(inserted > 0)
     }
 
     fn insert_alert(&mut self, alert: &Alert, at: Timestamp, refs: usize) -> rusqlite::Result<i64> {
@@ -168,4 +162,21 @@ impl Writer<'_> {
         let deleted = self.connection.prepare_cached(sql)?.execute([int(seq)]);
         deleted.map(drop)
     }
+}
+
+fn urls(event: &NewEvent) -> impl Iterator<Item = &WebhookUrl> {
+    event.alerts.iter().flat_map(|new| new.urls.iter())
+}
+
+/// Returns why an event of the outbox was refused that goes to every endpoint of this one, if one was.
+fn overtaken(event: &NewEvent, refused: &[(&WebhookUrl, Overflow)]) -> Option<Overflow> {
+    if refused.is_empty() || event.outbox.is_none() {
+        return None;
+    }
+    let mut why = None;
+    let all = urls(event).all(|url| {
+        why = refused.iter().find(|(refused, _)| *refused == url);
+        why.is_some()
+    });
+    why.filter(|_| all).map(|(_, overflow)| overflow.clone())
 }

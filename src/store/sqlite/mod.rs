@@ -3,6 +3,7 @@
 mod append;
 mod clock;
 mod error;
+mod event_ids;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod keeper;
@@ -43,10 +44,11 @@ pub use self::seal::{Encryption, Key};
 use self::writer::{Found, Job, Task, Writer};
 use super::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, NewEvent, OpenDelivery, OutboxEntry, PastCredential, Redelivery, Retention,
-    Store, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenQuery, OutboxEntry, PastCredential,
+    Redelivery, Retention, Store, StoreError, StoreFuture, StoredClock, StoredEndpoint,
+    WaitingDelivery,
 };
-use crate::domain::dead_letter::DeadLetter;
+use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
@@ -305,6 +307,32 @@ impl Store for SqliteStore {
 
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
         self.write(0, move |writer| writer.discard(&query))
+    }
+
+    fn open_of(
+        &self,
+        url: &WebhookUrl,
+        which: OpenQuery,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<DeliveryId>> {
+        let url = url.clone();
+        self.inquire(move |connection| query::open_of(connection, &url, &which, after, limit))
+    }
+
+    fn end(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        reason: DeadLetterReason,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<EndedDelivery>> {
+        let url = url.clone();
+        self.write(0, move |writer| writer.end(&url, &ids, reason, now))
+    }
+
+    fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        self.inquire(move |connection| query::count_dead_letters(connection, &query))
     }
 
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {

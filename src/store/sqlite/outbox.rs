@@ -26,8 +26,9 @@ impl SqliteStore {
     /// Stores an event in a transaction of the application on the same file: both are committed, or neither.
     ///
     /// The engine routes the event after the commit: at once when it is told by [`Engine::notify_outbox`](crate::Engine::notify_outbox), and otherwise
-    /// at its next look, within a second. Events are routed in the order in which they were stored. One that turns out to be too large for the engine's limit is
-    /// set aside with the reason in column `refused` of table `webhook_outbox`, and logged as an error.
+    /// at its next look, within a second. Each endpoint gets events in the order in which they were stored. One that has as much open as it may holds up
+    /// those for itself alone; they come out when it has room. One that turns out to be too large for the engine's limit, or whose id its client has used for
+    /// something else, is set aside with the reason in column `refused` of table `webhook_outbox`, and logged as an error.
     ///
     /// The engine writes to the same file. A transaction that reads before it writes has to be begun as one that writes (`BEGIN IMMEDIATE`): one that
     /// becomes so in the middle fails at once with "database is locked" if the engine has written meanwhile. And one that is kept open for longer

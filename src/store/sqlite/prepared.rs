@@ -49,8 +49,9 @@ impl Hot<'_> {
                 "UPDATE webhook_store SET last_delivery = ?1, last_alert = ?2, latest_at = ?3",
             ),
             insert_event: Prepared::new(
-                "INSERT INTO webhook_event (id, accepted_at, first_alert, alerts, first_delivery, deliveries) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO webhook_event \
+                 (id, accepted_at, first_alert, alerts, first_delivery, deliveries, client, content, shared) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
             ),
             insert_alert: Prepared::new(
                 "INSERT INTO webhook_alert \

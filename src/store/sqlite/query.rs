@@ -8,12 +8,12 @@ use super::rows::{self, int};
 use crate::domain::attempt::AttemptSummary;
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::{Delivery, DeliveryState};
-use crate::domain::id::{DeliveryId, EventId};
+use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Attempt, DeadLetterQuery, DeliveryQuery, DeliveryStage, EndpointBacklog, OpenDelivery,
-    Progress, StoreError, StoredEndpoint, WaitingDelivery, page_limit,
+    OpenQuery, Progress, StoreError, StoredEndpoint, WaitingDelivery, page_limit,
 };
 
 const ENDPOINT: &str = "(SELECT id FROM webhook_endpoint WHERE url = ?1)";
@@ -263,33 +263,34 @@ fn listed(
 }
 
 /// Adds the condition that a delivery belongs to an event. Those that it was accepted with have ids next to each other; those started again by
-/// hand are found by their alerts.
+/// hand are found by their alerts. Several clients may have used the id.
 fn of_event(
     connection: &Connection,
     event: &EventId,
     conditions: &mut Conditions,
 ) -> Result<(), StoreError> {
-    let sql = "SELECT first_delivery, first_delivery + deliveries - 1, first_alert, first_alert + alerts - 1 \
-               FROM webhook_event WHERE id = ?1";
-    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
-    let ranges = statement
-        .query_row([event.as_str()], |row| {
-            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
-        })
-        .optional()
-        .map_err(store_error)?;
-    if let Some(ranges) = ranges {
-        conditions.sql.push_str(
-            " AND (d.id BETWEEN ? AND ? OR d.id IN \
-             (SELECT id FROM webhook_redelivered WHERE alert BETWEEN ? AND ?))",
-        );
-        conditions.values.extend(ranges.map(Value::Integer));
-    } else {
-        // Its id is remembered no longer.
+    let sql = "SELECT first_delivery, first_delivery + deliveries - 1, first_alert, first_alert + alerts - 1, shared \
+               FROM webhook_event WHERE id = ?1 OR (id > ?1 || char(10) AND id < ?1 || char(11)) ORDER BY seq";
+    let found = all(connection, sql, [event.as_str()], |row| {
+        let ranges = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+        Ok((ranges, row.get::<_, Option<bool>>(4)?.unwrap_or(false)))
+    })?;
+    // The first client's is forgotten first.
+    if found.iter().all(|(_, shared)| *shared) || found.len() > MAX_RANGES {
         conditions.and("a.event_id = ?", Some(text(event.as_str())));
+        return Ok(());
     }
+    let one = "d.id BETWEEN ? AND ? OR d.id IN \
+               (SELECT id FROM webhook_redelivered WHERE alert BETWEEN ? AND ?)";
+    let any = vec![one; found.len()].join(" OR ");
+    conditions.sql.extend([" AND (", &any, ")"]);
+    let ranges = found.into_iter().flat_map(|(ranges, _)| ranges);
+    conditions.values.extend(ranges.map(Value::Integer));
     Ok(())
 }
+
+/// Of how many clients the deliveries of an event are looked for one by one.
+const MAX_RANGES: usize = 64;
 
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     let due_at = rows::maybe_time(row, 9)?;
@@ -322,11 +323,31 @@ fn last_attempt(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<AttemptS
     number.map(|_| rows::summary(row, first)).transpose()
 }
 
-/// Dead letters, newest first.
-pub(super) fn dead_letters(
+/// Returns the ids of open deliveries of an endpoint after `after`, ascending.
+pub(super) fn open_of(
     connection: &Connection,
-    query: &DeadLetterQuery,
-) -> Result<Vec<DeadLetter>, StoreError> {
+    url: &WebhookUrl,
+    which: &OpenQuery,
+    after: DeliveryId,
+    limit: usize,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let sql = format!(
+        "SELECT o.id FROM webhook_open o JOIN webhook_alert a ON a.seq = o.alert \
+         WHERE o.endpoint = {ENDPOINT} AND o.id > ?2 \
+         AND (?3 IS NULL OR a.rule_id = ?3) AND (?4 IS NULL OR a.client_id = ?4) ORDER BY o.id LIMIT ?5"
+    );
+    let parameters = params![
+        url.as_str(),
+        int(after.get()),
+        which.rule_id.as_ref().map(RuleId::as_str),
+        which.client_id.as_ref().map(ClientId::as_str),
+        bounded(limit),
+    ];
+    all(connection, &sql, parameters, |row| rows::id(row, 0))
+}
+
+/// The conditions on dead letters that a query asks for.
+fn of_dead_letters(query: &DeadLetterQuery) -> Conditions {
     let mut conditions = Conditions::default();
     conditions.and("d.id < ?", query.before.map(|id| int(id.get())));
     conditions.and("d.ended_at >= ?", query.since.map(Timestamp::unix_millis));
@@ -339,6 +360,52 @@ pub(super) fn dead_letters(
     conditions.and("a.client_id = ?", client);
     let event = query.event_id.as_ref().map(|event| text(event.as_str()));
     conditions.and("a.event_id = ?", event);
+    conditions
+}
+
+/// Returns how many dead letters a query finds, whatever its limit.
+pub(super) fn count_dead_letters(
+    connection: &Connection,
+    query: &DeadLetterQuery,
+) -> Result<u64, StoreError> {
+    let conditions = of_dead_letters(query);
+    // Where nothing is asked about the alert, it need not be looked at.
+    let alert = if query.client_id.is_some() || query.event_id.is_some() {
+        "JOIN webhook_alert a ON a.seq = d.alert"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT COUNT(*) FROM webhook_ended d {alert} WHERE d.listed = 1{}",
+        conditions.sql
+    );
+    let mut statement = connection.prepare_cached(&sql).map_err(store_error)?;
+    let count = statement.query_row(params_from_iter(conditions.values), |row| row.get(0));
+    count.map_err(store_error)
+}
+
+/// Returns the ids of the dead letters that a query finds, oldest first.
+pub(super) fn oldest_dead_letters(
+    connection: &Connection,
+    query: &DeadLetterQuery,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let conditions = of_dead_letters(query);
+    let sql = format!(
+        "SELECT d.id FROM webhook_ended d JOIN webhook_alert a ON a.seq = d.alert \
+         WHERE d.listed = 1{} ORDER BY d.id LIMIT {}",
+        conditions.sql,
+        page_limit(query.limit)
+    );
+    let parameters = params_from_iter(conditions.values);
+    all(connection, &sql, parameters, |row| rows::id(row, 0))
+}
+
+/// Dead letters, newest first.
+pub(super) fn dead_letters(
+    connection: &Connection,
+    query: &DeadLetterQuery,
+) -> Result<Vec<DeadLetter>, StoreError> {
+    let conditions = of_dead_letters(query);
     let sql = format!(
         "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.reason, d.ended_at, d.attempts_made, {LAST_ATTEMPT} \
          FROM {ENDED} JOIN webhook_alert a ON a.seq = d.alert JOIN webhook_endpoint e ON e.id = d.endpoint \

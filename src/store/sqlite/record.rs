@@ -12,7 +12,7 @@ use crate::domain::health::Health;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::{AttemptRecord, DeadLetterQuery, Redelivery, StoreError};
+use crate::store::{AttemptRecord, DeadLetterQuery, EndedDelivery, Redelivery, StoreError};
 
 /// What the log needs to know of an open delivery that ends.
 pub(super) struct Ending {
@@ -224,6 +224,51 @@ impl Writer<'_> {
         Ok(ids.len())
     }
 
+    /// Makes those of the given deliveries that are open dead letters.
+    pub(super) fn end(
+        &mut self,
+        url: &WebhookUrl,
+        ids: &[DeliveryId],
+        reason: DeadLetterReason,
+        at: Timestamp,
+    ) -> Result<Vec<EndedDelivery>, StoreError> {
+        let Some(endpoint) = self.known_endpoint(url).map_err(store_error)? else {
+            return Ok(Vec::new());
+        };
+        self.note_time(at);
+        let mut ended = Vec::with_capacity(ids.len());
+        for id in ids {
+            let one = self.end_one(endpoint, *id, reason, at);
+            ended.extend(one.map_err(store_error)?);
+        }
+        Ok(ended)
+    }
+
+    fn end_one(
+        &mut self,
+        endpoint: i64,
+        id: DeliveryId,
+        reason: DeadLetterReason,
+        at: Timestamp,
+    ) -> rusqlite::Result<Option<EndedDelivery>> {
+        let Some(ending) = self.take_open(endpoint, id)? else {
+            return Ok(None);
+        };
+        self.insert_given_up(endpoint, int(id.get()), &ending, at, reason)?;
+        let sql = "SELECT id, event_id, rule_id FROM webhook_alert WHERE seq = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let ended = statement.query_row([ending.alert], |row| {
+            Ok(EndedDelivery {
+                id,
+                alert_id: rows::alert_id(row, 0)?,
+                event_id: row.get::<_, String>(1)?.into(),
+                rule_id: row.get::<_, String>(2)?.into(),
+                attempts_made: ending.attempts_made,
+            })
+        });
+        ended.map(Some)
+    }
+
     pub(super) fn redeliver(
         &mut self,
         which: &Redelivery,
@@ -231,7 +276,7 @@ impl Writer<'_> {
     ) -> Result<Vec<(DeliveryId, WebhookUrl)>, StoreError> {
         let mut ids = match which {
             Redelivery::One(id) => vec![*id],
-            Redelivery::DeadLetters(query) => self.dead_letter_ids(query)?,
+            Redelivery::DeadLetters(query) => query::oldest_dead_letters(self.connection, query)?,
         };
         ids.sort_unstable();
         let mut fresh = Vec::with_capacity(ids.len());

@@ -109,7 +109,14 @@ const MIGRATIONS: [&str; 3] = [
     // file are the engine's: `wall_ahead_ms` is how it stands to the wall clock, `latest_at` when something was written last.
     "CREATE TABLE webhook_past (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
      ALTER TABLE webhook_store ADD COLUMN wall_ahead_ms INTEGER NOT NULL DEFAULT 0;
-     ALTER TABLE webhook_store ADD COLUMN latest_at INTEGER;",
+     ALTER TABLE webhook_store ADD COLUMN latest_at INTEGER;
+     -- Ids of events are per client. The first client to use one has it as it is; with every other client it is
+     -- followed by a line break and the client's id, which no id can hold. A row without a client is from before
+     -- this version and counts for all of them. `content` is a digest.
+     ALTER TABLE webhook_event ADD COLUMN client TEXT;
+     ALTER TABLE webhook_event ADD COLUMN content BLOB;
+     ALTER TABLE webhook_event ADD COLUMN shared INTEGER;
+     CREATE INDEX webhook_event_shared ON webhook_event (seq) WHERE shared = 1;",
 ];
 
 /// What a connection does.
@@ -177,6 +184,17 @@ pub(super) fn migrate(
     }
     then(&transaction)?;
     transaction.commit().map_err(store_error)
+}
+
+/// Makes an empty file what an earlier version of this crate would have made of it.
+#[cfg(test)]
+pub(super) fn as_of(connection: &Connection, version: usize) -> rusqlite::Result<()> {
+    for migration in MIGRATIONS.iter().take(version) {
+        connection.execute_batch(migration)?;
+    }
+    connection
+        .execute("UPDATE webhook_store SET version = ?1", [version])
+        .map(drop)
 }
 
 /// Returns the version of a file, 0 of one without our tables.

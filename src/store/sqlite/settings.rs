@@ -43,6 +43,7 @@ impl Writer<'_> {
                 let value = with_auth(client, client.auth.as_ref())?;
                 sealing.put(CLIENT, client.id.as_str(), value)
             }
+            Change::RemoveClient(id) => sealing.remove(CLIENT, id.as_str()),
             Change::PutEndpoint(endpoint) => {
                 sealing.put(ENDPOINT, endpoint.url.as_str(), endpoint_json(endpoint)?)
             }

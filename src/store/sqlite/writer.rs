@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::clock::Latest;
 use super::error::store_error;
+use super::event_ids;
 use super::keeper::Keeper;
 use super::prepared::Hot;
 use crate::domain::url::WebhookUrl;
@@ -65,6 +66,8 @@ pub(super) struct Writer<'c> {
     pub(super) ledger: Ledger<i64>,
     endpoints: HashMap<WebhookUrl, i64>,
     pub(super) last: LastIds,
+    /// Whether some id of an event is used by more than one client.
+    pub(super) ids_are_shared: bool,
     pub(super) latest: Latest,
     /// What was noted during the transaction, to be taken back if it is rolled back.
     noted: Noted,
@@ -90,6 +93,7 @@ struct Noted {
 pub(super) struct Found {
     ledger: Ledger<i64>,
     last: LastIds,
+    ids_are_shared: bool,
     latest: Latest,
 }
 
@@ -98,6 +102,7 @@ impl Found {
         let mut found = Self {
             ledger: Ledger::new(limits),
             last: LastIds::default(),
+            ids_are_shared: event_ids::are_shared(connection)?,
             latest: Latest::default(),
         };
         found.load(connection).map_err(store_error)?;
@@ -136,6 +141,7 @@ impl<'c> Writer<'c> {
             ledger: found.ledger,
             endpoints: HashMap::new(),
             last: found.last,
+            ids_are_shared: found.ids_are_shared,
             latest: found.latest,
             noted: Noted::default(),
         }

@@ -53,6 +53,9 @@ pub(super) fn event(id: &str, rules: &[&str], urls: &[&str]) -> NewEvent {
     };
     NewEvent {
         id: id.into(),
+        client_id: "c".into(),
+        content: None,
+        alerts_are_its_own: true,
         at: at(0),
         alerts: rules.iter().map(new_alert).collect(),
         outbox: None,

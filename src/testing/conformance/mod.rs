@@ -19,17 +19,18 @@ use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::{CompanyId, DeliveryId};
 use crate::store::{
-    Appended, AttemptRecord, Change, DeadLetterQuery, DeliveryQuery, Progress, Redelivery, Store,
-    StoreError,
+    Appended, AttemptRecord, Change, ContentDigest, DeadLetterQuery, DeliveryQuery, NewEvent,
+    Progress, Redelivery, Store, StoreError,
 };
 
 use self::fixtures::{
     A, B, alert, append, at, dead, delivered, event, failed, ids, progress, record, url,
 };
 use self::operators::{
-    buries_what_a_removed_endpoint_had_open, discards_dead_letters, keeps_how_the_clock_stands,
-    keeps_the_configuration, lists_newest_first_in_pages, lists_what_a_query_asks_for,
-    prunes_what_has_ended, redelivers_as_fresh_deliveries,
+    buries_what_a_removed_endpoint_had_open, discards_dead_letters, ends_open_deliveries_by_hand,
+    keeps_how_the_clock_stands, keeps_the_configuration, listed, lists_newest_first_in_pages,
+    lists_what_a_query_asks_for, prunes_what_has_ended, redelivers_as_fresh_deliveries,
+    redelivers_the_oldest_first,
 };
 
 /// Checks that a store keeps the contract of [`Store`]. `make` returns an empty store each time it is called.
@@ -38,6 +39,7 @@ use self::operators::{
 /// When the store breaks the contract; the message says where.
 pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     accepts_each_event_once(&make().await).await;
+    keeps_the_event_ids_of_clients_apart(&make().await).await;
     reads_queued_deliveries_in_pages(&make().await).await;
     keeps_what_waits_and_loads_it_back(&make().await).await;
     ends_deliveries_once(&make().await).await;
@@ -51,6 +53,8 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     lists_what_a_query_asks_for(&make().await).await;
     redelivers_as_fresh_deliveries(&make().await).await;
     buries_what_a_removed_endpoint_had_open(&make().await).await;
+    ends_open_deliveries_by_hand(&make().await).await;
+    redelivers_the_oldest_first(&make().await).await;
     Box::pin(keeps_the_configuration(&make().await)).await;
     prunes_what_has_ended(&make().await).await;
     keeps_how_the_clock_stands(&make().await).await;
@@ -87,6 +91,56 @@ async fn accepts_each_event_once(store: &impl Store) {
         .await
         .unwrap());
     assert!(next[0] > first[3], "ids ascend across appends");
+}
+
+async fn keeps_the_event_ids_of_clients_apart(store: &impl Store) {
+    let content = |byte| Some(ContentDigest::from_bytes([byte; 16]));
+    let of = |client: &str, content, alerts_are_its_own| {
+        let mut event = event("e1", &["r1"], &[A]);
+        for new in &mut event.alerts {
+            let mut alert = (*new.alert).clone();
+            alert.client_id = client.into();
+            new.alert = alert.into();
+        }
+        NewEvent {
+            client_id: client.into(),
+            content,
+            alerts_are_its_own,
+            ..event
+        }
+    };
+    let append = async |event| store.append(vec![event].into()).await.unwrap().remove(0);
+    let first = ids(vec![append(of("c1", content(1), false)).await]);
+    let same = Appended::Remembered { deliveries: 1 };
+    assert_eq!(append(of("c1", content(1), false)).await, same);
+    assert_eq!(append(of("c1", None, false)).await, same);
+    let taken = append(of("c1", content(2), false)).await;
+    assert_eq!(taken, Appended::IdTaken);
+    let shared = append(of("c2", content(2), false)).await;
+    assert_eq!(
+        shared,
+        Appended::UsedByAnother,
+        "its alerts would have ids of c1's"
+    );
+    let second = ids(vec![append(of("c2", content(2), true)).await]);
+    assert_eq!(append(of("c2", content(2), false)).await, same);
+    assert_eq!(append(of("c2", content(1), true)).await, Appended::IdTaken);
+    assert_eq!(
+        append(of("c1", content(1), true)).await,
+        same,
+        "c1 still has it"
+    );
+    let third = ids(vec![append(of("c3", None, true)).await]);
+    assert_eq!(append(of("c3", content(3), true)).await, same);
+    assert_eq!(store.open_total().await.unwrap(), 3);
+    let query = |client: Option<&str>| DeliveryQuery {
+        event_id: Some("e1".into()),
+        client_id: client.map(Into::into),
+        ..DeliveryQuery::default()
+    };
+    let all = [third[0], second[0], first[0]];
+    assert_eq!(listed(store, query(None)).await, all);
+    assert_eq!(listed(store, query(Some("c2"))).await, second);
 }
 
 async fn reads_queued_deliveries_in_pages(store: &impl Store) {

@@ -10,8 +10,8 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::id::DeliveryId;
 use crate::domain::rule::Rule;
 use crate::store::{
-    Appended, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage, Progress, Redelivery,
-    Retention, Store, StoreError, StoredClock,
+    Appended, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage, EndedDelivery, OpenQuery,
+    Progress, Redelivery, Retention, Store, StoreError, StoredClock,
 };
 
 use super::fixtures::{A, B, alert, append, at, dead, delivered, event, failed, ids, url};
@@ -202,6 +202,107 @@ pub(super) async fn buries_what_a_removed_endpoint_had_open(store: &impl Store) 
     assert_eq!(attempted, [(all[1], 0, None), (all[0], 1, Some(1))]);
 }
 
+pub(super) async fn ends_open_deliveries_by_hand(store: &impl Store) {
+    let batch = vec![
+        event("e1", &["r1", "r2"], &[A, B]),
+        event("e2", &["r1"], &[A]),
+    ];
+    let all = ids(store.append(batch.into()).await.unwrap());
+    let (to_a, last) = ([all[0], all[2]], all[4]);
+    store
+        .record(vec![failed(all[0], A, 1, 30)].into())
+        .await
+        .unwrap();
+    let open_of = async |rule: Option<&str>, client: Option<&str>, after, limit| {
+        let which = OpenQuery {
+            rule_id: rule.map(Into::into),
+            client_id: client.map(Into::into),
+        };
+        store.open_of(&url(A), which, after, limit).await.unwrap()
+    };
+    let first = DeliveryId::new(0);
+    assert_eq!(
+        open_of(None, None, first, 10).await,
+        [to_a[0], to_a[1], last]
+    );
+    assert_eq!(open_of(None, None, first, 1).await, [to_a[0]]);
+    assert_eq!(open_of(None, None, to_a[0], 10).await, [to_a[1], last]);
+    assert_eq!(open_of(Some("r1"), None, first, 10).await, [to_a[0], last]);
+    assert_eq!(open_of(Some("r1"), Some("c"), to_a[0], 10).await, [last]);
+    assert!(open_of(None, Some("nobody"), first, 10).await.is_empty());
+    let reason = DeadLetterReason::RuleEnded;
+    let asked = vec![to_a[0], last, all[1]];
+    let ended = store
+        .end(&url(A), asked.clone(), reason, at(5))
+        .await
+        .unwrap();
+    let expected = |id, event: &str, attempts_made| EndedDelivery {
+        id,
+        alert_id: alert(event, "r1", None).id,
+        event_id: event.into(),
+        rule_id: "r1".into(),
+        attempts_made,
+    };
+    assert_eq!(ended, [expected(to_a[0], "e1", 1), expected(last, "e2", 0)]);
+    let again = store.end(&url(A), asked, reason, at(6)).await.unwrap();
+    assert!(
+        again.is_empty(),
+        "they have ended, and one is of another endpoint"
+    );
+    assert_eq!(store.open_total().await.unwrap(), 3);
+    assert_eq!(store.endpoint(&url(A)).await.unwrap().open, 1);
+    let letters = store
+        .dead_letters(DeadLetterQuery::default())
+        .await
+        .unwrap();
+    let shown: Vec<_> = letters
+        .iter()
+        .map(|letter| (letter.delivery_id, letter.reason, letter.at))
+        .collect();
+    assert_eq!(shown, [(last, reason, at(5)), (to_a[0], reason, at(5))]);
+    store.record(vec![delivered(last, A)].into()).await.unwrap();
+    let count = store.count_dead_letters(DeadLetterQuery::default()).await;
+    assert_eq!(
+        count.unwrap(),
+        2,
+        "an attempt that ends later changes nothing"
+    );
+}
+
+pub(super) async fn redelivers_the_oldest_first(store: &impl Store) {
+    let all = append(store, 5, A).await;
+    let other = append(store, 1, B).await;
+    let mut batch: Vec<_> = all.iter().map(|id| dead(*id, A)).collect();
+    batch.push(dead(other[0], B));
+    store.record(batch.into()).await.unwrap();
+    let query = DeadLetterQuery {
+        url: Some(url(A)),
+        limit: 2,
+        ..DeadLetterQuery::default()
+    };
+    let count =
+        async |query: &DeadLetterQuery| store.count_dead_letters(query.clone()).await.unwrap();
+    assert_eq!(count(&query).await, 5, "whatever its limit");
+    for left in [3, 1, 0] {
+        let which = Redelivery::DeadLetters(query.clone());
+        store.redeliver(which, at(100)).await.unwrap();
+        assert_eq!(count(&query).await, left);
+    }
+    let queued = store.queued(&url(A), DeliveryId::new(0), 10).await.unwrap();
+    let events: Vec<_> = queued
+        .iter()
+        .map(|open| open.alert.event_id.as_str())
+        .collect();
+    assert_eq!(events, ["a-0", "a-1", "a-2", "a-3", "a-4"]);
+    let of_client = DeadLetterQuery {
+        client_id: Some("c".into()),
+        event_id: Some("b-0".into()),
+        ..DeadLetterQuery::default()
+    };
+    assert_eq!(count(&of_client).await, 1);
+    assert_eq!(count(&DeadLetterQuery::default()).await, 1);
+}
+
 pub(super) async fn keeps_the_configuration(store: &impl Store) {
     let rule = |id: &str| Rule::new(id, "t").webhook(A).unwrap();
     let endpoint = Endpoint::new(A).unwrap().timeout(Duration::from_secs(3));
@@ -212,6 +313,8 @@ pub(super) async fn keeps_the_configuration(store: &impl Store) {
         Change::RemoveRule("r3".into()),
         Change::PutClient(Client::new("c").name("old")),
         Change::PutClient(Client::new("c").name("new")),
+        Change::PutClient(Client::new("left").name("left")),
+        Change::RemoveClient("left".into()),
         Change::PutEndpoint(endpoint.clone()),
         Change::Pause(url(A)),
         Change::Pause(url(B)),

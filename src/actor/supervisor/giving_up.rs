@@ -1,0 +1,251 @@
+//! Deliveries that are given up without an attempt: ended in the store page by page, forgotten by whoever delivers them, and reported.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{
+    ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseActFuture,
+    ResponseFuture,
+};
+
+use super::SupervisorActor;
+use crate::actor::message::{Abort, EndDeliveries, Forget, ReportsLost, StartOver};
+use crate::actor::shared::Shared;
+use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::id::DeliveryId;
+use crate::domain::status::DeliveryReport;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+use crate::domain::wall::OnWall as _;
+use crate::store::{EndedDelivery, OpenQuery, StoreError};
+
+/// What is given up, and why.
+pub(super) struct GivingUp {
+    pub(super) shared: Arc<Shared>,
+    pub(super) supervisor: Addr<SupervisorActor>,
+    pub(super) which: OpenQuery,
+    pub(super) reason: DeadLetterReason,
+}
+
+impl GivingUp {
+    /// Ends what is open everywhere, and returns how many deliveries that were. Those being attempted are ended after their attempts.
+    async fn everywhere(&self) -> Result<u64, StoreError> {
+        let (mut count, mut after, mut busy) = (0, None, Vec::new());
+        loop {
+            let page = self.shared.call(|store| store.backlogs(after, PAGE));
+            let page = page.await?;
+            let full = page.len() == PAGE;
+            after = page.last().map(|backlog| backlog.url.clone());
+            for backlog in page {
+                count += self.at(backlog.url, &mut busy).await?;
+            }
+            if !full {
+                break;
+            }
+        }
+        while !busy.is_empty() {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "until the attempts in flight have ended"
+            )]
+            tokio::time::sleep(AGAIN_AFTER).await;
+            for (url, ids) in std::mem::take(&mut busy) {
+                self.end(&url, ids, &mut busy).await?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Ends what is open at an endpoint, adds to `busy` what is being attempted, and returns how many both are.
+    async fn at(
+        &self,
+        url: WebhookUrl,
+        busy: &mut Vec<(WebhookUrl, Vec<DeliveryId>)>,
+    ) -> Result<u64, StoreError> {
+        let (mut count, mut after) = (0, DeliveryId::new(0));
+        loop {
+            let which = self.which.clone();
+            let ids = self
+                .shared
+                .call(|store| store.open_of(&url, which, after, STEP));
+            let ids = ids.await?;
+            let full = ids.len() == STEP;
+            after = ids.last().copied().unwrap_or(after);
+            count += u64::try_from(ids.len()).unwrap_or(u64::MAX);
+            self.end(&url, ids, busy).await?;
+            if !full {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Ends deliveries of an endpoint that nobody attempts; whoever would is told before, so that none of them is attempted after it was ended.
+    async fn end(
+        &self,
+        url: &WebhookUrl,
+        mut ids: Vec<DeliveryId>,
+        busy: &mut Vec<(WebhookUrl, Vec<DeliveryId>)>,
+    ) -> Result<(), StoreError> {
+        let forget = Forget {
+            url: url.clone(),
+            ids: ids.as_slice().into(),
+        };
+        let stopped = |_| StoreError::Unavailable("the engine is shutting down".into());
+        let under_way = self.supervisor.send(forget).await.map_err(stopped)?;
+        if !under_way.is_empty() {
+            ids.retain(|id| !under_way.contains(id));
+            busy.push((url.clone(), under_way));
+        }
+        let ended = self.end_in_store(url, ids).await;
+        if ended.is_err() {
+            // What was forgotten is still open.
+            let _ = self.supervisor.send(StartOver(url.clone())).await;
+        }
+        ended.map(drop)
+    }
+
+    /// Ends deliveries that nobody knows of any more, and reports them.
+    async fn end_in_store(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+    ) -> Result<usize, StoreError> {
+        let (now, reason) = (self.shared.clock.now(), self.reason);
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let ended = self.shared.call(|store| store.end(url, ids, reason, now));
+        let ended = ended.await?;
+        let count = report(&self.shared, url, &ended, reason, now);
+        if count > 0 {
+            let url = url.clone();
+            let _ = self.supervisor.send(ReportsLost { url, count }).await;
+        }
+        Ok(ended.len())
+    }
+
+    /// Ends and reports what is open at an endpoint that nobody delivers to, as far as the store can, and returns how many.
+    pub(super) async fn at_removed(&self, url: &WebhookUrl) -> Result<u64, StoreError> {
+        let mut count = 0;
+        if !self.shared.watchers.reports.is_watched() {
+            // Nobody has to be told of each.
+            return Ok(count);
+        }
+        loop {
+            let (which, first) = (self.which.clone(), DeliveryId::new(0));
+            let ids = self
+                .shared
+                .call(|store| store.open_of(url, which, first, STEP));
+            let ids = match ids.await {
+                Err(StoreError::Unsupported(_)) => return Ok(count),
+                ids => ids?,
+            };
+            if ids.is_empty() {
+                return Ok(count);
+            }
+            let ended = self.end_in_store(url, ids).await?;
+            count += u64::try_from(ended).unwrap_or(u64::MAX);
+        }
+    }
+}
+
+/// Reports deliveries of an endpoint that were given up, and returns how many reports had no place.
+fn report(
+    shared: &Shared,
+    url: &WebhookUrl,
+    ended: &[EndedDelivery],
+    reason: DeadLetterReason,
+    now: Timestamp,
+) -> u64 {
+    if !shared.watchers.reports.is_watched() {
+        return 0;
+    }
+    let at = now.on_wall(shared.clock.offset());
+    let reports = ended
+        .iter()
+        .map(|ended| DeliveryReport::given_up(url, ended, reason, at));
+    reports
+        .map(|report| shared.watchers.reports.tell(&report))
+        .sum()
+}
+
+impl Handler<EndDeliveries> for SupervisorActor {
+    type Result = ResponseFuture<Result<u64, StoreError>>;
+
+    fn handle(&mut self, asked: EndDeliveries, ctx: &mut Context<Self>) -> Self::Result {
+        let giving_up = GivingUp {
+            shared: Arc::clone(&self.shared),
+            supervisor: ctx.address(),
+            reason: if asked.rule_id.is_some() {
+                DeadLetterReason::RuleEnded
+            } else {
+                DeadLetterReason::ClientEnded
+            },
+            which: OpenQuery {
+                rule_id: asked.rule_id,
+                client_id: asked.client_id,
+            },
+        };
+        Box::pin(async move { giving_up.everywhere().await })
+    }
+}
+
+impl Handler<Forget> for SupervisorActor {
+    type Result = ResponseFuture<Vec<DeliveryId>>;
+
+    fn handle(&mut self, forget: Forget, _: &mut Context<Self>) -> Self::Result {
+        let subscriber = self.running(&forget.url);
+        Box::pin(async move {
+            let Some(subscriber) = subscriber else {
+                return Vec::new();
+            };
+            // One that has just ended knows nothing any more.
+            subscriber.send(forget).await.unwrap_or_default()
+        })
+    }
+}
+
+impl Handler<StartOver> for SupervisorActor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, StartOver(url): StartOver, _: &mut Context<Self>) -> Self::Result {
+        if self.running(&url).is_none() {
+            return Box::pin(wrap_future(std::future::ready(())));
+        }
+        let subscriber = self.begin_removal(&url);
+        let abort = async move {
+            if let Some(subscriber) = subscriber {
+                // One that has just ended needs no telling.
+                let _ = subscriber.send(Abort).await;
+            }
+        };
+        let again = wrap_future::<_, Self>(abort).map(move |(), supervisor, ctx| {
+            supervisor.end_removal(&url, false, ctx);
+        });
+        Box::pin(again)
+    }
+}
+
+impl Handler<ReportsLost> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, ReportsLost { url, count }: ReportsLost, _: &mut Context<Self>) {
+        log::warn!(
+            endpoint = url.without_query(), count;
+            "{count} reports of deliveries to {} that were given up are lost: a watcher's mailbox was full", url.without_query()
+        );
+        if let Some(entry) = self.endpoints.get_mut(&url) {
+            entry.reports_lost += count;
+        }
+    }
+}
+
+/// How many endpoints are looked at at once.
+const PAGE: usize = 1_000;
+
+/// How many deliveries are ended at once: appends wait meanwhile.
+const STEP: usize = 500;
+
+/// After how long attempts in flight are looked at again.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);

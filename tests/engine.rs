@@ -12,6 +12,7 @@ mod engine {
     mod operators;
     mod ordering;
     mod polite;
+    mod read_ahead;
     mod redirects;
     mod respawn;
     mod retire;

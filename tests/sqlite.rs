@@ -1,12 +1,14 @@
 //! The durable store, under an engine and on its own.
 
 mod sqlite {
+    mod bounds;
     mod broken;
     mod clocks;
     mod given;
     mod ids;
     mod migrated;
     mod oauth2;
+    mod one_engine;
     mod order;
     mod outbox;
     mod restart;

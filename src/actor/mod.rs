@@ -1,5 +1,6 @@
 //! The shells: mailboxes, timers and wiring around the rules. They decide nothing that a rule could decide.
 
+pub(crate) mod bodies;
 pub(crate) mod clock;
 pub(crate) mod credentials;
 pub(crate) mod inbox;

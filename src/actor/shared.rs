@@ -3,21 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bodies::Bodies;
 use super::clock::Clock;
 use super::credentials::Credentials;
 use super::places::Places;
 use super::store_call::StoreCall;
 use super::tokens::Tokens;
 use super::watchers::Watchers;
-use crate::store::{Store, StoreFuture};
+use crate::store::{Store, StoreClaim, StoreFuture};
 use crate::transport::Transport;
 
 /// Handles and limits that every actor of an engine is given.
 pub(crate) struct Shared {
+    /// That this engine alone works on the store: as long as one of its actors lives. Before the store, which is to be free when it is dropped.
+    pub(crate) _claim: StoreClaim,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Clock,
     pub(crate) places: Arc<Places>,
+    pub(crate) bodies: Arc<Bodies>,
     pub(crate) watchers: Watchers,
     pub(crate) credentials: Credentials,
     pub(crate) tokens: Tokens,

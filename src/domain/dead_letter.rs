@@ -30,6 +30,9 @@ pub enum DeadLetterReason {
     RuleEnded,
     /// The open deliveries of its client were ended.
     ClientEnded,
+    /// Its row in the store cannot be read. It was set aside, so that the endpoint's other deliveries go on; what could not be read of it is shown as
+    /// `unreadable`. The log says what was wrong; once that is mended, it can be redelivered.
+    Unreadable,
 }
 
 impl DeadLetterReason {
@@ -40,7 +43,11 @@ impl DeadLetterReason {
             | Self::AttemptsExhausted(failure)
             | Self::WindowOver(failure)
             | Self::AbortedByReceiver(failure) => Some(failure),
-            Self::EndpointRemoved | Self::BacklogFull | Self::RuleEnded | Self::ClientEnded => None,
+            Self::EndpointRemoved
+            | Self::BacklogFull
+            | Self::RuleEnded
+            | Self::ClientEnded
+            | Self::Unreadable => None,
         }
     }
 }
@@ -58,6 +65,7 @@ impl fmt::Display for DeadLetterReason {
             Self::BacklogFull => f.write_str("backlog full"),
             Self::RuleEnded => f.write_str("deliveries of its rule were ended"),
             Self::ClientEnded => f.write_str("deliveries of its client were ended"),
+            Self::Unreadable => f.write_str("its row in the store cannot be read"),
         }
     }
 }

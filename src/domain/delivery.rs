@@ -25,6 +25,51 @@ pub struct OpenDelivery {
     pub due_at: Option<Timestamp>,
 }
 
+/// Where a page of open deliveries ends: with whichever is reached first, but never before its first delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// The most deliveries.
+    pub deliveries: usize,
+    /// The page ends with the delivery by which its bodies have so many bytes.
+    pub bytes: usize,
+}
+
+/// A page of open deliveries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenPage {
+    /// The deliveries, in the order of their ids.
+    pub deliveries: Vec<OpenDelivery>,
+    /// Whether more may follow.
+    pub more: bool,
+}
+
+impl OpenPage {
+    /// Returns a page of deliveries that are in memory already.
+    pub(crate) fn of(deliveries: impl Iterator<Item = OpenDelivery>, limit: PageLimit) -> Self {
+        let mut page = Self::default();
+        let mut bytes = 0;
+        for delivery in deliveries.take(limit.deliveries) {
+            bytes += delivery.alert.body.len();
+            page.deliveries.push(delivery);
+            page.more = bytes >= limit.bytes;
+            if page.more {
+                break;
+            }
+        }
+        page.more |= page.deliveries.len() == limit.deliveries;
+        page
+    }
+}
+
+/// Deliveries that were read back by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Those that are open, in the order asked for.
+    pub deliveries: Vec<OpenDelivery>,
+    /// Those that were not looked at, because the page was full.
+    pub rest: Vec<DeliveryId>,
+}
+
 /// An open delivery that waits for a retry, without its alert: that stays in the store until it is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingDelivery {

@@ -122,6 +122,22 @@ impl Queue {
         Some(next)
     }
 
+    /// Returns how many bytes the bodies of all have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns `true` if no other delivery that has passed its lane's gate has to end before this one can go on.
+    pub(crate) fn is_next(
+        &self,
+        ordering: Ordering,
+        company: Option<&CompanyId>,
+        id: DeliveryId,
+    ) -> bool {
+        let lane = lane_of(ordering, company).and_then(|lane| self.lanes.get(&lane));
+        lane.is_none_or(|lane| lane.is_first(id))
+    }
+
     /// Returns how many deliveries as large as the largest one of late have so many bytes, and how many more can be added until there are so many.
     pub(crate) fn room_within(&self, bytes: usize) -> (usize, usize) {
         let free = bytes.saturating_sub(self.bytes);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::Arbiter;
 
 use super::{Engine, start};
+use crate::actor::bodies::Bodies;
 use crate::actor::clock::{Clock, Wall};
 use crate::actor::credentials::Credentials;
 use crate::actor::places::Places;
@@ -42,6 +43,7 @@ pub struct EngineBuilder {
     arbiters: Option<usize>,
     max_in_flight: u32,
     max_body_bytes: usize,
+    max_bytes_read_ahead: usize,
     mailbox: usize,
     publish_timeout: Duration,
     wall: Option<Wall>,
@@ -62,6 +64,7 @@ impl Default for EngineBuilder {
             arbiters: None,
             max_in_flight: 512,
             max_body_bytes: 1_024 * 1_024,
+            max_bytes_read_ahead: 64 * 1_024 * 1_024,
             mailbox: 256,
             publish_timeout: Duration::from_secs(30),
             wall: None,
@@ -165,6 +168,15 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets how many bytes of bodies all endpoints together read from the store ahead of sending them, those in flight included. When they have read so many, each
+    /// still reads 64 KiB, or one body, so that everything goes on: one that hangs takes nothing from the others but their pages. What was published a moment ago and is in memory
+    /// anyway is not counted. Defaults to 64 MiB; with 0 every endpoint reads 64 KiB at a time.
+    #[must_use]
+    pub fn max_bytes_read_ahead(mut self, max: usize) -> Self {
+        self.max_bytes_read_ahead = max;
+        self
+    }
+
     /// Sets how many messages wait in an actor's mailbox, and how many events wait in the router to be stored when another message with events is refused. Defaults to 256; at least 1.
     #[must_use]
     pub fn mailbox_capacity(mut self, messages: usize) -> Self {
@@ -201,6 +213,7 @@ impl EngineBuilder {
             Some(transport) => transport,
             None => default_transport(self.allowed_addresses)?,
         };
+        let claim = store.claim().await.map_err(BuildError::Store)?;
         check_endpoints(
             &self.rules,
             &self.endpoints,
@@ -223,10 +236,12 @@ impl EngineBuilder {
         let shared = Arc::new(Shared {
             // A simulation has one arbiter, and takes both ways in turn.
             several_arbiters: count > 1 || self.seed.is_some_and(|seed| seed % 2 == 1),
+            _claim: claim,
             store: Arc::clone(&store),
             transport,
             clock,
             places: Places::new(self.max_in_flight),
+            bodies: Bodies::new(self.max_bytes_read_ahead),
             watchers: Watchers::default(),
             credentials: Credentials::new(credentials),
             tokens: Tokens::default(),

@@ -69,6 +69,23 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
         }
     }
 
+    /// Returns why there is no room for one more delivery, if there is none.
+    pub(crate) fn overflow(&self, endpoint: K, url: &WebhookUrl, bytes: u64) -> Option<Overflow> {
+        let limits = &self.limits;
+        let open = self.endpoints.get(&endpoint).copied().unwrap_or_default();
+        let one = Open {
+            deliveries: 1,
+            bytes,
+        };
+        let of_endpoint = exceeds(open, one, limits.endpoint_deliveries, limits.endpoint_bytes);
+        let of_endpoint = of_endpoint.map(|overflow| Overflow {
+            endpoint: Some(url.clone()),
+            ..overflow
+        });
+        let in_all = || exceeds(self.total, one, limits.total_deliveries, limits.total_bytes);
+        of_endpoint.or_else(in_all)
+    }
+
     /// Says whether there is room for an event with these deliveries, each given by its endpoint and the size of its body.
     pub(crate) fn room<'a>(
         &mut self,

@@ -5,6 +5,7 @@
 //! [`EngineBuilder::store`](crate::EngineBuilder::store).
 
 mod backlog;
+mod claim;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -16,16 +17,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::claim::StoreClaim;
 pub use self::memory::{MemoryLimits, MemoryStore};
 #[cfg(all(feature = "fuzzing", feature = "sqlite"))]
 pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{Encryption, Key, OutboxError, SqliteOptions, SqliteStore};
+pub use self::sqlite::{Encryption, ForgottenEarly, Key, OutboxError, SqliteOptions, SqliteStore};
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::content::ContentDigest;
 pub use crate::domain::credentials::{CredentialOwner, PastCredential};
-pub use crate::domain::delivery::{EndedDelivery, OpenDelivery, WaitingDelivery};
+pub use crate::domain::delivery::{
+    EndedDelivery, Loaded, OpenDelivery, OpenPage, PageLimit, WaitingDelivery,
+};
 pub use crate::domain::health::Health;
 pub use crate::domain::retry::Progress;
 
@@ -59,6 +63,18 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// Every method may return [`StoreError`]; [`StoreError::is_transient`] says whether asking again can help.
 pub trait Store: Send + Sync + 'static {
+    /// Claims the store for one engine, which holds the claim as long as its actors run; meanwhile the next claim fails with [`StoreError::InUse`]. Two engines on one
+    /// store would each deliver everything. Defaults to a claim that keeps nobody out, for a store that sees to that itself.
+    fn claim(&self) -> StoreFuture<StoreClaim> {
+        Box::pin(std::future::ready(Ok(StoreClaim::none())))
+    }
+
+    /// Returns what is wrong with the store as a whole, as far as it knows without looking: every endpoint's status shows it as its `store_error`. It is called often,
+    /// and must not wait. Defaults to `None`.
+    fn condition(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Accepts events with their deliveries, all of the batch or, on an error, none. An event whose id is remembered for its client is not stored
     /// again, and one for which there is no room is not stored at all; the others are. The answers are in the order of the batch.
     ///
@@ -79,6 +95,38 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns those of the given deliveries of an endpoint that are open, in the order asked for.
     fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>>;
+
+    /// Does what [`queued`](Self::queued) does, and ends the page at a number of bytes too. An engine that starts on large bodies needs it: before they are read, it
+    /// does not know how large they are. Defaults to `queued`, with which only their number ends a page.
+    fn queued_within(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: PageLimit,
+    ) -> StoreFuture<OpenPage> {
+        let read = self.queued(url, after, limit.deliveries);
+        Box::pin(async move {
+            let deliveries = read.await?;
+            let more = deliveries.len() >= limit.deliveries;
+            Ok(OpenPage { deliveries, more })
+        })
+    }
+
+    /// Does what [`load`](Self::load) does, and leaves the rest when the bodies have so many bytes; the first that is open is always read. Defaults to `load`, which
+    /// reads all.
+    fn load_within(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        bytes: usize,
+    ) -> StoreFuture<Loaded> {
+        let _ = bytes;
+        let read = self.load(url, ids);
+        Box::pin(async move {
+            let (deliveries, rest) = (read.await?, Vec::new());
+            Ok(Loaded { deliveries, rest })
+        })
+    }
 
     /// Records finished attempts: delivered, to be retried, or a dead letter. One for a delivery that is no longer open has no effect,
     /// so recording twice is harmless.
@@ -109,6 +157,8 @@ pub trait Store: Send + Sync + 'static {
     /// Starts deliveries again as fresh ones, with ids of their own and the same alert, and returns each with its endpoint. Dead letters are taken in the
     /// order in which they were accepted: a page is the oldest of those that the query finds, and the fresh ids ascend in that order. Those that were
     /// redelivered are no longer listed; an open delivery keeps its own schedule.
+    /// The limits of the backlog hold for them too: those of a query for which there is no room stay dead letters, and [`StoreError::Full`] says so when
+    /// there is room for none.
     fn redeliver(
         &self,
         which: Redelivery,
@@ -578,11 +628,16 @@ pub enum StoreError {
     /// It may not write. Nothing was changed; asking again helps once it may.
     #[error("delivery store may not be written to; check the rights of the file and of its folder")]
     ReadOnly(#[source] BoxError),
-    /// It is open already, in another process or in this one. Close it there first.
+    /// It is open already, in another process or in this one, or another engine works on it. Close it there first.
     #[error(
-        "delivery store {0} is open already, in another process or in this one; close it there first"
+        "delivery store {0} is in use already, in another process or by another engine in this one; close it there first"
     )]
     InUse(String),
+    /// Its file, or its log, was removed, moved or replaced while it is open. What is told to it now would be lost with it. Put it back, or start again.
+    #[error(
+        "delivery store's file {0} was removed or replaced while it is open; put it back, or start again on the file that is to be used"
+    )]
+    Replaced(String),
     /// There can be no file at its path. Name one in a folder that exists; for a store in memory there is [`MemoryStore`].
     #[error("delivery store cannot be at {path:?}; name a file in a folder that exists")]
     BadPath {
@@ -613,6 +668,14 @@ pub enum StoreError {
     /// It cannot do this at all; another store can.
     #[error("delivery store does not support {0}; use one that does")]
     Unsupported(&'static str),
+    /// A question took longer than the store lets one take, because of what it keeps from being tidied up meanwhile. Ask for less.
+    #[error(
+        "question to the delivery store took too long and was broken off; narrow its filter, or ask for a shorter page"
+    )]
+    TookTooLong,
+    /// There is no room for what was to be delivered again. It stays as it is; asking again helps once there is.
+    #[error("there is no room to deliver it again: {0}")]
+    Full(Overflow),
     /// The delivery that was named does not exist, or is remembered no longer.
     #[error("there is no delivery {0}")]
     UnknownDelivery(DeliveryId),
@@ -628,6 +691,7 @@ impl StoreError {
             Self::ReadOnly(cause) => Self::ReadOnly(text(cause)),
             Self::Damaged(cause) => Self::Damaged(text(cause)),
             Self::InUse(path) => Self::InUse(path.clone()),
+            Self::Replaced(path) => Self::Replaced(path.clone()),
             Self::BadPath { path, source } => Self::BadPath {
                 path: path.clone(),
                 source: text(source),
@@ -638,6 +702,8 @@ impl StoreError {
                 known: *known,
             },
             Self::Unsupported(what) => Self::Unsupported(what),
+            Self::TookTooLong => Self::TookTooLong,
+            Self::Full(overflow) => Self::Full(overflow.clone()),
             Self::UnknownDelivery(id) => Self::UnknownDelivery(*id),
         }
     }
@@ -645,13 +711,15 @@ impl StoreError {
     /// Says whether asking again later can help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::NoSpace(_) | Self::ReadOnly(_) => true,
+            Self::Unavailable(_) | Self::NoSpace(_) | Self::ReadOnly(_) | Self::Full(_) => true,
             Self::Damaged(_)
             | Self::InUse(_)
+            | Self::Replaced(_)
             | Self::BadPath { .. }
             | Self::Sealed(_)
             | Self::NewerSchema { .. }
             | Self::Unsupported(_)
+            | Self::TookTooLong
             | Self::UnknownDelivery(_) => false,
         }
     }

@@ -12,8 +12,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenQuery, OutboxEntry, PastCredential,
-    Redelivery, Retention, Store, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    OutboxEntry, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim, StoreFuture,
+    StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// Wraps a store and makes the caller's thread wait for every answer.
@@ -47,6 +48,14 @@ fn block<T: Send + 'static>(call: StoreFuture<T>) -> StoreFuture<T> {
 }
 
 impl<S: Store> Store for Blocking<S> {
+    fn claim(&self) -> StoreFuture<StoreClaim> {
+        block(self.0.claim())
+    }
+
+    fn condition(&self) -> Option<Arc<str>> {
+        self.0.condition()
+    }
+
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
         block(self.0.append(batch))
     }
@@ -66,6 +75,24 @@ impl<S: Store> Store for Blocking<S> {
 
     fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
         block(self.0.load(url, ids))
+    }
+
+    fn queued_within(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: PageLimit,
+    ) -> StoreFuture<OpenPage> {
+        block(self.0.queued_within(url, after, limit))
+    }
+
+    fn load_within(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        bytes: usize,
+    ) -> StoreFuture<Loaded> {
+        block(self.0.load_within(url, ids, bytes))
     }
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {

@@ -12,9 +12,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenQuery, OutboxEntry, PastCredential,
-    Redelivery, Retention, Store, StoreError, StoreFuture, StoredClock, StoredEndpoint,
-    WaitingDelivery,
+    EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    OutboxEntry, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim, StoreError,
+    StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -147,6 +147,14 @@ impl FaultyStore {
 }
 
 impl Store for FaultyStore {
+    fn claim(&self) -> StoreFuture<StoreClaim> {
+        self.store.claim()
+    }
+
+    fn condition(&self) -> Option<Arc<str>> {
+        self.store.condition()
+    }
+
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
         self.call(|store| store.append(batch))
     }
@@ -166,6 +174,24 @@ impl Store for FaultyStore {
 
     fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
         self.call(|store| store.load(url, ids))
+    }
+
+    fn queued_within(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: PageLimit,
+    ) -> StoreFuture<OpenPage> {
+        self.call(|store| store.queued_within(url, after, limit))
+    }
+
+    fn load_within(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        bytes: usize,
+    ) -> StoreFuture<Loaded> {
+        self.call(|store| store.load_within(url, ids, bytes))
     }
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {

@@ -1,14 +1,17 @@
 //! The process that is killed.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix::System;
-use actix_webhooks::store::{DeadLetterQuery, SqliteStore, Store as _, StoreError};
+use actix_webhooks::store::{
+    DeadLetterQuery, Encryption, Key, Retention, SqliteOptions, SqliteStore, Store as _, StoreError,
+};
 use actix_webhooks::{
-    AddressRange, EndpointPolicy, Engine, Event, ListStatus, PublishError, Receipt, RetryPolicy,
-    Rule,
+    AddressRange, Endpoint, EndpointPolicy, EndpointState, Engine, Event, GetStatus,
+    ListDeadLetters, ListStatus, Ordering, PauseEndpoint, PublishError, Receipt, Redeliver,
+    RemoveEndpoint, ResumeEndpoint, RetryPolicy, Rule, Timestamp, WebhookUrl,
 };
 
 /// The argument by which this program is the child.
@@ -26,7 +29,10 @@ pub(crate) const REFUSED: &str = "!refused";
 /// What it writes when a status says that the store cannot be used.
 pub(crate) const TOLD: &str = "!told";
 
-/// The only rule.
+/// What it writes before an event whose delivery was started again.
+pub(crate) const REDELIVERED: &str = "!again ";
+
+/// The rule of most events.
 pub(crate) const RULE: &str = "rule";
 
 /// How many attempts are in flight at most.
@@ -38,27 +44,83 @@ pub(crate) const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::f
 /// How many tasks publish.
 const PUBLISHERS: usize = 8;
 
-pub(crate) fn run(file: &Path, url: &str, life: &str) {
+/// Kept in order.
+pub(crate) const ORDERED: &str = "ordered";
+
+/// Held back by `Retry-After`.
+pub(crate) const HELD: &str = "held";
+
+/// Published through the outbox.
+pub(crate) const OUTBOX: &str = "outbox";
+
+/// Refused for good at first, and started again by hand.
+pub(crate) const AGAIN: &str = "again";
+
+/// Removed now and then.
+pub(crate) const REMOVED: &str = "removed";
+
+/// Paused in one life, and resumed in the next.
+pub(crate) const PAUSED: &str = "paused";
+
+/// What it writes when an endpoint was paused, when it was resumed, and how it finds it.
+pub(crate) const PAUSE: &str = "!paused";
+pub(crate) const RESUME: &str = "!resumed";
+pub(crate) const FOUND_PAUSED: &str = "!found paused";
+pub(crate) const FOUND_RESUMED: &str = "!found resumed";
+
+const RULES: [&str; 7] = [RULE, ORDERED, HELD, OUTBOX, AGAIN, REMOVED, PAUSED];
+
+/// A store whose log is short, so that it is moved into the file all the time.
+fn options(sealed: bool) -> SqliteOptions {
+    SqliteOptions {
+        log_bytes: 128 * 1_024,
+        encryption: sealed.then(|| Encryption::new(Key::from_bytes([7; 32]))),
+        ..SqliteOptions::default()
+    }
+}
+
+pub(crate) fn run(file: &Path, url: &str, life: &str, sealed: bool) {
     System::new().block_on(async {
-        let store = SqliteStore::open(file).expect("the store opens");
+        let store = SqliteStore::open_with(file, options(sealed)).expect("the store opens");
         let mut policy = EndpointPolicy::default();
         policy.retry = RetryPolicy::custom(WAITS).without_jitter();
-        let engine = Engine::builder()
+        let mut builder = Engine::builder()
             .store(store.clone())
             .allow_addresses(AddressRange::loopback())
             .arbiters(2)
-            .default_policy(policy)
-            .max_in_flight(IN_FLIGHT)
-            .rule(Rule::new(RULE, "*").webhook(url).expect("a URL"))
-            .start()
-            .await
-            .expect("the engine starts");
+            .default_policy(policy.clone())
+            .max_in_flight(IN_FLIGHT);
+        for name in RULES {
+            let url = format!("{url}{name}");
+            let rule = Rule::new(name, name).webhook(&url).expect("a URL");
+            let mut policy = policy.clone();
+            if name == ORDERED {
+                policy.ordering = Ordering::Fifo;
+            }
+            let endpoint = Endpoint::new(&url).expect("a URL").policy(policy);
+            builder = builder.rule(rule).endpoint(endpoint);
+        }
+        let engine = builder.start().await.expect("the engine starts");
         if life == LAST_LIFE {
-            finish(&engine, &store).await;
+            finish(&engine, &store, url).await;
         } else {
+            if life != FULL_LIFE {
+                operate(&engine, &store, file, url, life);
+            }
             publish(&engine, life).await;
         }
     });
+}
+
+/// Writes a line as a whole, so that the parent never sees part of one.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").expect("the parent listens");
+    out.flush().expect("the parent listens");
+}
+
+fn event(rule: &str, id: &str) -> Event {
+    Event::new(rule, "client").id(id)
 }
 
 /// Publishes until it is killed, and writes a line for every receipt.
@@ -67,18 +129,15 @@ async fn publish(engine: &Engine, life: &str) {
         let (engine, life) = (engine.clone(), life.to_owned());
         actix_rt::spawn(async move {
             for number in 0..MOST_EVENTS / PUBLISHERS {
-                let id = format!("{life}-{publisher}-{number}");
-                let event = Event::new("thing.happened", "client").id(id.as_str());
+                let id = format!("{RULE}/{life}-{publisher}-{number}");
+                let event = event(RULE, &id);
                 let receipt = if life == FULL_LIFE {
                     insist(&engine, event).await
                 } else {
                     engine.publish(event).await.expect("it is accepted")
                 };
                 assert_eq!(receipt.deliveries, 1);
-                // One write, so that the parent never sees part of a line as a whole one.
-                let mut out = std::io::stdout().lock();
-                writeln!(out, "{id}").expect("the parent listens");
-                out.flush().expect("the parent listens");
+                say(&id);
             }
         })
     });
@@ -88,6 +147,118 @@ async fn publish(engine: &Engine, life: &str) {
     }
     // Everything is published; the end is the parent's business.
     std::future::pending::<()>().await;
+}
+
+/// Does until it is killed what operators do, and what applications do beside publishing.
+fn operate(engine: &Engine, store: &SqliteStore, file: &Path, url: &str, life: &str) {
+    for rule in [ORDERED, HELD, AGAIN, REMOVED, PAUSED] {
+        let (engine, life) = (engine.clone(), life.to_owned());
+        actix_rt::spawn(async move {
+            for number in 0..FEW_EVENTS {
+                let id = format!("{rule}/{life}-{number:04}");
+                let receipt = engine.publish(event(rule, &id)).await;
+                assert_eq!(receipt.expect("it is accepted").deliveries, 1);
+                say(&id);
+            }
+        });
+    }
+    actix_rt::spawn(through_the_outbox(
+        engine.clone(),
+        file.to_owned(),
+        life.to_owned(),
+    ));
+    actix_rt::spawn(pause(
+        engine.clone(),
+        format!("{url}{PAUSED}"),
+        life.to_owned(),
+    ));
+    actix_rt::spawn(redeliver(engine.clone(), format!("{url}{AGAIN}")));
+    let (engine, store, url) = (engine.clone(), store.clone(), format!("{url}{REMOVED}"));
+    actix_rt::spawn(async move {
+        let keep = Retention {
+            ended: Duration::ZERO,
+            ..store.retention().expect("it says so")
+        };
+        loop {
+            actix_rt::time::sleep(Duration::from_millis(40)).await;
+            let now = Timestamp::from(std::time::SystemTime::now());
+            store.prune(now, keep).await.expect("it forgets");
+            let removed = engine.supervisor().send(RemoveEndpoint::new(&url)).await;
+            // It is not known before the first event, nor while it is being removed.
+            let _ = removed.expect("the supervisor answers");
+        }
+    });
+}
+
+async fn through_the_outbox(engine: Engine, file: PathBuf, life: String) {
+    let mut shop = rusqlite::Connection::open(file).expect("the file opens");
+    shop.busy_timeout(Duration::from_secs(30))
+        .expect("it waits");
+    shop.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY)")
+        .expect("the application has a table");
+    for number in 0..FEW_EVENTS {
+        let id = format!("{OUTBOX}/{life}-{number:04}");
+        let order = shop
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .expect("a transaction begins");
+        order
+            .execute("INSERT INTO orders VALUES (?1)", [&id])
+            .expect("the order is new");
+        SqliteStore::publish_in(&order, &event(OUTBOX, &id)).expect("it is stored");
+        order.commit().expect("it is committed");
+        say(&id);
+        engine.notify_outbox();
+        actix_rt::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Says how it finds the endpoint, then pauses it in one life and resumes it in the next.
+async fn pause(engine: Engine, url: String, life: String) {
+    let status = engine.supervisor().send(GetStatus::new(&url)).await;
+    let status = status
+        .expect("the supervisor answers")
+        .expect("the rule names it");
+    say(if status.state == EndpointState::Paused {
+        FOUND_PAUSED
+    } else {
+        FOUND_RESUMED
+    });
+    if life.ends_with(['0', '2']) {
+        let paused = engine.supervisor().send(PauseEndpoint::new(&url)).await;
+        paused
+            .expect("the supervisor answers")
+            .expect("it is known");
+        say(PAUSE);
+    } else {
+        let resumed = engine.supervisor().send(ResumeEndpoint::new(&url)).await;
+        resumed
+            .expect("the supervisor answers")
+            .expect("it is known");
+        say(RESUME);
+    }
+}
+
+/// Starts dead letters again as they come.
+async fn redeliver(engine: Engine, url: String) {
+    loop {
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
+        let query = DeadLetterQuery {
+            url: Some(WebhookUrl::parse(&url).expect("a URL")),
+            ..DeadLetterQuery::default()
+        };
+        let listed = engine.supervisor().send(ListDeadLetters(query)).await;
+        let listed = listed
+            .expect("the supervisor answers")
+            .expect("the store answers");
+        for letter in listed {
+            let again = Redeliver::one(letter.delivery_id);
+            let again = engine.supervisor().send(again).await;
+            again
+                .expect("the supervisor answers")
+                .expect("it is started again");
+            say(&format!("{REDELIVERED}{}", letter.event_id));
+        }
+    }
 }
 
 /// Publishes until it is accepted, and says why it is not: the disk is full, the publisher hears so, and the endpoint's status says so.
@@ -115,7 +286,14 @@ async fn insist(engine: &Engine, event: Event) -> Receipt {
 }
 
 /// Waits until nothing is open, and writes the events of the dead letters.
-async fn finish(engine: &Engine, store: &SqliteStore) {
+async fn finish(engine: &Engine, store: &SqliteStore, url: &str) {
+    let resume = ResumeEndpoint::new(format!("{url}{PAUSED}"));
+    let resumed = engine.supervisor().send(resume).await;
+    resumed
+        .expect("the supervisor answers")
+        .expect("it is known");
+    // What is in the outbox comes out within a second.
+    actix_rt::time::sleep(Duration::from_millis(1_200)).await;
     while store.open_total().await.expect("the store answers") > 0 {
         actix_rt::time::sleep(Duration::from_millis(20)).await;
     }
@@ -137,6 +315,9 @@ async fn finish(engine: &Engine, store: &SqliteStore) {
     }
     engine.shutdown(Duration::from_secs(5)).await;
 }
+
+/// How many events of every other rule one life publishes at most.
+const FEW_EVENTS: usize = 60;
 
 /// How many events one life publishes at most, so that the last one has little to do.
 const MOST_EVENTS: usize = 3_000;

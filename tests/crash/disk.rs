@@ -1,7 +1,8 @@
 //! A disk that can be full, and that loses power: what was written and not synced is gone.
 //!
 //! A small library, loaded into the child before the system's, copies a file whenever the child has synced it. When the child has been killed, its
-//! files are replaced by those copies: the worst that a disk that keeps its promises can do. The same library refuses to write while a flag is set.
+//! files are replaced by those copies, or by copies into which any part of what was written since has found its way: a disk that keeps its promises
+//! may have written all of it, nothing, or any of its sectors, in any order. The same library refuses to write while a flag is set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,26 +46,55 @@ impl Disk {
         }
     }
 
-    /// Takes away what was not synced, and returns how many files that changed.
-    pub(crate) fn cut(file: &Path) -> usize {
+    /// Takes away what was not synced, or any part of it, and returns how many files that changed.
+    pub(crate) fn cut(file: &Path, rng: &mut fastrand::Rng) -> usize {
         let mut cut = 0;
+        // How much of it the disk had written already.
+        let written = *rng
+            .choice(&[0.0, 0.0, 0.1, 0.5, 0.9])
+            .expect("there are some");
         for suffix in ["", "-wal"] {
             let path = with_suffix(file, suffix);
-            let synced = with_suffix(&path, ".synced");
-            let before = std::fs::read(&path).unwrap_or_default();
-            match std::fs::copy(&synced, &path) {
-                Ok(_) => cut += usize::from(std::fs::read(&path).unwrap_or_default() != before),
+            let synced = std::fs::read(with_suffix(&path, ".synced"));
+            let Ok(found) = std::fs::read(&path) else {
+                continue;
+            };
+            if synced.is_err() && written == 0.0 {
                 // Never synced: it need not be there at all.
-                Err(_) => {
-                    cut += usize::from(std::fs::remove_file(&path).is_ok());
-                }
+                cut += usize::from(std::fs::remove_file(&path).is_ok());
+                continue;
             }
+            let left = partly(&synced.unwrap_or_default(), &found, written, rng);
+            cut += usize::from(left != found);
+            std::fs::write(&path, left).expect("the file can be written");
         }
         // The index of the log lives in memory and is built again.
         let _ = std::fs::remove_file(with_suffix(file, "-shm"));
         cut
     }
 }
+
+/// Returns a file of which a part of the sectors that have changed since it was synced were written.
+fn partly(synced: &[u8], found: &[u8], written: f64, rng: &mut fastrand::Rng) -> Vec<u8> {
+    let mut left = synced.to_vec();
+    if rng.f64() < written {
+        left.resize(found.len(), 0);
+    }
+    for (number, sector) in left.chunks_mut(SECTOR).enumerate() {
+        let at = number * SECTOR;
+        let new = found.get(at..at + sector.len());
+        if let Some(new) = new
+            && sector != new
+            && rng.f64() < written
+        {
+            sector.copy_from_slice(new);
+        }
+    }
+    left
+}
+
+/// What a disk writes as a whole or not at all.
+const SECTOR: usize = 512;
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -1,8 +1,10 @@
 //! Kills a process that publishes and delivers, again and again, at random moments, and checks that nothing it acknowledged is lost.
 //!
 //! Each round has a file of its own: a child process works on it and is killed with SIGKILL, several times, and a last one delivers what is
-//! left. `CRASH_ROUNDS` sets how many rounds there are (default 2). Every second round loses power too: what the child had not synced when it was
-//! killed is taken away from its files. One more round has the disk full for a while in the middle of it. (Both on Linux only.)
+//! left. It publishes, delivers and retries, also in order, through the outbox and against `Retry-After`; it redelivers, pauses, resumes, removes and forgets.
+//! `CRASH_ROUNDS` sets how many rounds there are (default 2). Every second round loses power too: what the child had not synced when it was
+//! killed, or any part of it, is taken away from its files. Of four rounds one begins with a file of an earlier version and is killed while that is migrated, too, and one is sealed from
+//! its second life on. One more round has the disk full for a while in the middle of it. (Full disks and losses of power on Linux only.)
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,16 +24,16 @@ use std::time::Duration;
 
 use actix_webhooks::{AlertId, EventId, RuleId};
 
-use self::child::{IN_FLIGHT, RULE, WAITS};
+use self::child::{IN_FLIGHT, WAITS};
 use self::disk::Disk;
 use self::receiver::{Receiver, Request};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, command, file, url, life] = &arguments[..]
+    if let [_, command, file, url, life, sealed] = &arguments[..]
         && command == child::COMMAND
     {
-        child::run(Path::new(file), url, life);
+        child::run(Path::new(file), url, life, sealed == SEALED);
         return;
     }
     let rounds = match std::env::var("CRASH_ROUNDS") {
@@ -85,20 +87,91 @@ fn run_round(round: usize, receiver: &Receiver, rng: &mut fastrand::Rng) -> Sum 
         .then(|| Disk::prepare(folder.path()))
         .flatten();
     let kills = rng.usize(1..=4);
-    let (mut acknowledged, mut cut) = (BTreeSet::new(), 0);
+    let migrated = round % 4 >= 2;
+    if migrated {
+        write_earlier_version(&file);
+    }
+    let (mut said, mut cut) = (Said::default(), 0);
     for life in 0..kills {
         let after = Duration::from_millis(rng.u64(0..400));
-        acknowledged.extend(killed_child(
-            &file,
-            &receiver.url,
-            life,
-            after,
-            disk.as_ref(),
-        ));
-        cut += disk.as_ref().map_or(0, |_| Disk::cut(&file));
+        // Now and then it is killed before it has acknowledged anything: while it opens the file.
+        let first = rng.u8(0..4) > 0;
+        let child = Child {
+            file: &file,
+            url: &receiver.url,
+            life: life.to_string(),
+            sealed: round % 4 == 1 && life > 0,
+            disk: disk.as_ref(),
+        };
+        said.add(child.killed(after, first));
+        cut += disk.as_ref().map_or(0, |_| Disk::cut(&file, rng));
     }
-    let dead = last_child(&file, &receiver.url, disk.as_ref());
-    check(&acknowledged, &dead, &receiver.take(), kills, cut)
+    let last = Child {
+        file: &file,
+        url: &receiver.url,
+        life: child::LAST_LIFE.to_owned(),
+        sealed: round % 4 == 1 && kills > 1,
+        disk: disk.as_ref(),
+    };
+    let dead = last.last();
+    check(&said, &dead, &receiver.take(), kills, cut)
+}
+
+/// Writes a file as an earlier version of the crate has left it, with nothing in its tables.
+fn write_earlier_version(file: &Path) {
+    let earlier = rusqlite::Connection::open(file).expect("a file");
+    let fixture = include_str!("../fixtures/files/v2.sql");
+    earlier.execute_batch(fixture).expect("its tables");
+    let mut tables = earlier
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'webhook%' AND name <> 'webhook_store'")
+        .expect("it has tables");
+    let names = tables.query_map([], |row| row.get::<_, String>(0));
+    for name in names.expect("they have names") {
+        let sql = format!("DELETE FROM {}", name.expect("it is text"));
+        earlier.execute(&sql, []).expect("they can be emptied");
+    }
+}
+
+/// What children have said.
+#[derive(Default)]
+struct Said {
+    /// The events that were acknowledged, in order.
+    acknowledged: Vec<String>,
+    /// Those whose deliveries were started again.
+    again: BTreeSet<String>,
+    /// Whether an endpoint was paused at last, if that is certain.
+    paused: Option<bool>,
+}
+
+impl Said {
+    fn add(&mut self, lines: Vec<String>) {
+        let (mut found, mut set) = (false, false);
+        for line in lines {
+            match line.as_str() {
+                child::FOUND_PAUSED | child::FOUND_RESUMED => {
+                    let state = line == child::FOUND_PAUSED;
+                    if let Some(paused) = self.paused {
+                        assert_eq!(
+                            state, paused,
+                            "the endpoint was paused or not before the kill"
+                        );
+                    }
+                    (found, self.paused) = (true, Some(state));
+                }
+                child::PAUSE | child::RESUME => {
+                    (set, self.paused) = (true, Some(line == child::PAUSE));
+                }
+                other => match other.strip_prefix(child::REDELIVERED) {
+                    Some(event) => drop(self.again.insert(event.to_owned())),
+                    None => self.acknowledged.push(line),
+                },
+            }
+        }
+        if found && !set {
+            // It may have been killed after the change and before it said so.
+            self.paused = None;
+        }
+    }
 }
 
 /// The disk is full for a while: what is published then is refused with a reason, what was accepted is delivered when there is room again.
@@ -108,9 +181,14 @@ fn run_full_round(receiver: &Receiver, rng: &mut fastrand::Rng) {
     let Some(disk) = Disk::prepare(folder.path()) else {
         return;
     };
-    let mut child = command(&file, &receiver.url, child::FULL_LIFE, Some(&disk))
-        .spawn()
-        .expect("a child");
+    let work = |life: &str| Child {
+        file: &file,
+        url: &receiver.url,
+        life: life.to_owned(),
+        sealed: false,
+        disk: Some(&disk),
+    };
+    let mut child = work(child::FULL_LIFE).spawn();
     let lines = lines_of(child.stdout.take().expect("its output is piped"));
     let mut acknowledged = BTreeSet::new();
     acknowledged.insert(lines.recv_timeout(PATIENCE).expect("it accepts something"));
@@ -140,75 +218,84 @@ fn run_full_round(receiver: &Receiver, rng: &mut fastrand::Rng) {
         .iter()
         .filter(|line| line != child::REFUSED && line != child::TOLD);
     acknowledged.extend(said);
-    let dead = last_child(&file, &receiver.url, Some(&disk));
+    let dead = work(child::LAST_LIFE).last();
     // While nothing can be recorded, whatever was sent is sent once more.
     let bound = 1 + acknowledged.len();
-    check(&acknowledged, &dead, &receiver.take(), bound, 0);
+    let said = Said {
+        acknowledged: acknowledged.iter().cloned().collect(),
+        ..Said::default()
+    };
+    check(&said, &dead, &receiver.take(), bound, 0);
     println!(
         "crash test: disk full under load: {refused} refused, {} acknowledged before and after, nothing lost",
         acknowledged.len()
     );
 }
 
-/// Runs a child, kills it so long after its first acknowledgement, and returns what it had acknowledged.
-fn killed_child(
-    file: &Path,
-    url: &str,
-    life: usize,
-    after: Duration,
-    disk: Option<&Disk>,
-) -> BTreeSet<String> {
-    let mut child = command(file, url, &life.to_string(), disk)
-        .spawn()
-        .expect("a child");
-    let lines = lines_of(child.stdout.take().expect("its output is piped"));
-    let mut acknowledged = BTreeSet::new();
-    let first = lines
-        .recv_timeout(PATIENCE)
-        .expect("it acknowledges something");
-    acknowledged.insert(first);
-    std::thread::sleep(after);
-    child.kill().expect("it can be killed");
-    child.wait().expect("it has ended");
-    // What stands in the pipe was acknowledged before the end.
-    acknowledged.extend(lines.iter());
-    acknowledged
+/// A process that works on a file.
+struct Child<'a> {
+    file: &'a Path,
+    url: &'a str,
+    life: String,
+    sealed: bool,
+    disk: Option<&'a Disk>,
 }
 
-/// Runs a child that publishes nothing more, until nothing is open, and returns the events of the dead letters.
-fn last_child(file: &Path, url: &str, disk: Option<&Disk>) -> BTreeSet<String> {
-    let mut child = command(file, url, child::LAST_LIFE, disk)
-        .spawn()
-        .expect("a child");
-    let lines = lines_of(child.stdout.take().expect("its output is piped"));
-    let mut dead = BTreeSet::new();
-    loop {
-        match lines.recv_timeout(PATIENCE) {
-            Ok(event) => drop(dead.insert(event)),
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {
-                let _ = child.kill();
-                panic!("what was left is not delivered");
+impl Child<'_> {
+    fn spawn(&self) -> std::process::Child {
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut command = Command::new(program);
+        command
+            .arg(child::COMMAND)
+            .arg(self.file)
+            .args([
+                self.url,
+                &self.life,
+                if self.sealed { SEALED } else { "plain" },
+            ])
+            .stdout(Stdio::piped());
+        if let Some(disk) = self.disk {
+            disk.watch(&mut command);
+        }
+        command.spawn().expect("a child")
+    }
+
+    /// Runs it, kills it so long after its start or its first acknowledgement, and returns what it has said.
+    fn killed(&self, after: Duration, first: bool) -> Vec<String> {
+        let mut child = self.spawn();
+        let lines = lines_of(child.stdout.take().expect("its output is piped"));
+        let mut said = Vec::new();
+        if first {
+            let line = lines.recv_timeout(PATIENCE);
+            said.push(line.expect("it acknowledges something"));
+        }
+        std::thread::sleep(after);
+        child.kill().expect("it can be killed");
+        child.wait().expect("it has ended");
+        // What stands in the pipe was said before the end.
+        said.extend(lines.iter());
+        said
+    }
+
+    /// Runs it, publishing nothing more, until nothing is open, and returns the events of the dead letters.
+    fn last(&self) -> BTreeSet<String> {
+        let mut child = self.spawn();
+        let lines = lines_of(child.stdout.take().expect("its output is piped"));
+        let mut dead = BTreeSet::new();
+        loop {
+            match lines.recv_timeout(PATIENCE) {
+                Ok(event) => drop(dead.insert(event)),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = child.kill();
+                    panic!("what was left is not delivered");
+                }
             }
         }
+        let status = child.wait().expect("it has ended");
+        assert!(status.success(), "the last child failed: {status}");
+        dead
     }
-    let status = child.wait().expect("it has ended");
-    assert!(status.success(), "the last child failed: {status}");
-    dead
-}
-
-fn command(file: &Path, url: &str, life: &str, disk: Option<&Disk>) -> Command {
-    let program = std::env::current_exe().expect("this program has a path");
-    let mut command = Command::new(program);
-    command
-        .arg(child::COMMAND)
-        .arg(file)
-        .args([url, life])
-        .stdout(Stdio::piped());
-    if let Some(disk) = disk {
-        disk.watch(&mut command);
-    }
-    command
 }
 
 /// Returns the complete lines that a child writes; the sender is gone when it has ended.
@@ -231,7 +318,7 @@ fn lines_of(output: std::process::ChildStdout) -> Lines<String> {
 }
 
 fn check(
-    acknowledged: &BTreeSet<String>,
+    said: &Said,
     dead: &BTreeSet<String>,
     requests: &[Request],
     kills: usize,
@@ -242,10 +329,9 @@ fn check(
         by_alert.entry(&request.alert).or_default().push(request);
     }
     let is_delivered = |requests: &[&Request]| requests.iter().any(|request| request.status == 200);
-    let rule = RuleId::from(RULE);
     let mut delivered = 0;
-    for event in acknowledged {
-        let alert = AlertId::new(&EventId::from(event.as_str()), &rule).to_string();
+    for event in &said.acknowledged {
+        let alert = alert_of(event);
         let reached = by_alert
             .get(alert.as_str())
             .is_some_and(|all| is_delivered(all));
@@ -254,13 +340,21 @@ fn check(
             reached || dead.contains(event),
             "event {event} was acknowledged, and is neither delivered nor a dead letter"
         );
+        assert!(
+            reached || !said.again.contains(event),
+            "event {event} was started again, and not delivered"
+        );
     }
     let mut duplicates = 0;
     for (alert, all) in &by_alert {
         let distinct: BTreeSet<u32> = all.iter().map(|request| request.attempt).collect();
-        duplicates += all.len() - distinct.len();
+        // Those that were started again by hand have their first attempt twice.
+        let by_hand = usize::from(all.iter().all(|request| request.rule == child::AGAIN));
+        duplicates += (all.len() - distinct.len()).saturating_sub(by_hand);
         check_times(alert, all);
     }
+    check_order(&said.acknowledged, requests);
+    check_holds(requests, kills);
     // An attempt is in flight until it is on record: those on the wire, and those whose record was being synced.
     let bound = kills * 2 * usize::try_from(IN_FLIGHT).expect("it is small");
     assert!(
@@ -268,13 +362,53 @@ fn check(
         "{duplicates} requests were sent again after {kills} kills, more than {bound}"
     );
     Sum {
-        acknowledged: acknowledged.len(),
+        acknowledged: said.acknowledged.len(),
         delivered,
         dead: dead.len(),
         duplicates,
         kills,
         cut,
     }
+}
+
+/// Returns the id of an event's alert; the event's id begins with its rule.
+fn alert_of(event: &str) -> String {
+    let rule = event.split('/').next().expect("there is a first part");
+    AlertId::new(&EventId::from(event), &RuleId::from(rule)).to_string()
+}
+
+/// Where order is kept, the first attempts come as the events did, whatever was killed in between.
+fn check_order(acknowledged: &[String], requests: &[Request]) {
+    let ordered = acknowledged
+        .iter()
+        .filter(|event| event.starts_with(child::ORDERED));
+    let firsts = ordered.filter_map(|event| {
+        let alert = alert_of(event);
+        let first = requests.iter().position(|request| request.alert == alert)?;
+        Some((first, event))
+    });
+    let firsts: Vec<_> = firsts.collect();
+    assert!(firsts.is_sorted(), "out of order: {firsts:?}");
+}
+
+/// Nothing is sent while an endpoint is held back, but what was on its way, and what a kill kept from being recorded.
+fn check_holds(requests: &[Request], kills: usize) {
+    let to_held = requests
+        .iter()
+        .filter(|request| request.rule == child::HELD);
+    let to_held: Vec<&Request> = to_held.collect();
+    let mut early = 0;
+    for (number, request) in to_held.iter().enumerate() {
+        let held = to_held[..number]
+            .iter()
+            .filter(|before| before.status == 503);
+        let until = held
+            .map(|before| before.at + Duration::from_millis(990))
+            .max();
+        early += usize::from(until.is_some_and(|until| request.at < until));
+    }
+    let bound = (kills + 1) * 2 * usize::try_from(IN_FLIGHT).expect("it is small");
+    assert!(early <= bound, "{early} of {} while held", to_held.len());
 }
 
 /// No retry comes before its time, and none after the last.
@@ -299,6 +433,9 @@ fn check_times(alert: &str, requests: &[&Request]) {
         }
     }
 }
+
+/// The argument of a child that seals its settings.
+const SEALED: &str = "sealed";
 
 /// For how long a child may do nothing that is seen.
 const PATIENCE: Duration = Duration::from_mins(1);

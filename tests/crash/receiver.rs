@@ -4,10 +4,13 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::child;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 /// A request that was answered.
 pub(crate) struct Request {
+    /// The rule by which it was sent: the last part of the URL.
+    pub(crate) rule: String,
     pub(crate) alert: String,
     pub(crate) attempt: u32,
     pub(crate) at: Instant,
@@ -42,7 +45,7 @@ impl Receiver {
         });
         let port = port.recv().expect("the receiver starts");
         Self {
-            url: format!("http://127.0.0.1:{port}/hook"),
+            url: format!("http://127.0.0.1:{port}/"),
             requests,
         }
     }
@@ -65,16 +68,29 @@ async fn answer(
     };
     let alert = header("webhook-id");
     let attempt: u32 = header("webhook-attempt").parse().expect("a number");
-    let status = match (alert.as_bytes()[0], alert.as_bytes()[1], attempt) {
-        (b'0', b'0'..=b'3', _) => 400,
-        (b'1', _, 1) | (b'2', b'0'..=b'3', _) => 503,
+    let rule = request.path().trim_start_matches('/').to_owned();
+    let mut requests = requests.lock().unwrap();
+    let status = match (&*rule, alert.as_bytes()[0], alert.as_bytes()[1], attempt) {
+        // A dead letter, which is started again by hand.
+        (child::AGAIN, ..) if !requests.iter().any(|before| before.alert == alert) => 400,
+        (child::AGAIN, ..) => 200,
+        (child::RULE, b'0', b'0'..=b'3', _) => 400,
+        (child::REMOVED, ..) | (_, b'1', _, 1) | (_, b'2', b'0'..=b'3', _) => 503,
         _ => 200,
     };
-    requests.lock().unwrap().push(Request {
+    let held = rule == child::HELD && status == 503;
+    requests.push(Request {
+        rule,
         alert,
         attempt,
         at: Instant::now(),
         status,
     });
-    HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status")).finish()
+    drop(requests);
+    let mut answer =
+        HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status"));
+    if held {
+        answer.insert_header(("retry-after", "1"));
+    }
+    answer.finish()
 }

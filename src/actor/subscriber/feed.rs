@@ -33,7 +33,10 @@ pub(super) struct StatusFeed {
 impl SubscriberActor {
     pub(super) fn status(&self) -> EndpointStatus {
         let status = EndpointStatus {
-            store_error: self.store_error.clone(),
+            store_error: self
+                .store_error
+                .clone()
+                .or_else(|| self.shared.store.condition()),
             reports_lost: self.feed.lost,
             restarts: self.restarts,
             ..self.machine.status()

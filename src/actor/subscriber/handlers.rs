@@ -27,7 +27,7 @@ impl Handler<Redelivered> for SubscriberActor {
 
     fn handle(&mut self, Redelivered(ids): Redelivered, _: &mut Context<Self>) {
         // Before what has arrived is looked at: that may have later ids, which must not pass these.
-        self.machine.on_redelivered(ids, &mut self.actions);
+        self.machine.on_redelivered(ids);
         self.feed.changed = true;
     }
 }

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use self::feed::{StatusFeed, Timer};
 use self::records::Recording;
 use self::running::Running;
+use super::bodies::BodyShare;
 use super::clock::Clock;
 use super::inbox::{Inbox, OnArrival};
 use super::message::{Disabled, Gate, Retire, SubscriberStopped};
@@ -33,7 +34,7 @@ use super::shared::Shared;
 use super::supervisor::SupervisorActor;
 use crate::domain::attempt::{AttemptRecord, Exchange};
 use crate::domain::credentials::Authorization;
-use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
+use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::{Endpoint, EndpointPolicy, Ordering};
 use crate::domain::endpoint_state::{Action, EndpointMachine};
 use crate::domain::health::DisabledReason;
@@ -65,6 +66,7 @@ pub(crate) struct SubscriberActor {
     active: Option<Box<Active>>,
     // After the attempts, so that a place is free only when its attempt is gone.
     holdings: Holdings,
+    bodies: BodyShare,
     actions: Vec<Action>,
     // Kept for its room.
     records: Vec<AttemptRecord>,
@@ -100,8 +102,9 @@ impl Active {
 /// Work that has ended.
 enum Done {
     Attempt(DeliveryId, Exchange),
-    Loaded(Vec<DeliveryId>, Result<Vec<OpenDelivery>, StoreError>),
-    QueuedRead(usize, Result<Vec<OpenDelivery>, StoreError>),
+    /// With how many bytes it was granted, as the next one.
+    Loaded(Vec<DeliveryId>, usize, Result<Loaded, StoreError>),
+    QueuedRead(usize, Result<OpenPage, StoreError>),
     WaitingRead(usize, Result<Vec<WaitingDelivery>, StoreError>),
     EndpointRead(Result<StoredEndpoint, StoreError>),
 }
@@ -190,6 +193,7 @@ impl SubscriberActor {
         Self {
             rng: fastrand::Rng::with_seed(shared.seed ^ hash(url.as_str()) ^ incarnation),
             holdings: Holdings::new(Arc::clone(&shared.places), Arc::clone(&waiter)),
+            bodies: BodyShare::new(Arc::clone(&shared.bodies)),
             waiter,
             guard: StopGuard {
                 supervisor,
@@ -225,6 +229,7 @@ impl SubscriberActor {
         self.waiter.listen(cx);
         self.take_arrived();
         self.holdings.accept();
+        self.machine.set_tight(self.bodies.is_tight());
         let mut now = self.shared.clock.now();
         let mut settled = false;
         for _ in 0..ROUNDS_PER_TURN {
@@ -254,6 +259,9 @@ impl SubscriberActor {
             cx.waker().wake_by_ref();
         }
         self.holdings.drop_spare();
+        if self.bodies.is_counted() {
+            self.bodies.settle(self.machine.bytes_in_memory());
+        }
         if settled || self.holdings.is_waiting() {
             self.inbox.until_next_look(self.on_arrival(now));
         }
@@ -360,25 +368,35 @@ impl SubscriberActor {
                     self.holdings.give_back(class);
                 }
             }
-            Done::Loaded(ids, Ok(deliveries)) => {
-                self.store_error = None;
-                self.machine.on_loaded(&ids, deliveries);
+            Done::Loaded(ids, granted, loaded) => {
+                self.bodies.end_read(granted);
+                match loaded {
+                    Ok(loaded) => {
+                        self.store_error = None;
+                        self.machine.on_loaded(&ids, loaded);
+                    }
+                    Err(error) => {
+                        self.store_failed(&error);
+                        self.machine.on_load_failed(now, &ids);
+                    }
+                }
             }
-            Done::Loaded(ids, Err(error)) => {
-                self.store_failed(&error);
-                self.machine.on_load_failed(now, &ids);
-            }
-            Done::QueuedRead(limit, Ok(deliveries)) => {
-                self.store_error = None;
-                self.machine.on_queued_read(deliveries, limit);
+            Done::QueuedRead(granted, page) => {
+                self.bodies.end_read(granted);
+                match page {
+                    Ok(page) => {
+                        self.store_error = None;
+                        self.machine.on_queued_read(page);
+                    }
+                    Err(error) => {
+                        self.store_failed(&error);
+                        self.machine.on_queued_read_failed(now);
+                    }
+                }
             }
             Done::WaitingRead(limit, Ok(deliveries)) => {
                 self.store_error = None;
                 self.machine.on_waiting_read(deliveries, limit);
-            }
-            Done::QueuedRead(_, Err(error)) => {
-                self.store_failed(&error);
-                self.machine.on_queued_read_failed(now);
             }
             Done::WaitingRead(_, Err(error)) => {
                 self.store_failed(&error);

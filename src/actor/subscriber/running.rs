@@ -119,6 +119,7 @@ mod tests {
 
     use super::*;
     use crate::actor::clock::Clock;
+    use crate::domain::delivery::Loaded;
     use crate::transport::within;
 
     #[actix_rt::test]
@@ -128,7 +129,7 @@ mod tests {
         let mut running = Running::default();
         let attempt = async move {
             within(timeout, pin!(pending())).await;
-            Done::Loaded(Vec::new(), Ok(Vec::new()))
+            Done::Loaded(Vec::new(), 0, Ok(Loaded::default()))
         };
         running.push_attempt(Box::pin(attempt), Clock::instant() + timeout);
         let mut cx = TaskContext::from_waker(Waker::noop());

@@ -21,7 +21,7 @@ use crate::domain::id::DeliveryId;
 use crate::domain::oauth2::ClientCredentials;
 use crate::domain::time::Timestamp;
 use crate::domain::wall::OnWall as _;
-use crate::store::StoreError;
+use crate::store::{PageLimit, StoreError};
 use crate::transport::{Channel, Request, StatusSeen, exchange, exchange_with_token};
 
 impl SubscriberActor {
@@ -126,16 +126,24 @@ impl SubscriberActor {
             match action {
                 Action::Record(record) => self.records.push(record),
                 Action::Load(ids) => {
-                    let call = StoreCall::begin(|| store.load(url, ids.clone()));
-                    self.submit(now, cx, call, move |result| Done::Loaded(ids, result));
+                    let bytes = self.bodies.begin_read(self.machine.bytes_wanted());
+                    let call = StoreCall::begin(|| store.load_within(url, ids.clone(), bytes));
+                    let done = move |result| Done::Loaded(ids, bytes, result);
+                    self.submit(now, cx, call, done);
                 }
                 Action::ReadEndpoint => {
                     let call = StoreCall::begin(|| store.endpoint(url));
                     self.submit(now, cx, call, Done::EndpointRead);
                 }
                 Action::ReadQueued { after, limit } => {
-                    let call = StoreCall::begin(|| store.queued(url, after, limit));
-                    self.submit(now, cx, call, move |result| Done::QueuedRead(limit, result));
+                    let bytes = self.bodies.begin_read(self.machine.bytes_wanted());
+                    let limit = PageLimit {
+                        deliveries: limit,
+                        bytes,
+                    };
+                    let call = StoreCall::begin(|| store.queued_within(url, after, limit));
+                    let done = move |result| Done::QueuedRead(bytes, result);
+                    self.submit(now, cx, call, done);
                 }
                 Action::ReadWaiting { limit } => {
                     let call = StoreCall::begin(|| store.waiting(url, limit));

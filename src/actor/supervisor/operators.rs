@@ -85,6 +85,7 @@ impl SupervisorActor {
         );
         let mut status = EndpointStatus {
             restarts: entry.restarts,
+            store_error: self.shared.store.condition(),
             ..past.on_wall(self.shared.clock.offset())
         };
         if let Some(gated) = entry.gated() {

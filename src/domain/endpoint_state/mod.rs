@@ -94,14 +94,17 @@ struct Due {
     company: Option<CompanyId>,
     /// Whether those behind it wait for it where order is kept. One that was started again by hand has not passed the gate yet.
     closed_lane: bool,
+    /// Not before this instant.
+    at: Timestamp,
 }
 
 impl Due {
     /// Returns a delivery that was attempted before.
-    fn retry(company: Option<CompanyId>) -> Self {
+    fn retry(company: Option<CompanyId>, at: Timestamp) -> Self {
         Self {
             company,
             closed_lane: true,
+            at,
         }
     }
 }
@@ -116,6 +119,10 @@ pub(crate) struct EndpointMachine {
     queue: Queue,
     /// Retries that are due, with the companies by which order is kept: being read back, or in the queue already.
     due: BTreeMap<DeliveryId, Due>,
+    /// How many of them are being read back.
+    loading: usize,
+    /// Whether all endpoints together have read so much that each reads only a little more.
+    tight: bool,
     under_way: UnderWay,
     late: u32,
     /// Attempts that have ended and that the store refused for now, to be handed out again at `record_again_at`.
@@ -148,6 +155,8 @@ impl EndpointMachine {
             run: Run::Running,
             queue: Queue::default(),
             due: BTreeMap::new(),
+            loading: 0,
+            tight: false,
             under_way: UnderWay::default(),
             late: 0,
             refused: Vec::new(),
@@ -245,6 +254,7 @@ impl EndpointMachine {
         self.pace_next(now);
         self.record_again(now, actions);
         self.judge_lateness(now, actions);
+        self.leave_to_store(now);
         self.load_due(now, actions);
         self.read_backlog(now, actions);
         self.rest(now, actions);
@@ -266,17 +276,9 @@ impl EndpointMachine {
 
     /// Returns when [`pump`](Self::pump) has something to do, if nothing else happens before.
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
-        let next_due = self
-            .waiting
-            .keys()
-            .next()
-            .map(|(due_at, _)| *due_at)
-            .filter(|_| self.can_load());
-        let next_due =
-            next_due.map(|due_at| self.hold_until.map_or(due_at, |until| due_at.max(until)));
         let rest_at = self.rest_at.filter(|at| *at < Timestamp::NEVER);
         [
-            next_due,
+            self.next_load(),
             self.hold_until,
             self.circuit.open_until(),
             self.paced_until,
@@ -317,6 +319,11 @@ impl EndpointMachine {
         if self.run == Run::Paused {
             self.run = Run::Running;
         }
+    }
+
+    /// Has it read only a little ahead from now on, or as much as it may again.
+    pub(crate) fn set_tight(&mut self, tight: bool) {
+        self.tight = tight;
     }
 
     /// Notes how the wall clock stands: to be called before the end of an attempt is taken whose answer may name a date.
@@ -432,6 +439,9 @@ pub(crate) const WINDOW: usize = 256;
 /// How many bytes of bodies of one endpoint are in memory, those in flight not counted, before no more are added: so many with a small concurrency
 /// window, eight times as many with one of 64 and more.
 const BYTES_AHEAD: usize = 1_024 * 1_024;
+
+/// For how long nothing may start at least before what was read is left to the store again.
+const SHUT_FOR_LONG: Duration = Duration::from_secs(10);
 
 /// The most waiting retries of one endpoint that are in memory, without their alerts.
 const MAX_WAITING: usize = 1_024;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, BYTES_AHEAD, Due, EndpointMachine, MAX_WAITING, Run, STORE_AGAIN_AFTER, WINDOW,
+    Action, BYTES_AHEAD, Due, EndpointMachine, MAX_WAITING, Run, SHUT_FOR_LONG, STORE_AGAIN_AFTER,
+    WINDOW,
 };
-use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
+use crate::domain::bodies::A_LITTLE;
+use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::Ordering;
 use crate::domain::health::Health;
 use crate::domain::id::{CompanyId, DeliveryId};
@@ -60,8 +62,8 @@ impl EndpointMachine {
     }
 
     /// Takes what `Action::ReadQueued` found.
-    pub(crate) fn on_queued_read(&mut self, deliveries: Vec<OpenDelivery>, limit: usize) {
-        self.backlog.queued_read(deliveries.len() == limit);
+    pub(crate) fn on_queued_read(&mut self, OpenPage { deliveries, more }: OpenPage) {
+        self.backlog.queued_read(more);
         for delivery in deliveries {
             if !self.backlog.has_seen(delivery.id) {
                 self.backlog.see(delivery.id);
@@ -89,7 +91,8 @@ impl EndpointMachine {
                 self.due.contains_key(&id) || self.under_way.contains(id) || waiting.contains(&id);
             if !known && !self.forgotten.contains(id) {
                 found = true;
-                self.waiting.insert((due_at, id), Due::retry(company_id));
+                let due = Due::retry(company_id, due_at);
+                self.waiting.insert((due_at, id), due);
                 self.spill();
             }
         }
@@ -112,7 +115,7 @@ impl EndpointMachine {
 
     /// Takes deliveries that were started again by hand. Their ids may have been passed already, by deliveries that were handed over first; or a read
     /// that was made for another reason has found them, and they are under way.
-    pub(crate) fn on_redelivered(&mut self, mut ids: Vec<DeliveryId>, actions: &mut Vec<Action>) {
+    pub(crate) fn on_redelivered(&mut self, mut ids: Vec<DeliveryId>) {
         ids.retain(|id| !self.is_under_way(*id));
         self.tally.open += u64::try_from(ids.len()).unwrap_or(u64::MAX);
         let (passed, ahead): (Vec<_>, Vec<_>) =
@@ -120,21 +123,27 @@ impl EndpointMachine {
         if !ahead.is_empty() {
             self.backlog.note_queued();
         }
-        if !passed.is_empty() {
-            let due = |id: &DeliveryId| (*id, Due::default());
-            self.due.extend(passed.iter().map(due));
-            actions.push(Action::Load(passed));
-        }
+        // They are read back by their ids, as those are whose retries are due, and like them as far as there is room.
+        let at_once = |id| ((Timestamp::default(), id), Due::default());
+        self.waiting.extend(passed.into_iter().map(at_once));
         self.rest_at = None;
     }
 
-    /// Takes what `Action::Load` found. A delivery that is asked for and not found is no longer open.
-    pub(crate) fn on_loaded(&mut self, asked: &[DeliveryId], deliveries: Vec<OpenDelivery>) {
+    /// Takes what `Action::Load` found. A delivery that was looked for and not found is no longer open.
+    pub(crate) fn on_loaded(&mut self, asked: &[DeliveryId], Loaded { deliveries, rest }: Loaded) {
+        self.loading = self.loading.saturating_sub(asked.len());
+        for id in rest {
+            // They are read when there is room again.
+            if let Some(due) = self.due.remove(&id) {
+                self.waiting.insert((due.at, id), due);
+            }
+        }
         let found: BTreeSet<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
         for id in asked {
             if found.contains(id) {
                 continue;
             }
+            // Those that were not looked at wait again.
             if let Some(gone) = self.due.remove(id) {
                 self.tally.open = self.tally.open.saturating_sub(1);
                 if gone.closed_lane {
@@ -157,9 +166,11 @@ impl EndpointMachine {
 
     /// Notes that reading due retries back failed: they wait a little longer.
     pub(crate) fn on_load_failed(&mut self, now: Timestamp, asked: &[DeliveryId]) {
+        self.loading = self.loading.saturating_sub(asked.len());
+        let at = now + STORE_AGAIN_AFTER;
         for id in asked {
             if let Some(due) = self.due.remove(id) {
-                self.waiting.insert((now + STORE_AGAIN_AFTER, *id), due);
+                self.waiting.insert((at, *id), Due { at, ..due });
             }
         }
     }
@@ -170,7 +181,7 @@ impl EndpointMachine {
             // Whatever is in the store alone is due after everything that waits here.
             self.backlog.note_waiting();
         } else {
-            self.waiting.insert(key, Due::retry(company));
+            self.waiting.insert(key, Due::retry(company, key.0));
             self.spill();
         }
     }
@@ -178,8 +189,13 @@ impl EndpointMachine {
     /// Leaves what waits longest to the store alone when too much waits.
     pub(super) fn spill(&mut self) {
         // An ordered endpoint has at most one waiting delivery per lane and needs them all to know which lanes are closed.
-        if self.waiting.len() > MAX_WAITING && self.policy.ordering == Ordering::Unordered {
-            self.waiting.pop_last();
+        if self.waiting.len() > MAX_WAITING
+            && self.policy.ordering == Ordering::Unordered
+            && let Some(last) = self.waiting.last_entry()
+            // One that was never attempted would not be found among those that wait.
+            && last.get().closed_lane
+        {
+            last.remove();
             self.backlog.note_waiting();
         }
     }
@@ -193,10 +209,28 @@ impl EndpointMachine {
 
     /// How many deliveries may be in memory for the size of their bodies, and how many more.
     fn room_by_size(&self) -> (usize, usize) {
+        self.queue.room_within(self.bytes_ahead())
+    }
+
+    /// How many bytes of bodies may be in memory, those in flight not counted.
+    fn bytes_ahead(&self) -> usize {
+        if self.tight {
+            // Those in flight are: they may be as many as there are places.
+            return A_LITTLE.saturating_sub(self.under_way.bytes());
+        }
         let window = usize::try_from(self.window.size()).unwrap_or(WINDOW);
         let bytes = window.saturating_mul(BYTES_AHEAD / 8);
-        self.queue
-            .room_within(bytes.clamp(BYTES_AHEAD, 8 * BYTES_AHEAD))
+        bytes.clamp(BYTES_AHEAD, 8 * BYTES_AHEAD)
+    }
+
+    /// Returns how many bytes of bodies more may be read; how large those are is not known before.
+    pub(crate) fn bytes_wanted(&self) -> usize {
+        self.bytes_ahead().saturating_sub(self.queue.bytes())
+    }
+
+    /// Returns how many bytes of bodies are in memory.
+    pub(crate) fn bytes_in_memory(&self) -> usize {
+        self.queue.bytes() + self.under_way.bytes()
     }
 
     /// For how many deliveries the backlog is read ahead: for some rounds of the concurrency window, so that a thousand endpoints which have just
@@ -206,30 +240,81 @@ impl EndpointMachine {
         window.saturating_mul(8).clamp(WINDOW / 8, WINDOW)
     }
 
+    /// Returns `true` if due retries may be read back. Of an ordered endpoint whichever is due may be the one that the others wait for: one is always read.
     pub(super) fn can_load(&self) -> bool {
-        self.run == Run::Running
-            && self.disabled.is_none()
-            && self.circuit.open_until().is_none()
-            // Of an ordered endpoint whichever is due may be the one that the others wait for.
-            && (self.room() > 0 || self.policy.ordering != Ordering::Unordered)
+        self.lets_read() && (self.room() > 0 || self.must_load())
+    }
+
+    /// Returns `true` if attempts may start as far as it is known: for an endpoint that may not, nothing is read.
+    fn lets_read(&self) -> bool {
+        self.run == Run::Running && self.disabled.is_none() && self.circuit.open_until().is_none()
+    }
+
+    /// Returns `true` if nothing in memory may start, nor will without another delivery being read back.
+    fn must_load(&self) -> bool {
+        let stands_still = self.queue.is_blocked() && self.loading == 0;
+        self.policy.ordering != Ordering::Unordered
+            && stands_still
+            && (!self.tight || self.under_way.is_empty())
+    }
+
+    /// Returns what may be read back when it is due, those due first first. Those that have to wait for another one would only take up room.
+    fn loadable(&self) -> impl Iterator<Item = (Timestamp, DeliveryId)> {
+        let loadable = self.waiting.iter().filter(|((_, id), due)| {
+            let company = due.company.as_ref();
+            !due.closed_lane || self.queue.is_next(self.policy.ordering, company, *id)
+        });
+        loadable.map(|(key, _)| *key)
+    }
+
+    /// Returns when the next one is to be read back; `None` when none may be.
+    pub(super) fn next_load(&self) -> Option<Timestamp> {
+        let (at, _) = self.loadable().next().filter(|_| self.can_load())?;
+        Some(self.hold_until.map_or(at, |until| at.max(until)))
     }
 
     pub(super) fn load_due(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let mut ids = Vec::new();
-        while self.can_load() && self.hold_until.is_none() {
-            let Some(entry) = self.waiting.first_entry() else {
-                break;
-            };
-            let (due_at, id) = *entry.key();
-            if due_at > now {
-                break;
+        if !self.can_load() || self.hold_until.is_some() {
+            return;
+        }
+        let room = self.room().max(usize::from(self.must_load()));
+        let due = self.loadable().take_while(|(at, _)| *at <= now);
+        let keys: Vec<(Timestamp, DeliveryId)> = due.take(room).collect();
+        let mut ids = Vec::with_capacity(keys.len());
+        for key in keys {
+            if let Some(due) = self.waiting.remove(&key) {
+                self.due.insert(key.1, due);
+                ids.push(key.1);
             }
-            self.due.insert(id, entry.remove());
-            ids.push(id);
         }
         if !ids.is_empty() {
+            self.loading += ids.len();
             actions.push(Action::Load(ids));
         }
+    }
+
+    /// Leaves what is in memory to the store again when nothing may start for long: then it needs no more room than an endpoint that was just started.
+    pub(super) fn leave_to_store(&mut self, now: Timestamp) {
+        let long = now + SHUT_FOR_LONG;
+        let shut_until = self.hold_until.max(self.circuit.open_until());
+        let shut = self.run == Run::Paused
+            || self.disabled.is_some()
+            || shut_until.is_some_and(|until| until >= long);
+        if !shut || self.queue.len() == 0 || self.policy.ordering != Ordering::Unordered {
+            return;
+        }
+        for delivery in self.queue.take_all() {
+            self.due.remove(&delivery.id);
+            let at = delivery.due_at.unwrap_or_default();
+            let due = Due {
+                company: delivery.alert.company_id.clone(),
+                // One that was never attempted is found among those that wait here alone.
+                closed_lane: delivery.due_at.is_some(),
+                at,
+            };
+            self.waiting.insert((at, delivery.id), due);
+        }
+        self.queue.shrink();
     }
 
     pub(super) fn read_backlog(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
@@ -254,7 +339,10 @@ impl EndpointMachine {
         let limit = ahead.saturating_sub(loaded).min(self.room());
         // Half of what there may be at a time, so that not every start leads to a read.
         let wanted = 2 * limit > ahead.min(self.room_by_size().0);
-        if wanted && self.lanes_are_known() && self.backlog.may_read_queued(now) {
+        let may = wanted && self.lanes_are_known() && self.backlog.may_read_queued(now);
+        // One with nothing open needs no room, and knows then that it has nothing to do.
+        let nothing = self.tally.open == 0 && self.backlog.endpoint_is_read();
+        if may && (nothing || self.lets_read() && self.hold_until.is_none()) {
             let after = self.backlog.begin_queued_read();
             actions.push(Action::ReadQueued { after, limit });
         }

@@ -73,7 +73,7 @@ impl EndpointMachine {
         }
         self.refused = Vec::new();
         self.forgotten = Forgotten::default();
-        self.due = BTreeMap::new();
+        (self.due, self.loading) = (BTreeMap::new(), 0);
         if self.waiting.is_empty() {
             self.waiting = BTreeMap::new();
         }

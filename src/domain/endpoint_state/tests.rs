@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::attempt::{Answer, AttemptRecord, Exchange};
-use crate::domain::delivery::{OpenDelivery, WaitingDelivery};
+use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::retry::{Progress, RetryPolicy};
 use fastrand::Rng;
 
@@ -20,6 +20,16 @@ fn delivery(id: u64) -> OpenDelivery {
     }
 }
 
+fn page(deliveries: Vec<OpenDelivery>, limit: usize) -> OpenPage {
+    let more = deliveries.len() == limit;
+    OpenPage { deliveries, more }
+}
+
+fn all(deliveries: Vec<OpenDelivery>) -> Loaded {
+    let rest = Vec::new();
+    Loaded { deliveries, rest }
+}
+
 /// A machine without jitter that has read an empty store.
 fn machine() -> EndpointMachine {
     let mut policy = EndpointPolicy::alert_service();
@@ -32,15 +42,13 @@ fn machine() -> EndpointMachine {
     let reads = pump(&mut machine, NOW);
     assert!(matches!(
         reads[..],
-        [
-            Action::ReadEndpoint,
-            Action::ReadWaiting { .. },
-            Action::ReadQueued { .. }
-        ]
+        [Action::ReadEndpoint, Action::ReadWaiting { .. }]
     ));
     machine.on_endpoint_read(0, None, Health::default());
     machine.on_waiting_read(Vec::new(), 1);
-    machine.on_queued_read(Vec::new(), 1);
+    let reads = pump(&mut machine, NOW);
+    assert!(matches!(reads[..], [Action::ReadQueued { .. }]));
+    machine.on_queued_read(page(Vec::new(), 1));
     machine
 }
 
@@ -176,7 +184,7 @@ fn large_bodies_wait_in_the_store_however_few_they_are() {
         panic!("there is room for three: {reads:?}");
     };
     assert_eq!(after, DeliveryId::new(4));
-    machine.on_queued_read((5..=7).map(large).collect(), 3);
+    machine.on_queued_read(page((5..=7).map(large).collect(), 3));
     assert_eq!(machine.queue.len(), 4);
     let loads = pump(&mut machine, at(15));
     assert!(loads.is_empty(), "retries wait for room too: {loads:?}");
@@ -234,8 +242,8 @@ fn after_a_large_body_small_ones_are_read_in_pages_again() {
             };
             reads += 1;
             next = after.get() + 1;
-            let page = next..=60.min(after.get() + limit as u64);
-            machine.on_queued_read(page.map(delivery).collect(), limit);
+            let ids = next..=60.min(after.get() + limit as u64);
+            machine.on_queued_read(page(ids.map(delivery).collect(), limit));
         }
     }
     assert!(next > 2 && reads < 30, "{reads} reads");
@@ -253,17 +261,81 @@ fn a_redelivery_behind_others_is_counted_once() {
     policy.ordering = Ordering::Fifo;
     machine.configure(Arc::new(policy));
     machine.on_deliveries([delivery(9)]);
-    let mut actions = Vec::new();
-    machine.on_redelivered(vec![DeliveryId::new(8)], &mut actions);
-    machine.on_loaded(&[DeliveryId::new(8)], vec![delivery(8)]);
+    machine.on_redelivered(vec![DeliveryId::new(8)]);
+    let loads = pump(&mut machine, NOW);
+    assert!(matches!(&loads[..], [Action::Load(ids)] if ids.len() == 1));
+    machine.on_loaded(&[DeliveryId::new(8)], all(vec![delivery(8)]));
     machine.on_backlog(1);
     let reads = pump(&mut machine, NOW);
     assert!(
         matches!(reads[..], [Action::ReadQueued { .. }]),
         "{reads:?}"
     );
-    machine.on_queued_read(vec![delivery(10)], 100);
+    machine.on_queued_read(page(vec![delivery(10)], 100));
     assert_eq!(machine.status().queued, 3);
+}
+
+/// Of an ordered endpoint one that is due is always read, though what waits behind others takes up all room.
+#[test]
+fn the_retry_that_others_wait_for_is_read_though_there_is_no_room() {
+    let mut machine = machine();
+    let mut policy = EndpointPolicy::alert_service();
+    policy.ordering = Ordering::Fifo;
+    policy.retry = RetryPolicy::three_in_two_minutes().without_jitter();
+    machine.configure(Arc::new(policy));
+    machine.on_deliveries([delivery(1)]);
+    machine.start(NOW).unwrap();
+    let record = finish(&mut machine, NOW, 1, Answer::new(503));
+    machine.on_recorded(&record);
+    machine.on_deliveries((2..=WINDOW as u64 + 50).map(delivery));
+    assert_eq!(machine.room(), 0);
+    machine.on_redelivered(vec![DeliveryId::new(1), DeliveryId::new(2)]);
+    let loads = pump(&mut machine, at(15));
+    assert!(
+        matches!(&loads[..], [Action::Load(ids)] if *ids == [DeliveryId::new(1)]),
+        "{loads:?}"
+    );
+    assert!(pump(&mut machine, at(16)).is_empty(), "it is being read");
+    let due = OpenDelivery {
+        due_at: Some(at(15)),
+        ..delivery(1)
+    };
+    machine.on_loaded(&[DeliveryId::new(1)], all(vec![due]));
+    assert_eq!(
+        machine.start(at(16)).unwrap().delivery_id,
+        DeliveryId::new(1)
+    );
+}
+
+/// What a page had no room for waits with its time, and is read when there is room again.
+#[test]
+fn what_a_page_had_no_room_for_is_asked_for_again() {
+    let mut machine = machine();
+    machine.on_deliveries((1..=3).map(delivery));
+    machine.window.set_max(32);
+    for id in 1..=2 {
+        machine.start(NOW).unwrap();
+        let record = finish(&mut machine, NOW, id, Answer::new(503));
+        machine.on_recorded(&record);
+    }
+    let loads = pump(&mut machine, at(15));
+    let both = [1, 2].map(DeliveryId::new);
+    assert!(
+        matches!(&loads[..], [Action::Load(ids)] if *ids == both),
+        "{loads:?}"
+    );
+    let due = OpenDelivery {
+        due_at: Some(at(15)),
+        ..delivery(1)
+    };
+    let (deliveries, rest) = (vec![due], vec![DeliveryId::new(2)]);
+    machine.on_loaded(&both, Loaded { deliveries, rest });
+    assert_eq!(machine.status().queued, 3, "the other is open");
+    let loads = pump(&mut machine, at(15));
+    assert!(
+        matches!(&loads[..], [Action::Load(ids)] if *ids == both[1..]),
+        "{loads:?}"
+    );
 }
 
 #[test]
@@ -286,7 +358,7 @@ fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
     };
     assert_eq!(after, DeliveryId::new(256));
     machine.on_deliveries([delivery(301)]);
-    machine.on_queued_read((257..=300).map(delivery).collect(), 129);
+    machine.on_queued_read(page((257..=300).map(delivery).collect(), 129));
     assert!(
         pump(&mut machine, NOW).is_empty(),
         "it is filled well enough"
@@ -313,21 +385,21 @@ fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
     let mut machine = machine();
     machine.on_deliveries([delivery(1), delivery(2)]);
     machine.start(NOW).unwrap();
-    let record = finish(&mut machine, NOW, 1, Answer::new(503).retry_after("30"));
+    let record = finish(&mut machine, NOW, 1, Answer::new(503).retry_after("8"));
     machine.on_recorded(&record);
     assert!(!machine.can_start(NOW));
     assert_eq!(
         machine.status().state,
-        EndpointState::RateLimited { until: at(30) }
+        EndpointState::RateLimited { until: at(8) }
     );
     assert!(pump(&mut machine, at(2)).is_empty());
-    assert_eq!(machine.next_wake(), Some(at(30)));
+    assert_eq!(machine.next_wake(), Some(at(8)));
     let mut actions = Vec::new();
     assert!(
-        machine.pump(at(30), &mut actions),
+        machine.pump(at(8), &mut actions),
         "the end of a hold is news"
     );
-    assert!(machine.can_start(at(30)));
+    assert!(machine.can_start(at(8)));
     assert!(
         matches!(&actions[..], [Action::Load(ids)] if ids.len() == 1),
         "the held one is due too"
@@ -338,17 +410,13 @@ fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
 fn a_redelivery_whose_id_was_passed_is_read_by_its_id() {
     let mut machine = machine();
     machine.on_deliveries([delivery(9)]);
-    let mut actions = Vec::new();
-    machine.on_redelivered(vec![DeliveryId::new(8)], &mut actions);
+    machine.on_redelivered(vec![DeliveryId::new(8)]);
+    let actions = pump(&mut machine, NOW);
     assert!(matches!(&actions[..], [Action::Load(ids)] if *ids == [DeliveryId::new(8)]));
-    machine.on_loaded(&[DeliveryId::new(8)], vec![delivery(8)]);
+    machine.on_loaded(&[DeliveryId::new(8)], all(vec![delivery(8)]));
     assert_eq!(machine.status().queued, 2);
-    actions.clear();
-    machine.on_redelivered(vec![DeliveryId::new(12)], &mut actions);
-    assert!(
-        actions.is_empty(),
-        "one that is still ahead is read in its turn"
-    );
+    // One that is still ahead is read in its turn.
+    machine.on_redelivered(vec![DeliveryId::new(12)]);
     assert!(matches!(
         pump(&mut machine, NOW)[..],
         [Action::ReadQueued { .. }]
@@ -393,17 +461,20 @@ fn one_started_again_by_hand_that_a_read_found_first_is_attempted_once() {
     let mut machine = machine();
     machine.on_backlog(1);
     pump(&mut machine, NOW);
-    machine.on_queued_read(vec![delivery(11)], 100);
-    let mut actions = Vec::new();
-    machine.on_redelivered(vec![DeliveryId::new(11)], &mut actions);
+    machine.on_queued_read(page(vec![delivery(11)], 100));
+    let again = |machine: &mut EndpointMachine| {
+        machine.on_redelivered(vec![DeliveryId::new(11)]);
+        pump(machine, NOW)
+    };
+    let actions = again(&mut machine);
     assert!(actions.is_empty(), "it is in the queue: {actions:?}");
     machine.start(NOW).unwrap();
-    machine.on_redelivered(vec![DeliveryId::new(11)], &mut actions);
+    let actions = again(&mut machine);
     assert!(actions.is_empty(), "it is in flight: {actions:?}");
     let record = finish(&mut machine, NOW, 11, Answer::new(503));
-    machine.on_redelivered(vec![DeliveryId::new(11)], &mut actions);
+    machine.on_redelivered(vec![DeliveryId::new(11)]);
     machine.on_recorded(&record);
-    machine.on_redelivered(vec![DeliveryId::new(11)], &mut actions);
+    let actions = again(&mut machine);
     assert!(actions.is_empty(), "it waits for its retry: {actions:?}");
     assert_eq!(machine.status().queued, 1);
 }
@@ -423,11 +494,11 @@ fn a_lane_opens_when_what_closed_it_is_gone() {
     };
     machine.on_waiting_read(vec![waiting], 1_000);
     pump(&mut machine, NOW);
-    machine.on_queued_read(Vec::new(), 100);
+    machine.on_queued_read(page(Vec::new(), 100));
     machine.on_deliveries([delivery(2)]);
     pump(&mut machine, at(6));
     assert!(machine.start(at(6)).is_none(), "it waits behind the first");
-    machine.on_loaded(&[DeliveryId::new(1)], Vec::new());
+    machine.on_loaded(&[DeliveryId::new(1)], all(Vec::new()));
     let next = machine.start(at(6)).map(|order| order.delivery_id);
     assert_eq!(next, Some(DeliveryId::new(2)));
 }
@@ -478,14 +549,13 @@ fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() 
     machine.on_recorded(&record);
     assert_eq!(machine.start(NOW).unwrap().delivery_id, DeliveryId::new(7));
     assert!(machine.window.size() > 1);
-    let mut actions = Vec::new();
     // Its id was passed already, and the store cannot read it for now; then it is gone.
-    machine.on_redelivered(vec![DeliveryId::new(3)], &mut actions);
-    assert!(matches!(&actions[..], [Action::Load(_)]));
+    machine.on_redelivered(vec![DeliveryId::new(3)]);
+    assert!(matches!(&pump(&mut machine, NOW)[..], [Action::Load(_)]));
     machine.on_load_failed(NOW, &[DeliveryId::new(3)]);
     let again = pump(&mut machine, at(1));
     assert!(again.iter().any(|action| matches!(action, Action::Load(_))));
-    machine.on_loaded(&[DeliveryId::new(3)], Vec::new());
+    machine.on_loaded(&[DeliveryId::new(3)], all(Vec::new()));
     assert!(!machine.can_start(at(1)), "7 is still in flight");
 }
 
@@ -504,13 +574,13 @@ fn what_is_forgotten_is_not_attempted_wherever_it_is() {
     let ids = [1, 3, 4, 6, 7].map(DeliveryId::new);
     assert_eq!(machine.forget(&ids), [DeliveryId::new(3)], "in flight");
     // A read that was under way, and what the router hands over late.
-    machine.on_queued_read(vec![delivery(7), delivery(8)], 10);
+    machine.on_queued_read(page(vec![delivery(7), delivery(8)], 10));
     machine.on_deliveries([delivery(6), delivery(7)]);
     let loaded = |id| OpenDelivery {
         due_at: Some(at(15)),
         ..delivery(id)
     };
-    machine.on_loaded(&[], vec![loaded(1)]);
+    machine.on_loaded(&[], all(vec![loaded(1)]));
     let waiting = WaitingDelivery {
         id: DeliveryId::new(1),
         due_at: at(15),
@@ -525,7 +595,7 @@ fn what_is_forgotten_is_not_attempted_wherever_it_is() {
         for action in actions {
             if let Action::Load(ids) = action {
                 let found = ids.iter().map(|id| loaded(id.get())).collect();
-                machine.on_loaded(&ids, found);
+                machine.on_loaded(&ids, all(found));
             }
         }
         while let Some(order) = machine.start(at(second)) {

@@ -16,6 +16,8 @@ use crate::domain::time::Timestamp;
 pub(super) struct UnderWay {
     attempts: HashMap<DeliveryId, UnderWayAttempt>,
     in_flight: usize,
+    /// How many bytes the bodies of all have.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl UnderWay {
             late: false,
         });
         let alert = delivery.alert;
+        self.bytes += alert.body.len();
         let attempt = UnderWayAttempt { alert, in_flight };
         let before = self.attempts.insert(delivery.id, attempt);
         debug_assert!(
@@ -73,7 +76,9 @@ impl UnderWay {
         if !self.attempts.get(&id).is_some_and(ended) {
             return None;
         }
-        self.attempts.remove(&id).map(|attempt| attempt.alert)
+        let alert = self.attempts.remove(&id)?.alert;
+        self.bytes = self.bytes.saturating_sub(alert.body.len());
+        Some(alert)
     }
 
     /// Returns how many attempts there are, in flight or to be recorded.
@@ -92,6 +97,10 @@ impl UnderWay {
     /// Returns how many attempts have ended and are not on record yet.
     pub(super) fn unrecorded(&self) -> usize {
         self.attempts.len().saturating_sub(self.in_flight)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn contains(&self, id: DeliveryId) -> bool {

@@ -21,8 +21,8 @@ use crate::domain::url::WebhookUrl;
 use crate::store::backlog::{Ledger, Room};
 use crate::store::{
     Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery, EndedDelivery,
-    EndpointBacklog, NewEvent, OpenDelivery, OpenQuery, PastCredential, Redelivery, Retention,
-    StoreError, StoredClock, WaitingDelivery, page_limit,
+    EndpointBacklog, NewEvent, OpenDelivery, OpenPage, OpenQuery, PageLimit, PastCredential,
+    Redelivery, Retention, StoreError, StoredClock, WaitingDelivery, page_limit,
 };
 
 /// All that is kept.
@@ -262,6 +262,13 @@ impl Kept {
         self.entries.get(&id)
     }
 
+    pub(super) fn queued(&self, url: &WebhookUrl, after: DeliveryId, limit: PageLimit) -> OpenPage {
+        let next = DeliveryId::new(after.get().saturating_add(1));
+        let shelf = self.shelf_of(url).into_iter();
+        let ids = shelf.flat_map(|shelf| shelf.queued.range(next..));
+        OpenPage::of(ids.filter_map(|id| self.load(*id)), limit)
+    }
+
     pub(super) fn load(&self, id: DeliveryId) -> Option<OpenDelivery> {
         self.find(id)?.open(id)
     }
@@ -384,14 +391,22 @@ impl Kept {
         };
         ids.sort_unstable();
         let mut again = Vec::with_capacity(ids.len());
+        let mut full = None;
         for id in ids {
             let old = self.find(id).ok_or(StoreError::UnknownDelivery(id))?;
             let (alert, url) = (Arc::clone(&old.alert), old.url.clone());
             let shelf = self.shelf(&url);
+            if let Some(overflow) = self.ledger.overflow(shelf, &url, size(&alert)) {
+                full.get_or_insert(overflow);
+                continue;
+            }
             self.unlist(limits, id);
             again.push((self.open(Entry::new(alert, url.clone(), shelf, now)), url));
         }
-        Ok(again)
+        match full {
+            Some(overflow) if again.is_empty() => Err(StoreError::Full(overflow)),
+            Some(_) | None => Ok(again),
+        }
     }
 
     pub(super) fn remove_endpoint(

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::entry::Entry;
 use self::kept::{Kept, Shelf};
+use super::claim::Claimed;
 use super::{
     Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenQuery,
-    PastCredential, Redelivery, Retention, Store, StoreError, StoreFuture, StoredClock,
-    StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim, StoreError, StoreFuture,
+    StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -35,6 +36,7 @@ use crate::domain::url::WebhookUrl;
 pub struct MemoryStore {
     limits: MemoryLimits,
     kept: Mutex<Kept>,
+    claimed: Claimed,
 }
 
 /// How much a [`MemoryStore`] keeps.
@@ -77,6 +79,7 @@ impl MemoryStore {
         Self {
             limits,
             kept: Mutex::new(Kept::new(limits.backlog)),
+            claimed: Claimed::default(),
         }
     }
 
@@ -93,6 +96,10 @@ impl Default for MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn claim(&self) -> StoreFuture<StoreClaim> {
+        done(self.claimed.claim(|| "in memory".to_owned()))
+    }
+
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
         let mut kept = self.kept();
         done(Ok(batch
@@ -110,13 +117,20 @@ impl Store for MemoryStore {
         after: DeliveryId,
         limit: usize,
     ) -> StoreFuture<Vec<OpenDelivery>> {
-        let next = DeliveryId::new(after.get().saturating_add(1));
-        let kept = self.kept();
-        let shelf = kept.shelf_of(url).into_iter();
-        let ids = shelf
-            .flat_map(|shelf| shelf.queued.range(next..))
-            .take(limit);
-        done(Ok(ids.filter_map(|id| kept.load(*id)).collect()))
+        let limit = PageLimit {
+            deliveries: limit,
+            bytes: usize::MAX,
+        };
+        done(Ok(self.kept().queued(url, after, limit).deliveries))
+    }
+
+    fn queued_within(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: PageLimit,
+    ) -> StoreFuture<OpenPage> {
+        done(Ok(self.kept().queued(url, after, limit)))
     }
 
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {

@@ -12,6 +12,7 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DiskFull) => StoreError::NoSpace(cause),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly(cause),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(cause),
+        Some(ErrorCode::OperationInterrupted) => StoreError::TookTooLong,
         // Busy, I/O errors and the like may pass.
         Some(code) if code != ErrorCode::Unknown => StoreError::Unavailable(cause),
         // A table or column that is missing, a value of the wrong type.

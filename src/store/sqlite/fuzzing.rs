@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::alerts::Alerts;
 use super::query;
 use super::schema::migrate;
 use super::settings::{configuration, endpoint_json, with_auth};
@@ -16,7 +17,7 @@ use crate::domain::event::Event;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::{DeadLetterQuery, DeliveryQuery, StoreError};
+use crate::store::{DeadLetterQuery, DeliveryQuery, PageLimit, StoreError};
 
 /// The first byte says what the others are: the text of a record, what an event is built from, or what columns are set to.
 pub(crate) fn stored(data: &[u8]) {
@@ -55,10 +56,23 @@ fn file() -> Connection {
 /// Reads everything in every way.
 fn read_all(file: &Connection) {
     let url = WebhookUrl::parse("http://a.test/").expect("it is a URL");
+    let (alerts, limit) = (
+        Alerts::default(),
+        PageLimit {
+            deliveries: 10,
+            bytes: 10,
+        },
+    );
     let (first, one) = (DeliveryId::default(), DeliveryId::new(1));
-    readable(query::queued(file, &url, first, 10));
+    readable(query::queued(file, &alerts, &url, first, limit));
     readable(query::waiting(file, &url, 10));
-    readable(query::load(file, &url, &[one, DeliveryId::new(2)]));
+    readable(query::load(
+        file,
+        &alerts,
+        &url,
+        &[one, DeliveryId::new(2)],
+        10,
+    ));
     readable(query::endpoint(file, &url));
     readable(query::backlogs(file, None, 10));
     for id in 1..4 {

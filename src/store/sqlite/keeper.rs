@@ -2,74 +2,199 @@
 //!
 //! A thread with a connection of its own does the bulk of it beside the writer. What was written meanwhile the writer moves itself, between two
 //! commits: little enough not to be felt. Then the log starts again from its beginning.
+//!
+//! Whoever reads an older state keeps what came after it from being moved: a shell that was forgotten in a transaction, a copy that takes long. Then the log grows; it is said since
+//! when and how long it is, and tried again ever less often, so that the writer does not stand still for it over and over.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::error::store_error;
 use super::schema::BUSY;
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
+
+/// What the writer and the thread know of the log.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// How many pages are in it, as of the last commit.
+    pages: AtomicU64,
+    page_bytes: AtomicU64,
+    /// How many pages are long.
+    long: AtomicU64,
+    /// Set by the thread when the bulk is moved.
+    moved: AtomicBool,
+    stuck: Mutex<Stuck>,
+}
+
+/// Whether somebody keeps the log from being moved.
+#[derive(Debug, Default)]
+struct Stuck {
+    /// How far it was moved the last time.
+    moved: u64,
+    /// Since when it has not gone on.
+    since: Option<Timestamp>,
+    /// Whether that was told.
+    told: bool,
+}
+
+impl Log {
+    fn length(&self) -> u64 {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    fn is_long(&self, times: u64) -> bool {
+        self.length() > times * self.long.load(Ordering::Relaxed)
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, Stuck> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of how far the log was moved.
+    fn note(&self, checkpoint: Checkpoint, now: Timestamp) {
+        let mut stuck = self.stuck();
+        let goes_on = checkpoint.moved == checkpoint.pages || checkpoint.moved != stuck.moved;
+        stuck.moved = checkpoint.moved;
+        if goes_on {
+            if std::mem::take(&mut stuck.told) {
+                log::info!("log of the delivery store can be moved into its file again");
+            }
+            stuck.since = None;
+            return;
+        }
+        stuck.since.get_or_insert(now);
+        if self.is_long(MUCH_TOO_LONG) && !std::mem::replace(&mut stuck.told, true) {
+            log::warn!("{}", self.describe(stuck.since));
+        }
+    }
+
+    /// Returns what is wrong with the log, if it is so long that somebody should look.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let stuck = self.stuck();
+        stuck.told.then(|| self.describe(stuck.since))
+    }
+
+    fn describe(&self, since: Option<Timestamp>) -> String {
+        let bytes = self.length() * self.page_bytes.load(Ordering::Relaxed);
+        let since = since
+            .map(|since| format!(" since {since}"))
+            .unwrap_or_default();
+        format!(
+            "log of the delivery store cannot be moved into its file{since}, and has {} KiB: somebody reads an older state of the \
+             file all the time; end what has it open (a shell in a transaction, a copy that takes long)",
+            bytes / 1_024
+        )
+    }
+}
 
 /// The writer's part: it looks at how long the log is.
 pub(super) struct Keeper {
-    /// How many pages are in the log, as of the last commit.
-    pages: Arc<AtomicU64>,
+    log: Arc<Log>,
     wake: SyncSender<()>,
-    /// Set by the thread when the bulk is moved.
-    moved: Arc<AtomicBool>,
     asked: bool,
+    /// When the thread may be asked again, and when readers may be waited for again.
+    ask: Pause,
+    insist: Pause,
+}
+
+/// What is not to be done again too soon.
+#[derive(Default)]
+struct Pause {
+    until: Option<Instant>,
+    length: Duration,
+}
+
+impl Pause {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+
+    /// Makes the next pause twice as long as the last.
+    fn lengthen(&mut self, now: Instant, first: Duration, longest: Duration) {
+        self.length = (self.length * 2).clamp(first, longest);
+        self.until = Some(now + self.length);
+    }
 }
 
 impl Keeper {
     pub(super) fn new(
         connection: &mut Connection,
         wake: SyncSender<()>,
-        moved: Arc<AtomicBool>,
+        log: Arc<Log>,
+        log_bytes: u64,
     ) -> Result<Self, StoreError> {
-        let pages = Arc::<AtomicU64>::default();
-        let told = Arc::clone(&pages);
+        let told = Arc::clone(&log);
         let note = move |_: &mut Wal, pages: i32| {
-            told.store(u64::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            let pages = u64::try_from(pages).unwrap_or(0);
+            told.pages.store(pages, Ordering::Relaxed);
             Ok(())
         };
         connection.wal_hook(Some(note)).map_err(store_error)?;
         let page: u64 = connection
             .pragma_query_value(None, "page_size", |row| row.get(0))
             .map_err(store_error)?;
+        let long = (log_bytes / page.max(1)).max(SHORTEST);
+        log.page_bytes.store(page, Ordering::Relaxed);
+        log.long.store(long, Ordering::Relaxed);
         // The file of a log that starts again keeps its length, up to this: to write over what is there costs much less than to make a file longer.
+        let kept = page
+            .saturating_mul(long + long / 4)
+            .min(i64::MAX.unsigned_abs());
         connection
-            .execute_batch(&format!("PRAGMA journal_size_limit = {}", page * KEPT_LOG))
+            .execute_batch(&format!("PRAGMA journal_size_limit = {kept}"))
             .map_err(store_error)?;
         Ok(Self {
-            pages,
+            log,
             wake,
-            moved,
             asked: false,
+            ask: Pause::default(),
+            insist: Pause::default(),
         })
     }
 
-    fn length(&self) -> u64 {
-        self.pages.load(Ordering::Relaxed)
-    }
-
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how often the log is moved is no rule's business"
+    )]
     pub(super) fn after_commit(&mut self, connection: &Connection) {
         if self.asked {
-            if self.moved.swap(false, Ordering::Acquire) {
+            if self.log.moved.swap(false, Ordering::Acquire) {
                 self.asked = false;
-                checkpoint(connection);
-                if self.length() > MUCH_TOO_LONG * LONG_LOG {
-                    insist(connection);
-                }
+                self.finish(connection, Instant::now());
             }
             return;
         }
-        if self.length() > LONG_LOG {
+        if self.log.is_long(1) && self.ask.is_over(Instant::now()) {
             self.ask();
+        }
+    }
+
+    /// Moves what was written while the thread moved the bulk.
+    fn finish(&mut self, connection: &Connection, now: Instant) {
+        if checkpoint(connection, Mode::Passive).is_some_and(Checkpoint::is_complete) {
+            (self.ask, self.insist) = (Pause::default(), Pause::default());
+            return;
+        }
+        self.ask.lengthen(now, FIRST_PAUSE, LONGEST_PAUSE);
+        if self.log.is_long(MUCH_TOO_LONG) && self.insist.is_over(now) {
+            // Those that begin to read now do not need the log any more; the others are waited for, but not for long.
+            let waited = connection.busy_timeout(LONGEST_WAIT);
+            let done = checkpoint(connection, Mode::Restart).is_some_and(Checkpoint::is_complete);
+            if let Err(error) = waited.and_then(|()| connection.busy_timeout(BUSY)) {
+                log::warn!(error:? = error; "patience of the delivery store's writer could not be set");
+            }
+            if done {
+                (self.ask, self.insist) = (Pause::default(), Pause::default());
+            } else {
+                self.insist
+                    .lengthen(now, LONGEST_PAUSE, LONGEST_INSIST_PAUSE);
+            }
         }
     }
 
@@ -77,49 +202,96 @@ impl Keeper {
     pub(super) fn ask(&mut self) {
         if !self.asked {
             // Nothing that was moved for somebody else before counts.
-            self.moved.store(false, Ordering::Relaxed);
+            self.log.moved.store(false, Ordering::Relaxed);
             // One signal fits, and one is all that is needed.
             self.asked = self.wake.try_send(()).is_ok();
         }
     }
 }
 
-/// Has the log start again although others read from it all the time: they are waited for, but not for long. Those that begin to read now do
-/// not need the log any more.
-fn insist(connection: &Connection) {
-    let restarted = connection
-        .busy_timeout(LONGEST_WAIT)
-        .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())))
-        .and_then(|()| connection.busy_timeout(BUSY));
-    if let Err(error) = restarted {
-        log::warn!(error:? = error; "log could not be moved into the file; it grows until it can");
-    }
-}
-
 /// The thread's part.
-pub(super) fn keep(connection: &Connection, woken: &Receiver<()>, moved: &AtomicBool) {
-    while woken.recv().is_ok() {
-        checkpoint(connection);
-        moved.store(true, Ordering::Release);
+#[expect(
+    clippy::disallowed_methods,
+    reason = "for the record: since when the log is stuck"
+)]
+pub(super) fn keep(connection: &Connection, woken: &Receiver<()>, log: &Log) {
+    loop {
+        let wanted = if log.stuck().since.is_some() {
+            // Whether it is so still, though nothing more may be written.
+            woken.recv_timeout(LONGEST_PAUSE)
+        } else {
+            woken.recv().map_err(RecvTimeoutError::from)
+        };
+        if wanted == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
+        if let Some(moved) = checkpoint(connection, Mode::Passive) {
+            log.note(moved, Timestamp::from(std::time::SystemTime::now()));
+        }
+        if wanted.is_ok() {
+            log.moved.store(true, Ordering::Release);
+        }
     }
 }
 
-/// Moves as much of the log as nobody reads any more.
-fn checkpoint(connection: &Connection) {
-    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-    if let Err(error) = moved {
+/// How the log is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// As much of it as nobody reads any more.
+    Passive,
+    /// All of it, and readers are waited for, so that it starts again.
+    Restart,
+}
+
+/// How far the log was moved.
+#[derive(Clone, Copy, Debug)]
+struct Checkpoint {
+    /// Whether somebody else kept it from being moved.
+    busy: bool,
+    pages: u64,
+    moved: u64,
+}
+
+impl Checkpoint {
+    fn is_complete(self) -> bool {
+        !self.busy && self.moved == self.pages
+    }
+}
+
+fn checkpoint(connection: &Connection, mode: Mode) -> Option<Checkpoint> {
+    let sql = match mode {
+        Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+        Mode::Restart => "PRAGMA wal_checkpoint(RESTART)",
+    };
+    let pages = |row: &rusqlite::Row<'_>, column| {
+        let pages: i64 = row.get(column)?;
+        Ok::<_, rusqlite::Error>(u64::try_from(pages).unwrap_or(0))
+    };
+    let done = connection.query_row(sql, [], |row| {
+        Ok(Checkpoint {
+            busy: row.get(0)?,
+            pages: pages(row, 1)?,
+            moved: pages(row, 2)?,
+        })
+    });
+    done.inspect_err(|error| {
         log::warn!(error:? = error; "log could not be moved into the file; it grows until it can");
-    }
+    })
+    .ok()
 }
 
-/// At how many times that length readers are waited for.
+/// At how many times the length that is long readers are waited for, and what keeps the log from being moved is told.
 const MUCH_TOO_LONG: u64 = 4;
 
 /// For how long the writer waits for them.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
-/// From how many pages on the log is moved into the file.
-const LONG_LOG: u64 = 8_000;
+/// How long the pauses are between two tries to move a log that others read.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// To how many pages the file of a log that starts again is cut.
-const KEPT_LOG: u64 = LONG_LOG + LONG_LOG / 4;
+/// How long the writer does not wait for them again, at most.
+const LONGEST_INSIST_PAUSE: Duration = Duration::from_mins(1);
+
+/// How many pages are never long.
+const SHORTEST: u64 = 4;

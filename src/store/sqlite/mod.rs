@@ -1,9 +1,11 @@
 //! The durable store: one SQLite file.
 
+mod alerts;
 mod append;
 mod clock;
 mod error;
 mod event_ids;
+mod file;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod keeper;
@@ -15,6 +17,7 @@ mod prune;
 mod query;
 mod reader;
 mod record;
+mod redeliver;
 mod rows;
 mod schema;
 mod seal;
@@ -23,30 +26,34 @@ mod settings;
 mod writer;
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use self::keeper::{Keeper, keep};
+use self::alerts::Alerts;
+use self::file::{Taken, Watch};
+use self::keeper::{Keeper, Log, keep};
 pub use self::options::SqliteOptions;
 pub use self::outbox::OutboxError;
-use self::prune::Cut;
-use self::reader::Question;
+pub use self::prune::ForgottenEarly;
+use self::prune::{Cut, Forgotten};
+use self::query::{Damaged, Page};
+use self::reader::{Deadline, Question};
 use self::schema::{Role, connect, migrate};
 pub use self::seal::{Encryption, Key};
 use self::writer::{Found, Job, Task, Writer};
+use super::claim::Claimed;
 use super::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenQuery, OutboxEntry, PastCredential,
-    Redelivery, Retention, Store, StoreError, StoreFuture, StoredClock, StoredEndpoint,
-    WaitingDelivery,
+    EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    OutboxEntry, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim, StoreError,
+    StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -60,8 +67,10 @@ use crate::domain::url::WebhookUrl;
 /// write-ahead log, `synchronous=FULL`. Whatever queues up while one commit is syncing goes into the next; nothing waits otherwise.
 ///
 /// The file holds bodies and the secrets of rules, clients and endpoints; it is made so that only its owner can read it (on Unix). With a key
-/// ([`SqliteOptions::encryption`]) rules, clients and endpoints are sealed in it, whoever can read it. One process has it open at a time; a
-/// lock on the file beside it (`<name>-lock`) sees to that. The application may keep tables of its own in it, whose names do not begin with
+/// ([`SqliteOptions::encryption`]) rules, clients and endpoints are sealed in it, whoever can read it. It is open once at a time, in one process, and one
+/// engine works on it; a lock on the file beside it (`<name>-lock`) sees to that, by whatever symbolic link the file is reached. A hard link is noticed
+/// within one process, on Unix: give each file one name. While it is open it must not be moved, removed or replaced, nor must its log (`<name>-wal`):
+/// this is noticed at the next call, which fails with [`StoreError::Replaced`], and statuses and the log say so. The application may keep tables of its own in it, whose names do not begin with
 /// `webhook_`, and use [`publish_in`](Self::publish_in). Clones are handles to the same store.
 ///
 /// ```
@@ -86,12 +95,20 @@ struct Shared {
     options: SqliteOptions,
     /// Apart from the other options: jobs and questions share it, and must not hold the store.
     encryption: Option<Arc<Encryption>>,
+    /// As it was given.
     path: PathBuf,
+    claimed: Claimed,
+    alerts: Arc<Alerts>,
+    forgotten: Forgotten,
+    /// Through which number endpoints were looked at, of which nothing is left.
+    swept: AtomicI64,
+    watch: Arc<Watch>,
+    log: Arc<Log>,
     /// `None` once the store is being dropped.
     senders: Option<Senders>,
     threads: Vec<JoinHandle<()>>,
     // Given back when the threads have ended.
-    _lock: File,
+    _taken: Taken,
 }
 
 struct Senders {
@@ -124,40 +141,50 @@ impl SqliteStore {
         path: impl AsRef<Path>,
         mut options: SqliteOptions,
     ) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_path_buf();
+        let given = path.as_ref().to_path_buf();
         let encryption = options.encryption.take().map(Arc::new);
-        let lock = lock(&path)?;
-        let mut connection = connect(&path, Role::Writer)?;
+        let taken = Taken::take(&given)?;
+        let path = taken.path();
+        let mut connection = connect(path, Role::Writer)?;
         prepare(&mut connection, encryption.as_deref())?;
         let (wake, woken) = sync_channel(1);
-        let moved = Arc::<AtomicBool>::default();
-        let keeper = Keeper::new(&mut connection, wake, Arc::clone(&moved))?;
+        let log = Arc::<Log>::default();
+        let keeper = Keeper::new(&mut connection, wake, Arc::clone(&log), options.log_bytes)?;
         let found = Found::look(&connection, options.backlog)?;
+        let watch = Arc::new(taken.watch());
         let (jobs, job_queue) = channel();
         let (reads, read_queue) = channel();
         let (inquiries, inquiry_queue) = channel();
         let read_queue = Arc::new(Mutex::new(read_queue));
         let mut threads = vec![
-            spawn("webhooks-write", move || {
-                Writer::new(&connection, found, keeper).serve(&job_queue);
-            })?,
-            start_keeper(&path, woken, moved)?,
-            start_reader(&path, Arc::new(Mutex::new(inquiry_queue)))?,
+            start_writer(connection, found, keeper, Arc::clone(&watch), job_queue)?,
+            start_keeper(path, woken, Arc::clone(&log))?,
+            start_reader(
+                path,
+                Arc::new(Mutex::new(inquiry_queue)),
+                Some(options.longest_question),
+            )?,
         ];
         for _ in 0..READERS {
-            threads.push(start_reader(&path, Arc::clone(&read_queue))?);
+            threads.push(start_reader(path, Arc::clone(&read_queue), None)?);
         }
         let shared = Shared {
             options,
             encryption,
-            path,
+            path: given,
+            claimed: Claimed::default(),
+            alerts: Arc::default(),
+            forgotten: Forgotten::default(),
+            swept: AtomicI64::new(0),
+            watch,
+            log,
             senders: Some(Senders {
                 jobs,
                 reads,
                 inquiries,
             }),
             threads,
-            _lock: lock,
+            _taken: taken,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -206,9 +233,11 @@ impl SqliteStore {
         look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<T> {
         let (answer, answered) = oneshot::channel();
+        let watch = Arc::clone(&self.shared.watch);
         let question = move |connection: &Connection| {
+            let found = watch.look().and_then(|()| look(connection));
             // Whoever asked may have stopped waiting.
-            let _ = answer.send(look(connection));
+            let _ = answer.send(found);
         };
         if let Some(senders) = &self.shared.senders {
             let _ = queue(senders).send(Box::new(question));
@@ -236,6 +265,16 @@ impl fmt::Debug for SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn claim(&self) -> StoreFuture<StoreClaim> {
+        let name = || self.shared.path.display().to_string();
+        Box::pin(std::future::ready(self.shared.claimed.claim(name)))
+    }
+
+    fn condition(&self) -> Option<Arc<str>> {
+        let gone = self.shared.watch.error().map(|gone| gone.to_string());
+        gone.or_else(|| self.shared.log.trouble()).map(Arc::from)
+    }
+
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
         let alerts = batch.iter().flat_map(|event| &event.alerts);
         let bytes = alerts.map(|new| new.alert.body.len()).sum();
@@ -248,18 +287,78 @@ impl Store for SqliteStore {
         after: DeliveryId,
         limit: usize,
     ) -> StoreFuture<Vec<OpenDelivery>> {
-        let url = url.clone();
-        self.read(move |connection| query::queued(connection, &url, after, limit))
+        let limit = PageLimit {
+            deliveries: limit,
+            bytes: usize::MAX,
+        };
+        let read = self.queued_within(url, after, limit);
+        Box::pin(async move { Ok(read.await?.deliveries) })
+    }
+
+    fn queued_within(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: PageLimit,
+    ) -> StoreFuture<OpenPage> {
+        let (alerts, wanted) = (Arc::clone(&self.shared.alerts), url.clone());
+        let read =
+            self.read(move |connection| query::queued(connection, &alerts, &wanted, after, limit));
+        let aside = SetAside::new(self, url);
+        Box::pin(async move {
+            let Page {
+                rows: deliveries,
+                damaged,
+                more,
+            } = read.await?;
+            aside.all(damaged).await?;
+            Ok(OpenPage { deliveries, more })
+        })
     }
 
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
-        let url = url.clone();
-        self.read(move |connection| query::waiting(connection, &url, limit))
+        let read = move |store: &Self, url: &WebhookUrl| {
+            let url = url.clone();
+            store.read(move |connection| query::waiting(connection, &url, limit))
+        };
+        let (mut page, aside) = (read(self, url), SetAside::new(self, url));
+        Box::pin(async move {
+            loop {
+                let Page { rows, damaged, .. } = page.await?;
+                if damaged.is_empty() {
+                    return Ok(rows);
+                }
+                aside.all(damaged).await?;
+                // A page that is not full is the last one.
+                page = read(&aside.store, &aside.url);
+            }
+        })
     }
 
     fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
-        let url = url.clone();
-        self.read(move |connection| query::load(connection, &url, &ids))
+        let read = self.load_within(url, ids, usize::MAX);
+        Box::pin(async move { Ok(read.await?.deliveries) })
+    }
+
+    fn load_within(
+        &self,
+        url: &WebhookUrl,
+        mut ids: Vec<DeliveryId>,
+        bytes: usize,
+    ) -> StoreFuture<Loaded> {
+        let (alerts, wanted) = (Arc::clone(&self.shared.alerts), url.clone());
+        let read = self.read(move |connection| {
+            let (page, looked_at) = query::load(connection, &alerts, &wanted, &ids, bytes)?;
+            let rest = ids.split_off(looked_at.min(ids.len()));
+            Ok((page, rest))
+        });
+        let aside = SetAside::new(self, url);
+        Box::pin(async move {
+            let (page, rest) = read.await?;
+            aside.all(page.damaged).await?;
+            let deliveries = page.rows;
+            Ok(Loaded { deliveries, rest })
+        })
     }
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
@@ -297,16 +396,11 @@ impl Store for SqliteStore {
         which: Redelivery,
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
-        // A caller's mistake is an answer like any other: nothing has to be rolled back for it.
-        let answered = self.write(0, move |writer| match writer.redeliver(&which, now) {
-            Err(StoreError::UnknownDelivery(id)) => Ok(Err(StoreError::UnknownDelivery(id))),
-            other => other.map(Ok),
-        });
-        Box::pin(async move { answered.await? })
+        Box::pin(self.clone().deliver_again(which, now))
     }
 
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
-        self.write(0, move |writer| writer.discard(&query))
+        Box::pin(self.clone().take_off_list(query))
     }
 
     fn open_of(
@@ -377,10 +471,10 @@ impl Store for SqliteStore {
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
         let ended = now.before(keep.ended);
         let cut = Cut {
+            now,
             ended,
             dead: now.before(keep.dead_letters),
-            events: now.before(keep.event_ids).min(ended),
-            now,
+            young_events: now.before(keep.event_ids),
             through: 0,
         };
         Box::pin(self.clone().prune_all(cut))
@@ -416,6 +510,28 @@ impl Store for SqliteStore {
     }
 }
 
+/// Has rows that a reader could not read made dead letters: readers cannot write.
+struct SetAside {
+    store: SqliteStore,
+    url: WebhookUrl,
+}
+
+impl SetAside {
+    fn new(store: &SqliteStore, url: &WebhookUrl) -> Self {
+        let (store, url) = (store.clone(), url.clone());
+        Self { store, url }
+    }
+
+    async fn all(&self, damaged: Vec<Damaged>) -> Result<(), StoreError> {
+        if damaged.is_empty() {
+            return Ok(());
+        }
+        let url = self.url.clone();
+        let set_aside = move |writer: &mut Writer<'_>| writer.set_aside(&url, &damaged);
+        self.store.write(0, set_aside).await
+    }
+}
+
 /// Brings a file to the newest version and to the key, in one transaction: when either cannot be, nothing was changed.
 fn prepare(connection: &mut Connection, encryption: Option<&Encryption>) -> Result<(), StoreError> {
     let seal = |connection: &Connection| sealing::seal_all(connection, encryption);
@@ -428,66 +544,6 @@ fn prepare(connection: &mut Connection, encryption: Option<&Encryption>) -> Resu
     sealing::overwrite_deleted(connection, false)
 }
 
-/// Returns how a file is opened that only its owner may read, if it has to be made.
-fn private() -> OpenOptions {
-    let mut options = File::options();
-    options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// Takes the lock that keeps a second process from opening the same file.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "there are many, and most may pass"
-)]
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let unavailable = |error: std::io::Error| match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            StoreError::ReadOnly(Box::new(error))
-        }
-        ErrorKind::StorageFull => StoreError::NoSpace(Box::new(error)),
-        ErrorKind::NotFound
-        | ErrorKind::NotADirectory
-        | ErrorKind::IsADirectory
-        | ErrorKind::InvalidInput
-        | ErrorKind::InvalidFilename => StoreError::BadPath {
-            path: path.display().to_string(),
-            source: Box::new(error),
-        },
-        _ => StoreError::Unavailable(Box::new(error)),
-    };
-    // Found before anything is made beside it.
-    if path.is_dir() {
-        return Err(unavailable(ErrorKind::IsADirectory.into()));
-    }
-    // To SQLite these are no files: each of its connections would have a database of its own.
-    if path.as_os_str().is_empty() || path == Path::new(":memory:") {
-        return Err(unavailable(ErrorKind::InvalidInput.into()));
-    }
-    let file = private().open(beside(path, "-lock")).map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => {
-            // SQLite gives its other files the same rights as this one. A file that is there already must not be opened here: closing it would
-            // take away the locks that other connections of this process have on it.
-            match private().create_new(true).open(path) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(unavailable(error)),
-                Ok(_) | Err(_) => Ok(file),
-            }
-        }
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
-    }
-}
-
-/// Returns the path of a file that belongs to another.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let spawned = std::thread::Builder::new()
         .name(name.to_owned())
@@ -495,22 +551,37 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     spawned.map_err(|error| StoreError::Unavailable(Box::new(error)))
 }
 
+fn start_writer(
+    connection: Connection,
+    found: Found,
+    keeper: Keeper,
+    watch: Arc<Watch>,
+    jobs: Receiver<Box<dyn Job>>,
+) -> Result<JoinHandle<()>, StoreError> {
+    spawn("webhooks-write", move || {
+        Writer::new(&connection, found, keeper, watch).serve(&jobs);
+    })
+}
+
 fn start_keeper(
     path: &Path,
     woken: Receiver<()>,
-    moved: Arc<AtomicBool>,
+    log: Arc<Log>,
 ) -> Result<JoinHandle<()>, StoreError> {
     let connection = connect(path, Role::Writer)?;
-    spawn("webhooks-log", move || keep(&connection, &woken, &moved))
+    spawn("webhooks-log", move || keep(&connection, &woken, &log))
 }
 
 fn start_reader(
     path: &Path,
     questions: Arc<Mutex<Receiver<Question>>>,
+    longest: Option<Duration>,
 ) -> Result<JoinHandle<()>, StoreError> {
-    let connection = connect(path, Role::Reader)?;
+    let mut connection = connect(path, Role::Reader)?;
+    let deadline = longest.map(|longest| Deadline::new(&mut connection, longest));
+    let deadline = deadline.transpose()?;
     spawn("webhooks-read", move || {
-        reader::serve(&connection, &questions);
+        reader::serve(&connection, &questions, deadline.as_ref());
     })
 }
 

@@ -1,9 +1,13 @@
 //! Forgetting what is old, in steps so small that nobody waits for them.
 
-use rusqlite::params;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::SqliteStore;
 use super::error::store_error;
+use super::query::all;
+use super::rows::{self, int};
 use super::writer::Writer;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
@@ -11,14 +15,14 @@ use crate::store::StoreError;
 /// What is forgotten.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
+    /// When it is: what is later than that was written when a clock was wrong, and says nothing about what comes after it.
+    pub(super) now: Timestamp,
     /// Deliveries that ended before.
     pub(super) ended: Timestamp,
     /// Dead letters given up before.
     pub(super) dead: Timestamp,
-    /// Ids of events accepted before.
-    pub(super) events: Timestamp,
-    /// When it is: what is later than that was written when a clock was wrong, and says nothing about what comes after it.
-    pub(super) now: Timestamp,
+    /// Ids of events accepted before may be forgotten.
+    pub(super) young_events: Timestamp,
     /// Deliveries that have ended, dead letters not counted, with ids up to this one, whenever they ended.
     pub(super) through: i64,
 }
@@ -58,24 +62,10 @@ impl SqliteStore {
 
     pub(super) async fn prune_all(self, keep: Cut) -> Result<u64, StoreError> {
         let mut forgotten = self.prune_ended(keep).await?;
-        let mut next = Some(0);
-        while let Some(after) = next {
-            next = self
-                .write(0, move |writer| writer.prune_events(after, keep))
-                .await?;
-        }
-        let max_bytes = self.shared.options.max_bytes;
-        while let Some(through) = self
-            .write(0, move |writer| writer.oldest_beyond(max_bytes))
-            .await?
-        {
-            let cut = Cut { through, ..keep };
-            let more = self.prune_ended(cut).await?;
-            forgotten += more;
-            if more == 0 {
-                break;
-            }
-        }
+        let until = Until::Accepted(keep.young_events.min(keep.ended));
+        self.prune_events(until, keep.now).await?;
+        forgotten += self.prune_by_size(keep).await?;
+        self.prune_endpoints(keep.now).await?;
         #[expect(
             clippy::redundant_closure_for_method_calls,
             reason = "the method itself is for one lifetime of a writer, and any is asked for"
@@ -91,6 +81,272 @@ impl SqliteStore {
         }
         Ok(forgotten)
     }
+
+    /// Forgets event ids, the oldest first, and returns how many.
+    async fn prune_events(&self, until: Until, now: Timestamp) -> Result<u64, StoreError> {
+        let (mut forgotten, mut next) = (0, Some(0));
+        while let Some(after) = next {
+            let step = self.write(0, move |writer| writer.prune_events(after, until, now));
+            let (some, following) = step.await?;
+            forgotten += some;
+            next = following;
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets earlier what there is no room for. What that is, readers find out.
+    async fn prune_by_size(&self, keep: Cut) -> Result<u64, StoreError> {
+        let max_bytes = self.shared.options.max_bytes;
+        let mut forgotten = 0;
+        while self.inquire(used).await? > max_bytes {
+            let ids = self.inquire(move |connection| ids_beyond(connection, max_bytes / 4));
+            let mut ids_forgotten = 0;
+            if let Some(through) = ids.await? {
+                ids_forgotten += self.prune_events(Until::Seq(through), keep.now).await?;
+                self.shared.forgotten.ids(ids_forgotten);
+            }
+            let mut more = 0;
+            if ids_forgotten == 0 {
+                if let Some(through) = self.inquire(oldest_ended).await? {
+                    more += self.prune_ended(Cut { through, ..keep }).await?;
+                }
+                let oldest = self.inquire(oldest_kept).await?;
+                let until = Until::Accepted(oldest.min(keep.young_events));
+                ids_forgotten += self.prune_events(until, keep.now).await?;
+                if more + ids_forgotten == 0 {
+                    more += self.prune_dead_letters().await?;
+                }
+            }
+            forgotten += more;
+            if more + ids_forgotten == 0 {
+                break;
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets a tenth of the dead letters, those of the endpoints that have the most, the oldest first.
+    async fn prune_dead_letters(&self) -> Result<u64, StoreError> {
+        let shares = self.inquire(dead_letter_shares).await?;
+        let all: u64 = shares.iter().map(|(_, bytes)| bytes).sum();
+        let level = level(
+            shares.iter().map(|(_, bytes)| *bytes).collect(),
+            all / 10 + 1,
+        );
+        let mut forgotten = 0;
+        for (endpoint, bytes) in shares {
+            let mut excess = bytes.saturating_sub(level);
+            while excess > 0 {
+                let some = self
+                    .inquire(move |connection| oldest_letters(connection, endpoint, excess))
+                    .await?;
+                let Some(found) = some.iter().map(|(_, bytes)| *bytes).reduce(|a, b| a + b) else {
+                    break;
+                };
+                excess = excess.saturating_sub(found);
+                let forget = move |writer: &mut Writer<'_>| writer.forget_letters(&some);
+                forgotten += self.write(0, forget).await?;
+            }
+        }
+        self.shared.forgotten.letters(forgotten);
+        Ok(forgotten)
+    }
+
+    /// Forgets endpoints of which nothing is left: there may be a new URL every day. It looks at some of them each time.
+    async fn prune_endpoints(&self, now: Timestamp) -> Result<(), StoreError> {
+        let after = self.shared.swept.load(Ordering::Relaxed);
+        let unused = self.inquire(move |connection| unused_endpoints(connection, after, now));
+        let (unused, next) = unused.await?;
+        for some in unused.chunks(STEP) {
+            let some = some.to_vec();
+            let forget = move |writer: &mut Writer<'_>| writer.forget_endpoints(&some, now);
+            self.write(0, forget).await?;
+        }
+        self.shared.swept.store(next, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns how much was forgotten earlier than it should have been, because the file was as large as it may be, since the store was opened.
+    pub fn forgotten_early(&self) -> ForgottenEarly {
+        let forgotten = &self.shared.forgotten;
+        ForgottenEarly {
+            dead_letters: forgotten.letters.load(Ordering::Relaxed),
+            event_ids: forgotten.ids.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What a store has forgotten earlier than its options say, because of [`SqliteOptions::max_bytes`](super::SqliteOptions::max_bytes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ForgottenEarly {
+    /// Dead letters that nobody redelivered or discarded.
+    pub dead_letters: u64,
+    /// Ids of events: publishing one of these again delivers it again.
+    pub event_ids: u64,
+}
+
+/// The counters behind [`ForgottenEarly`].
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    letters: AtomicU64,
+    ids: AtomicU64,
+}
+
+impl Forgotten {
+    fn letters(&self, count: u64) {
+        if count > 0 {
+            self.letters.fetch_add(count, Ordering::Relaxed);
+            log::warn!(
+                "{count} dead letters forgotten early, the oldest of the endpoints that have the most: the file is larger \
+                 than max_bytes; redeliver or discard what is listed, or allow more"
+            );
+        }
+    }
+
+    fn ids(&self, count: u64) {
+        if count > 0 {
+            self.ids.fetch_add(count, Ordering::Relaxed);
+            log::warn!(
+                "ids of {count} events forgotten early: the file is larger than max_bytes, and they take up more than a \
+                 quarter of it; publishing these again delivers them again"
+            );
+        }
+    }
+}
+
+/// Which event ids are forgotten.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    /// Those accepted before.
+    Accepted(Timestamp),
+    /// Those up to this number.
+    Seq(i64),
+}
+
+/// Returns how many bytes of the file are in use.
+fn used(connection: &Connection) -> Result<u64, StoreError> {
+    let pragma = |name: &str| -> rusqlite::Result<u64> {
+        connection.pragma_query_value(None, name, |row| row.get(0))
+    };
+    let used = || {
+        let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
+        Ok(pages.saturating_mul(pragma("page_size")?))
+    };
+    used().map_err(store_error)
+}
+
+/// Returns through which number event ids are to be forgotten, so that they take up about so many bytes.
+fn ids_beyond(connection: &Connection, bytes: u64) -> Result<Option<i64>, StoreError> {
+    // Each stands in the table and in its index.
+    let sql = "SELECT COUNT(*), COALESCE((SELECT AVG(LENGTH(id)) FROM (SELECT id FROM webhook_event ORDER BY seq DESC LIMIT 100)), 0) \
+               FROM webhook_event";
+    let (count, length): (u64, f64) = connection
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(store_error)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the mean length of a text"
+    )]
+    let each = 2 * (length as u64) + 64;
+    let excess = count.saturating_sub(bytes / each);
+    if excess == 0 {
+        return Ok(None);
+    }
+    let sql = "SELECT seq FROM webhook_event ORDER BY seq LIMIT 1 OFFSET ?1";
+    let through = connection.query_row(sql, [int(excess - 1)], |row| row.get(0));
+    through.optional().map_err(store_error)
+}
+
+/// Returns through which id deliveries that have ended are to be forgotten: a tenth of them, and of the oldest; `None` when none has.
+fn oldest_ended(connection: &Connection) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT MAX(id) FROM (SELECT id FROM webhook_ended WHERE listed = 0 ORDER BY id \
+               LIMIT MAX(1000, (SELECT COUNT(*) FROM webhook_ended) / 10))";
+    let last = connection.query_row(sql, [], |row| row.get(0));
+    last.map_err(store_error)
+}
+
+/// Returns when the oldest delivery was accepted that is kept of those that have ended well; `Timestamp::MAX` when there is none.
+fn oldest_kept(connection: &Connection) -> Result<Timestamp, StoreError> {
+    let sql = "SELECT accepted_at FROM webhook_ended WHERE listed = 0 ORDER BY id LIMIT 1";
+    let oldest = connection.query_row(sql, [], |row| row.get(0)).optional();
+    let oldest = oldest.map_err(store_error)?.unwrap_or(i64::MAX);
+    Ok(Timestamp::from_unix_millis(oldest))
+}
+
+/// What a dead letter takes up, about.
+const LETTER: &str = "COALESCE(LENGTH(a.body), 0) + COALESCE(LENGTH(d.excerpt), 0) + 300";
+
+/// Returns how many bytes the dead letters of each endpoint take up.
+fn dead_letter_shares(connection: &Connection) -> Result<Vec<(i64, u64)>, StoreError> {
+    let sql = format!(
+        "SELECT d.endpoint, SUM({LETTER}) FROM webhook_ended d LEFT JOIN webhook_alert a ON a.seq = d.alert \
+         WHERE d.listed = 1 GROUP BY d.endpoint"
+    );
+    all(connection, &sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Returns the oldest dead letters of an endpoint, until they take up so many bytes, each with what it takes up.
+fn oldest_letters(
+    connection: &Connection,
+    endpoint: i64,
+    bytes: u64,
+) -> Result<Vec<(i64, u64)>, StoreError> {
+    let sql = format!(
+        "SELECT d.id, {LETTER} FROM webhook_ended d LEFT JOIN webhook_alert a ON a.seq = d.alert \
+         WHERE d.endpoint = ?1 AND d.listed = 1 ORDER BY d.id LIMIT {STEP}"
+    );
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let mut letters: Vec<(i64, u64)> = all(connection, &sql, [endpoint], read)?;
+    let mut sum = 0;
+    letters.retain(|(_, size)| {
+        let wanted = sum < bytes;
+        sum += size;
+        wanted
+    });
+    Ok(letters)
+}
+
+/// Returns the level to which the largest shares have to fall so that the sum falls by so much.
+fn level(mut shares: Vec<u64>, by: u64) -> u64 {
+    shares.sort_unstable_by(|a, b| b.cmp(a));
+    let mut above = 0_u64;
+    for (count, share) in (1_u64..).zip(&shares) {
+        above = above.saturating_add(*share);
+        let next = usize::try_from(count)
+            .ok()
+            .and_then(|next| shares.get(next));
+        let level = above.saturating_sub(by) / count;
+        if next.is_none_or(|next| level >= *next) {
+            return level;
+        }
+    }
+    0
+}
+
+/// The condition that nothing is left of an endpoint `e` but its URL; `?2` is the present time.
+const UNUSED: &str = "e.health IS NULL AND e.disabled IS NULL AND (e.held_until IS NULL OR e.held_until < ?2) \
+     AND NOT EXISTS (SELECT 1 FROM webhook_open o WHERE o.endpoint = e.id) \
+     AND NOT EXISTS (SELECT 1 FROM webhook_ended d WHERE d.endpoint = e.id)";
+
+/// Returns the endpoints of which nothing is left, of some after a number, and where the next look begins.
+fn unused_endpoints(
+    connection: &Connection,
+    after: i64,
+    now: Timestamp,
+) -> Result<(Vec<i64>, i64), StoreError> {
+    let sql = format!(
+        "SELECT e.id, {UNUSED} FROM webhook_endpoint e WHERE e.id > ?1 ORDER BY e.id LIMIT {LOOKED_AT}"
+    );
+    let parameters = params![after, now.unix_millis()];
+    let found = all(connection, &sql, parameters, |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))
+    })?;
+    let next = found.last().filter(|_| found.len() == LOOKED_AT);
+    let next = next.map_or(0, |(id, _)| *id);
+    let unused = found.into_iter().filter(|(_, unused)| *unused);
+    Ok((unused.map(|(id, _)| id).collect(), next))
 }
 
 impl Writer<'_> {
@@ -165,48 +421,77 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Forgets some of the event ids after `after`. Returns where the next step goes on; `None` when there is nothing more.
-    fn prune_events(&mut self, after: i64, cut: Cut) -> Result<Option<i64>, StoreError> {
-        self.prune_some_events(after, cut).map_err(store_error)
+    /// Forgets some of the event ids after `after`. Returns how many, and where the next step goes on; `None` when there is nothing more.
+    fn prune_events(
+        &mut self,
+        after: i64,
+        until: Until,
+        now: Timestamp,
+    ) -> Result<(u64, Option<i64>), StoreError> {
+        self.prune_some_events(after, until, now)
+            .map_err(store_error)
     }
 
-    fn prune_some_events(&self, after: i64, cut: Cut) -> rusqlite::Result<Option<i64>> {
+    fn prune_some_events(
+        &self,
+        after: i64,
+        until: Until,
+        now: Timestamp,
+    ) -> rusqlite::Result<(u64, Option<i64>)> {
+        let (old, now, through) = match until {
+            Until::Accepted(before) => (before.unix_millis(), now.unix_millis(), i64::MIN),
+            Until::Seq(through) => (i64::MIN, i64::MAX, through),
+        };
         // With MAX, the other columns are those of the last one: ids ascend with the time of acceptance.
-        let sql = "SELECT MAX(seq), COUNT(*), accepted_at < ?3 OR accepted_at > ?4 FROM \
+        let sql = "SELECT MAX(seq), COUNT(*), accepted_at < ?3 OR accepted_at > ?4 OR seq <= ?5 FROM \
                    (SELECT seq, accepted_at FROM webhook_event WHERE seq > ?1 ORDER BY seq LIMIT ?2)";
-        let (old, now) = (cut.events.unix_millis(), cut.now.unix_millis());
         let (last, count, goes_on): (Option<i64>, usize, Option<bool>) = self
             .connection
             .prepare_cached(sql)?
-            .query_row(params![after, STEP, old, now], |row| {
+            .query_row(params![after, STEP, old, now, through], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
-        let Some(last) = last else { return Ok(None) };
-        let sql = "DELETE FROM webhook_event WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3";
+        let Some(last) = last else {
+            return Ok((0, None));
+        };
+        let sql = "DELETE FROM webhook_event WHERE seq > ?1 AND seq <= ?2 AND (accepted_at < ?3 OR seq <= ?4)";
         let mut statement = self.connection.prepare_cached(sql)?;
-        statement.execute(params![after, last, old])?;
-        Ok((count == STEP && goes_on == Some(true)).then_some(last))
+        let forgotten = statement.execute(params![after, last, old, through])?;
+        let next = (count == STEP && goes_on == Some(true)).then_some(last);
+        Ok((u64::try_from(forgotten).unwrap_or(u64::MAX), next))
     }
 
-    /// Returns through which id deliveries that have ended are to be forgotten, so that the file comes closer to `max_bytes`; `None` when it is small
-    /// enough, or when nothing has ended.
-    fn oldest_beyond(&mut self, max_bytes: u64) -> Result<Option<i64>, StoreError> {
-        let pragma = |name: &str| -> Result<u64, StoreError> {
-            let value = self
-                .connection
-                .pragma_query_value(None, name, |row| row.get(0));
-            value.map_err(store_error)
+    /// Forgets dead letters that nobody has taken off the list meanwhile, and returns how many.
+    fn forget_letters(&self, letters: &[(i64, u64)]) -> Result<u64, StoreError> {
+        let sql = "SELECT alert FROM webhook_ended WHERE id = ?1 AND listed = 1";
+        let forget = |(id, _): &(i64, u64)| {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let alert = statement.query_row([id], |row| row.get(0)).optional()?;
+            let Some(alert) = alert else { return Ok(0) };
+            let letter = Candidate {
+                id: *id,
+                alert,
+                forget: true,
+            };
+            self.forget(&letter).map(|()| 1)
         };
-        let used = (pragma("page_count")?.saturating_sub(pragma("freelist_count")?))
-            .saturating_mul(pragma("page_size")?);
-        if used <= max_bytes {
-            return Ok(None);
+        let forgotten: rusqlite::Result<u64> = letters.iter().map(forget).sum();
+        forgotten.map_err(store_error)
+    }
+
+    /// Forgets endpoints of which still nothing is left.
+    fn forget_endpoints(&mut self, numbers: &[i64], now: Timestamp) -> Result<(), StoreError> {
+        let sql =
+            format!("DELETE FROM webhook_endpoint AS e WHERE e.id = ?1 AND {UNUSED} RETURNING url");
+        for number in numbers {
+            let mut statement = self.connection.prepare_cached(&sql).map_err(store_error)?;
+            let parameters = params![number, now.unix_millis()];
+            let url = statement.query_row(parameters, |row| Ok(rows::url(row, 0).ok()));
+            if let Some(Some(url)) = url.optional().map_err(store_error)? {
+                self.forget_endpoint(&url);
+            }
         }
-        // A tenth of the log at a time.
-        let sql = "SELECT MAX(id) FROM (SELECT id FROM webhook_ended WHERE listed = 0 ORDER BY id \
-                   LIMIT MAX(1000, (SELECT COUNT(*) FROM webhook_ended) / 10))";
-        let last = self.connection.query_row(sql, [], |row| row.get(0));
-        last.map_err(store_error)
+        Ok(())
     }
 
     /// Gives some free pages back to the file system when there are many. Says whether there are more.
@@ -236,6 +521,9 @@ impl Writer<'_> {
 
 /// How many rows one step looks at.
 const STEP: usize = 500;
+
+/// How many endpoints one look goes through.
+const LOOKED_AT: usize = 5_000;
 
 /// How many free pages the file keeps for what comes next.
 const KEPT_FREE: u64 = 1_024;

@@ -2,48 +2,120 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use uuid::Uuid;
 
+use super::alerts::Alerts;
 use super::error::store_error;
 use super::rows::{self, int};
 use crate::domain::attempt::AttemptSummary;
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::{Delivery, DeliveryState};
-use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
+use crate::domain::id::{AlertId, ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Attempt, DeadLetterQuery, DeliveryQuery, DeliveryStage, EndpointBacklog, OpenDelivery,
-    OpenQuery, Progress, StoreError, StoredEndpoint, WaitingDelivery, page_limit,
+    OpenQuery, PageLimit, Progress, StoreError, StoredEndpoint, WaitingDelivery, page_limit,
 };
 
 const ENDPOINT: &str = "(SELECT id FROM webhook_endpoint WHERE url = ?1)";
 
+/// What a page has, and which of its rows cannot be read.
+#[derive(Debug)]
+pub(super) struct Page<T> {
+    pub(super) rows: Vec<T>,
+    pub(super) damaged: Vec<Damaged>,
+    /// Whether the page was full.
+    pub(super) more: bool,
+}
+
+/// A delivery whose row cannot be read.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    pub(super) id: DeliveryId,
+    pub(super) why: String,
+}
+
+impl<T> Page<T> {
+    const fn new() -> Self {
+        Self {
+            rows: Vec::new(),
+            damaged: Vec::new(),
+            more: false,
+        }
+    }
+
+    /// Takes what was read of a row; its delivery's id is in the first column.
+    fn add(&mut self, row: &Row<'_>, read: rusqlite::Result<T>) -> rusqlite::Result<()> {
+        match read {
+            Ok(read) => self.rows.push(read),
+            Err(error) if rows::is_of_row(&error) => match rows::id(row, 0) {
+                Ok(id) => self.damaged.push(Damaged {
+                    id,
+                    why: error.to_string(),
+                }),
+                // There is no naming it.
+                Err(_) => skipped("delivery", &error),
+            },
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+fn skipped(what: &str, error: &rusqlite::Error) {
+    log::error!("{what} in the delivery store cannot be read and is left out: {error}");
+}
+
 pub(super) fn queued(
     connection: &Connection,
+    alerts: &Alerts,
     url: &WebhookUrl,
     after: DeliveryId,
-    limit: usize,
-) -> Result<Vec<OpenDelivery>, StoreError> {
+    limit: PageLimit,
+) -> Result<Page<OpenDelivery>, StoreError> {
     let sql = format!(
         "SELECT o.id, o.attempts_made, o.window_ends_at, o.due_at, {} \
-         FROM webhook_open o JOIN webhook_alert a ON a.seq = o.alert \
+         FROM webhook_open o LEFT JOIN webhook_alert a ON a.seq = o.alert \
          WHERE o.endpoint = {ENDPOINT} AND o.id > ?2 AND o.due_at IS NULL ORDER BY o.id LIMIT ?3",
         rows::ALERT
     );
-    let parameters = params![url.as_str(), int(after.get()), bounded(limit)];
-    all(connection, &sql, parameters, open)
+    let parameters = params![url.as_str(), int(after.get()), bounded(limit.deliveries)];
+    let read = || {
+        let mut page = Page::new();
+        let (mut looked_at, mut bytes) = (0, 0);
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut found = statement.query(parameters)?;
+        while let Some(row) = found.next()? {
+            let before = page.rows.len();
+            page.add(row, open(row, alerts))?;
+            looked_at += 1;
+            bytes += page.rows.get(before).map_or(0, body_size);
+            page.more = bytes >= limit.bytes;
+            if page.more {
+                break;
+            }
+        }
+        page.more |= looked_at == limit.deliveries;
+        Ok(page)
+    };
+    read().map_err(store_error)
+}
+
+fn body_size(delivery: &OpenDelivery) -> usize {
+    delivery.alert.body.len()
 }
 
 /// Reads an open delivery.
-fn open(row: &Row<'_>) -> rusqlite::Result<OpenDelivery> {
+fn open(row: &Row<'_>, alerts: &Alerts) -> rusqlite::Result<OpenDelivery> {
     Ok(OpenDelivery {
         id: rows::id(row, 0)?,
-        alert: rows::alert(row, 4)?,
         progress: Progress {
             attempts_made: row.get(1)?,
             window_ends_at: rows::maybe_time(row, 2)?,
         },
         due_at: rows::maybe_time(row, 3)?,
+        alert: rows::alert(row, 4, alerts)?,
     })
 }
 
@@ -51,44 +123,63 @@ pub(super) fn waiting(
     connection: &Connection,
     url: &WebhookUrl,
     limit: usize,
-) -> Result<Vec<WaitingDelivery>, StoreError> {
+) -> Result<Page<WaitingDelivery>, StoreError> {
     let sql = format!(
-        "SELECT o.id, o.due_at, a.company_id FROM webhook_open o JOIN webhook_alert a ON a.seq = o.alert \
+        "SELECT o.id, o.due_at, a.company_id FROM webhook_open o LEFT JOIN webhook_alert a ON a.seq = o.alert \
          WHERE o.endpoint = {ENDPOINT} AND o.due_at IS NOT NULL ORDER BY o.due_at, o.id LIMIT ?2"
     );
-    all(
-        connection,
-        &sql,
-        params![url.as_str(), bounded(limit)],
-        |row| {
-            let company: Option<String> = row.get(2)?;
-            Ok(WaitingDelivery {
-                id: rows::id(row, 0)?,
-                due_at: rows::time(row, 1)?,
-                company_id: company.map(Into::into),
-            })
-        },
-    )
+    let one = |row: &Row<'_>| {
+        let company: Option<String> = row.get(2)?;
+        Ok(WaitingDelivery {
+            id: rows::id(row, 0)?,
+            due_at: rows::time(row, 1)?,
+            company_id: company.map(Into::into),
+        })
+    };
+    let read = || {
+        let mut page = Page::new();
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut found = statement.query(params![url.as_str(), bounded(limit)])?;
+        while let Some(row) = found.next()? {
+            page.add(row, one(row))?;
+        }
+        Ok(page)
+    };
+    read().map_err(store_error)
 }
 
+/// Reads open deliveries back, those given first first, until their bodies have so many bytes. Returns the page and how many were looked at.
 pub(super) fn load(
     connection: &Connection,
+    alerts: &Alerts,
     url: &WebhookUrl,
     ids: &[DeliveryId],
-) -> Result<Vec<OpenDelivery>, StoreError> {
+    bytes: usize,
+) -> Result<(Page<OpenDelivery>, usize), StoreError> {
     let sql = format!(
         "SELECT o.id, o.attempts_made, o.window_ends_at, o.due_at, {} \
-         FROM webhook_open o JOIN webhook_alert a ON a.seq = o.alert \
+         FROM webhook_open o LEFT JOIN webhook_alert a ON a.seq = o.alert \
          WHERE o.endpoint = {ENDPOINT} AND o.id = ?2",
         rows::ALERT
     );
-    let mut found = Vec::with_capacity(ids.len());
-    let mut statement = connection.prepare_cached(&sql).map_err(store_error)?;
-    for id in ids {
-        let loaded = statement.query_row(params![url.as_str(), int(id.get())], open);
-        found.extend(loaded.optional().map_err(store_error)?);
-    }
-    Ok(found)
+    let read = || {
+        let mut page = Page::new();
+        let (mut looked_at, mut read) = (0, 0);
+        let mut statement = connection.prepare_cached(&sql)?;
+        for id in ids {
+            looked_at += 1;
+            let mut found = statement.query(params![url.as_str(), int(id.get())])?;
+            let Some(row) = found.next()? else { continue };
+            let before = page.rows.len();
+            page.add(row, open(row, alerts))?;
+            read += page.rows.get(before).map_or(0, body_size);
+            if read >= bytes {
+                break;
+            }
+        }
+        Ok((page, looked_at))
+    };
+    read().map_err(store_error)
 }
 
 pub(super) fn endpoint(
@@ -101,11 +192,20 @@ pub(super) fn endpoint(
     let known = statement.query_row([url.as_str()], |row| {
         Ok(StoredEndpoint {
             open: row.get(1)?,
-            held_until: rows::maybe_time(row, 0)?,
-            health: rows::maybe_json(row, 2)?.unwrap_or_default(),
+            held_until: known_or_not(url, "hold", rows::maybe_time(row, 0)),
+            health: known_or_not(url, "health", rows::maybe_json(row, 2)).unwrap_or_default(),
         })
     });
     Ok(known.optional().map_err(store_error)?.unwrap_or_default())
+}
+
+/// Returns what is known of an endpoint. What cannot be read must not stop it.
+fn known_or_not<T>(url: &WebhookUrl, what: &str, read: rusqlite::Result<Option<T>>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        let endpoint = url.without_query();
+        log::error!(endpoint; "{what} of endpoint {endpoint} cannot be read in the delivery store and is left out: {error}");
+        None
+    })
 }
 
 pub(super) fn backlogs(
@@ -119,16 +219,30 @@ pub(super) fn backlogs(
                  (SELECT due_at FROM webhook_open o WHERE o.endpoint = e.id AND due_at IS NOT NULL ORDER BY due_at LIMIT 1) \
                FROM webhook_endpoint e \
                WHERE e.url > ?1 AND EXISTS (SELECT 1 FROM webhook_open o WHERE o.endpoint = e.id) \
-               ORDER BY e.url LIMIT ?2";
+               ORDER BY e.url";
     let after = after.map_or("", WebhookUrl::as_str);
-    all(connection, sql, params![after, bounded(limit)], |row| {
-        Ok(EndpointBacklog {
-            url: rows::url(row, 0)?,
-            open: row.get(1)?,
-            oldest: rows::time(row, 2)?,
-            next_due: rows::maybe_time(row, 3)?,
-        })
-    })
+    let read = || {
+        let mut backlogs = Vec::new();
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut found = statement.query(params![after])?;
+        while backlogs.len() < limit
+            && let Some(row) = found.next()?
+        {
+            // A page that is not full is the last one, so that what is left out must not make it shorter.
+            match rows::url(row, 0) {
+                Ok(url) => backlogs.push(EndpointBacklog {
+                    url,
+                    open: row.get(1)?,
+                    // A delivery whose row is damaged is set aside when it is read.
+                    oldest: rows::time(row, 2).unwrap_or_default(),
+                    next_due: rows::maybe_time(row, 3).unwrap_or_default(),
+                }),
+                Err(error) => skipped("URL of an endpoint with open deliveries", &error),
+            }
+        }
+        Ok(backlogs)
+    };
+    read().map_err(store_error)
 }
 
 pub(super) fn attempts(
@@ -139,14 +253,27 @@ pub(super) fn attempts(
                FROM webhook_attempt WHERE delivery = ?1 \
                UNION ALL SELECT attempts_made, ended_at, duration_ms, status, failure, redirects, sent_twice, excerpt \
                FROM webhook_ended WHERE id = ?1 AND duration_ms IS NOT NULL ORDER BY 1";
-    all(connection, sql, [int(id.get())], |row| {
-        Ok(Attempt {
-            summary: rows::summary(row, 0)?,
-            redirects: row.get(5)?,
-            sent_twice: row.get(6)?,
-            excerpt: String::from_utf8_lossy(row.get_ref(7)?.as_blob()?).into_owned(),
-        })
-    })
+    let read = |row: &Row<'_>| {
+        let attempt = || {
+            let excerpt = row.get_ref(7)?.as_blob()?;
+            Ok(Attempt {
+                summary: rows::summary(row, 0)?,
+                redirects: row.get(5)?,
+                sent_twice: row.get(6)?,
+                excerpt: String::from_utf8_lossy(excerpt).into_owned(),
+            })
+        };
+        match attempt() {
+            Ok(attempt) => Ok(Some(attempt)),
+            Err(error) if rows::is_of_row(&error) => {
+                skipped("attempt", &error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    };
+    let found = all(connection, sql, [int(id.get())], read)?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The conditions of a query, all of which hold, with what they are compared with.
@@ -249,7 +376,7 @@ fn listed(
     let sql = format!(
         "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.accepted_at, d.attempts_made, \
                 {columns} \
-         FROM {from} JOIN webhook_alert a ON a.seq = d.alert JOIN webhook_endpoint e ON e.id = d.endpoint \
+         FROM {from} LEFT JOIN webhook_alert a ON a.seq = d.alert LEFT JOIN webhook_endpoint e ON e.id = d.endpoint \
          WHERE 1{} ORDER BY d.id DESC LIMIT {}",
         conditions.sql,
         page_limit(query.limit)
@@ -292,10 +419,11 @@ fn of_event(
 /// Of how many clients the deliveries of an event are looked for one by one.
 const MAX_RANGES: usize = 64;
 
+/// Reads a delivery as it is shown. What cannot be read of it is left out: it must not hide the others.
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
-    let due_at = rows::maybe_time(row, 9)?;
-    let ended_at = rows::maybe_time(row, 10)?;
-    let reason: Option<DeadLetterReason> = rows::maybe_json(row, 11)?;
+    let due_at = rows::maybe_time(row, 9).unwrap_or_default();
+    let ended_at = rows::maybe_time(row, 10).unwrap_or_default();
+    let reason = rows::maybe_json(row, 11).unwrap_or(Some(DeadLetterReason::Unreadable));
     let state = match (ended_at, reason, due_at) {
         (Some(at), Some(reason), _) => DeliveryState::DeadLettered { at, reason },
         (Some(at), None, _) => DeliveryState::Delivered { at },
@@ -304,23 +432,26 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     };
     Ok(Delivery {
         id: rows::id(row, 0)?,
-        alert_id: rows::alert_id(row, 1)?,
-        event_id: row.get::<_, String>(2)?.into(),
-        rule_id: row.get::<_, String>(3)?.into(),
-        rule_type: row.get(4)?,
-        client_id: row.get::<_, String>(5)?.into(),
-        url: rows::url(row, 6)?,
-        accepted_at: rows::time(row, 7)?,
+        alert_id: rows::alert_id(row, 1).unwrap_or(NO_ALERT),
+        event_id: rows::shown_text(row, 2).into(),
+        rule_id: rows::shown_text(row, 3).into(),
+        rule_type: rows::shown_text(row, 4),
+        client_id: rows::shown_text(row, 5).into(),
+        url: rows::shown_url(row, 6)?,
+        accepted_at: rows::time(row, 7).unwrap_or_default(),
         state,
-        attempts_made: row.get(8)?,
-        last_attempt: last_attempt(row, 12)?,
+        attempts_made: row.get(8).unwrap_or_default(),
+        last_attempt: last_attempt(row, 12),
     })
 }
 
+/// What is shown in the place of an alert's id that cannot be read.
+const NO_ALERT: AlertId = AlertId::from_uuid(Uuid::nil());
+
 /// Reads the summary of the last attempt, if there was one.
-fn last_attempt(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<AttemptSummary>> {
-    let number: Option<u32> = row.get(first)?;
-    number.map(|_| rows::summary(row, first)).transpose()
+fn last_attempt(row: &Row<'_>, first: usize) -> Option<AttemptSummary> {
+    let number: Option<u32> = row.get(first).ok()?;
+    number.and_then(|_| rows::summary(row, first).ok())
 }
 
 /// Returns the ids of open deliveries of an endpoint after `after`, ascending.
@@ -384,20 +515,44 @@ pub(super) fn count_dead_letters(
     count.map_err(store_error)
 }
 
-/// Returns the ids of the dead letters that a query finds, oldest first.
+/// Returns the ids of the oldest dead letters that a query finds, ascending: in the order in which they are started again.
 pub(super) fn oldest_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
 ) -> Result<Vec<DeliveryId>, StoreError> {
+    dead_letter_ids(connection, query, "ASC")
+}
+
+/// Returns the ids of the newest dead letters that a query finds: those that it lists.
+pub(super) fn newest_dead_letters(
+    connection: &Connection,
+    query: &DeadLetterQuery,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    dead_letter_ids(connection, query, "DESC")
+}
+
+fn dead_letter_ids(
+    connection: &Connection,
+    query: &DeadLetterQuery,
+    order: &str,
+) -> Result<Vec<DeliveryId>, StoreError> {
     let conditions = of_dead_letters(query);
     let sql = format!(
-        "SELECT d.id FROM webhook_ended d JOIN webhook_alert a ON a.seq = d.alert \
-         WHERE d.listed = 1{} ORDER BY d.id LIMIT {}",
+        "SELECT d.id FROM webhook_ended d LEFT JOIN webhook_alert a ON a.seq = d.alert \
+         WHERE d.listed = 1{} ORDER BY d.id {order} LIMIT {}",
         conditions.sql,
         page_limit(query.limit)
     );
-    let parameters = params_from_iter(conditions.values);
-    all(connection, &sql, parameters, |row| rows::id(row, 0))
+    let values = params_from_iter(conditions.values);
+    all(connection, &sql, values, |row| rows::id(row, 0))
+}
+
+/// Returns the number of the endpoint for which a delivery is open; `None` when it is not. Every endpoint is asked, not every delivery.
+pub(super) fn open_at(connection: &Connection, id: DeliveryId) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT e.id FROM webhook_endpoint e CROSS JOIN webhook_open d ON d.endpoint = e.id WHERE d.id = ?1";
+    let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
+    let found = statement.query_row([int(id.get())], |row| row.get(0));
+    found.optional().map_err(store_error)
 }
 
 /// Dead letters, newest first.
@@ -408,7 +563,7 @@ pub(super) fn dead_letters(
     let conditions = of_dead_letters(query);
     let sql = format!(
         "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.reason, d.ended_at, d.attempts_made, {LAST_ATTEMPT} \
-         FROM {ENDED} JOIN webhook_alert a ON a.seq = d.alert JOIN webhook_endpoint e ON e.id = d.endpoint \
+         FROM {ENDED} LEFT JOIN webhook_alert a ON a.seq = d.alert LEFT JOIN webhook_endpoint e ON e.id = d.endpoint \
          WHERE d.listed = 1{} ORDER BY d.id DESC LIMIT {}",
         conditions.sql,
         page_limit(query.limit)
@@ -420,16 +575,16 @@ pub(super) fn dead_letters(
         |row| {
             Ok(DeadLetter {
                 delivery_id: rows::id(row, 0)?,
-                alert_id: rows::alert_id(row, 1)?,
-                event_id: row.get::<_, String>(2)?.into(),
-                rule_id: row.get::<_, String>(3)?.into(),
-                rule_type: row.get(4)?,
-                client_id: row.get::<_, String>(5)?.into(),
-                url: rows::url(row, 6)?,
-                reason: rows::from_json(row, 7)?,
-                at: rows::time(row, 8)?,
-                attempts_made: row.get(9)?,
-                last_attempt: last_attempt(row, 10)?,
+                alert_id: rows::alert_id(row, 1).unwrap_or(NO_ALERT),
+                event_id: rows::shown_text(row, 2).into(),
+                rule_id: rows::shown_text(row, 3).into(),
+                rule_type: rows::shown_text(row, 4),
+                client_id: rows::shown_text(row, 5).into(),
+                url: rows::shown_url(row, 6)?,
+                reason: rows::from_json(row, 7).unwrap_or(DeadLetterReason::Unreadable),
+                at: rows::time(row, 8).unwrap_or_default(),
+                attempts_made: row.get(9).unwrap_or_default(),
+                last_attempt: last_attempt(row, 10),
             })
         },
     )

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::error::store_error;
-use super::query;
+use super::query::Damaged;
 use super::rows::{self, int, uint};
 use super::writer::Writer;
 use crate::domain::attempt::Outcome;
@@ -12,7 +12,7 @@ use crate::domain::health::Health;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::{AttemptRecord, DeadLetterQuery, EndedDelivery, Redelivery, StoreError};
+use crate::store::{AttemptRecord, EndedDelivery, StoreError};
 
 /// What the log needs to know of an open delivery that ends.
 pub(super) struct Ending {
@@ -127,12 +127,68 @@ impl Writer<'_> {
                 bytes: row.get(3)?,
             })
         });
-        let taken = found.optional()?;
+        let taken = match found.optional() {
+            // What cannot be read must end all the same.
+            Err(error) if rows::is_of_row(&error) => self.find_damaged(endpoint, id)?,
+            other => other?,
+        };
         if let Some(ending) = &taken {
             self.hot.delete_open.get(self.connection)?.execute(key)?;
             self.note_ended(endpoint, ending.bytes);
         }
         Ok(taken)
+    }
+
+    /// Returns what can be read of an open delivery whose row is damaged.
+    fn find_damaged(&self, endpoint: i64, id: DeliveryId) -> rusqlite::Result<Option<Ending>> {
+        let sql = "SELECT CAST(alert AS INTEGER), CAST(accepted_at AS INTEGER), CAST(attempts_made AS INTEGER), \
+                          CAST(bytes AS INTEGER) \
+                   FROM webhook_open WHERE endpoint = ?1 AND id = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_row(params![endpoint, int(id.get())], |row| {
+            Ok(Ending {
+                alert: row.get(0).unwrap_or_default(),
+                accepted_at: row.get(1).unwrap_or_default(),
+                attempts_made: row.get(2).unwrap_or_default(),
+                bytes: row.get(3).unwrap_or_default(),
+            })
+        });
+        found.optional()
+    }
+
+    /// Makes open deliveries whose rows cannot be read dead letters, so that the others of their endpoint go on.
+    pub(super) fn set_aside(
+        &mut self,
+        url: &WebhookUrl,
+        damaged: &[Damaged],
+    ) -> Result<(), StoreError> {
+        let mut set_aside = || {
+            let Some(endpoint) = self.known_endpoint(url)? else {
+                return Ok(());
+            };
+            for Damaged { id, why } in damaged {
+                let Some(ending) = self.take_open(endpoint, *id)? else {
+                    continue;
+                };
+                // Nobody who reads says what time it is; about so late it was when something was written last.
+                let at = self.latest.noted.max(Some(ending.accepted_at));
+                let at = Timestamp::from_unix_millis(at.unwrap_or_default());
+                self.insert_given_up(
+                    endpoint,
+                    int(id.get()),
+                    &ending,
+                    at,
+                    DeadLetterReason::Unreadable,
+                )?;
+                let (endpoint, delivery_id) = (url.without_query(), id.get());
+                log::error!(
+                    endpoint, delivery_id;
+                    "delivery {delivery_id} to {endpoint} cannot be read in the delivery store and is a dead letter: {why}"
+                );
+            }
+            Ok(())
+        };
+        set_aside().map_err(store_error)
     }
 
     /// Puts a delivery that an attempt has ended into the log.
@@ -266,91 +322,7 @@ impl Writer<'_> {
                 attempts_made: ending.attempts_made,
             })
         });
-        ended.map(Some)
-    }
-
-    pub(super) fn redeliver(
-        &mut self,
-        which: &Redelivery,
-        now: Timestamp,
-    ) -> Result<Vec<(DeliveryId, WebhookUrl)>, StoreError> {
-        let mut ids = match which {
-            Redelivery::One(id) => vec![*id],
-            Redelivery::DeadLetters(query) => query::oldest_dead_letters(self.connection, query)?,
-        };
-        ids.sort_unstable();
-        let mut fresh = Vec::with_capacity(ids.len());
-        for id in ids {
-            let again = self.redeliver_one(id, now).map_err(store_error)?;
-            fresh.push(again.ok_or(StoreError::UnknownDelivery(id))?);
-        }
-        Ok(fresh)
-    }
-
-    fn redeliver_one(
-        &mut self,
-        id: DeliveryId,
-        now: Timestamp,
-    ) -> rusqlite::Result<Option<(DeliveryId, WebhookUrl)>> {
-        // Those that have ended are found by their ids, those that are open by endpoint and id: every endpoint is asked, not every delivery.
-        let ended = "webhook_ended d JOIN webhook_endpoint e ON e.id = d.endpoint";
-        let open = "webhook_endpoint e CROSS JOIN webhook_open d ON d.endpoint = e.id";
-        let found = match self.delivery_in(ended, id)? {
-            Some(found) => Some(found),
-            None => self.delivery_in(open, id)?,
-        };
-        let Some((endpoint, alert, url, bytes)) = found else {
-            return Ok(None);
-        };
-        let fresh = self.insert_open(endpoint, alert, now, bytes)?;
-        for sql in [
-            "UPDATE webhook_alert SET refs = refs + 1 WHERE seq = ?1",
-            "INSERT INTO webhook_redelivered (alert, id) VALUES (?1, ?2)",
-        ] {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let parameters = params![alert, int(fresh.get())];
-            let count = statement.parameter_count();
-            statement.execute(parameters.get(..count).unwrap_or_default())?;
-        }
-        self.unlist(id)?;
-        Ok(Some((fresh, url)))
-    }
-
-    /// Returns the endpoint, the alert, the URL and the size of a delivery `d` of an endpoint `e`.
-    fn delivery_in(
-        &self,
-        tables: &str,
-        id: DeliveryId,
-    ) -> rusqlite::Result<Option<(i64, i64, WebhookUrl, u64)>> {
-        let sql = format!(
-            "SELECT d.endpoint, d.alert, e.url, LENGTH(a.body) FROM {tables} \
-             JOIN webhook_alert a ON a.seq = d.alert \
-             WHERE d.id = ?1"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let found = statement.query_row([int(id.get())], |row| {
-            Ok((row.get(0)?, row.get(1)?, rows::url(row, 2)?, row.get(3)?))
-        });
-        found.optional()
-    }
-
-    /// Takes a dead letter off the list; it stays in the log.
-    fn unlist(&self, id: DeliveryId) -> rusqlite::Result<()> {
-        let sql = "UPDATE webhook_ended SET listed = 0 WHERE id = ?1 AND listed = 1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        statement.execute([int(id.get())]).map(drop)
-    }
-
-    pub(super) fn discard(&mut self, query: &DeadLetterQuery) -> Result<u64, StoreError> {
-        let ids = self.dead_letter_ids(query)?;
-        for id in &ids {
-            self.unlist(*id).map_err(store_error)?;
-        }
-        Ok(u64::try_from(ids.len()).unwrap_or(u64::MAX))
-    }
-
-    fn dead_letter_ids(&self, query: &DeadLetterQuery) -> Result<Vec<DeliveryId>, StoreError> {
-        let letters = query::dead_letters(self.connection, query)?;
-        Ok(letters.iter().map(|letter| letter.delivery_id).collect())
+        // An alert that cannot be read ends like any other; only the report of it has nothing to say.
+        ended.optional()
     }
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use uuid::Uuid;
 
+use super::alerts::Alerts;
 use crate::domain::attempt::AttemptSummary;
 use crate::domain::id::{AlertId, DeliveryId};
 use crate::domain::payload::PayloadFormat;
@@ -81,9 +82,37 @@ pub(super) fn maybe_json<T: DeserializeOwned>(
 ) -> rusqlite::Result<Option<T>> {
     match row.get_ref(column)?.as_str_or_null()? {
         None => Ok(None),
-        Some(text) => serde_json::from_str(text).map_err(|error| unreadable(column, error)),
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| unreadable(column, where_unreadable("value", &error))),
     }
 }
+
+/// Returns `true` if an error is about one row, which cannot be read: the others can.
+pub(super) fn is_of_row(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
+/// Returns a text, or what stands for one that cannot be read.
+pub(super) fn shown_text(row: &Row<'_>, column: usize) -> String {
+    row.get(column).unwrap_or_else(|_| UNREADABLE.to_owned())
+}
+
+/// Returns a URL, or what stands for one that cannot be read.
+pub(super) fn shown_url(row: &Row<'_>, column: usize) -> rusqlite::Result<WebhookUrl> {
+    url(row, column).or_else(|_| {
+        let text = format!("http://{UNREADABLE}.invalid/");
+        WebhookUrl::parse(&text).map_err(|error| unreadable(column, error))
+    })
+}
+
+/// What is shown in the place of a text that cannot be read.
+const UNREADABLE: &str = "unreadable";
 
 fn unreadable(column: usize, error: impl Into<BoxError>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
@@ -117,15 +146,23 @@ pub(super) fn alert_id(row: &Row<'_>, column: usize) -> rusqlite::Result<AlertId
     Ok(AlertId::from_uuid(Uuid::from_bytes(bytes)))
 }
 
-/// The columns of an alert as [`alert`] reads them, of a table named `a`.
-pub(super) const ALERT: &str =
-    "a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, a.company_id, a.format, a.body";
+/// The columns of an alert as [`alert`] reads them, of a table named `a`. Its body comes last, so that it need not be read.
+pub(super) const ALERT: &str = "a.seq, a.refs, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, a.company_id, a.format, a.body";
 
-/// Reads an alert from the columns [`ALERT`], which begin at `first`.
-pub(super) fn alert(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Alert>> {
+/// Reads an alert from the columns [`ALERT`], which begin at `first`. One that several deliveries have is shared by those that are in memory.
+pub(super) fn alert(row: &Row<'_>, first: usize, alerts: &Alerts) -> rusqlite::Result<Arc<Alert>> {
+    let (seq, refs): (i64, i64) = (row.get(first)?, row.get(first + 1)?);
+    if refs > 1 {
+        alerts.share(seq, || read_alert(row, first + 2))
+    } else {
+        read_alert(row, first + 2).map(Arc::new)
+    }
+}
+
+fn read_alert(row: &Row<'_>, first: usize) -> rusqlite::Result<Alert> {
     let text = |offset: usize| row.get::<_, String>(first + offset);
     let company: Option<String> = row.get(first + 5)?;
-    Ok(Arc::new(Alert {
+    Ok(Alert {
         id: alert_id(row, first)?,
         event_id: text(1)?.into(),
         rule_id: text(2)?.into(),
@@ -133,8 +170,12 @@ pub(super) fn alert(row: &Row<'_>, first: usize) -> rusqlite::Result<Arc<Alert>>
         client_id: text(4)?.into(),
         company_id: company.map(Into::into),
         format: format(row, first + 6)?,
-        body: Bytes::copy_from_slice(row.get_ref(first + 7)?.as_blob()?),
-    }))
+        body: Bytes::copy_from_slice(
+            row.get_ref(first + 7)?
+                .as_blob()
+                .map_err(rusqlite::Error::from)?,
+        ),
+    })
 }
 
 /// The columns of an attempt's summary as [`summary`] reads them, of a table named `t`.

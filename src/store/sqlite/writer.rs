@@ -2,6 +2,7 @@
 //! and the more there is to do, the less each costs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 use super::clock::Latest;
 use super::error::store_error;
 use super::event_ids;
+use super::file::Watch;
 use super::keeper::Keeper;
 use super::prepared::Hot;
 use crate::domain::url::WebhookUrl;
@@ -72,6 +74,7 @@ pub(super) struct Writer<'c> {
     /// What was noted during the transaction, to be taken back if it is rolled back.
     noted: Noted,
     keeper: Keeper,
+    watch: Arc<Watch>,
 }
 
 /// The highest ids given so far.
@@ -122,20 +125,30 @@ impl Found {
                 Ok((last, Latest { noted, saved }))
             },
         )?;
-        let mut open = connection
-            .prepare("SELECT endpoint, COUNT(*), SUM(bytes) FROM webhook_open GROUP BY endpoint")?;
+        let mut open = connection.prepare(
+            "SELECT endpoint, COUNT(*), CAST(SUM(CAST(bytes AS INTEGER)) AS INTEGER) \
+                 FROM webhook_open GROUP BY endpoint",
+        )?;
         let mut rows = open.query([])?;
         while let Some(row) = rows.next()? {
-            self.ledger.add(row.get(0)?, row.get(1)?, row.get(2)?);
+            // A row that is damaged does not keep the file from being opened; it is set aside when it is read.
+            let bytes = row.get(2).unwrap_or_default();
+            self.ledger.add(row.get(0)?, row.get(1)?, bytes);
         }
         Ok(())
     }
 }
 
 impl<'c> Writer<'c> {
-    pub(super) fn new(connection: &'c Connection, found: Found, keeper: Keeper) -> Self {
+    pub(super) fn new(
+        connection: &'c Connection,
+        found: Found,
+        keeper: Keeper,
+        watch: Arc<Watch>,
+    ) -> Self {
         Self {
             keeper,
+            watch,
             connection,
             hot: Hot::new(),
             ledger: found.ledger,
@@ -154,6 +167,8 @@ impl<'c> Writer<'c> {
             let done = self.transaction(|writer| writer.fill(&mut batch, jobs));
             match done {
                 Ok(()) => finish(batch, &Ok(())),
+                // All of them would, and what was done for one must not be done again.
+                Err(error @ StoreError::Replaced(_)) => finish(batch, &Err(error)),
                 // What failed must not take the others with it.
                 Err(_) if batch.len() > 1 => self.one_by_one(batch),
                 Err(error) => finish(batch, &Err(error)),
@@ -193,6 +208,10 @@ impl<'c> Writer<'c> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        if self.watch.is_gone() {
+            // It may be back.
+            self.watch.look()?;
+        }
         self.noted.last = self.last;
         let begun = self.hot.begin.get(self.connection);
         let begun = begun.and_then(|begin| begin.execute([]));
@@ -203,7 +222,8 @@ impl<'c> Writer<'c> {
             Err(_) => self.roll_back(),
         }
         self.noted = Noted::default();
-        done.map(drop)
+        // Last, so that what is acknowledged was in the file that stands at the path.
+        done.and_then(|_| self.watch.look())
     }
 
     /// Returns which time is saved then.
@@ -252,9 +272,18 @@ impl<'c> Writer<'c> {
                 .prepare_cached("INSERT INTO webhook_endpoint (url) VALUES (?1)")?
                 .insert([url.as_str()])?,
         };
+        if self.endpoints.len() >= MOST_KNOWN {
+            // URLs may come and go without end; those in use are known again after one look each.
+            self.endpoints.clear();
+        }
         self.endpoints.insert(url.clone(), number);
         self.noted.endpoints.push(url.clone());
         Ok(number)
+    }
+
+    /// Forgets the number of an endpoint that has none any more.
+    pub(super) fn forget_endpoint(&mut self, url: &WebhookUrl) {
+        self.endpoints.remove(url);
     }
 
     /// Returns the number of an endpoint, if it has one.
@@ -294,6 +323,9 @@ fn finish(batch: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
     }
 }
 
+/// How many endpoints' numbers are known without asking the file, at most.
+const MOST_KNOWN: usize = 32_768;
+
 /// How many jobs one transaction takes at most.
 const MAX_JOBS: usize = 1_024;
 
@@ -302,10 +334,10 @@ const MAX_BYTES: usize = 8 * 1_024 * 1_024;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::mpsc::sync_channel;
 
     use super::*;
+    use crate::store::sqlite::file::Taken;
     use crate::store::sqlite::schema::{Role, connect, migrate};
 
     fn url(text: &str) -> WebhookUrl {
@@ -313,24 +345,29 @@ mod tests {
     }
 
     fn connection(folder: &tempfile::TempDir) -> Connection {
-        let file = folder.path().join("webhooks.db");
+        let file = file(folder);
         let mut connection = connect(&file, Role::Writer).unwrap();
         migrate(&mut connection, |_| Ok(())).unwrap();
         connection
     }
 
-    fn writer(connection: &mut Connection) -> Writer<'_> {
+    fn file(folder: &tempfile::TempDir) -> std::path::PathBuf {
+        folder.path().join("webhooks.db")
+    }
+
+    fn writer<'c>(folder: &tempfile::TempDir, connection: &'c mut Connection) -> Writer<'c> {
         let (wake, _) = sync_channel(1);
-        let keeper = Keeper::new(connection, wake, Arc::default()).unwrap();
+        let keeper = Keeper::new(connection, wake, Arc::default(), 1 << 26).unwrap();
         let found = Found::look(connection, BacklogLimits::default()).unwrap();
-        Writer::new(connection, found, keeper)
+        let watch = Taken::take(&file(folder)).unwrap().watch();
+        Writer::new(connection, found, keeper, Arc::new(watch))
     }
 
     #[test]
     fn what_fails_does_not_take_the_others_of_its_transaction_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = connection(&folder);
-        let mut writer = writer(&mut connection);
+        let mut writer = writer(&folder, &mut connection);
         let a = writer.endpoint(&url("http://a.test/")).unwrap();
         let (jobs, queue) = std::sync::mpsc::channel::<Box<dyn Job>>();
         let mut answers = Vec::new();
@@ -370,7 +407,7 @@ mod tests {
     fn a_transaction_that_is_rolled_back_leaves_nothing_in_memory() {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = connection(&folder);
-        let mut writer = writer(&mut connection);
+        let mut writer = writer(&folder, &mut connection);
         let kept = writer.transaction(|writer| {
             let a = writer.endpoint(&url("http://a.test/")).unwrap();
             writer.note_opened(a, 10);

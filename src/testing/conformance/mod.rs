@@ -20,7 +20,7 @@ use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::{CompanyId, DeliveryId};
 use crate::store::{
     Appended, AttemptRecord, Change, ContentDigest, DeadLetterQuery, DeliveryQuery, NewEvent,
-    Progress, Redelivery, Store, StoreError,
+    PageLimit, Progress, Redelivery, Store, StoreError,
 };
 
 use self::fixtures::{
@@ -41,7 +41,9 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     accepts_each_event_once(&make().await).await;
     keeps_the_event_ids_of_clients_apart(&make().await).await;
     reads_queued_deliveries_in_pages(&make().await).await;
+    ends_pages_at_a_number_of_bytes(&make().await).await;
     keeps_what_waits_and_loads_it_back(&make().await).await;
+    is_claimed_by_one_engine_at_a_time(&make().await).await;
     ends_deliveries_once(&make().await).await;
     keeps_every_attempt(&make().await).await;
     keeps_how_long_an_endpoint_is_held_back(&make().await).await;
@@ -168,6 +170,56 @@ async fn reads_queued_deliveries_in_pages(store: &impl Store) {
             .unwrap()
             .is_empty()
     );
+}
+
+/// A store that ends its pages by their number of deliveries alone does not, and may say so by reading all.
+async fn ends_pages_at_a_number_of_bytes(store: &impl Store) {
+    let all = append(store, 5, A).await;
+    let limit = |deliveries, bytes| PageLimit { deliveries, bytes };
+    let page = async |after, limit| {
+        let page = store.queued_within(&url(A), after, limit).await.unwrap();
+        let ids: Vec<_> = page.deliveries.iter().map(|open| open.id).collect();
+        (ids, page.more)
+    };
+    let start = DeliveryId::new(0);
+    // Each body has two bytes.
+    let by_bytes = page(start, limit(5, 3)).await;
+    assert!(by_bytes.1, "more may follow");
+    assert!(
+        [&all[..2], &all[..]].contains(&&by_bytes.0[..]),
+        "{by_bytes:?}"
+    );
+    let (one, _) = page(start, limit(5, 1)).await;
+    assert_eq!(one[0], all[0], "one at least");
+    assert_eq!(page(start, limit(3, 100)).await, (all[..3].to_vec(), true));
+    assert_eq!(
+        page(all[2], limit(3, 100)).await,
+        (all[3..].to_vec(), false)
+    );
+    let loaded = store.load_within(&url(A), all.clone(), 3).await.unwrap();
+    let mut ids: Vec<_> = loaded.deliveries.iter().map(|open| open.id).collect();
+    ids.extend(&loaded.rest);
+    assert_eq!(ids, all, "each is read, or left for the next page");
+    store
+        .record(vec![delivered(all[0], A)].into())
+        .await
+        .unwrap();
+    let loaded = store
+        .load_within(&url(A), all[..2].to_vec(), 1)
+        .await
+        .unwrap();
+    assert_eq!(loaded.deliveries.len(), 1, "the first that is open is read");
+    assert!(loaded.rest.is_empty());
+}
+
+async fn is_claimed_by_one_engine_at_a_time(store: &impl Store) {
+    let claim = store.claim().await.unwrap();
+    if let Err(error) = store.claim().await.map(drop) {
+        assert!(matches!(error, StoreError::InUse(_)), "{error:?}");
+        assert!(!error.is_transient());
+    }
+    drop(claim);
+    drop(store.claim().await.unwrap());
 }
 
 async fn keeps_what_waits_and_loads_it_back(store: &impl Store) {

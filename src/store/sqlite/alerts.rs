@@ -1,0 +1,67 @@
+//! The alerts in memory that several deliveries have. A large one that goes to a thousand endpoints is read once, not a thousand times.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::store::Alert;
+
+/// Which alerts are in memory, by their numbers in the file. It keeps none of them there.
+#[derive(Debug, Default)]
+pub(super) struct Alerts(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    alerts: HashMap<i64, Weak<Alert>>,
+    /// At how many those are looked for that nobody has any more.
+    look_at: usize,
+}
+
+impl Alerts {
+    /// Returns an alert that is in memory, or reads it. The others wait meanwhile: it may be the one that they want.
+    pub(super) fn share(
+        &self,
+        seq: i64,
+        read: impl FnOnce() -> rusqlite::Result<Alert>,
+    ) -> rusqlite::Result<Arc<Alert>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(alert) = known.alerts.get(&seq).and_then(Weak::upgrade) {
+            return Ok(alert);
+        }
+        let alert = Arc::new(read()?);
+        if known.alerts.len() >= known.look_at {
+            known.alerts.retain(|_, alert| alert.strong_count() > 0);
+            known.look_at = 2 * known.alerts.len() + FEW;
+        }
+        known.alerts.insert(seq, Arc::downgrade(&alert));
+        Ok(alert)
+    }
+}
+
+/// So many that nobody has any more do no harm.
+const FEW: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_read_again_only_when_nobody_has_it_and_forgotten_then() {
+        let alerts = Alerts::default();
+        let mut reads = 0;
+        let mut share = |seq| {
+            alerts.share(seq, || {
+                reads += 1;
+                Ok(Alert::example(None))
+            })
+        };
+        let first = share(1).unwrap();
+        assert!(Arc::ptr_eq(&first, &share(1).unwrap()));
+        drop(first);
+        drop(share(1).unwrap());
+        for seq in 0..1_000 {
+            drop(share(seq).unwrap());
+        }
+        assert_eq!(reads, 1_002);
+        assert!(alerts.0.lock().unwrap().alerts.len() <= FEW + 1);
+    }
+}

@@ -1,0 +1,242 @@
+//! The file itself: that one store has it open, by whatever name, and that it is still there.
+//!
+//! A path is a path: what looks like a URI names a file. The file's links are followed before its lock is taken, so that each of its names leads to one
+//! lock; hard links have no common name, and are told apart by what the system calls the file (on Unix, and within this process).
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::store::StoreError;
+
+/// A file that this store alone has open. Dropping it gives the file free.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Where it is, with all links followed.
+    path: PathBuf,
+    identity: Identity,
+    _lock: File,
+}
+
+impl Taken {
+    /// Makes the file if there is none, and takes the lock that keeps everybody else from opening it.
+    pub(super) fn take(given: &Path) -> Result<Self, StoreError> {
+        let refused = |error| refused(given, error);
+        // To SQLite these are no files: each of its connections would have a database of its own.
+        if given.as_os_str().is_empty() || given == Path::new(":memory:") {
+            return Err(refused(ErrorKind::InvalidInput.into()));
+        }
+        let path = follow(given).map_err(refused)?;
+        // Found before anything is made beside it.
+        if path.is_dir() {
+            return Err(refused(ErrorKind::IsADirectory.into()));
+        }
+        let in_use = || StoreError::InUse(given.display().to_string());
+        let lock = private().open(beside(&path, "-lock")).map_err(refused)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use()),
+            Err(TryLockError::Error(error)) => return Err(refused(error)),
+        }
+        // SQLite gives its other files the same rights as this one. A file that is there already must not be opened here: closing it would
+        // take away the locks that other connections of this process have on it.
+        match private().create_new(true).open(&path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(refused(error)),
+            Ok(_) | Err(_) => {}
+        }
+        let identity = Identity::of(&path).map_err(refused)?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if !open.insert(identity.clone()) {
+            return Err(in_use());
+        }
+        Ok(Self {
+            path,
+            identity,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the watch over the file and its log. All connections are to be open: the log is there then.
+    pub(super) fn watch(&self) -> Watch {
+        let log = beside(&self.path, "-wal");
+        let log = Identity::of(&log).ok().map(|identity| (log, identity));
+        let file = (self.path.clone(), self.identity.clone());
+        Watch {
+            files: [Some(file), log].into_iter().flatten().collect(),
+            gone: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&self.identity);
+    }
+}
+
+/// Whether what is open is still what stands at its path.
+#[derive(Debug)]
+pub(super) struct Watch {
+    files: Vec<(PathBuf, Identity)>,
+    gone: AtomicBool,
+}
+
+impl Watch {
+    /// Looks at the path: about a microsecond for each of the two files.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`] when the file was removed, moved or replaced.
+    pub(super) fn look(&self) -> Result<(), StoreError> {
+        let other = |(path, identity): &&(PathBuf, Identity)| {
+            Identity::of(path).map_or_else(
+                // What cannot be looked at for another reason may be there.
+                |error| error.kind() == ErrorKind::NotFound,
+                |now| now != *identity,
+            )
+        };
+        let gone = self.files.iter().find(other);
+        let was_gone = self.gone.swap(gone.is_some(), Ordering::Relaxed);
+        let Some((path, _)) = gone else {
+            if was_gone {
+                log::warn!("delivery store's file is back where it was; it goes on");
+            }
+            return Ok(());
+        };
+        let path = path.display().to_string();
+        if !was_gone {
+            log::error!(
+                path = path.as_str();
+                "delivery store's file {path} was removed or replaced while it is open; nothing more is accepted or recorded: \
+                 put it back, or start again on the file that is to be used"
+            );
+        }
+        Err(StoreError::Replaced(path))
+    }
+
+    /// Returns `true` if it was not there the last time that somebody looked.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Returns the error for what is not there, for statuses.
+    pub(super) fn error(&self) -> Option<StoreError> {
+        let (path, _) = self.files.first().filter(|_| self.is_gone())?;
+        Some(StoreError::Replaced(path.display().to_string()))
+    }
+}
+
+/// What the system calls a file, whatever its names.
+#[cfg(unix)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+#[cfg(unix)]
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let found = fs::metadata(path)?;
+        Ok(Self {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+}
+
+/// What tells files apart where the standard library does not say what the system calls them: their paths, and when they were made.
+#[cfg(not(unix))]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    path: PathBuf,
+    made: Option<std::time::SystemTime>,
+}
+
+#[cfg(not(unix))]
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_path_buf(),
+            made: fs::metadata(path)?.created().ok(),
+        })
+    }
+}
+
+/// The files that stores of this process have open.
+static OPEN: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
+
+/// Follows the links of a path to the file, which need not be there. What is returned is absolute, and so never taken for a URI.
+fn follow(given: &Path) -> io::Result<PathBuf> {
+    let mut path = std::path::absolute(given)?;
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&path) else {
+            return in_its_folder(&path);
+        };
+        // An absolute one replaces all of it.
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    Err(io::Error::other("too many links lead to the file"))
+}
+
+/// Follows the links of the folder that a file is in, or will be.
+fn in_its_folder(path: &Path) -> io::Result<PathBuf> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(ErrorKind::IsADirectory.into());
+    };
+    if !cfg!(unix) {
+        // Elsewhere a canonical path has a form that not everything understands.
+        return Ok(path.to_path_buf());
+    }
+    Ok(fs::canonicalize(folder)?.join(name))
+}
+
+/// Returns how a file is opened that only its owner may read, if it has to be made.
+fn private() -> OpenOptions {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "there are many, and most may pass"
+)]
+fn refused(path: &Path, error: io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            StoreError::ReadOnly(Box::new(error))
+        }
+        ErrorKind::StorageFull => StoreError::NoSpace(Box::new(error)),
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::InvalidInput
+        | ErrorKind::InvalidFilename => StoreError::BadPath {
+            path: path.display().to_string(),
+            source: Box::new(error),
+        },
+        _ => StoreError::Unavailable(Box::new(error)),
+    }
+}
+
+/// Returns the path of a file that belongs to another.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// How many links are followed, one after the other: as many as Linux follows.
+const MOST_LINKS: usize = 40;

@@ -1,0 +1,367 @@
+//! How much is in memory of what is in the store: an engine that starts needs no more than one that runs.
+
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use actix_webhooks::store::{
+    Alert, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
+    EndpointBacklog, Loaded, MemoryStore, NewEvent, OpenDelivery, OpenPage, PageLimit, Redelivery,
+    Retention, Store, StoreFuture, StoredEndpoint, WaitingDelivery,
+};
+use actix_webhooks::testing::SimClock;
+use actix_webhooks::transport::{Answer, Channel, Request, Sent, Transport};
+use actix_webhooks::{
+    DeadLetter, Delivery, DeliveryId, Endpoint, Engine, Event, Ordering, PauseEndpoint,
+    RetryPolicy, Rule, Timestamp, WebhookUrl,
+};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+
+const BODY: usize = 1_024 * 1_024;
+const MIB: usize = 1_024 * 1_024;
+
+/// A store whose bodies have a mebibyte each once they are read back, and that knows how many of them somebody has.
+#[derive(Clone, Default)]
+struct Large {
+    store: Arc<MemoryStore>,
+    read: Arc<Mutex<Vec<Weak<Alert>>>>,
+    /// The most that were in memory at once.
+    most: Arc<AtomicUsize>,
+}
+
+impl Large {
+    fn most(&self) -> usize {
+        self.most.swap(0, SeqCst)
+    }
+
+    /// Makes bodies large, until there are so many bytes. Returns those that are left out.
+    fn enlarge(
+        &self,
+        deliveries: Vec<OpenDelivery>,
+        bytes: usize,
+    ) -> (Vec<OpenDelivery>, Vec<DeliveryId>) {
+        let mut read = self.read.lock().unwrap();
+        let (mut large, mut rest) = (Vec::new(), Vec::new());
+        for delivery in deliveries {
+            if large.len() * BODY >= bytes {
+                rest.push(delivery.id);
+                continue;
+            }
+            let body = vec![0; BODY].into();
+            let alert = Arc::new(Alert {
+                body,
+                ..(*delivery.alert).clone()
+            });
+            read.push(Arc::downgrade(&alert));
+            large.push(OpenDelivery { alert, ..delivery });
+        }
+        read.retain(|alert| alert.strong_count() > 0);
+        self.most.fetch_max(read.len() * BODY, SeqCst);
+        (large, rest)
+    }
+}
+
+impl Store for Large {
+    fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
+        self.store.append(batch)
+    }
+    fn queued(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: usize,
+    ) -> StoreFuture<Vec<OpenDelivery>> {
+        let read = self.store.queued(url, after, limit);
+        let this = self.clone();
+        Box::pin(async move { Ok(this.enlarge(read.await?, usize::MAX).0) })
+    }
+    fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
+        self.store.waiting(url, limit)
+    }
+    fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
+        let (read, this) = (self.store.load(url, ids), self.clone());
+        Box::pin(async move { Ok(this.enlarge(read.await?, usize::MAX).0) })
+    }
+    fn queued_within(
+        &self,
+        url: &WebhookUrl,
+        after: DeliveryId,
+        limit: PageLimit,
+    ) -> StoreFuture<OpenPage> {
+        let read = self.store.queued_within(url, after, limit);
+        let this = self.clone();
+        Box::pin(async move {
+            let OpenPage { deliveries, more } = read.await?;
+            let (deliveries, rest) = this.enlarge(deliveries, limit.bytes);
+            let more = more || !rest.is_empty();
+            Ok(OpenPage { deliveries, more })
+        })
+    }
+    fn load_within(
+        &self,
+        url: &WebhookUrl,
+        ids: Vec<DeliveryId>,
+        bytes: usize,
+    ) -> StoreFuture<Loaded> {
+        let (read, this) = (self.store.load(url, ids), self.clone());
+        Box::pin(async move {
+            let (deliveries, rest) = this.enlarge(read.await?, bytes);
+            Ok(Loaded { deliveries, rest })
+        })
+    }
+    fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
+        self.store.record(batch)
+    }
+    fn backlogs(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<EndpointBacklog>> {
+        self.store.backlogs(after, limit)
+    }
+    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        self.store.endpoint(url)
+    }
+    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
+        self.store.attempts(id)
+    }
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
+        self.store.deliveries(query)
+    }
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
+        self.store.dead_letters(query)
+    }
+    fn redeliver(
+        &self,
+        which: Redelivery,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
+        self.store.redeliver(which, now)
+    }
+    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
+        self.store.discard(query)
+    }
+    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
+        self.store.remove_endpoint(url, now)
+    }
+    fn keep(&self, change: Change) -> StoreFuture<()> {
+        self.store.keep(change)
+    }
+    fn configuration(&self) -> StoreFuture<Configuration> {
+        self.store.configuration()
+    }
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
+        self.store.prune(now, keep)
+    }
+    fn open_total(&self) -> StoreFuture<u64> {
+        self.store.open_total()
+    }
+    fn flush(&self) -> StoreFuture<()> {
+        self.store.flush()
+    }
+}
+
+/// Receivers that answer alike, and keep nothing of what they are sent.
+#[derive(Clone)]
+struct Receivers {
+    status: Arc<AtomicU16>,
+    clock: SimClock,
+    answers_after_ms: Arc<AtomicU64>,
+}
+
+impl Receivers {
+    fn answer(&self, status: u16, after_ms: u64) {
+        self.status.store(status, SeqCst);
+        self.answers_after_ms.store(after_ms, SeqCst);
+    }
+}
+
+impl Transport for Receivers {
+    fn open(&self, _: &Endpoint, _: &str) -> Box<dyn Channel> {
+        Box::new(self.clone())
+    }
+}
+
+impl Channel for Receivers {
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
+        let this = self.clone();
+        async move {
+            let wait = this.answers_after_ms.load(SeqCst);
+            this.clock.sleep(Duration::from_millis(wait)).await;
+            drop(request);
+            Sent::from(Ok(Answer::new(this.status.load(SeqCst))))
+        }
+        .boxed_local()
+    }
+}
+
+fn hook(number: usize) -> String {
+    format!("http://receiver-{number}.test/")
+}
+
+struct World {
+    store: Large,
+    receivers: Receivers,
+    endpoints: usize,
+    ordering: Ordering,
+}
+
+impl World {
+    fn new(clock: &SimClock, endpoints: usize) -> Self {
+        Self {
+            store: Large::default(),
+            receivers: Receivers {
+                status: Arc::new(AtomicU16::new(503)),
+                clock: clock.clone(),
+                answers_after_ms: Arc::new(AtomicU64::new(10)),
+            },
+            endpoints,
+            ordering: Ordering::Unordered,
+        }
+    }
+
+    async fn start(&self, clock: &SimClock) -> Engine {
+        let mut builder = Engine::builder()
+            .simulated(clock, 2)
+            .store(self.store.clone())
+            .transport(self.receivers.clone());
+        for number in 0..self.endpoints {
+            let rule = Rule::new(number.to_string(), number.to_string());
+            let endpoint = Endpoint::new(&hook(number))
+                .unwrap()
+                .retry(RetryPolicy::three_in_two_minutes().without_jitter())
+                .ordering(self.ordering);
+            builder = builder
+                .rule(rule.webhook(&hook(number)).unwrap())
+                .endpoint(endpoint);
+        }
+        builder.start().await.unwrap()
+    }
+
+    /// Publishes so many events to each endpoint, each of a company of its own.
+    async fn publish(&self, engine: &Engine, each: usize) {
+        for event in 0..each {
+            for number in 0..self.endpoints {
+                let event =
+                    Event::new(number.to_string(), "client").company(format!("company-{event}"));
+                engine.publish(event).await.unwrap();
+            }
+        }
+    }
+
+    async fn open(&self) -> u64 {
+        self.store.open_total().await.unwrap()
+    }
+}
+
+/// Three endpoints with 256 due retries of a mebibyte each held 769 MiB after a restart, and an engine that is killed for its memory was killed again.
+#[test]
+fn a_hundred_endpoints_with_a_thousand_large_retries_that_are_due_start_in_256_mib() {
+    SimClock::run(async |clock| {
+        let world = World::new(&clock, 100);
+        let engine = world.start(&clock).await;
+        world.publish(&engine, 10).await;
+        clock.sleep(Duration::from_secs(5)).await;
+        engine.shutdown(Duration::ZERO).await;
+        assert_eq!(world.open().await, 1_000);
+        clock.sleep(Duration::from_mins(1)).await;
+        world.store.most();
+
+        world.receivers.answer(200, 5_000);
+        let engine = world.start(&clock).await;
+        clock.sleep(Duration::from_mins(10)).await;
+        assert_eq!(world.open().await, 0, "all of them are delivered");
+        let most = world.store.most();
+        assert!(most <= 180 * MIB, "{} MiB", most / MIB);
+        assert!(most >= 64 * MIB, "{} MiB: it reads ahead", most / MIB);
+        engine.shutdown(Duration::ZERO).await;
+    });
+}
+
+/// The same for what was never attempted, and where order is kept.
+#[test]
+fn a_backlog_of_large_bodies_is_read_as_far_as_there_is_room_whatever_the_order() {
+    for ordering in [
+        Ordering::Unordered,
+        Ordering::Fifo,
+        Ordering::FifoPerCompany,
+    ] {
+        SimClock::run(async |clock| {
+            let mut world = World::new(&clock, 30);
+            world.ordering = ordering;
+            let engine = world.start(&clock).await;
+            for number in 0..world.endpoints {
+                let pause = PauseEndpoint::new(&hook(number));
+                engine.supervisor().send(pause).await.unwrap().unwrap();
+            }
+            world.publish(&engine, 20).await;
+            engine.shutdown(Duration::ZERO).await;
+            let engine = world.start(&clock).await;
+            clock.sleep(Duration::from_mins(1)).await;
+            assert_eq!(world.store.most(), 0, "nothing is read of what is paused");
+
+            world.receivers.answer(200, 5_000);
+            for number in 0..world.endpoints {
+                let resume = actix_webhooks::ResumeEndpoint::new(&hook(number));
+                engine.supervisor().send(resume).await.unwrap().unwrap();
+            }
+            clock.sleep(Duration::from_mins(5)).await;
+            assert_eq!(world.open().await, 0, "{ordering:?}");
+            let most = world.store.most();
+            assert!(most <= 100 * MIB, "{ordering:?}: {} MiB", most / MIB);
+            engine.shutdown(Duration::ZERO).await;
+        });
+    }
+}
+
+/// Resuming an endpoint with 20,000 companies took 449 MiB: all their retries were read back at once.
+#[test]
+fn retries_of_many_companies_are_read_back_as_far_as_there_is_room() {
+    SimClock::run(async |clock| {
+        let mut world = World::new(&clock, 1);
+        world.ordering = Ordering::FifoPerCompany;
+        let engine = world.start(&clock).await;
+        world.publish(&engine, 2_000).await;
+        clock.sleep(Duration::from_secs(100)).await;
+        let pause = PauseEndpoint::new(hook(0));
+        engine.supervisor().send(pause).await.unwrap().unwrap();
+        let resume = actix_webhooks::ResumeEndpoint::new(hook(0));
+        clock.sleep(Duration::from_mins(10)).await;
+        world.store.most();
+        world.receivers.answer(200, 10);
+        engine.supervisor().send(resume).await.unwrap().unwrap();
+        clock.sleep(Duration::from_mins(10)).await;
+        assert_eq!(world.open().await, 0);
+        let most = world.store.most();
+        assert!((1..=48 * MIB).contains(&most), "{} MiB", most / MIB);
+        engine.shutdown(Duration::ZERO).await;
+    });
+}
+
+/// What has been read is left to the store again when its endpoint may not start for long.
+#[test]
+fn an_endpoint_that_is_held_or_paused_keeps_no_bodies() {
+    SimClock::run(async |clock| {
+        let world = World::new(&clock, 40);
+        world.receivers.answer(200, 5_000);
+        let engine = world.start(&clock).await;
+        world.publish(&engine, 200).await;
+        clock.sleep(Duration::from_secs(6)).await;
+        for number in 0..world.endpoints {
+            let pause = PauseEndpoint::new(&hook(number));
+            engine.supervisor().send(pause).await.unwrap().unwrap();
+        }
+        clock.sleep(Duration::from_secs(30)).await;
+        world.store.enlarge(Vec::new(), 0);
+        let kept = world.store.read.lock().unwrap().len();
+        assert_eq!(kept, 0, "bodies in memory");
+        for number in 0..world.endpoints {
+            let resume = actix_webhooks::ResumeEndpoint::new(&hook(number));
+            engine.supervisor().send(resume).await.unwrap().unwrap();
+        }
+        clock.sleep(Duration::from_mins(60)).await;
+        assert_eq!(world.open().await, 0, "nothing of it is lost");
+        engine.shutdown(Duration::ZERO).await;
+    });
+}

@@ -49,6 +49,10 @@ enum Source {
         real: std::time::Instant,
     },
     /// Time is simulated from a given start, and the wall clock is set by hand.
+    #[cfg_attr(
+        not(any(test, feature = "test-util")),
+        expect(dead_code, reason = "only tests make one")
+    )]
     Simulated {
         /// By how much it was set in all, in milliseconds.
         set_by: watch::Sender<i64>,

@@ -6,6 +6,7 @@ mod engine {
     mod bodies;
     mod clocks;
     mod ending;
+    mod fairness;
     mod ids;
     mod isolation;
     mod oauth2;

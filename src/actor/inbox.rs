@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
 
-use super::places::{Claim, Places, Waiter};
+use super::places::{Claim, Need, Places, Waiter};
 use super::subscriber::SubscriberActor;
 use crate::domain::delivery::OpenDelivery;
-use crate::domain::places::PlaceClass;
 
 /// How a running subscriber is reached.
 #[derive(Clone, Debug)]
@@ -50,7 +49,7 @@ pub(crate) enum OnArrival {
     #[default]
     Wake,
     /// It takes a place and wakes the subscriber, or joins the queue for a place in its stead: a subscriber could do no more with it.
-    Claim { class: PlaceClass, held: u32 },
+    Claim(Need),
     /// It waits until the subscriber looks by itself.
     Wait,
 }
@@ -115,14 +114,19 @@ impl Inbox {
     fn first_wakes(&self, arrived: &mut Arrived) -> bool {
         match arrived.on_arrival {
             OnArrival::Wait => false,
-            OnArrival::Claim { class, held } if !arrived.deliveries.is_empty() => {
-                let claim = self.places.claim(class, held, &self.waiter);
+            OnArrival::Wake => true,
+            OnArrival::Claim(need) => {
+                let Some(first) = arrived.deliveries.first() else {
+                    // What is in the store alone has to be read before a place is of use.
+                    return true;
+                };
+                let claim = self
+                    .places
+                    .claim(need, &first.alert.client_id, &self.waiter);
                 let has_place = matches!(claim, Claim::Place(_));
                 arrived.claim = Some(claim);
                 has_place
             }
-            // What is in the store alone has to be read before a place is of use.
-            OnArrival::Claim { .. } | OnArrival::Wake => true,
         }
     }
 
@@ -188,6 +192,7 @@ mod tests {
     use crate::actor::places::Holdings;
     use crate::domain::alert::Alert;
     use crate::domain::id::DeliveryId;
+    use crate::domain::places::PlaceClass;
 
     use crate::domain::retry::Progress;
 
@@ -209,6 +214,14 @@ mod tests {
             due_at: None,
         };
         ids.map(delivery).collect()
+    }
+
+    const CLASS: PlaceClass = PlaceClass::Prompt;
+
+    /// Returns what an arrival does for a subscriber that may start.
+    fn claims(inbox: &Inbox) -> OnArrival {
+        let holdings = Holdings::new(Arc::clone(&inbox.places), inbox.waiter(), 0);
+        OnArrival::Claim(holdings.need(CLASS))
     }
 
     fn inbox() -> Inbox {
@@ -259,11 +272,10 @@ mod tests {
     fn the_first_arrival_takes_a_place_or_waits_for_one() {
         let (places, count) = (Places::new(4), Arc::new(Count::default()));
         let waker = Waker::from(Arc::clone(&count));
-        let class = PlaceClass::Prompt;
         let claiming = || {
             let inbox = Inbox::new(Arc::clone(&places));
             inbox.waiter().listen(&Context::from_waker(&waker));
-            inbox.until_next_look(OnArrival::Claim { class, held: 0 });
+            inbox.until_next_look(claims(&inbox));
             inbox
         };
         let inboxes: Vec<Inbox> = (0..5).map(|_| claiming()).collect();
@@ -274,33 +286,33 @@ mod tests {
         assert!(matches!(first, Some(Claim::Place(_))), "{first:?}");
         drop(first);
         assert_eq!(count.0.load(Ordering::Relaxed), 5);
-        let mut holdings = Holdings::new(Arc::clone(&places), inboxes[4].waiter());
+        let mut holdings = Holdings::new(Arc::clone(&places), inboxes[4].waiter(), 0);
         let mut taken = Vec::new();
         let (_, claim) = inboxes[4].take(&mut taken);
         holdings.adopt(claim.expect("it has waited"));
         holdings.accept();
-        assert_eq!((taken.len(), holdings.take(class)), (1, true));
+        assert_eq!(taken.len(), 1);
+        assert!(holdings.take(CLASS, &"c".into()).is_some());
     }
 
     #[test]
     fn what_was_claimed_for_a_subscriber_that_ends_goes_to_others() {
         let places = Places::new(4);
-        let class = PlaceClass::Prompt;
         let claim = |inbox: &Inbox| {
-            inbox.until_next_look(OnArrival::Claim { class, held: 0 });
+            inbox.until_next_look(claims(inbox));
             inbox.deliver(&mut deliveries(0..1)).unwrap();
         };
         let inboxes: Vec<Inbox> = (0..5).map(|_| Inbox::new(Arc::clone(&places))).collect();
         inboxes.iter().for_each(claim);
         for inbox in inboxes {
-            let mut holdings = Holdings::new(Arc::clone(&places), inbox.waiter());
+            let mut holdings = Holdings::new(Arc::clone(&places), inbox.waiter(), 0);
             holdings.adopt(inbox.close().expect("something was claimed"));
         }
-        let others = (0..5).map(|_| Holdings::new(Arc::clone(&places), Arc::default()));
+        let others = (0..5).map(|_| Holdings::new(Arc::clone(&places), Arc::default(), 0));
         let mut others: Vec<Holdings> = others.collect();
         let taken = others
             .iter_mut()
-            .filter_map(|other| other.take(class).then_some(()));
+            .filter_map(|other| other.take(CLASS, &"c".into()));
         assert_eq!(taken.count(), 4);
     }
 
@@ -309,8 +321,7 @@ mod tests {
         let (inbox, count) = (inbox(), Arc::new(Count::default()));
         let waker = Waker::from(Arc::clone(&count));
         inbox.waiter().listen(&Context::from_waker(&waker));
-        let class = PlaceClass::Prompt;
-        inbox.until_next_look(OnArrival::Claim { class, held: 0 });
+        inbox.until_next_look(claims(&inbox));
         inbox.nudge(1).unwrap();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert!(inbox.close().is_none());

@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
-use crate::domain::places::{PlaceBook, PlaceClass, Turn};
+use crate::domain::id::ClientId;
+use crate::domain::places::{Charge, PlaceBook, PlaceClass, SiteId, Turn};
 
 /// The places for attempts in flight.
 #[derive(Debug)]
 pub(crate) struct Places(Mutex<PlaceBook<Arc<Waiter>>>);
+
+type Book<'a> = MutexGuard<'a, PlaceBook<Arc<Waiter>>>;
 
 /// Where one subscriber is reached when its turn for a place has come, or when something has arrived.
 #[derive(Debug, Default)]
@@ -32,12 +35,25 @@ impl Waiter {
     }
 }
 
+/// What a subscriber needs a place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) class: PlaceClass,
+    /// How many places it holds.
+    held: u32,
+    /// The site of its last place, which will be that of the next one unless another client's
+    /// delivery comes.
+    site: Option<SiteId>,
+    /// The hash of its host.
+    host: u64,
+}
+
 /// What was claimed for a subscriber between its turns.
 #[must_use]
 #[derive(Debug)]
 pub(crate) enum Claim {
     Place(Place),
-    Waits(PlaceClass, Turn),
+    Waits(Turn),
 }
 
 impl Places {
@@ -45,61 +61,75 @@ impl Places {
         Arc::new(Self(Mutex::new(PlaceBook::new(limit))))
     }
 
-    fn book(&self) -> MutexGuard<'_, PlaceBook<Arc<Waiter>>> {
+    fn book(&self) -> Book<'_> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands free places to those whose turn it is.
-    fn grant(&self) {
-        loop {
-            let mut book = self.book();
-            let Some((_, waiter)) = book.next_grant() else {
-                return;
-            };
+    fn grant<'a>(&'a self, mut book: Book<'a>) {
+        while let Some(waiter) = book.next_grant() {
             waiter.granted.store(true, Ordering::Release);
             drop(book);
             waiter.wake();
+            book = self.book();
         }
     }
 
-    /// Takes a place for a subscriber that holds `held` of them, or joins the queue for one in its stead: then it is woken when its turn has come.
+    /// Takes a place for a delivery of a client, or joins the queue for one in the subscriber's
+    /// stead: then it is woken when its turn has come.
     pub(crate) fn claim(
         self: &Arc<Self>,
-        class: PlaceClass,
-        held: u32,
+        need: Need,
+        client: &ClientId,
         waiter: &Arc<Waiter>,
     ) -> Claim {
-        match self.take_or_wait(class, held, waiter) {
-            Ok(()) => Claim::Place(Place {
-                class,
+        let mut book = self.book();
+        let site = book.site(need.site, client, need.host);
+        let taken = Self::take_or_wait(&mut book, need, site, waiter);
+        if need.site != Some(site) {
+            // The place, or the turn, keeps it from now on.
+            book.leave_site(site);
+        }
+        match taken {
+            Ok(charge) => Claim::Place(Place {
+                charge,
                 places: Some(Arc::clone(self)),
             }),
-            Err(turn) => Claim::Waits(class, turn),
+            Err(turn) => {
+                self.grant(book);
+                Claim::Waits(turn)
+            }
         }
     }
 
-    fn take_or_wait(&self, class: PlaceClass, held: u32, waiter: &Arc<Waiter>) -> Result<(), Turn> {
+    /// Takes a place or joins the queue. Then places have to be granted: one may be free for this
+    /// very waiter, and nobody would tell it.
+    fn take_or_wait(
+        book: &mut Book<'_>,
+        need: Need,
+        site: SiteId,
+        waiter: &Arc<Waiter>,
+    ) -> Result<Charge, Turn> {
+        let class = need.class;
+        let charge = Charge { class, site };
+        if book.take(charge, need.held) {
+            Ok(charge)
+        } else {
+            Err(book.wait(charge, need.held, Arc::clone(waiter)))
+        }
+    }
+
+    fn give_back(&self, charge: Charge) {
         let mut book = self.book();
-        if book.take(class, held) {
-            return Ok(());
-        }
-        let turn = book.wait(class, held, Arc::clone(waiter));
-        drop(book);
-        // A place may have become free for this very waiter: nobody would tell it.
-        self.grant();
-        Err(turn)
-    }
-
-    fn give_back(&self, class: PlaceClass) {
-        self.book().give_back(class);
-        self.grant();
+        book.give_back(charge);
+        self.grant(book);
     }
 }
 
 /// A place that nobody uses yet. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Place {
-    class: PlaceClass,
+    charge: Charge,
     /// `None` once it is in use.
     places: Option<Arc<Places>>,
 }
@@ -107,7 +137,7 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(places) = self.places.take() {
-            places.give_back(self.class);
+            places.give_back(self.charge);
         }
     }
 }
@@ -117,85 +147,120 @@ impl Drop for Place {
 pub(crate) struct Holdings {
     places: Arc<Places>,
     waiter: Arc<Waiter>,
-    prompt: u32,
-    sick: u32,
+    /// The hash of its host.
+    host: u64,
+    /// Where its last place was counted.
+    site: Option<SiteId>,
+    /// How many it holds, by how they count: one entry as a rule.
+    held: Vec<(Charge, u32)>,
+    in_all: u32,
     spare: Option<Place>,
     /// How many more deliveries this turn lasts.
     turn_left: u32,
     /// What it waits for, until a place is granted.
-    waiting: Option<(PlaceClass, Turn)>,
+    waiting: Option<Turn>,
 }
 
 impl Holdings {
-    pub(crate) fn new(places: Arc<Places>, waiter: Arc<Waiter>) -> Self {
+    /// Returns the holdings of a subscriber whose host has this hash.
+    pub(crate) fn new(places: Arc<Places>, waiter: Arc<Waiter>, host: u64) -> Self {
         Self {
             places,
             waiter,
-            prompt: 0,
-            sick: 0,
+            host,
+            site: None,
+            held: Vec::new(),
+            in_all: 0,
             spare: None,
             turn_left: 0,
             waiting: None,
         }
     }
 
-    /// Takes a place for an attempt, or joins the queue for one: then the subscriber is woken when its turn has come.
-    pub(crate) fn take(&mut self, class: PlaceClass) -> bool {
+    /// Returns what the subscriber would need a place for.
+    pub(crate) fn need(&self, class: PlaceClass) -> Need {
+        Need {
+            class,
+            held: self.in_all,
+            site: self.site,
+            host: self.host,
+        }
+    }
+
+    /// Takes a place for an attempt at a delivery of a client, or joins the queue for one: then the
+    /// subscriber is woken when its turn has come.
+    pub(crate) fn take(&mut self, class: PlaceClass, client: &ClientId) -> Option<Charge> {
         if let Some(mut spare) = self.spare.take() {
             spare.places = None;
-            if spare.class == class {
-                self.add(class);
-                return true;
+            if spare.charge.class == class {
+                // Also for another client's delivery: the turn stays on the account of the one with
+                // which it began.
+                self.add(spare.charge);
+                return Some(spare.charge);
             }
-            self.put_back(spare.class);
+            self.put_back(spare.charge);
         }
-        match self.waiting {
-            // It waits among those it no longer belongs to.
-            Some((other, turn)) if other != class && self.places.book().leave(other, turn) => {}
-            Some(_) => return false,
-            None => {}
+        if let Some(turn) = self.waiting {
+            // Else it waits among those it no longer belongs to.
+            if turn.charge.class == class || !self.places.book().leave(turn) {
+                return None;
+            }
         }
-        let taken = self.places.take_or_wait(class, self.held(), &self.waiter);
-        self.waiting = taken.err().map(|turn| (class, turn));
-        if self.waiting.is_none() {
-            self.turn_left = TURN_LENGTH - 1;
-            self.add(class);
+        let need = self.need(class);
+        let mut book = self.places.book();
+        let site = book.site(self.site, client, self.host);
+        if self.site != Some(site)
+            && let Some(before) = self.site.replace(site)
+        {
+            book.leave_site(before);
         }
-        self.waiting.is_none()
+        let taken = Places::take_or_wait(&mut book, need, site, &self.waiter);
+        self.waiting = taken.err();
+        if taken.is_err() {
+            self.places.grant(book);
+            return None;
+        }
+        drop(book);
+        self.turn_left = TURN_LENGTH - 1;
+        self.add(Charge { class, site });
+        taken.ok()
     }
 
     /// Takes over what was claimed for the subscriber since its last turn.
     pub(crate) fn adopt(&mut self, claim: Claim) {
         match claim {
             Claim::Place(place) => self.begin_turn(place),
-            Claim::Waits(class, turn) => self.waiting = Some((class, turn)),
+            Claim::Waits(turn) => self.waiting = Some(turn),
         }
     }
 
     /// Takes a place that was granted since the last turn, if there is one.
     pub(crate) fn accept(&mut self) {
         let granted = &self.waiter.granted;
-        if let Some((class, _)) = self.waiting
+        if let Some(Turn { charge, .. }) = self.waiting
             && granted.load(Ordering::Acquire)
             && granted.swap(false, Ordering::Acquire)
         {
             self.waiting = None;
             let places = Some(Arc::clone(&self.places));
-            self.begin_turn(Place { class, places });
+            self.begin_turn(Place { charge, places });
         }
     }
 
     fn begin_turn(&mut self, place: Place) {
+        let site = place.charge.site;
+        if self.site != Some(site) {
+            let mut book = self.places.book();
+            book.return_to_site(site);
+            if let Some(before) = self.site.replace(site) {
+                book.leave_site(before);
+            }
+        }
         self.turn_left = TURN_LENGTH - 1;
         self.spare = Some(place);
     }
 
-    /// Returns how many places it holds.
-    pub(crate) fn held(&self) -> u32 {
-        self.prompt + self.sick
-    }
-
-    /// Says whether its turn for a place is still to come.
+    /// Returns `true` if its turn for a place is still to come.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
@@ -204,69 +269,88 @@ impl Holdings {
     pub(crate) fn drop_spare(&mut self) {
         if let Some(mut spare) = self.spare.take() {
             spare.places = None;
-            self.put_back(spare.class);
+            self.put_back(spare.charge);
         }
     }
 
     /// Gives a place back that is counted as held no longer. A waiter's turn follows what it holds: it might never come otherwise.
-    fn put_back(&mut self, class: PlaceClass) {
+    fn put_back(&mut self, charge: Charge) {
         let mut book = self.places.book();
-        book.give_back(class);
-        if let Some((class, turn)) = &mut self.waiting {
+        book.give_back(charge);
+        if let Some(turn) = &mut self.waiting {
             // One whose turn has come already stays granted.
-            *turn = book.hold_instead(*class, *turn, self.prompt + self.sick);
+            *turn = book.hold_instead(*turn, self.in_all);
         }
-        drop(book);
-        self.places.grant();
+        self.places.grant(book);
     }
 
     /// Gives back the place of an attempt that has ended. While a turn lasts, the place is kept for the endpoint's next delivery: to tell another
     /// endpoint of every single place would cost more than the turns are worth.
-    pub(crate) fn give_back(&mut self, class: PlaceClass) {
-        let held = match class {
-            PlaceClass::Prompt => &mut self.prompt,
-            PlaceClass::Sick => &mut self.sick,
-        };
-        *held = held.saturating_sub(1);
-        if class == PlaceClass::Prompt && self.turn_left > 0 && self.spare.is_none() {
+    pub(crate) fn give_back(&mut self, charge: Charge) {
+        self.remove(charge);
+        if charge.class == PlaceClass::Prompt && self.turn_left > 0 && self.spare.is_none() {
             self.turn_left -= 1;
             self.spare = Some(Place {
-                class,
+                charge,
                 places: Some(Arc::clone(&self.places)),
             });
             return;
         }
-        self.put_back(class);
+        self.put_back(charge);
     }
 
-    /// Counts so many places to the sick from now on.
-    pub(crate) fn count_as_sick(&mut self, attempts: u32) {
-        // Those taken as sick already stay what they are.
-        let moved = attempts.min(self.prompt);
-        self.prompt -= moved;
-        self.sick += moved;
+    /// Counts the places of prompt attempts at these sites to those of the hanging from now on.
+    pub(crate) fn count_as_late(&mut self, sites: &[SiteId]) {
+        for site in sites.iter().copied() {
+            let charge = |class| Charge { class, site };
+            self.remove(charge(PlaceClass::Prompt));
+            self.add(charge(PlaceClass::Late));
+        }
         let mut book = self.places.book();
-        (0..moved).for_each(|_| book.count_as_sick());
+        let sites = sites.iter().copied();
+        sites.for_each(|site| book.count_as_late(site));
     }
 
-    fn add(&mut self, class: PlaceClass) {
-        match class {
-            PlaceClass::Prompt => self.prompt += 1,
-            PlaceClass::Sick => self.sick += 1,
+    /// Gives up what it needs only while it has something to do.
+    pub(crate) fn rest(&mut self) {
+        if self.held.iter().all(|(_, count)| *count == 0) {
+            self.held = Vec::new();
+        }
+        if let Some(site) = self.site.take() {
+            self.places.book().leave_site(site);
+        }
+    }
+
+    fn add(&mut self, charge: Charge) {
+        self.in_all += 1;
+        if let Some((_, count)) = self.held.iter_mut().find(|(held, _)| *held == charge) {
+            *count += 1;
+            return;
+        }
+        // A site that is forgotten and known again may have another number then.
+        self.held.retain(|(_, count)| *count > 0);
+        self.held.push((charge, 1));
+    }
+
+    fn remove(&mut self, charge: Charge) {
+        if let Some((_, count)) = self.held.iter_mut().find(|(held, _)| *held == charge) {
+            *count = count.saturating_sub(1);
+            self.in_all = self.in_all.saturating_sub(1);
         }
     }
 }
 
 impl Drop for Holdings {
     fn drop(&mut self) {
-        if let Some((class, turn)) = self.waiting.take()
-            && !self.places.book().leave(class, turn)
+        if let Some(turn) = self.waiting.take()
+            && !self.places.book().leave(turn)
         {
-            self.places.give_back(class);
+            self.places.give_back(turn.charge);
         }
-        let (prompt, sick) = (self.prompt, self.sick);
-        (0..prompt).for_each(|_| self.places.give_back(PlaceClass::Prompt));
-        (0..sick).for_each(|_| self.places.give_back(PlaceClass::Sick));
+        for (charge, count) in std::mem::take(&mut self.held) {
+            (0..count).for_each(|_| self.places.give_back(charge));
+        }
+        self.rest();
     }
 }
 
@@ -275,31 +359,57 @@ const TURN_LENGTH: u32 = 8;
 
 #[cfg(test)]
 mod tests {
-    use super::PlaceClass::{Prompt, Sick};
+    use super::PlaceClass::{Hanging, Prompt};
     use super::*;
 
     /// A waiter that is said to hold more than it does might wait for ever.
     #[test]
     fn a_waiter_that_gives_back_what_it_kept_for_its_turn_holds_nothing() {
         let places = Places::new(8);
+        let client = ClientId::from("client");
         let taking = |class| {
-            let mut holdings = Holdings::new(Arc::clone(&places), Arc::default());
-            assert!(holdings.take(class));
-            holdings
+            let mut holdings = Holdings::new(Arc::clone(&places), Arc::default(), 0);
+            let place = holdings.take(class, &client).unwrap();
+            (holdings, place)
         };
-        let mut sick = [Sick, Sick].map(taking);
-        let mut waiter = taking(Prompt);
+        let mut hanging = [Hanging, Hanging].map(taking);
+        let (mut waiter, place) = taking(Prompt);
         let _others = [Prompt; 5].map(taking);
-        assert!(!waiter.take(Sick), "a quarter is taken");
-        waiter.give_back(Prompt);
+        assert_eq!(waiter.take(Hanging, &client), None, "a quarter is taken");
+        waiter.give_back(place);
         waiter.drop_spare();
         let _last = taking(Prompt);
         assert!(waiter.is_waiting());
-        sick[0].give_back(Sick);
+        let (holdings, place) = &mut hanging[0];
+        holdings.give_back(*place);
         waiter.accept();
         assert!(
             !waiter.is_waiting(),
             "one place is free, for one that holds none"
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_ends_gives_back_every_place_however_it_counts() {
+        let places = Places::new(16);
+        let clients = ["a", "b"].map(ClientId::from);
+        let mut holdings = Holdings::new(Arc::clone(&places), Arc::default(), 0);
+        for client in &clients {
+            let place = holdings.take(Prompt, client).unwrap();
+            holdings.take(Prompt, client).unwrap();
+            holdings.count_as_late(&[place.site]);
+        }
+        assert_eq!(holdings.in_all, 4);
+        let waiter = Arc::<Waiter>::default();
+        let mut other = Holdings::new(Arc::clone(&places), Arc::clone(&waiter), 0);
+        while other.take(Prompt, &clients[0]).is_some() {}
+        assert!(other.is_waiting());
+        drop(holdings);
+        other.accept();
+        assert!(!other.is_waiting());
+        drop(other);
+        let mut last = Holdings::new(places, Arc::default(), 0);
+        let taken = (0..).take_while(|_| last.take(Prompt, &clients[0]).is_some());
+        assert_eq!(taken.count(), 8, "half of all, alone");
     }
 }

@@ -115,6 +115,11 @@ impl Queue {
         self.largest = size.max(self.largest - self.largest / 8);
     }
 
+    /// Returns the next delivery that may start.
+    pub(crate) fn next(&self) -> Option<&OpenDelivery> {
+        self.ready.front()
+    }
+
     /// Takes the next delivery that may start.
     pub(crate) fn pop(&mut self) -> Option<OpenDelivery> {
         let next = self.ready.pop_front()?;

@@ -3,6 +3,7 @@
 use super::attempt::{AttemptRecord, AttemptSummary, Outcome};
 use super::breaker::Circuit;
 use super::health::Health;
+use super::places::PlaceClass;
 use super::status::EndpointStatus;
 use super::url::WebhookUrl;
 use super::window::ConcurrencyWindow;
@@ -27,6 +28,8 @@ pub(crate) struct Past {
     pub(crate) tally: Tally,
     pub(crate) window: ConcurrencyWindow,
     pub(crate) circuit: Circuit,
+    /// How its last attempt showed the endpoint.
+    pub(crate) class: PlaceClass,
     pub(crate) reports_lost: u64,
 }
 

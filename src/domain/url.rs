@@ -88,6 +88,15 @@ impl WebhookUrl {
         without_query(&self.text)
     }
 
+    /// Returns the host, without its port.
+    pub(crate) fn host(&self) -> &str {
+        let authority = self.text.split('/').nth(2).unwrap_or_default();
+        let port = authority
+            .rfind(':')
+            .filter(|at| !authority.ends_with(']') && *at > 0);
+        port.and_then(|at| authority.get(..at)).unwrap_or(authority)
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         self.text.starts_with("https:")
     }
@@ -194,6 +203,20 @@ static HASHER: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_found_without_its_port() {
+        for (url, host) in [
+            ("https://A.test:8443/hook?x=http://b.test/", "a.test"),
+            ("http://a.test", "a.test"),
+            ("http://a.test?x", "a.test"),
+            ("http://[::1]:80/", "[::1]"),
+            ("http://[::1]:81/", "[::1]"),
+            ("http://127.1:81/", "127.0.0.1"),
+        ] {
+            assert_eq!(WebhookUrl::parse(url).unwrap().host(), host, "{url}");
+        }
+    }
 
     #[test]
     fn two_spellings_of_one_url_are_equal() {

@@ -152,9 +152,22 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the hard limit on attempts in flight in the whole engine. Endpoints that fail or hang start none while such attempts take up a quarter of
-    /// it, and an endpoint starts another only while more places are free than it holds: alone it gets half. Defaults to 512, which with
+    /// Sets the hard limit on attempts in flight in the whole engine. Defaults to 512, which with
     /// 256 idle connections stays under the usual limit of 1,024 file descriptors; 4 to 65,536.
+    ///
+    /// Half of the places are for endpoints whose last attempt ended within a second, with whatever
+    /// status: these never wait for attempts that hang. The other half is shared by endpoints of
+    /// which nobody knows yet how they answer, or that answer more slowly, and those that hang,
+    /// which start none while such attempts take up a quarter of all. An endpoint starts another
+    /// attempt only while more places are free than it holds: alone it gets half.
+    ///
+    /// Where places are short, clients take turns, within a client its endpoints, then its hosts.
+    /// With a timeout of 15 s and 512 places a client all of whose endpoints hang, or are new, has
+    /// its next turn after 15 s at most while there are no more than 128 such clients, after 30 s
+    /// with up to 256, and so on. An endpoint that is one of *k* of its client which hang waits for
+    /// ⌈*k* / *s*⌉ + 1 timeouts at most, where *s* is its client's share of the quarter: 128
+    /// divided by the number of such clients, at least 1, and 112 for a single one.
+    /// `docs/adr/0015-three-kinds-of-endpoints.md` says why.
     #[must_use]
     pub fn max_in_flight(mut self, max: u32) -> Self {
         self.max_in_flight = max;

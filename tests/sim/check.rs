@@ -1,6 +1,7 @@
 //! The promises that are judged once everything has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use actix_webhooks::store::Store as _;
 use actix_webhooks::{
@@ -10,6 +11,7 @@ use actix_webhooks::{
 
 use super::ledger::Key;
 use super::run::Life;
+use super::world::{LONGEST_HEALTHY, LONGEST_TIMEOUT, Step};
 
 /// Notes every promise that was not kept.
 pub(crate) async fn check_all(life: &Life<'_>) {
@@ -19,6 +21,7 @@ pub(crate) async fn check_all(life: &Life<'_>) {
     requests_are_on_record(life, &deliveries);
     order_is_kept(life, &deliveries);
     limits_are_kept(life);
+    healthy_ones_go_on(life, &deliveries);
     watchers_know_the_end(life).await;
 }
 
@@ -267,6 +270,55 @@ fn limits_are_kept(life: &Life<'_>) {
     }
 }
 
+/// An endpoint that answers within a second, and has nothing of its own to wait for, does not wait
+/// for those that hang: but for one timeout, where there are so few places that a handful of
+/// endpoints which begin to hang take them all.
+fn healthy_ones_go_on(life: &Life<'_>, deliveries: &[Delivery]) {
+    let world = life.world;
+    let restarts = |(_, step): &(_, Step)| matches!(step, Step::Restart(_));
+    if world.is_faulty() || world.steps.iter().any(restarts) {
+        return;
+    }
+    for (number, place) in world.places.iter().enumerate() {
+        if !place.waits_for_nothing() || world.is_touched(number) {
+            continue;
+        }
+        let reports = life.heard.reports.lock().unwrap();
+        let own = reports
+            .iter()
+            .filter(|report| report.url.as_str() == place.url);
+        let ended: BTreeMap<DeliveryId, Timestamp> = own
+            .clone()
+            .map(|report| (report.delivery_id, report.at))
+            .collect();
+        let accepted = deliveries
+            .iter()
+            .map(|delivery| (delivery.id, delivery.accepted_at))
+            .collect::<BTreeMap<_, _>>();
+        for report in own.filter(|report| !life.fresh.contains(&report.delivery_id)) {
+            let Some(since) = accepted.get(&report.delivery_id) else {
+                continue;
+            };
+            let before = ended.range(..report.delivery_id);
+            let before = before.filter(|(_, at)| *at > since).count();
+            let own = LONGEST_HEALTHY * u32::try_from(before).unwrap();
+            let bound = own
+                + if world.max_in_flight < 128 {
+                    LONGEST_TIMEOUT
+                } else {
+                    Duration::ZERO
+                };
+            let late = begun_at(report).since(*since);
+            if late > bound {
+                life.ledger.problem(format!(
+                    "delivery {} to {}, which is healthy, began {late:?} late, of {bound:?} at most",
+                    report.delivery_id, place.url
+                ));
+            }
+        }
+    }
+}
+
 async fn watchers_know_the_end(life: &Life<'_>) {
     let heard = life.heard.statuses.lock().unwrap().clone();
     let removed = life.ledger.notes().removed.clone();
@@ -304,7 +356,7 @@ async fn watchers_know_the_end(life: &Life<'_>) {
 
 fn events_of(life: &Life<'_>) -> usize {
     let published = life.world.steps.iter().filter_map(|(_, step)| match step {
-        super::world::Step::Publish { events, .. } => Some(events),
+        Step::Publish { events, .. } => Some(events),
         _ => None,
     });
     published

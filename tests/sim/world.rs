@@ -108,6 +108,16 @@ impl World {
         self.faults != HEALED
     }
 
+    /// Returns `true` if anything is done about a receiver's endpoint by hand.
+    pub(crate) fn is_touched(&self, number: usize) -> bool {
+        let url = &self.places[number].url;
+        self.steps.iter().any(|(_, step)| match step {
+            Step::Pause(place) | Step::Resume(place) | Step::Remove(place) => *place == number,
+            Step::Put(endpoint) => endpoint.url.as_str() == url,
+            _ => false,
+        })
+    }
+
     /// Returns the rule and URL of every delivery that an event leads to.
     pub(crate) fn targets<'a>(
         &'a self,
@@ -145,6 +155,17 @@ impl Place {
             url,
             temper: rng.choice(TEMPERS).unwrap(),
         }
+    }
+
+    /// Returns `true` if the receiver is always well, and its endpoint has no order, rate or
+    /// anything else of its own to wait for.
+    pub(crate) fn waits_for_nothing(&self) -> bool {
+        let policy = self.policy();
+        matches!(self.temper, Temper::Healthy)
+            && policy.ordering == Ordering::Unordered
+            && policy.rate_limit.is_none()
+            // Its timeout is as long as it takes for an answer at least.
+            && policy.timeout > LONGEST_HEALTHY
     }
 
     pub(crate) fn policy(&self) -> EndpointPolicy {
@@ -357,6 +378,12 @@ fn next_in_circle(url: &str) -> &'static str {
 fn wait_ms(rng: &mut Rng, range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(rng.u64(range))
 }
+
+/// The longest that a healthy receiver takes for an answer.
+pub(crate) const LONGEST_HEALTHY: Duration = Duration::from_millis(200);
+
+/// The longest timeout of an endpoint here.
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A store that does what it should.
 pub(crate) const HEALED: Faults = Faults {

@@ -192,7 +192,11 @@ impl SubscriberActor {
         }
         Self {
             rng: fastrand::Rng::with_seed(shared.seed ^ hash(url.as_str()) ^ incarnation),
-            holdings: Holdings::new(Arc::clone(&shared.places), Arc::clone(&waiter)),
+            holdings: Holdings::new(
+                Arc::clone(&shared.places),
+                Arc::clone(&waiter),
+                hash(url.host()),
+            ),
             bodies: BodyShare::new(Arc::clone(&shared.bodies)),
             waiter,
             guard: StopGuard {
@@ -295,10 +299,7 @@ impl SubscriberActor {
             // It can only queue up behind what waits already.
             OnArrival::Wait
         } else if self.machine.may_start(now) && self.policy.ordering == Ordering::Unordered {
-            OnArrival::Claim {
-                class: self.machine.place_class(),
-                held: self.holdings.held(),
-            }
+            OnArrival::Claim(self.holdings.need(self.machine.place_class()))
         } else {
             OnArrival::Wake
         }
@@ -364,8 +365,8 @@ impl SubscriberActor {
                 let place =
                     self.machine
                         .on_finished(now, id, &exchange, &mut self.rng, &mut self.actions);
-                if let Some(class) = place {
-                    self.holdings.give_back(class);
+                if let Some(charge) = place {
+                    self.holdings.give_back(charge);
                 }
             }
             Done::Loaded(ids, granted, loaded) => {
@@ -448,6 +449,7 @@ impl SubscriberActor {
             Some(active) if !active.is_idle() => active.channel = None,
             _ => self.active = None,
         }
+        self.holdings.rest();
         let untold = self.feed.changed && self.shared.watchers.statuses.is_watched();
         if self.may_leave() && !untold {
             self.guard.ask_to_retire();

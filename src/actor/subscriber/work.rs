@@ -28,14 +28,17 @@ impl SubscriberActor {
     /// Starts attempts while the endpoint may and the process has places. Says whether any was started.
     pub(super) fn start_attempts(&mut self, now: Timestamp) -> bool {
         let mut started = false;
-        while self.machine.can_start(now) {
+        while let Some(client) = self.machine.next_client(now) {
             let class = self.machine.place_class();
-            if !self.holdings.take(class) {
+            let Some(place) = self.holdings.take(class, client) else {
                 break;
-            }
+            };
             let begun = Clock::instant();
-            let Some(order) = self.machine.start(self.shared.clock.at_latest(begun)) else {
-                self.holdings.give_back(class);
+            let Some(order) = self
+                .machine
+                .start(self.shared.clock.at_latest(begun), place)
+            else {
+                self.holdings.give_back(place);
                 break;
             };
             let attempt = self.attempt(order, now);
@@ -151,7 +154,7 @@ impl SubscriberActor {
                         Done::WaitingRead(limit, result)
                     });
                 }
-                Action::CountAsSick(attempts) => self.holdings.count_as_sick(attempts),
+                Action::CountAsLate(places) => self.holdings.count_as_late(&places),
                 Action::TellCircuitOpen { until } => {
                     let until = until.on_wall(self.shared.clock.offset());
                     log::warn!(endpoint = self.url.without_query(), until:% = until; "circuit opened; attempts wait");

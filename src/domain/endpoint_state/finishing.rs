@@ -12,14 +12,15 @@ use crate::domain::attempt::{AttemptRecord, AttemptSummary, Exchange, Failure, O
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::DeliveryId;
-use crate::domain::places::PlaceClass;
+use crate::domain::places::{Charge, PlaceClass};
 use crate::domain::response::{ResponseClass, holds_endpoint};
 use crate::domain::retry::{Progress, Retry};
 use crate::domain::retry_after::parse_retry_after;
 use crate::domain::time::Timestamp;
 
 impl EndpointMachine {
-    /// Takes the end of an attempt, decides what it means, and has it recorded. Returns the kind of place that is free again.
+    /// Takes the end of an attempt, decides what it means, and has it recorded. Returns the place
+    /// that is free again.
     pub(crate) fn on_finished(
         &mut self,
         now: Timestamp,
@@ -27,14 +28,21 @@ impl EndpointMachine {
         exchange: &Exchange,
         rng: &mut Rng,
         actions: &mut Vec<Action>,
-    ) -> Option<PlaceClass> {
+    ) -> Option<Charge> {
         let InFlight {
             mut progress,
             started_at,
-            class,
+            place,
             late,
         } = self.under_way.end(id)?;
         self.late -= u32::from(late);
+        let is_late = late || now.since(started_at) >= LATE_AFTER;
+        self.class = match (is_late, &exchange.result) {
+            // It has freed its place at once, whatever that means for the delivery.
+            (false, _) => PlaceClass::Prompt,
+            (true, Ok(_)) => PlaceClass::Unproven,
+            (true, Err(_)) => PlaceClass::Hanging,
+        };
         let held_before = self.hold_until;
         let (outcome, next_attempt_at) = self.judge(now, exchange, &mut progress, rng);
         let answer = exchange.result.as_ref().ok();
@@ -68,7 +76,7 @@ impl EndpointMachine {
                 .unwrap_or_default(),
         };
         actions.push(Action::Record(record));
-        Some(class)
+        Some(place)
     }
 
     /// Decides what the end of an attempt means for its delivery and for the endpoint.
@@ -98,7 +106,7 @@ impl EndpointMachine {
         if !transient {
             progress.attempts_made = progress.attempts_made.saturating_add(1);
             if failure.status().is_some() {
-                // It answered promptly and clearly: nothing about the endpoint is sick.
+                // It answered clearly: nothing about the endpoint is sick.
                 self.window.on_success();
             }
             return (
@@ -257,7 +265,7 @@ impl EndpointMachine {
         if self.late_check_at.is_none_or(|at| at > now) {
             return;
         }
-        let (mut newly_late, mut moved) = (0, 0);
+        let (mut newly_late, mut moved) = (0, Vec::new());
         let mut oldest = None;
         for attempt in self
             .under_way
@@ -267,9 +275,9 @@ impl EndpointMachine {
             if attempt.started_at + LATE_AFTER <= now {
                 attempt.late = true;
                 newly_late += 1;
-                if attempt.class == PlaceClass::Prompt {
-                    attempt.class = PlaceClass::Sick;
-                    moved += 1;
+                if attempt.place.class == PlaceClass::Prompt {
+                    attempt.place.class = PlaceClass::Late;
+                    moved.push(attempt.place.site);
                 }
             } else {
                 oldest = Some(oldest.map_or(attempt.started_at, |at: Timestamp| {
@@ -279,8 +287,8 @@ impl EndpointMachine {
         }
         self.late_check_at = oldest.map(|started_at| started_at + LATE_AFTER);
         self.late += newly_late;
-        if moved > 0 {
-            actions.push(Action::CountAsSick(moved));
+        if !moved.is_empty() {
+            actions.push(Action::CountAsLate(moved));
         }
     }
 }

@@ -25,8 +25,8 @@ use super::backlog::Backlog;
 use super::breaker::Circuit;
 use super::endpoint::{EndpointPolicy, Ordering};
 use super::health::{DisabledReason, Health};
-use super::id::{CompanyId, DeliveryId};
-use super::places::PlaceClass;
+use super::id::{ClientId, CompanyId, DeliveryId};
+use super::places::{Charge, PlaceClass, SiteId};
 use super::queue::Queue;
 use super::rate::Pacer;
 use super::status::{EndpointState, EndpointStatus};
@@ -57,8 +57,9 @@ pub(crate) enum Action {
         /// At most so many.
         limit: usize,
     },
-    /// So many attempts in flight that were prompt have become late: count their places to the sick.
-    CountAsSick(u32),
+    /// Attempts in flight of an endpoint that was prompt have become late: count their places,
+    /// which are at these sites, to those of the hanging.
+    CountAsLate(Vec<SiteId>),
     /// Tell that the circuit breaker has opened.
     TellCircuitOpen {
         /// Until when nothing starts.
@@ -125,6 +126,8 @@ pub(crate) struct EndpointMachine {
     tight: bool,
     under_way: UnderWay,
     late: u32,
+    /// How its last attempt showed it.
+    class: PlaceClass,
     /// Attempts that have ended and that the store refused for now, to be handed out again at `record_again_at`.
     refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), Due>,
@@ -159,6 +162,7 @@ impl EndpointMachine {
             tight: false,
             under_way: UnderWay::default(),
             late: 0,
+            class: past.class,
             refused: Vec::new(),
             waiting: BTreeMap::new(),
             forgotten: Forgotten::default(),
@@ -200,17 +204,24 @@ impl EndpointMachine {
         self.pacer.not_before(now)
     }
 
+    /// Returns whose delivery would be attempted next; `None` when none
+    /// [`can_start`](Self::can_start).
+    pub(crate) fn next_client(&self, now: Timestamp) -> Option<&ClientId> {
+        let next = self.queue.next().filter(|_| self.may_start(now))?;
+        Some(&next.alert.client_id)
+    }
+
     /// Returns how the endpoint counts against the process-wide limit.
     pub(crate) fn place_class(&self) -> PlaceClass {
-        if self.late > 0 || self.tally.consecutive_transient > 0 {
-            PlaceClass::Sick
+        if self.late > 0 {
+            PlaceClass::Hanging
         } else {
-            PlaceClass::Prompt
+            self.class
         }
     }
 
-    /// Starts the next attempt; `None` when none [`can_start`](Self::can_start).
-    pub(crate) fn start(&mut self, now: Timestamp) -> Option<AttemptOrder> {
+    /// Starts the next attempt in this place; `None` when none [`can_start`](Self::can_start).
+    pub(crate) fn start(&mut self, now: Timestamp, place: Charge) -> Option<AttemptOrder> {
         if !self.can_start(now) {
             return None;
         }
@@ -233,7 +244,7 @@ impl EndpointMachine {
         };
         self.late_check_at.get_or_insert(now + LATE_AFTER);
         self.rest_at = None;
-        self.under_way.start(delivery, now, self.place_class());
+        self.under_way.start(delivery, now, place);
         Some(order)
     }
 
@@ -430,7 +441,7 @@ impl EndpointMachine {
     }
 }
 
-/// After how long in flight an attempt counts to the sick.
+/// After how long in flight an attempt is late: then its endpoint counts to those that hang.
 pub(crate) const LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// The most deliveries of one endpoint that are in memory with their alerts, those in flight not counted.

@@ -47,6 +47,7 @@ impl EndpointMachine {
             tally: self.tally,
             window: self.window,
             circuit: self.circuit,
+            class: self.class,
             reports_lost: 0,
         }
     }

@@ -1,6 +1,7 @@
 use super::*;
-use crate::domain::attempt::{Answer, AttemptRecord, Exchange};
+use crate::domain::attempt::{Answer, AttemptRecord, Exchange, Failure};
 use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
+use crate::domain::places::PlaceBook;
 use crate::domain::retry::{Progress, RetryPolicy};
 use fastrand::Rng;
 
@@ -52,6 +53,15 @@ fn machine() -> EndpointMachine {
     machine
 }
 
+impl EndpointMachine {
+    /// Starts the next attempt, in a place such as it would get.
+    fn start_one(&mut self, now: Timestamp) -> Option<AttemptOrder> {
+        let class = self.place_class();
+        let site = PlaceBook::<()>::new(4).site(None, &"c".into(), 0);
+        self.start(now, Charge { class, site })
+    }
+}
+
 fn pump(machine: &mut EndpointMachine, now: Timestamp) -> Vec<Action> {
     let mut actions = Vec::new();
     machine.pump(now, &mut actions);
@@ -79,7 +89,7 @@ fn finish(machine: &mut EndpointMachine, now: Timestamp, id: u64, answer: Answer
 fn nothing_follows_from_an_attempt_before_it_is_on_record() {
     let mut machine = machine();
     machine.on_deliveries([delivery(1)]);
-    assert_eq!(machine.start(NOW).unwrap().number, 1);
+    assert_eq!(machine.start_one(NOW).unwrap().number, 1);
     let record = finish(&mut machine, NOW, 1, Answer::new(503));
     assert_eq!(record.next_attempt_at, Some(at(15)));
     assert!(!machine.is_drained());
@@ -98,7 +108,7 @@ fn nothing_follows_from_an_attempt_before_it_is_on_record() {
 fn a_record_that_the_store_refuses_is_handed_out_again() {
     let mut machine = machine();
     machine.on_deliveries([delivery(1)]);
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(200));
     machine.on_record_refused(NOW, &record);
     assert!(pump(&mut machine, NOW).is_empty());
@@ -111,7 +121,7 @@ fn a_record_that_the_store_refuses_is_handed_out_again() {
 fn a_record_that_is_handed_out_again_counts_once() {
     let mut machine = machine();
     machine.on_deliveries([delivery(1), delivery(2)]);
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(200));
     machine.on_record_refused(NOW, &record);
     let again = pump(&mut machine, at(1));
@@ -138,26 +148,72 @@ fn a_record_that_is_handed_out_again_counts_once() {
 }
 
 #[test]
-fn an_attempt_that_takes_long_makes_its_endpoint_sick_while_it_lasts() {
+fn an_attempt_that_takes_long_makes_its_endpoint_one_that_hangs_while_it_lasts() {
     let mut machine = machine();
+    machine.class = PlaceClass::Prompt;
     machine.on_deliveries([delivery(1)]);
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     assert_eq!(
         (machine.place_class(), machine.next_wake()),
         (PlaceClass::Prompt, Some(at(1)))
     );
-    assert!(matches!(
-        pump(&mut machine, at(1))[..],
-        [Action::CountAsSick(1)]
-    ));
-    assert_eq!(machine.place_class(), PlaceClass::Sick);
+    let late = pump(&mut machine, at(1));
+    assert!(matches!(&late[..], [Action::CountAsLate(places)] if places.len() == 1));
+    assert_eq!(machine.place_class(), PlaceClass::Hanging);
     let record = finish(&mut machine, at(3), 1, Answer::new(200));
     machine.on_recorded(&record);
     assert_eq!(
         machine.place_class(),
-        PlaceClass::Prompt,
+        PlaceClass::Unproven,
         "slow, but it answers"
     );
+}
+
+/// What counts is for how long an attempt holds its place: a receiver that is in trouble and says
+/// so costs the others nothing.
+#[test]
+fn an_endpoint_is_prompt_once_it_has_answered_within_a_second_whatever_the_answer() {
+    let failed = |failure| (Exchange::failed(failure), 10);
+    let answered = |status| {
+        let answer = Answer::new(status);
+        Exchange {
+            status: Some(status),
+            result: Ok(answer),
+            ..Exchange::failed(Failure::Timeout)
+        }
+    };
+    let cases = [
+        ((answered(200), 10), PlaceClass::Prompt),
+        ((answered(503), 999), PlaceClass::Prompt),
+        ((answered(410), 10), PlaceClass::Prompt),
+        (failed(Failure::Connect), PlaceClass::Prompt),
+        (failed(Failure::Panicked), PlaceClass::Prompt),
+        ((answered(200), 1_000), PlaceClass::Unproven),
+        ((answered(503), 14_999), PlaceClass::Unproven),
+        (
+            (Exchange::failed(Failure::Timeout), 15_000),
+            PlaceClass::Hanging,
+        ),
+        (
+            (Exchange::failed(Failure::Connect), 5_000),
+            PlaceClass::Hanging,
+        ),
+    ];
+    for ((exchange, millis), class) in cases {
+        let mut machine = machine();
+        assert_eq!(machine.place_class(), PlaceClass::Unproven);
+        machine.on_deliveries([delivery(1)]);
+        machine.start_one(NOW).unwrap();
+        let end = NOW + Duration::from_millis(millis);
+        let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
+        machine.on_finished(end, DeliveryId::new(1), &exchange, &mut rng, &mut actions);
+        assert_eq!(
+            machine.place_class(),
+            class,
+            "{exchange:?} after {millis} ms"
+        );
+        assert_eq!(machine.past().class, class, "the next subscriber knows");
+    }
 }
 
 #[test]
@@ -175,7 +231,7 @@ fn large_bodies_wait_in_the_store_however_few_they_are() {
     assert_eq!((machine.queue.len(), machine.status().queued), (4, 20));
     assert!(pump(&mut machine, NOW).is_empty());
     for id in 1..=3 {
-        machine.start(NOW).unwrap();
+        machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, id, Answer::new(502));
         machine.on_recorded(&record);
     }
@@ -188,7 +244,7 @@ fn large_bodies_wait_in_the_store_however_few_they_are() {
     assert_eq!(machine.queue.len(), 4);
     let loads = pump(&mut machine, at(15));
     assert!(loads.is_empty(), "retries wait for room too: {loads:?}");
-    machine.start(at(15)).unwrap();
+    machine.start_one(at(15)).unwrap();
     let loads = pump(&mut machine, at(15));
     assert!(
         matches!(&loads[..], [Action::Load(ids)] if ids.len() == 1),
@@ -201,12 +257,12 @@ fn after_a_hold_the_window_restarts_whatever_was_answered_meanwhile() {
     let mut machine = machine();
     machine.on_deliveries((1..=4).map(delivery));
     for id in 1..=2 {
-        machine.start(NOW).unwrap();
+        machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, id, Answer::new(200));
         machine.on_recorded(&record);
     }
-    machine.start(NOW).unwrap();
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let mut busy = Answer::new(503);
     busy.retry_after = Some("60".to_owned());
     let record = finish(&mut machine, NOW, 3, busy);
@@ -233,7 +289,7 @@ fn after_a_large_body_small_ones_are_read_in_pages_again() {
     let mut reads = 0;
     let mut next = 2;
     for id in 1..=60 {
-        machine.start(NOW).unwrap();
+        machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, id, Answer::new(200));
         machine.on_recorded(&record);
         for action in pump(&mut machine, NOW) {
@@ -284,7 +340,7 @@ fn the_retry_that_others_wait_for_is_read_though_there_is_no_room() {
     policy.retry = RetryPolicy::three_in_two_minutes().without_jitter();
     machine.configure(Arc::new(policy));
     machine.on_deliveries([delivery(1)]);
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503));
     machine.on_recorded(&record);
     machine.on_deliveries((2..=WINDOW as u64 + 50).map(delivery));
@@ -302,7 +358,7 @@ fn the_retry_that_others_wait_for_is_read_though_there_is_no_room() {
     };
     machine.on_loaded(&[DeliveryId::new(1)], all(vec![due]));
     assert_eq!(
-        machine.start(at(16)).unwrap().delivery_id,
+        machine.start_one(at(16)).unwrap().delivery_id,
         DeliveryId::new(1)
     );
 }
@@ -314,7 +370,7 @@ fn what_a_page_had_no_room_for_is_asked_for_again() {
     machine.on_deliveries((1..=3).map(delivery));
     machine.window.set_max(32);
     for id in 1..=2 {
-        machine.start(NOW).unwrap();
+        machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, id, Answer::new(503));
         machine.on_recorded(&record);
     }
@@ -348,7 +404,7 @@ fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
         "half of the window must be free"
     );
     for id in 1..=129 {
-        machine.start(NOW).unwrap();
+        machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, id, Answer::new(200));
         machine.on_recorded(&record);
     }
@@ -369,7 +425,7 @@ fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
         "301 is known, though it came during the read"
     );
     for id in 130..=180 {
-        machine.start(NOW).unwrap();
+        machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, id, Answer::new(200));
         machine.on_recorded(&record);
     }
@@ -384,7 +440,7 @@ fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
 fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
     let mut machine = machine();
     machine.on_deliveries([delivery(1), delivery(2)]);
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503).retry_after("8"));
     machine.on_recorded(&record);
     assert!(!machine.can_start(NOW));
@@ -427,7 +483,7 @@ fn a_redelivery_whose_id_was_passed_is_read_by_its_id() {
 fn a_waiting_delivery_is_not_taken_in_twice_by_a_read_that_comes_late() {
     let mut machine = machine();
     machine.on_deliveries([delivery(1)]);
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503));
     machine.on_recorded(&record);
     let stale = WaitingDelivery {
@@ -447,7 +503,7 @@ fn a_waiting_delivery_is_not_taken_in_twice_by_a_read_that_comes_late() {
 fn an_endpoint_at_rest_needs_no_waking() {
     let mut machine = machine();
     machine.on_deliveries([delivery(1)]);
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(200));
     machine.on_recorded(&record);
     pump(&mut machine, at(1));
@@ -468,7 +524,7 @@ fn one_started_again_by_hand_that_a_read_found_first_is_attempted_once() {
     };
     let actions = again(&mut machine);
     assert!(actions.is_empty(), "it is in the queue: {actions:?}");
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let actions = again(&mut machine);
     assert!(actions.is_empty(), "it is in flight: {actions:?}");
     let record = finish(&mut machine, NOW, 11, Answer::new(503));
@@ -497,9 +553,12 @@ fn a_lane_opens_when_what_closed_it_is_gone() {
     machine.on_queued_read(page(Vec::new(), 100));
     machine.on_deliveries([delivery(2)]);
     pump(&mut machine, at(6));
-    assert!(machine.start(at(6)).is_none(), "it waits behind the first");
+    assert!(
+        machine.start_one(at(6)).is_none(),
+        "it waits behind the first"
+    );
     machine.on_loaded(&[DeliveryId::new(1)], all(Vec::new()));
-    let next = machine.start(at(6)).map(|order| order.delivery_id);
+    let next = machine.start_one(at(6)).map(|order| order.delivery_id);
     assert_eq!(next, Some(DeliveryId::new(2)));
 }
 
@@ -511,7 +570,7 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
         let mut machine = machine();
         machine.configure(Arc::new(policy.clone()));
         machine.on_deliveries([delivery(1)]);
-        machine.start(NOW).unwrap();
+        machine.start_one(NOW).unwrap();
         let exchange = Exchange {
             status: Some(410),
             result: Ok(Answer::new(410)),
@@ -544,10 +603,13 @@ fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() 
     policy.ordering = Ordering::Fifo;
     machine.configure(Arc::new(policy));
     machine.on_deliveries([delivery(6), delivery(7), delivery(8)]);
-    machine.start(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 6, Answer::new(200));
     machine.on_recorded(&record);
-    assert_eq!(machine.start(NOW).unwrap().delivery_id, DeliveryId::new(7));
+    assert_eq!(
+        machine.start_one(NOW).unwrap().delivery_id,
+        DeliveryId::new(7)
+    );
     assert!(machine.window.size() > 1);
     // Its id was passed already, and the store cannot read it for now; then it is gone.
     machine.on_redelivered(vec![DeliveryId::new(3)]);
@@ -565,11 +627,14 @@ fn what_is_forgotten_is_not_attempted_wherever_it_is() {
     machine.on_deliveries((1..=6).map(delivery));
     // Two wait for their retries, one is in flight, three are queued.
     for _ in 0..2 {
-        let order = machine.start(NOW).unwrap();
+        let order = machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, order.delivery_id.get(), Answer::new(503));
         assert!(machine.on_recorded(&record).is_some());
     }
-    assert_eq!(machine.start(NOW).unwrap().delivery_id, DeliveryId::new(3));
+    assert_eq!(
+        machine.start_one(NOW).unwrap().delivery_id,
+        DeliveryId::new(3)
+    );
     assert_eq!(machine.status().queued, 5);
     let ids = [1, 3, 4, 6, 7].map(DeliveryId::new);
     assert_eq!(machine.forget(&ids), [DeliveryId::new(3)], "in flight");
@@ -598,7 +663,7 @@ fn what_is_forgotten_is_not_attempted_wherever_it_is() {
                 machine.on_loaded(&ids, all(found));
             }
         }
-        while let Some(order) = machine.start(at(second)) {
+        while let Some(order) = machine.start_one(at(second)) {
             let id = order.delivery_id.get();
             started.push(id);
             let record = finish(&mut machine, at(second), id, Answer::new(200));

@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use crate::domain::alert::Alert;
 use crate::domain::delivery::OpenDelivery;
 use crate::domain::id::DeliveryId;
-use crate::domain::places::PlaceClass;
+use crate::domain::places::Charge;
 use crate::domain::retry::Progress;
 use crate::domain::time::Timestamp;
 
@@ -33,22 +33,17 @@ pub(super) struct InFlight {
     pub(super) progress: Progress,
     pub(super) started_at: Timestamp,
     /// As what its place counts.
-    pub(super) class: PlaceClass,
+    pub(super) place: Charge,
     pub(super) late: bool,
 }
 
 impl UnderWay {
     /// Notes that an attempt has started.
-    pub(super) fn start(
-        &mut self,
-        delivery: OpenDelivery,
-        started_at: Timestamp,
-        class: PlaceClass,
-    ) {
+    pub(super) fn start(&mut self, delivery: OpenDelivery, started_at: Timestamp, place: Charge) {
         let in_flight = Some(InFlight {
             progress: delivery.progress,
             started_at,
-            class,
+            place,
             late: false,
         });
         let alert = delivery.alert;

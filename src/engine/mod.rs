@@ -314,10 +314,8 @@ async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
         let page = page.await.map_err(BuildError::Store)?;
         let full = page.len() == RECOVERY_PAGE;
         after = page.last().map(|backlog| backlog.url.clone());
-        let wake = page
-            .into_iter()
-            .map(|backlog| (backlog.url, backlog.open))
-            .collect();
+        // One that runs already was started after all this was stored, and has it in its count: nothing is added to that.
+        let wake = page.into_iter().map(|backlog| (backlog.url, 0)).collect();
         engine
             .supervisor
             .send(Wake(wake))

@@ -288,7 +288,7 @@ fn a_turn_of_an_endpoint_that_hangs_takes_no_longer_than_is_stated() {
         }
         let (_, latest) = world.lateness.of("hangs");
         assert!(
-            (Duration::from_secs(60)..=Duration::from_secs(165)).contains(&latest),
+            (Duration::from_mins(1)..=Duration::from_secs(165)).contains(&latest),
             "{latest:?}"
         );
         let (attempts, latest) = world.lateness.of("stalls");

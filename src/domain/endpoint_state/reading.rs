@@ -247,7 +247,10 @@ impl EndpointMachine {
 
     /// Returns `true` if attempts may start as far as it is known: for an endpoint that may not, nothing is read.
     fn lets_read(&self) -> bool {
-        self.run == Run::Running && self.disabled.is_none() && self.circuit.open_until().is_none()
+        self.run == Run::Running
+            && self.disabled.is_none()
+            && self.circuit.open_until().is_none()
+            && self.backlog.endpoint_is_read()
     }
 
     /// Returns `true` if nothing in memory may start, nor will without another delivery being read back.

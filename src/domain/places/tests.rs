@@ -15,12 +15,14 @@ fn at<W>(book: &mut PlaceBook<W>, class: PlaceClass, client: &str, host: u64) ->
 
 /// Has endpoints that hold none take as many places as they may, and returns how many those are.
 fn take_all<W>(book: &mut PlaceBook<W>, charge: Charge) -> u32 {
-    (0..).take_while(|_| book.take(charge, 0)).count() as u32
+    let taken = (0_u32..).take_while(|_| book.take(charge, 0));
+    taken.fold(0, |count, _| count + 1)
 }
 
 /// Has an endpoint that starts with none take as many as it may.
 fn fill(book: &mut Book, charge: Charge) -> u32 {
-    (0..).take_while(|held| book.take(charge, *held)).count() as u32
+    let taken = (0_u32..).take_while(|held| book.take(charge, *held));
+    taken.fold(0, |count, _| count + 1)
 }
 
 fn free<W>(book: &PlaceBook<W>) -> u32 {
@@ -325,7 +327,7 @@ fn a_site_is_forgotten_when_nobody_uses_it() {
 /// An endpoint of the model.
 #[derive(Clone, Debug)]
 struct Modelled {
-    client: u8,
+    client: u64,
     host: u64,
     held: Vec<Charge>,
     waits: Option<Turn>,
@@ -360,7 +362,7 @@ struct Model {
 impl Model {
     fn new(limit: u32) -> Self {
         let endpoint = |number: u64| Modelled {
-            client: (number % 5) as u8,
+            client: number % 5,
             host: number % 3,
             held: Vec::new(),
             waits: None,
@@ -402,7 +404,7 @@ impl Model {
         if endpoint.waits.is_some() {
             return;
         }
-        let held = endpoint.held.len() as u32;
+        let held = u32::try_from(endpoint.held.len()).unwrap();
         let client = endpoint.client.to_string();
         let charge = at(&mut self.book, class, &client, endpoint.host);
         if self.book.take(charge, held) {
@@ -416,7 +418,7 @@ impl Model {
 
     fn held_changed(&mut self, who: usize) {
         let endpoint = &mut self.endpoints[who];
-        let held = endpoint.held.len() as u32;
+        let held = u32::try_from(endpoint.held.len()).unwrap();
         if let Some(turn) = endpoint.waits {
             endpoint.waits = Some(self.book.hold_instead(turn, held));
         }

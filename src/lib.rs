@@ -16,6 +16,7 @@
 //! let engine = Engine::builder()
 //!     .allow_addresses(AddressRange::loopback()) // only public addresses are called otherwise
 //!     .client(Client::new("client-1").name("Bank of Dave").auth(Auth::bearer("token")))
+//!     // Rules that are stored under other ids stay in force: see `EngineBuilder::exactly_these_rules`.
 //!     .rule(Rule::new("rule-1", "invoice.*").client("client-1").webhook("http://127.0.0.1:9/hooks")?)
 //!     .start()
 //!     .await?;
@@ -54,6 +55,8 @@
 //! |---|---|---|---|
 //! | debug | `attempt … of delivery … to … finished: …` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
 //! | debug | `subscriber has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
+//! | info | `rules of the store …: …` | `count` | at a start, the rules of the store that the builder does not name, has otherwise, or has removed |
+//! | error | `… cannot be used: …; it is set aside until it is put again` | `setting`, `reason` | at a start, a stored setting that cannot be read |
 //! | warn | `access token could not be fetched` | `token_url`, `reason` | a fetch failed; further ones wait for 1 to 30 s |
 //! | warn | `wall clock was set forward by …; …` (or `back`) | `set_by_ms` | the system clock was moved by 100 ms or more, or the machine slept |
 //! | error | `that the wall clock was set could not be kept; …` | `error` | a store call failed |
@@ -73,7 +76,7 @@
 //! | error | `no Verifier in the application's data; …` | | a `verify::VerifiedWebhook` was to be extracted |
 //! | error | `store could not be …` | `error` | a store call failed at shutdown |
 //!
-//! URLs are logged without their queries; secrets and bodies are never logged.
+//! URLs are logged without user info and queries; secrets and bodies are never logged.
 
 mod actor;
 mod domain;
@@ -110,10 +113,10 @@ pub use rusqlite;
 
 pub use crate::actor::message::{
     DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
-    GetStatus, ListAttempts, ListDeadLetters, ListDeliveries, ListRules, ListStatus, PauseEndpoint,
-    Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries,
-    RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StatusFilter, StatusPage,
-    WatchDeliveries, WatchStatus,
+    GetStatus, ListAttempts, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
+    ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
+    Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
+    StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;

@@ -4,6 +4,7 @@ mod engine {
     mod answers;
     mod bad_input;
     mod bodies;
+    mod bound;
     mod clocks;
     mod ending;
     mod fairness;
@@ -15,6 +16,7 @@ mod engine {
     mod polite;
     mod read_ahead;
     mod redirects;
+    mod removal;
     mod respawn;
     mod retire;
     mod retries;

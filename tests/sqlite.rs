@@ -13,6 +13,9 @@ mod sqlite {
     mod outbox;
     mod restart;
     mod retention;
+    mod rules;
     mod sealed;
     pub(crate) mod support;
+    mod unreadable;
+    mod written;
 }

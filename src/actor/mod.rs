@@ -9,6 +9,7 @@ mod outbox;
 pub(crate) mod places;
 pub(crate) mod reply;
 pub(crate) mod router;
+pub(crate) mod set_aside;
 pub(crate) mod shared;
 pub(crate) mod store_call;
 pub(crate) mod subscriber;

@@ -7,6 +7,7 @@ use super::bodies::Bodies;
 use super::clock::Clock;
 use super::credentials::Credentials;
 use super::places::Places;
+use super::set_aside::SetAside;
 use super::store_call::StoreCall;
 use super::tokens::Tokens;
 use super::watchers::Watchers;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) watchers: Watchers,
     pub(crate) credentials: Credentials,
     pub(crate) tokens: Tokens,
+    pub(crate) set_aside: SetAside,
     /// The name of the header that carries the client id.
     pub(crate) client_id_header: String,
     /// The largest body, in bytes.

@@ -13,6 +13,8 @@ use foldhash::HashMap;
 
 use super::clock::Clock;
 use super::shared::Shared;
+use zeroize::Zeroizing;
+
 use crate::domain::attempt::Failure;
 use crate::domain::auth::Secret;
 use crate::domain::oauth2::ClientCredentials;
@@ -76,7 +78,7 @@ async fn fetch_token(
     let request = TokenRequest {
         url: credentials.token_url.clone(),
         authorization: credentials.authorization(),
-        form: Bytes::from(credentials.form()),
+        form: wiped(credentials.form()),
         connect_timeout,
     };
     let told = |reason: &dyn std::fmt::Display| {
@@ -95,6 +97,19 @@ async fn fetch_token(
             Err(if for_good { failure } else { Failure::Token })
         }
     }
+}
+
+/// Returns the form as bytes that are wiped when the request is dropped.
+fn wiped(form: Zeroizing<String>) -> Bytes {
+    struct Form(Zeroizing<String>);
+
+    impl AsRef<[u8]> for Form {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+
+    Bytes::from_owner(Form(form))
 }
 
 impl Tokens {

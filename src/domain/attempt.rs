@@ -12,9 +12,9 @@ use super::id::DeliveryId;
 use super::redirect::RedirectRefusal;
 use super::retry::Progress;
 use super::time::Timestamp;
-use super::url::{WebhookUrl, without_query};
+use super::url::{WebhookUrl, shown_location};
 
-/// A final answer of a receiver, as the transport read it. `Debug` leaves out the query of `location`, and of the body all but its length.
+/// A final answer of a receiver, as the transport read it. `Debug` leaves out the query and user info of `location`, and of the body all but its length.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
@@ -86,7 +86,7 @@ impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("status", &self.status)
-            .field("location", &self.location.as_deref().map(without_query))
+            .field("location", &self.location.as_deref().map(shown_location))
             .field("retry_after", &self.retry_after)
             .field("wish", &self.wish)
             .field("excerpt", &format_args!("{} bytes", self.excerpt.len()))
@@ -149,6 +149,11 @@ pub enum Failure {
     NotHttps,
     /// The request cannot be sent as configured. Permanent.
     Unsendable,
+    /// The rule or the client that says how it is authorised is kept and cannot be read, so that nothing was sent. Put it again, then redeliver.
+    /// Permanent.
+    Unreadable,
+    /// The endpoint is kept to the events of another client ([`Endpoint::client`](crate::Endpoint::client)), so that nothing was sent. Permanent.
+    OtherClient,
     /// The access token could not be fetched from the token endpoint, so that nothing was sent, or nothing more after a 401. Transient.
     Token,
     /// The code that makes attempts panicked: a bug, contained to this attempt. Transient.
@@ -179,7 +184,9 @@ impl Failure {
             | Self::Redirect(_)
             | Self::Blocked
             | Self::NotHttps
-            | Self::Unsendable => Some(false),
+            | Self::Unsendable
+            | Self::Unreadable
+            | Self::OtherClient => Some(false),
         }
     }
 
@@ -204,6 +211,8 @@ impl Failure {
             | Self::Blocked
             | Self::NotHttps
             | Self::Unsendable
+            | Self::Unreadable
+            | Self::OtherClient
             | Self::Token
             | Self::Panicked => None,
         }
@@ -241,6 +250,8 @@ impl fmt::Display for Failure {
             Self::Blocked => f.write_str("host has no address that may be called"),
             Self::NotHttps => f.write_str("URL is not https"),
             Self::Unsendable => f.write_str("request cannot be sent as configured"),
+            Self::Unreadable => f.write_str("its rule or client cannot be read; put it again"),
+            Self::OtherClient => f.write_str("endpoint is kept to the events of another client"),
             Self::Token => f.write_str("access token could not be fetched"),
             Self::Panicked => f.write_str("the sending code panicked"),
         }

@@ -212,6 +212,12 @@ impl CredentialBook {
         found.unwrap_or(endpoint).clone()
     }
 
+    /// Returns `true` if the rule of an alert no longer names its URL: what it shows is of the past.
+    pub(crate) fn is_past(&self, alert: &Alert, url: &WebhookUrl) -> bool {
+        let given = self.rules.get(&alert.rule_id);
+        !given.is_some_and(|given| given.covers(&alert.client_id, url))
+    }
+
     /// Returns what was last given for a delivery whose rule no longer names its URL.
     fn past_authorization(&self, alert: &Alert, url: &WebhookUrl) -> Option<Authorization> {
         if self.past.is_empty() {

@@ -8,7 +8,7 @@ use super::address::AddressRange;
 use super::auth::{Auth, Secret, check_secret};
 use super::breaker::CircuitBreaker;
 use super::health::DisablePolicy;
-use super::id::{InvalidText, TextProblem};
+use super::id::{ClientId, InvalidText, TextProblem, check_header_text};
 pub use super::policy::{EndpointPolicy, Ordering};
 use super::rate::RateLimit;
 use super::response::ResponsePolicy;
@@ -32,6 +32,11 @@ pub struct EndpointHeader {
 
 /// Settings of one webhook URL. URLs without any get the engine's default policy.
 ///
+/// There is one endpoint for one URL, whoever has a rule for it: whatever rule and client lead to it, calls to it
+/// carry the endpoint's headers, are signed with its secrets, show its certificate, and share its order, rate
+/// and window. Where a client chooses both URL and secret, another client who names the same URL has its events signed
+/// and delivered so too. [`client`](Self::client) keeps an endpoint to one client's events.
+///
 /// ```
 /// use std::time::Duration;
 /// use actix_webhooks::{Endpoint, Ordering};
@@ -50,6 +55,9 @@ pub struct EndpointHeader {
 pub struct Endpoint {
     /// Where calls go.
     pub url: WebhookUrl,
+    /// Whose events it gets; `None` for every client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<ClientId>,
     /// How calls are authorised when neither rule nor client says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
@@ -120,6 +128,11 @@ pub enum InvalidEndpoint {
     /// A name of a signature header is that of another header, too.
     #[error("signature header {0:?} has the name of another header")]
     SignatureHeader(String),
+    /// It is kept to the events of one client, and a rule for others names it.
+    #[error(
+        "it is kept to the events of one client (Endpoint::client), and the rule is not for that client alone"
+    )]
+    OtherClient,
     /// A timeout is outside 1 ms to 1 h.
     #[error("timeouts must be from 1 ms to 1 h")]
     Timeout,
@@ -152,6 +165,7 @@ impl Endpoint {
     pub fn at(url: WebhookUrl) -> Self {
         Self {
             url,
+            client_id: None,
             auth: None,
             headers: Vec::new(),
             content_type: None,
@@ -162,6 +176,36 @@ impl Endpoint {
             root_certificates: Vec::new(),
             client_identity: None,
         }
+    }
+
+    /// Keeps the endpoint to the events of one client. A rule for other clients, or for every client, that names
+    /// its URL is refused when it is put or given to the builder; what such a rule led to before is a dead
+    /// letter ([`Failure::OtherClient`](crate::Failure::OtherClient)), never sent. Defaults to every client's.
+    ///
+    /// ```
+    /// use actix_webhooks::{Endpoint, Engine, InvalidEndpoint, PutRule, Rule, RuleError};
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let url = "https://example.com/hooks";
+    /// let endpoint = Endpoint::new(url)?.client("client-1").secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?;
+    /// let engine = Engine::builder().endpoint(endpoint).start().await?;
+    /// let rule = Rule::new("of another", "invoice.*").client("client-2").webhook(url)?;
+    /// let refused = engine.router().send(PutRule(rule)).await?;
+    /// assert!(matches!(refused, Err(RuleError::Endpoint { error: InvalidEndpoint::OtherClient, .. })));
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn client(mut self, id: impl Into<ClientId>) -> Self {
+        self.client_id = Some(id.into());
+        self
+    }
+
+    /// Returns `true` if events of this client (`None`: of every client) may go to it.
+    pub(crate) fn is_for(&self, client: Option<&ClientId>) -> bool {
+        self.client_id.is_none() || self.client_id.as_ref() == client
     }
 
     /// Sets how the endpoint is treated, replacing what [`timeout`](Self::timeout) and its like set before. Defaults to
@@ -311,6 +355,18 @@ impl Endpoint {
         self
     }
 
+    /// Returns `true` if there is something in its settings that its requests carry, or whose they are: without
+    /// them, they would not be what the application has asked for.
+    pub(crate) fn shapes_requests(&self) -> bool {
+        self.client_id.is_some()
+            || self.auth.is_some()
+            || !self.headers.is_empty()
+            || self.content_type.is_some()
+            || !self.secrets.is_empty()
+            || self.signature_headers.is_some()
+            || self.client_identity.is_some()
+    }
+
     /// Returns `true` if calls show who makes them in a way that a redirect to another origin
     /// drops: by a secret header or a certificate. `Authorization` is not its alone.
     pub(crate) fn shows_credentials(&self) -> bool {
@@ -320,6 +376,9 @@ impl Endpoint {
 
     /// Checks everything; `client_id_header` is the engine's own name for that header.
     pub(crate) fn check(&self, client_id_header: &str) -> Result<(), InvalidEndpoint> {
+        if let Some(client) = &self.client_id {
+            check_header_text("client id", client.as_str())?;
+        }
         self.auth.as_ref().map_or(Ok(()), Auth::check)?;
         if self.headers.len() > MAX_HEADERS {
             return Err(InvalidEndpoint::TooManyHeaders);

@@ -93,6 +93,16 @@ pub enum InvalidEvent {
     /// Its data is nested deeper than [`MAX_DATA_DEPTH`](crate::limits::MAX_DATA_DEPTH), which receivers could not read.
     #[error("data is nested deeper than {MAX_DATA_DEPTH} levels")]
     DataTooDeep,
+    /// It cannot be written as JSON, or not so that it is read as it was. The data is not in the reason.
+    #[error("event cannot be written as JSON and read again: {0}; its data has to be plain JSON")]
+    NotJson(String),
+}
+
+impl InvalidEvent {
+    /// Returns the error for an event that an encoder refuses.
+    pub(crate) fn not_json(error: &serde_json::Error) -> Self {
+        Self::NotJson(error.to_string())
+    }
 }
 
 impl Event {

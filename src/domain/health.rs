@@ -70,6 +70,9 @@ pub enum DisabledReason {
     Failing,
     /// It answered with `webhook-delivery: disable`.
     ReceiverAsked,
+    /// Its settings are kept and cannot be read. To call it without them is not what anybody has asked for:
+    /// `PutEndpoint` lets it go on, `ResumeEndpoint` does not.
+    Unreadable,
 }
 
 impl fmt::Display for DisabledReason {
@@ -79,6 +82,7 @@ impl fmt::Display for DisabledReason {
             Self::Gone => "answered 410 (Gone)",
             Self::Failing => "has only failed for too long",
             Self::ReceiverAsked => "receiver asked to be disabled",
+            Self::Unreadable => "its settings cannot be read; put them again",
         })
     }
 }

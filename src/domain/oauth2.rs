@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
+use zeroize::Zeroizing;
 
 use super::auth::{MAX_SECRET_BYTES, Secret};
 use super::id::{InvalidText, TextProblem};
@@ -134,22 +135,26 @@ impl ClientCredentials {
         match self.placement {
             CredentialsPlacement::Body => None,
             CredentialsPlacement::Header => {
-                let encoded = |text: &str| -> String {
-                    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+                let encoded = |text: &str| {
+                    // Large enough at once: what grows leaves copies behind.
+                    let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
+                    encoded.extend(form_urlencoded::byte_serialize(text.as_bytes()));
+                    encoded
                 };
                 let (id, secret) = (
                     encoded(&self.client_id),
                     encoded(self.client_secret.expose()),
                 );
-                let pair = STANDARD.encode(format!("{id}:{secret}"));
+                let pair = Secret::concat(&[&id, ":", &secret]);
+                let pair = Zeroizing::new(STANDARD.encode(pair.expose()));
                 Some(Secret::concat(&["Basic ", &pair]))
             }
         }
     }
 
     /// Returns the form of a request for a token. There may be secrets in it.
-    pub(crate) fn form(&self) -> String {
-        let mut form = form_urlencoded::Serializer::new(String::new());
+    pub(crate) fn form(&self) -> Zeroizing<String> {
+        let mut form = form_urlencoded::Serializer::new(String::with_capacity(self.room()));
         form.append_pair("grant_type", "client_credentials");
         if self.placement == CredentialsPlacement::Body {
             form.append_pair("client_id", &self.client_id);
@@ -164,7 +169,19 @@ impl ClientCredentials {
         for parameter in &self.parameters {
             form.append_pair(&parameter.name, parameter.value.expose());
         }
-        form.finish()
+        Zeroizing::new(form.finish())
+    }
+
+    /// Returns how long the form is at most, so that it need not grow: what grows leaves copies behind.
+    fn room(&self) -> usize {
+        const NAMES: usize = 100;
+        let parameters = self.parameters.iter();
+        let parameters = parameters.map(|one| one.name.len() + one.value.expose().len() + 2);
+        let texts = [&self.scope, &self.audience].into_iter().flatten();
+        let texts = texts.map(String::len).sum::<usize>() + self.client_id.len();
+        let secrets = self.client_secret.expose().len() + parameters.sum::<usize>();
+        // A byte may take three.
+        NAMES + 3 * (texts + secrets)
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidText> {
@@ -248,7 +265,7 @@ mod tests {
         let encoded = header.expose().strip_prefix("Basic ").unwrap();
         let pair = String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap();
         assert_eq!(pair, "a%3Ab+c:%C3%BC%2B%26%3D%25");
-        assert_eq!(odd.form(), "grant_type=client_credentials");
+        assert_eq!(*odd.form(), "grant_type=client_credentials");
     }
 
     #[test]
@@ -261,7 +278,7 @@ mod tests {
             .in_body();
         assert_eq!(form.authorization(), None);
         assert_eq!(
-            form.form(),
+            *form.form(),
             "grant_type=client_credentials&client_id=id&client_secret=hush&scope=a+b\
              &audience=https%3A%2F%2Fr.test%2F%3Fx%3D1%26y&resource=r%26s"
         );

@@ -1,8 +1,9 @@
 //! Which events raise an alert, and where the alert goes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::auth::Auth;
 use super::id::{ClientId, CompanyId, InvalidText, RuleId, check_text};
@@ -36,7 +37,9 @@ pub struct Rule {
     /// Which company's events it matches; `None` matches every company's and those about no company.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub company_id: Option<CompanyId>,
-    /// Where its alerts go; one delivery each.
+    /// Where its alerts go; one delivery each. A URL that is there twice, in whatever spelling, counts
+    /// once: an engine leaves the later ones out.
+    #[serde(deserialize_with = "distinct_urls")]
     pub webhooks: Arc<[WebhookUrl]>,
     /// How its calls are authorised; `None` leaves it to the client, then to the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,7 +134,14 @@ impl Rule {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidRule> {
+    /// Returns the rule as an engine holds it, once it was found to be valid: each webhook once.
+    pub(crate) fn checked(mut self) -> Result<Self, InvalidRule> {
+        self.check()?;
+        self.webhooks = distinct(self.webhooks);
+        Ok(self)
+    }
+
+    fn check(&self) -> Result<(), InvalidRule> {
         check_text("rule id", self.id.as_str())?;
         check_text("rule type", &self.rule_type)?;
         if let Some(client) = &self.client_id {
@@ -157,6 +167,20 @@ impl Rule {
 
 fn enabled_by_default() -> bool {
     true
+}
+
+/// Returns the URLs in their order, each where it stands first.
+fn distinct(urls: Arc<[WebhookUrl]>) -> Arc<[WebhookUrl]> {
+    let mut known = BTreeSet::new();
+    let first: Vec<&WebhookUrl> = urls.iter().filter(|url| known.insert(*url)).collect();
+    if first.len() == urls.len() {
+        return urls;
+    }
+    first.into_iter().cloned().collect()
+}
+
+fn distinct_urls<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[WebhookUrl]>, D::Error> {
+    Deserialize::deserialize(from).map(distinct)
 }
 
 /// The alert service's types that are about a client as a whole: their events name no company.
@@ -202,5 +226,21 @@ mod tests {
         let rule = rule("t").webhook("HTTPS://example.com:443/#x").unwrap();
         assert_eq!(rule.webhooks.len(), 1);
         assert!(Rule::new("r", "t").webhook("mailto:a@b.c").is_err());
+    }
+
+    /// A rule out of JSON, or one whose field was set, had one URL in three spellings, and every event
+    /// was delivered three times.
+    #[test]
+    fn no_way_into_a_rule_lets_one_url_in_twice() {
+        let [a, b] = ["https://a.test/", "https://b.test/"];
+        let json = format!(
+            r#"{{"id":"r","ruleType":"t","webhooks":["{a}","HTTPS://A.test","{b}","{a}#x","{b}"]}}"#
+        );
+        let read: Rule = serde_json::from_str(&json).unwrap();
+        assert_eq!(*read.webhooks, [a, b]);
+        let mut set = rule("t");
+        let twice = [a, b, "https://A.test:443", b].map(|url| WebhookUrl::parse(url).unwrap());
+        set.webhooks = twice.into();
+        assert_eq!(*set.checked().unwrap().webhooks, [a, b]);
     }
 }

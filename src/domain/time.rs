@@ -11,22 +11,40 @@ use std::fmt;
 use std::ops::Add;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
+use jiff::{SignedDuration, civil};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An instant in UTC with a resolution of one millisecond.
+/// An instant in UTC with a resolution of one millisecond, from the year 0 to the year 9999.
 ///
 /// What the engine shows and is told is wall time, by the clock as it stands at that moment; setting the clock moves nothing that is
-/// under way. In JSON it is an RFC 3339 string (`"2026-03-01T12:00:00.250Z"`). Arithmetic saturates: no remote value can overflow it.
+/// under way. In JSON it is an RFC 3339 string (`"2026-03-01T12:00:00.250Z"`), which has no years beyond these:
+/// whatever instant there can be is read as it was written. Arithmetic saturates: no remote value can
+/// overflow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// An instant that no clock reaches.
-    pub(crate) const NEVER: Self = Self(i64::MAX);
+    /// The first instant that there is: 0000-01-01T00:00:00Z.
+    pub const MIN: Self = Self(-62_167_219_200_000);
 
-    /// Returns the instant `millis` milliseconds after 1970-01-01T00:00:00Z, negative for before.
+    /// The last instant that there is: 9999-12-31T23:59:59.999Z. What is to last for good lasts until then.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// An instant that no clock reaches.
+    pub(crate) const NEVER: Self = Self::MAX;
+
+    /// Returns the instant `millis` milliseconds after 1970-01-01T00:00:00Z, negative for before. What is
+    /// before [`MIN`](Self::MIN) or after [`MAX`](Self::MAX) is taken for that.
     pub const fn from_unix_millis(millis: i64) -> Self {
-        Self(millis)
+        if millis < Self::MIN.0 {
+            Self::MIN
+        } else if millis > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(millis)
+        }
     }
 
     /// Returns the milliseconds since 1970-01-01T00:00:00Z.
@@ -43,7 +61,7 @@ impl Timestamp {
     #[must_use]
     pub fn before(self, wait: Duration) -> Self {
         let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_sub(millis))
+        Self::from_unix_millis(self.0.saturating_sub(millis))
     }
 
     /// Returns how long after `earlier` this instant is; zero when it is not after it.
@@ -67,10 +85,8 @@ impl Add<Duration> for Timestamp {
     fn add(self, wait: Duration) -> Self {
         // Rounded up, so that "not before" holds for parts of a millisecond too.
         let millis = wait.as_nanos().div_ceil(1_000_000);
-        Self(
-            self.0
-                .saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)),
-        )
+        let millis = i64::try_from(millis).unwrap_or(i64::MAX);
+        Self::from_unix_millis(self.0.saturating_add(millis))
     }
 }
 
@@ -78,21 +94,18 @@ impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => Self(millis(after)),
-            Err(before) => Self(-millis(before.duration())),
+            Ok(after) => Self::from_unix_millis(millis(after)),
+            Err(before) => Self::from_unix_millis(-millis(before.duration())),
         }
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clamped = self.0.clamp(
-            jiff::Timestamp::MIN.as_millisecond(),
-            jiff::Timestamp::MAX.as_millisecond(),
-        );
-        match jiff::Timestamp::from_millisecond(clamped) {
-            Ok(time) => write!(f, "{time:.3}"),
-            Err(_) => write!(f, "{clamped} ms"),
+        // Jiff's own instants end a day earlier, so that every offset has room; its dates do not.
+        match EPOCH.checked_add(SignedDuration::from_millis(self.0)) {
+            Ok(time) => write!(f, "{time:.3}Z"),
+            Err(_) => write!(f, "{} ms", self.0),
         }
     }
 }
@@ -106,10 +119,27 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
-        Ok(Self(time.as_millisecond()))
+        parse(&text).map_err(serde::de::Error::custom)
     }
 }
+
+/// Parses an instant of RFC 3339. The text is not in the error: it may be anything.
+fn parse(text: &str) -> Result<Timestamp, &'static str> {
+    let refused = "is not an instant of RFC 3339; write it like 2026-03-01T12:00:00Z";
+    let pieces = Pieces::parse(text).map_err(|_| refused)?;
+    let time = pieces.time().ok_or(refused)?;
+    let offset = pieces.to_numeric_offset().ok_or(refused)?;
+    let local = DateTime::from_parts(pieces.date(), time).duration_since(EPOCH);
+    let since = local.checked_sub(SignedDuration::from_secs(offset.seconds().into()));
+    let millis = since.and_then(|since| i64::try_from(since.as_millis()).ok());
+    let known = Timestamp::MIN.0..=Timestamp::MAX.0;
+    let millis = millis.filter(|millis| known.contains(millis));
+    let millis = millis.ok_or("is an instant outside the years 0000 to 9999 of UTC")?;
+    Ok(Timestamp(millis))
+}
+
+/// 1970-01-01T00:00:00, without an offset.
+const EPOCH: DateTime = civil::date(1970, 1, 1).at(0, 0, 0, 0);
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +155,38 @@ mod tests {
         assert_eq!(offset, time);
     }
 
+    /// One of 9999-12-31 was written as the day before, and one at the end of the integers was as well.
+    #[test]
+    fn every_instant_is_read_as_it_was_written() {
+        let ends = [
+            i64::MIN,
+            -62_167_219_200_000,
+            -1,
+            0,
+            253_402_300_799_999,
+            i64::MAX,
+        ];
+        for time in ends.map(Timestamp::from_unix_millis) {
+            let json = serde_json::to_string(&time).unwrap();
+            let read = serde_json::from_str::<Timestamp>(&json);
+            assert_eq!(read.ok(), Some(time), "{json}");
+        }
+        assert_eq!(Timestamp::MIN.to_string(), "0000-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
+        for beyond in [
+            "9999-12-31T23:59:59-00:01",
+            "0000-01-01T00:00:00+00:01",
+            "-000001-12-31T00:00:00Z",
+            "2026-03-01",
+            "2026-03-01T12:00:00",
+            "2026-03-01T12:00:00[Europe/Berlin]",
+            "",
+        ] {
+            let read = serde_json::from_str::<Timestamp>(&format!("{beyond:?}"));
+            assert!(read.is_err(), "{beyond}: {read:?}");
+        }
+    }
+
     #[test]
     fn arithmetic_saturates_and_never_rounds_down() {
         let end = Timestamp::from_unix_millis(i64::MAX);
@@ -134,7 +196,8 @@ mod tests {
             (Timestamp::default() + Duration::from_nanos(1)).unix_millis(),
             1
         );
-        assert!(!end.to_string().is_empty());
+        assert_eq!(end, Timestamp::MAX);
+        assert_eq!(Timestamp::default().before(Duration::MAX), Timestamp::MIN);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) enum NoToken {
 
 #[derive(Deserialize)]
 struct Issued {
-    access_token: String,
+    access_token: Secret,
     #[serde(default)]
     token_type: Option<Value>,
     #[serde(default)]
@@ -72,7 +72,7 @@ pub(crate) fn read_token(status: u16, body: &[u8]) -> Result<IssuedToken, NoToke
     if !is_bearer(issued.token_type.as_ref()) {
         return Err(NoToken::NotBearer);
     }
-    let token = issued.access_token.trim_ascii();
+    let token = issued.access_token.expose().trim_ascii();
     let sendable = token.bytes().all(|byte| byte.is_ascii_graphic());
     if token.is_empty() || token.len() > MAX_TOKEN_BYTES || !sendable {
         return Err(NoToken::NotSendable);

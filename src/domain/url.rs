@@ -59,6 +59,11 @@ impl WebhookUrl {
             return Err(InvalidUrl::Control);
         }
         let url = Url::parse(text).map_err(|error| InvalidUrl::Malformed(error.to_string()))?;
+        if url.cannot_be_a_base() && !text.contains("://") {
+            // In `user:password@host` it is the user that stands where a scheme would.
+            let why = "it begins with neither http:// nor https://";
+            return Err(InvalidUrl::Malformed(why.to_owned()));
+        }
         Self::from_url(url)
     }
 
@@ -85,7 +90,7 @@ impl WebhookUrl {
 
     /// Returns the URL without its query, for logs.
     pub fn without_query(&self) -> &str {
-        without_query(&self.text)
+        self.text.split('?').next().unwrap_or_default()
     }
 
     /// Returns the host, without its port.
@@ -106,9 +111,38 @@ impl WebhookUrl {
     }
 }
 
-/// Returns a text that may be a URL without its query, for logs and errors.
-pub(crate) fn without_query(text: &str) -> &str {
-    text.split(['?', '#']).next().unwrap_or_default()
+/// Returns what logs and errors may show of a text that should be a URL: it without user info, query and
+/// fragment, and nothing of a text that is none. In such a one a password could stand anywhere.
+pub(crate) fn shown(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(url) if url.has_host() => disclosed(url),
+        Ok(_) | Err(_) => "(not a URL)".to_owned(),
+    }
+}
+
+/// Returns what may be shown of a `Location`: as [`shown`], or a path.
+pub(crate) fn shown_location(text: &str) -> String {
+    const BASE: &str = "http://base.invalid/";
+    let path = text.starts_with('/').then_some(text);
+    // It may lead to another host all the same, with user info.
+    let joined = path.and_then(|path| Url::parse(BASE).ok()?.join(path).ok());
+    match joined.map(disclosed) {
+        None => shown(text),
+        Some(url) => match url.strip_prefix(BASE) {
+            Some(path) => format!("/{path}"),
+            None => url,
+        },
+    }
+}
+
+fn disclosed(mut url: Url) -> String {
+    url.set_query(None);
+    url.set_fragment(None);
+    // Both can be set wherever there is a host.
+    if url.set_username("").is_err() || url.set_password(None).is_err() {
+        return "(not a URL)".to_owned();
+    }
+    url.into()
 }
 
 impl PartialEq for WebhookUrl {
@@ -248,6 +282,37 @@ mod tests {
             error(&format!("http://e.com/{}", "x".repeat(MAX_URL_BYTES))),
             InvalidUrl::TooLong
         );
+    }
+
+    #[test]
+    fn a_text_is_shown_without_what_may_be_secret() {
+        for (text, expected) in [
+            (
+                "https://u:hush@a.test:8443/b?hush#hush",
+                "https://a.test:8443/b",
+            ),
+            ("HTTPS:\\\\hush@A.test\\b", "https://a.test/b"),
+            ("https:hush@a.test", "https://a.test/"),
+            ("ftp://u:hush@a.test/?hush", "ftp://a.test/"),
+            ("u:hush@a.test/b", "(not a URL)"),
+            ("hush", "(not a URL)"),
+            ("https//u:hush@a.test", "(not a URL)"),
+            ("https://u:hush", "(not a URL)"),
+            ("https://u:hush%40a.test/", "(not a URL)"),
+            ("/b?hush", "(not a URL)"),
+            ("file:///hush", "(not a URL)"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("https://u:hush@a.test/b?hush", "https://a.test/b"),
+            ("/b/../c?hush#hush", "/c"),
+            ("//u:hush@a.test/b", "http://a.test/b"),
+            ("/\\u:hush@a.test/b", "http://a.test/b"),
+            ("b?hush", "(not a URL)"),
+        ] {
+            assert_eq!(shown_location(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,29 +1,31 @@
 //! Building an engine: settings, and their checks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
 
+use super::merging::{Given, Merged, merge};
 use super::{Engine, start};
 use crate::actor::bodies::Bodies;
 use crate::actor::clock::{Clock, Wall};
 use crate::actor::credentials::Credentials;
 use crate::actor::places::Places;
+use crate::actor::set_aside::SetAside;
 use crate::actor::shared::Shared;
 use crate::actor::tokens::Tokens;
 use crate::actor::watchers::Watchers;
 use crate::domain::address::AddressRange;
 use crate::domain::client::Client;
-use crate::domain::credentials::CredentialBook;
-use crate::domain::endpoint::{Endpoint, EndpointPolicy, OWNED_HEADERS, check_header_name};
+use crate::domain::endpoint::{
+    Endpoint, EndpointPolicy, InvalidEndpoint, OWNED_HEADERS, check_header_name,
+};
 use crate::domain::rule::Rule;
-use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::error::BuildError;
-use crate::store::{Change, Configuration, MemoryStore, PastCredential, Store};
+use crate::store::{Configuration, MemoryStore, Store};
 #[cfg(feature = "awc")]
 use crate::transport::AwcTransport as DefaultTransport;
 #[cfg(not(feature = "awc"))]
@@ -38,6 +40,7 @@ pub struct EngineBuilder {
     clients: Vec<Client>,
     rules: Vec<Rule>,
     endpoints: Vec<Endpoint>,
+    exactly_these_rules: bool,
     default_policy: EndpointPolicy,
     client_id_header: String,
     arbiters: Option<usize>,
@@ -59,6 +62,7 @@ impl Default for EngineBuilder {
             clients: Vec::new(),
             rules: Vec::new(),
             endpoints: Vec::new(),
+            exactly_these_rules: false,
             default_policy: EndpointPolicy::default(),
             client_id_header: "X-Codat-ClientId".to_owned(),
             arbiters: None,
@@ -116,10 +120,47 @@ impl EngineBuilder {
         self
     }
 
-    /// Adds a rule. It wins over a stored one with its id.
+    /// Adds a rule. It wins over a stored one with its id. **Stored rules under other ids stay in force**,
+    /// also one that is no longer in the code: remove it by [`RemoveRule`](crate::RemoveRule), or say
+    /// [`exactly_these_rules`](Self::exactly_these_rules).
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
+        self
+    }
+
+    /// Removes the stored rules that the builder does not name, as [`RemoveRule`](crate::RemoveRule) does: what is
+    /// open under them goes on. For applications whose rules all stand in the code; those that were put by
+    /// [`PutRule`](crate::PutRule) are removed too. Clients and settings of endpoints stay. Defaults to leaving them
+    /// in force; at every start the log lists which there are.
+    ///
+    /// ```
+    /// use actix_webhooks::{Engine, ListRules, PutRule, Rule};
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("webhooks.db");
+    /// # let open = || actix_webhooks::store::SqliteStore::open(&path);
+    /// # let rule = |id: &str| Rule::new(id, "invoice.*").webhook("https://example.com/hooks");
+    /// # let before = Engine::builder().store(open()?).rule(rule("old")?).start().await?;
+    /// # before.shutdown(std::time::Duration::ZERO).await;
+    /// # drop(before);
+    /// let engine = Engine::builder()
+    ///     .store(open()?) // it has a rule "old" of an earlier version of the program
+    ///     .rule(rule("new")?)
+    ///     .exactly_these_rules()
+    ///     .start()
+    ///     .await?;
+    /// let rules = engine.router().send(ListRules).await?;
+    /// assert_eq!(rules.len(), 1);
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn exactly_these_rules(mut self) -> Self {
+        self.exactly_these_rules = true;
         self
     }
 
@@ -216,35 +257,37 @@ impl EngineBuilder {
     ///
     /// # Errors
     /// [`BuildError`] says what to correct; nothing is left running. What was given may be in the store already if the store failed after that.
-    pub async fn start(self) -> Result<Engine, BuildError> {
+    pub async fn start(mut self) -> Result<Engine, BuildError> {
         if Arbiter::try_current().is_none() {
             return Err(BuildError::NoSystem);
         }
         self.check()?;
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let transport = match self.transport {
+        let store = self
+            .store
+            .take()
+            .unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let transport = match self.transport.take() {
             Some(transport) => transport,
-            None => default_transport(self.allowed_addresses)?,
+            None => default_transport(std::mem::take(&mut self.allowed_addresses))?,
         };
         let claim = store.claim().await.map_err(BuildError::Store)?;
-        check_endpoints(
-            &self.rules,
-            &self.endpoints,
-            &self.default_policy,
-            &self.client_id_header,
-            &*store,
-            &*transport,
-        )
-        .await?;
-        let given = Configuration {
+        let stored = store.readable().await.map_err(BuildError::Store)?;
+        self.check_endpoints(&stored.0, &*transport)?;
+        let given = Given {
             rules: self.rules,
             clients: self.clients,
             endpoints: self.endpoints,
-            ..Configuration::default()
+            exactly_these_rules: self.exactly_these_rules,
         };
-        let stored = store.clock().await.map_err(BuildError::Store)?;
-        let clock = Clock::starting(self.wall.unwrap_or_else(Wall::system), stored);
-        let (configuration, credentials) = merge(&*store, given, clock.now()).await?;
+        let found = store.clock().await.map_err(BuildError::Store)?;
+        let clock = Clock::starting(self.wall.unwrap_or_else(Wall::system), found);
+        let merged = merge(&*store, stored, given, &self.client_id_header, clock.now()).await?;
+        let Merged {
+            configuration,
+            set_aside,
+            removed,
+            credentials,
+        } = merged;
         let count = self.arbiters.unwrap_or_else(cores);
         let shared = Arc::new(Shared {
             // A simulation has one arbiter, and takes both ways in turn.
@@ -258,6 +301,7 @@ impl EngineBuilder {
             watchers: Watchers::default(),
             credentials: Credentials::new(credentials),
             tokens: Tokens::default(),
+            set_aside: SetAside::new(set_aside),
             client_id_header: self.client_id_header,
             max_body_bytes: self.max_body_bytes,
             mailbox: self.mailbox,
@@ -265,14 +309,23 @@ impl EngineBuilder {
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         });
         let arbiters: Vec<Arbiter> = std::iter::repeat_with(Arbiter::new).take(count).collect();
-        start(shared, arbiters, self.default_policy, configuration).await
+        start(
+            shared,
+            arbiters,
+            self.default_policy,
+            configuration,
+            &removed,
+        )
+        .await
     }
 
-    fn check(&self) -> Result<(), BuildError> {
+    fn check(&mut self) -> Result<(), BuildError> {
+        for rule in &mut self.rules {
+            let checked = rule.clone().checked();
+            *rule = checked.map_err(|error| BuildError::rule(rule, error))?;
+        }
         let mut rules = BTreeSet::new();
         for rule in &self.rules {
-            rule.check()
-                .map_err(|error| BuildError::rule(rule, error))?;
             if !rules.insert(&rule.id) {
                 return Err(BuildError::DuplicateRule(rule.id.clone()));
             }
@@ -339,35 +392,43 @@ impl EngineBuilder {
         }
         Ok(())
     }
-}
 
-/// Checks with the transport what was given, and the URLs of rules that have no settings.
-async fn check_endpoints(
-    rules: &[Rule],
-    endpoints: &[Endpoint],
-    default_policy: &EndpointPolicy,
-    client_id_header: &str,
-    store: &dyn Store,
-    transport: &dyn Transport,
-) -> Result<(), BuildError> {
-    let stored = store.configuration().await.map_err(BuildError::Store)?;
-    let known: BTreeSet<&WebhookUrl> = endpoints
-        .iter()
-        .chain(&stored.endpoints)
-        .map(|endpoint| &endpoint.url)
-        .collect();
-    let urls: BTreeSet<&WebhookUrl> = rules.iter().flat_map(|rule| rule.webhooks.iter()).collect();
-    let bare = urls.difference(&known);
-    let bare = bare.map(|url| Endpoint::at((*url).clone()).policy(default_policy.clone()));
-    for endpoint in endpoints.iter().cloned().chain(bare) {
-        let checked = endpoint.check(client_id_header);
-        let checked = checked.and_then(|()| transport.check(&endpoint));
-        checked.map_err(|error| BuildError::Endpoint {
-            url: endpoint.url.without_query().to_owned(),
-            error,
-        })?;
+    /// Checks with the transport what was given, and the URLs of rules that have no settings.
+    fn check_endpoints(
+        &self,
+        stored: &Configuration,
+        transport: &dyn Transport,
+    ) -> Result<(), BuildError> {
+        // What is given wins over what is stored.
+        let known = stored.endpoints.iter().chain(&self.endpoints);
+        let known: BTreeMap<_, _> = known.map(|endpoint| (&endpoint.url, endpoint)).collect();
+        let mut bare = BTreeSet::new();
+        for rule in &self.rules {
+            for url in rule.webhooks.iter() {
+                match known.get(url) {
+                    Some(endpoint) if !endpoint.is_for(rule.client_id.as_ref()) => {
+                        return Err(BuildError::Endpoint {
+                            url: url.without_query().to_owned(),
+                            error: InvalidEndpoint::OtherClient,
+                        });
+                    }
+                    Some(_) => {}
+                    None => drop(bare.insert(url)),
+                }
+            }
+        }
+        let bare = bare.into_iter();
+        let bare = bare.map(|url| Endpoint::at(url.clone()).policy(self.default_policy.clone()));
+        for endpoint in self.endpoints.iter().cloned().chain(bare) {
+            let checked = endpoint.check(&self.client_id_header);
+            let checked = checked.and_then(|()| transport.check(&endpoint));
+            checked.map_err(|error| BuildError::Endpoint {
+                url: endpoint.url.without_query().to_owned(),
+                error,
+            })?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn default_transport(allowed: Vec<AddressRange>) -> Result<Arc<dyn Transport>, BuildError> {
@@ -380,55 +441,4 @@ fn default_transport(allowed: Vec<AddressRange>) -> Result<Arc<dyn Transport>, B
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Adds what the store kept to what the builder was given, which wins, and has the store keep the latter.
-async fn merge(
-    store: &dyn Store,
-    given: Configuration,
-    now: Timestamp,
-) -> Result<(Configuration, CredentialBook), BuildError> {
-    let stored = store.configuration().await.map_err(BuildError::Store)?;
-    let past = store.past_credentials().await.map_err(BuildError::Store)?;
-    let book = CredentialBook::load(stored.rules, stored.clients, past);
-    let (changes, book) = changes(book, &given, now);
-    let changes = changes.into_iter();
-    // Asked for all at once, so that a store can write them together.
-    let kept: Vec<_> = changes.map(|change| store.keep(change)).collect();
-    for change in kept {
-        change.await.map_err(BuildError::Store)?;
-    }
-    let merged = store.configuration().await.map_err(BuildError::Store)?;
-    Ok((merged, book))
-}
-
-/// Returns what has to be kept of what was given, after the credentials that it ends, and what is given then.
-fn changes(
-    mut book: CredentialBook,
-    given: &Configuration,
-    now: Timestamp,
-) -> (Vec<Change>, CredentialBook) {
-    let mut changes = Vec::new();
-    let mut end = |book: &mut CredentialBook, ending: Vec<PastCredential>| {
-        for past in ending {
-            book.keep(past.clone());
-            changes.push(Change::KeepPast(past));
-        }
-    };
-    for rule in &given.rules {
-        let ending = book.before_rule(&rule.id, Some(rule), now);
-        end(&mut book, ending);
-        book.put_rule(rule.clone());
-    }
-    // After the rules: what these no longer give is still what the clients had.
-    for client in &given.clients {
-        let ending = book.before_client(&client.id, Some(client), now);
-        end(&mut book, ending.into_iter().collect());
-        book.put_client(client);
-    }
-    let rules = given.rules.iter().cloned().map(Change::PutRule);
-    let clients = given.clients.iter().cloned().map(Change::PutClient);
-    let endpoints = given.endpoints.iter().cloned().map(Change::PutEndpoint);
-    changes.extend(rules.chain(clients).chain(endpoints));
-    (changes, book)
 }

@@ -1,6 +1,7 @@
 //! The facade: builds the actors, wires them, and ends them in order.
 
 mod builder;
+mod merging;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ use crate::store::{Configuration, Store};
 /// let engine = Engine::builder()
 ///     .allow_addresses(AddressRange::loopback()) // only public addresses are called otherwise
 ///     .client(Client::new("client-1").name("Bank of Dave"))
+///     // Rules that are stored under other ids stay in force: see `EngineBuilder::exactly_these_rules`.
 ///     .rule(Rule::new("rule-1", "invoice.*").webhook("http://127.0.0.1:9/hooks")?)
 ///     .start()
 ///     .await?;
@@ -193,6 +195,7 @@ async fn start(
     arbiters: Vec<Arbiter>,
     default_policy: EndpointPolicy,
     configuration: Configuration,
+    removed: &[WebhookUrl],
 ) -> Result<Engine, BuildError> {
     let mut known: Vec<WebhookUrl> = configuration
         .rules
@@ -201,6 +204,8 @@ async fn start(
         .collect();
     known.sort();
     known.dedup();
+    // As good as unknown until they are asked for again.
+    known.retain(|url| removed.binary_search(url).is_err());
     let store = Arc::clone(&shared.store);
     let engine = start_actors(shared, arbiters, default_policy, configuration);
     let begun = async {

@@ -9,6 +9,7 @@ mod claim;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod unreadable;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +24,7 @@ pub use self::memory::{MemoryLimits, MemoryStore};
 pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Encryption, ForgottenEarly, Key, OutboxError, SqliteOptions, SqliteStore};
+pub use self::unreadable::{Setting, UnreadableSetting};
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::content::ContentDigest;
@@ -77,6 +79,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Accepts events with their deliveries, all of the batch or, on an error, none. An event whose id is remembered for its client is not stored
     /// again, and one for which there is no room is not stored at all; the others are. The answers are in the order of the batch.
+    /// Deliveries to an endpoint that was removed ([`Change::RemoveEndpoint`]) are dead letters at once.
     ///
     /// Of events from the outbox, one for which there is no room also holds up those after it in the
     /// batch that go to no other endpoints than it does: they must not pass it.
@@ -159,6 +162,8 @@ pub trait Store: Send + Sync + 'static {
     /// redelivered are no longer listed; an open delivery keeps its own schedule.
     /// The limits of the backlog hold for them too: those of a query for which there is no room stay dead letters, and [`StoreError::Full`] says so when
     /// there is room for none.
+    /// One to an endpoint that was removed ([`Change::RemoveEndpoint`]) is refused with [`StoreError::EndpointRemoved`]; a query leaves those out,
+    /// and they stay listed.
     fn redeliver(
         &self,
         which: Redelivery,
@@ -214,8 +219,21 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps a change of the configuration.
     fn keep(&self, change: Change) -> StoreFuture<()>;
 
-    /// Returns the configuration as it was kept.
+    /// Returns the configuration as it was kept; an error if any of it cannot be read.
     fn configuration(&self) -> StoreFuture<Configuration>;
+
+    /// Returns the configuration as far as it can be read, and what cannot: an engine sets that aside and
+    /// starts with the rest. Defaults to [`configuration`](Self::configuration), all or nothing.
+    fn readable(&self) -> StoreFuture<Readable> {
+        let whole = self.configuration();
+        Box::pin(async move { Ok((whole.await?, Vec::new())) })
+    }
+
+    /// Returns the endpoints that were removed and are not to be called until they are asked for again
+    /// ([`Change::RemoveEndpoint`]). Defaults to none.
+    fn removed(&self) -> StoreFuture<Vec<WebhookUrl>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// Returns the credentials of the past that were kept, in any order. Defaults to none, for stores that do not keep them:
     /// then what a rule no longer names is sent without what the rule gave, once the engine was started again.
@@ -586,6 +604,12 @@ pub enum Change {
     /// An endpoint's settings were added or replaced.
     PutEndpoint(Endpoint),
     /// An endpoint's settings and health were removed.
+    ///
+    /// If its requests carried something that was set for it (authorisation, headers, a content type,
+    /// signatures, a certificate), or its settings cannot be read, what is open for it and what comes for it
+    /// from then on are dead letters with the reason that it was removed: a call without its settings is not what
+    /// anybody has asked for. That lasts until [`PutEndpoint`](Self::PutEndpoint) for it, or
+    /// [`PutRule`](Self::PutRule) with a rule that names it.
     RemoveEndpoint(WebhookUrl),
     /// An endpoint was paused.
     Pause(WebhookUrl),
@@ -599,6 +623,9 @@ pub enum Change {
     /// The past credential with this key is needed no longer.
     ForgetPast(String),
 }
+
+/// A configuration as far as it can be read, and what cannot.
+pub type Readable = (Configuration, Vec<UnreadableSetting>);
 
 /// The configuration as a store kept it.
 #[derive(Clone, Debug, Default)]
@@ -628,6 +655,12 @@ pub enum StoreError {
     /// It may not write. Nothing was changed; asking again helps once it may.
     #[error("delivery store may not be written to; check the rights of the file and of its folder")]
     ReadOnly(#[source] BoxError),
+    /// The delivery that was named goes to an endpoint that was removed. Put the endpoint, or a rule that names it, first.
+    #[error(
+        "endpoint {} was removed; put it, or a rule that names it, before something is delivered to it again",
+        .0.without_query()
+    )]
+    EndpointRemoved(WebhookUrl),
     /// It is open already, in another process or in this one, or another engine works on it. Close it there first.
     #[error(
         "delivery store {0} is in use already, in another process or by another engine in this one; close it there first"
@@ -705,6 +738,7 @@ impl StoreError {
             Self::TookTooLong => Self::TookTooLong,
             Self::Full(overflow) => Self::Full(overflow.clone()),
             Self::UnknownDelivery(id) => Self::UnknownDelivery(*id),
+            Self::EndpointRemoved(url) => Self::EndpointRemoved(url.clone()),
         }
     }
 
@@ -718,6 +752,7 @@ impl StoreError {
             | Self::BadPath { .. }
             | Self::Sealed(_)
             | Self::NewerSchema { .. }
+            | Self::EndpointRemoved(_)
             | Self::Unsupported(_)
             | Self::TookTooLong
             | Self::UnknownDelivery(_) => false,

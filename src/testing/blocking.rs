@@ -13,8 +13,8 @@ use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
     EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OutboxEntry, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim, StoreFuture,
-    StoredClock, StoredEndpoint, WaitingDelivery,
+    OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store, StoreClaim,
+    StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// Wraps a store and makes the caller's thread wait for every answer.
@@ -185,6 +185,14 @@ impl<S: Store> Store for Blocking<S> {
 
     fn configuration(&self) -> StoreFuture<Configuration> {
         block(self.0.configuration())
+    }
+
+    fn readable(&self) -> StoreFuture<Readable> {
+        block(self.0.readable())
+    }
+
+    fn removed(&self) -> StoreFuture<Vec<WebhookUrl>> {
+        block(self.0.removed())
     }
 
     fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {

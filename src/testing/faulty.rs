@@ -13,8 +13,8 @@ use crate::domain::url::WebhookUrl;
 use crate::store::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
     EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OutboxEntry, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim, StoreError,
-    StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store, StoreClaim,
+    StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -287,6 +287,14 @@ impl Store for FaultyStore {
 
     fn configuration(&self) -> StoreFuture<Configuration> {
         self.store.configuration()
+    }
+
+    fn readable(&self) -> StoreFuture<Readable> {
+        self.store.readable()
+    }
+
+    fn removed(&self) -> StoreFuture<Vec<WebhookUrl>> {
+        self.store.removed()
     }
 
     fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {

@@ -25,8 +25,8 @@ pub(super) async fn dial<T>(
     addresses: impl IntoIterator<Item = SocketAddr>,
     connect: impl AsyncFn(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
-    let addresses = alternate(addresses.into_iter().collect());
-    let mut waiting = addresses.into_iter().take(MAX_ADDRESSES).peekable();
+    let addresses = some(alternate(addresses.into_iter().collect()));
+    let mut waiting = addresses.into_iter().peekable();
     let mut under_way = FuturesUnordered::new();
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
     loop {
@@ -47,6 +47,18 @@ pub(super) async fn dial<T>(
             None => return Err(failed),
         }
     }
+}
+
+/// Returns as many addresses as are tried: all, or the first ones and some that chance draws from the
+/// rest, so that over several attempts each has its turn.
+fn some(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if let Some((_, rest)) = addresses.split_at_mut_checked(MAX_ADDRESSES / 2)
+        && rest.len() > MAX_ADDRESSES / 2
+    {
+        fastrand::shuffle(rest);
+        addresses.truncate(MAX_ADDRESSES);
+    }
+    addresses
 }
 
 /// Orders addresses so that the families take turns, that of the first one first (RFC 8305 §4):
@@ -70,9 +82,9 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 /// How long after one attempt the next begins (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// How many addresses of a host are tried. It bounds the sockets that one attempt may open; within
-/// the default connect timeout of 5 s only 20 begin, unless others fail at once.
-const MAX_ADDRESSES: usize = 32;
+/// How many addresses of a host are tried. It bounds the sockets that one attempt may open, however
+/// many addresses whoever chose the name has given it.
+pub(super) const MAX_ADDRESSES: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -170,8 +182,8 @@ mod tests {
 
     #[test]
     fn when_all_refuse_it_ends_at_once_with_the_last_error() {
-        let all = numbered(16);
-        let last = all[15];
+        let all = numbered(8);
+        let last = all[7];
         let dialled = dialled(all, |to| {
             let unreachable = Err(io::Error::from(io::ErrorKind::HostUnreachable));
             Some((0, if to == last { unreachable } else { refused() }))
@@ -179,16 +191,16 @@ mod tests {
         let error = dialled.result.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::HostUnreachable);
         assert!(dialled.after_ms < 20, "a timer's grain each at most");
-        assert_eq!(dialled.tried.len(), 16);
+        assert_eq!(dialled.tried.len(), 8);
     }
 
     #[test]
     fn none_is_given_up_while_there_is_time() {
-        let all = numbered(16);
+        let all = numbered(8);
         let dialled = dialled(all.clone(), |to| (to == all[0]).then_some((4_000, Ok(()))));
         assert_eq!(dialled.result.unwrap().unwrap(), all[0]);
         assert_eq!(dialled.after_ms, 4_000);
-        assert_eq!(dialled.tried.len(), 16, "the last began after 3.75 s");
+        assert_eq!(dialled.tried.len(), 8, "the last began after 1.75 s");
     }
 
     #[test]
@@ -198,11 +210,25 @@ mod tests {
         assert_eq!(dialled.after_ms, CONNECT_TIMEOUT.as_millis());
     }
 
+    /// A name with 4,000 addresses led to as many connections as its attempts had time for.
     #[test]
-    fn no_more_than_32_are_tried_however_many_there_are() {
-        let dialled = dialled(numbered(200), |_| Some((0, refused())));
-        assert!(dialled.result.unwrap().is_err());
-        assert_eq!(dialled.tried.len(), MAX_ADDRESSES);
+    fn no_more_than_eight_are_tried_however_many_there_are() {
+        let all: Vec<_> = (0..4_000_u16)
+            .map(|number| {
+                let [high, low] = number.to_be_bytes();
+                SocketAddr::from(([192, 0, high, low], 443))
+            })
+            .collect();
+        let mut others = std::collections::BTreeSet::new();
+        for _ in 0..4 {
+            let dialled = dialled(all.clone(), |_| Some((0, refused())));
+            assert!(dialled.result.unwrap().is_err());
+            let tried: Vec<_> = dialled.tried.iter().map(|(address, _)| *address).collect();
+            assert_eq!(tried.len(), 8);
+            assert_eq!(tried[..4], all[..4], "those that are preferred");
+            others.extend(tried[4..].iter().copied());
+        }
+        assert!(others.len() > 8, "others have their turn: {others:?}");
     }
 
     #[test]

@@ -530,3 +530,38 @@ fn what_exceeds_an_endpoints_backlog_can_be_given_up_instead() {
         },
     );
 }
+
+/// A rule out of JSON, or with its field set, named one URL in three spellings: three deliveries of one event.
+#[test]
+fn one_url_in_three_spellings_gets_one_delivery() {
+    let spellings = [
+        HOOK,
+        "HTTP://RECEIVER.test:80/hook",
+        "http://receiver.test/./hook#x",
+    ];
+    let json = serde_json::json!({ "id": "json", "ruleType": "*", "webhooks": spellings });
+    let read: Rule = serde_json::from_value(json).unwrap();
+    let mut set = Rule::new("set", "*").webhook(HOOK).unwrap();
+    let urls = spellings.map(|url| WebhookUrl::parse(url).unwrap());
+    set.webhooks = urls.into();
+    let given = set.clone();
+    simulate_with(
+        |builder| builder.rule(given),
+        async |sim| {
+            let receipt = sim.engine.publish(event("given")).await.unwrap();
+            assert_eq!(receipt.deliveries, 1);
+            for rule in [read, set] {
+                sim.engine
+                    .router()
+                    .send(PutRule(rule))
+                    .await
+                    .unwrap()
+                    .unwrap();
+            }
+            let receipt = sim.engine.publish(event("put")).await.unwrap();
+            assert_eq!(receipt.deliveries, 2);
+            sim.sleep(1).await;
+            assert_eq!(sim.receivers.requests().len(), 3);
+        },
+    );
+}

@@ -102,12 +102,14 @@ fn nothing_secret_is_logged_while_receivers_and_store_fail() {
     SimClock::run(async |clock| {
         let receivers = ScriptedTransport::new();
         let elsewhere = format!("http://elsewhere.test/?{QUERY}");
+        let user = format!("http://{SECRET}:{SECRET}@elsewhere.test/");
         receivers.decide(move |request| match request.alert.event_id.as_str() {
             "event-0" => Reply::status(503),
             "event-1" => Reply::answer(Answer::new(307).location(elsewhere.as_str())),
             "event-2" => Reply::answer(Answer::new(307).location(format!("nowhere:{QUERY}"))),
             "event-3" => Reply::hang(),
             "event-4" => Reply::fail(Failure::Certificate),
+            "event-6" => Reply::answer(Answer::new(307).location(user.as_str())),
             "event-5" => Reply::fail(Failure::Unsendable),
             _ => Reply::status(410),
         });

@@ -157,6 +157,54 @@ fn what_names_an_endpoint_shows_no_query_but_in_json() {
     debug(&Reply::answer(Answer::new(301).location(HOOK)));
 }
 
+/// Returns texts that hold a user name and a password, most of which are no URLs.
+fn careless() -> Vec<String> {
+    let texts = [
+        "https://SECRET:SECRET@receiver.test/hook?QUERY",
+        "HTTPS:SECRET:SECRET@receiver.test",
+        "https:\\\\SECRET:SECRET@receiver.test",
+        "https//SECRET:SECRET@receiver.test",
+        "https://SECRET:SECRET@[receiver/",
+        "https://SECRET:SECRET@receiver.test:99999/",
+        "https://SECRET:SECRET%40receiver.test/",
+        "https://receiver.test:SECRET/",
+        "ftp://SECRET:SECRET@receiver.test/",
+        "SECRET:SECRET@receiver.test/hook",
+        "//SECRET:SECRET@receiver.test/",
+        "/\\SECRET:SECRET@receiver.test/?QUERY",
+        "\thttps://SECRET:SECRET@receiver.test/",
+        "SECRET",
+    ];
+    texts
+        .map(|text| text.replace("SECRET", SECRET).replace("QUERY", QUERY))
+        .to_vec()
+}
+
+/// `PauseEndpoint` answered with the password.
+#[test]
+fn nothing_shows_the_user_info_of_a_url_that_is_refused() {
+    for text in careless() {
+        debug(&GetStatus::new(&text));
+        debug(&PauseEndpoint::new(&text));
+        debug(&ResumeEndpoint::new(&text));
+        debug(&DisableEndpoint::new(&text));
+        debug(&RemoveEndpoint::new(&text));
+        error(&WebhookUrl::parse(&text).unwrap_err());
+        error(&Endpoint::new(&text).unwrap_err());
+        error(&Rule::new("r", "*").webhook(&text).unwrap_err());
+        error(&ClientCredentials::new(&text, "id", "secret").unwrap_err());
+        let json = serde_json::json!({ "id": "r", "ruleType": "*", "webhooks": [text], "url": text, "after": text });
+        error(&serde_json::from_value::<WebhookUrl>(json["url"].clone()).unwrap_err());
+        error(&serde_json::from_value::<Rule>(json.clone()).unwrap_err());
+        error(&serde_json::from_value::<Endpoint>(json.clone()).unwrap_err());
+        error(&serde_json::from_value::<PutEndpoint>(json.clone()).unwrap_err());
+        let after = serde_json::json!({ "after": text });
+        error(&serde_json::from_value::<ListStatus>(after).unwrap_err());
+        debug(&Answer::new(301).location(&*text));
+        debug(&Reply::answer(Answer::new(301).location(text)));
+    }
+}
+
 #[test]
 fn errors_of_reading_show_nothing_of_what_was_read() {
     for text in [
@@ -245,9 +293,23 @@ fn what_an_engine_answers_hides_secrets() {
         engine.publish(event("f")).await.unwrap();
         error(&engine.publish(event("g")).await.unwrap_err());
         let unknown = format!("http://unknown.test/?{QUERY}#{QUERY}");
-        for url in [unknown.as_str(), &format!("nonsense?{QUERY}")] {
-            let answer = supervisor.send(PauseEndpoint::new(url)).await.unwrap();
-            error(&answer.unwrap_err());
+        let mut urls = careless();
+        urls.extend([unknown, format!("nonsense?{QUERY}")]);
+        for url in &urls {
+            let answers = [
+                supervisor.send(PauseEndpoint::new(url)).await.unwrap(),
+                supervisor.send(ResumeEndpoint::new(url)).await.unwrap(),
+                supervisor.send(DisableEndpoint::new(url)).await.unwrap(),
+                supervisor
+                    .send(RemoveEndpoint::new(url))
+                    .await
+                    .unwrap()
+                    .map(drop),
+            ];
+            for answer in answers {
+                error(&answer.unwrap_err());
+            }
+            debug(&supervisor.send(GetStatus::new(url)).await.unwrap());
         }
         let bad = PutEndpoint(endpoint(Auth::None).header("Host", SECRET));
         error(&supervisor.send(bad).await.unwrap().unwrap_err());

@@ -12,7 +12,7 @@ use crate::actor::inbox::SubscriberHandle;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy};
 use crate::domain::event::Event;
 use crate::domain::health::DisabledReason;
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{ClientId, DeliveryId};
 use crate::domain::status::{EndpointStatus, ShutdownReport};
 use crate::domain::tally::Past;
 use crate::domain::url::WebhookUrl;
@@ -40,10 +40,13 @@ pub(crate) struct PublishAtOnce {
 #[rtype(result = "()")]
 pub(crate) struct Wake(pub(crate) Vec<(WebhookUrl, u64)>);
 
-/// May these URLs be called? Router → supervisor.
+/// May these URLs be called for events of this client, or of every client? Router → supervisor.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), RuleError>")]
-pub(crate) struct CheckEndpoints(pub(crate) Arc<[WebhookUrl]>);
+pub(crate) struct CheckEndpoints {
+    pub(crate) urls: Arc<[WebhookUrl]>,
+    pub(crate) client: Option<ClientId>,
+}
 
 /// These URLs are named by a rule: router → supervisor.
 #[derive(Debug, Message)]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
 use crate::domain::status::EndpointStatus;
-use crate::domain::url::{WebhookUrl, without_query};
-use crate::store::StoreError;
+use crate::domain::url::{self, WebhookUrl};
+use crate::store::{StoreError, UnreadableSetting};
 
 /// Adds settings for a URL or replaces those it has: application → [`SupervisorActor`](crate::SupervisorActor). They apply from the
 /// next attempt on.
@@ -38,14 +38,14 @@ macro_rules! about_an_endpoint {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name {
-            /// The endpoint's URL, in any spelling. `Debug` leaves its query out.
+            /// The endpoint's URL, in any spelling. `Debug` leaves user info and query out.
             pub url: String,
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut shown = f.debug_struct(stringify!($name));
-                shown.field("url", &without_query(&self.url)).finish()
+                shown.field("url", &url::shown(&self.url)).finish()
             }
         }
 
@@ -65,8 +65,14 @@ macro_rules! about_an_endpoint {
 about_an_endpoint! {
     /// Forgets an endpoint: application → [`SupervisorActor`](crate::SupervisorActor).
     ///
-    /// Its open deliveries become dead letters with the reason that it was removed; the answer says how many. An attempt in flight is broken off. A
-    /// rule that still names the URL leads to new deliveries.
+    /// Its open deliveries become dead letters with the reason that it was removed; the answer says how many. An attempt in flight is broken off.
+    ///
+    /// A rule that still names the URL leads to new deliveries, under the default policy. But if its settings
+    /// said anything about what requests carry (authorisation, headers, content type, signing secrets, a client
+    /// certificate), it is not called without them: what is published for it becomes a dead letter at
+    /// once, with the same reason, and is not redelivered, until [`PutEndpoint`] for it, or
+    /// [`PutRule`](crate::PutRule) with a rule that names it, asks for it again. A rule that an engine is
+    /// started with counts as put if it differs from the stored one.
     ///
     /// ```
     /// use actix_webhooks::{Engine, RemoveEndpoint, Rule};
@@ -175,15 +181,47 @@ about_an_endpoint! {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// No rule, setting or delivery has named this URL, shown without its query, since it was last removed.
+    /// No rule, setting or delivery has named this URL since it was last removed. It is shown without user info
+    /// and query, and not at all if it is not a URL.
     #[error("endpoint {0:?} is not known")]
     Unknown(String),
+    /// Its settings are kept and cannot be read. Put them again: that resumes it too.
+    #[error("settings of endpoint {0:?} cannot be read; put them again, which resumes it")]
+    Unreadable(String),
     /// The settings cannot be used as they are.
     #[error(transparent)]
     Invalid(#[from] InvalidEndpoint),
     /// The store could not keep the change; asking again may help.
     #[error("change could not be kept")]
     Store(#[source] StoreError),
+}
+
+/// Asks which rules, clients and settings of endpoints were kept and could not be read, or not be used,
+/// when the engine started, and were not put again since: application → [`SupervisorActor`](crate::SupervisorActor).
+///
+/// They are set aside and keep nothing else from working. An endpoint whose settings cannot be read is disabled;
+/// a rule that cannot be read matches nothing; what is open under it, and whatever is to be sent for a client that
+/// cannot be read, is a dead letter ([`Failure::Unreadable`](crate::Failure::Unreadable)). Putting the
+/// setting again mends it.
+///
+/// ```
+/// use actix_webhooks::{Engine, ListUnreadable};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// for unreadable in engine.supervisor().send(ListUnreadable).await? {
+///     println!("{}: {}", unreadable.setting, unreadable.reason);
+/// }
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListUnreadable;
+
+impl Message for ListUnreadable {
+    type Result = Vec<UnreadableSetting>;
 }
 
 /// Asks how endpoints do, ordered by URL: application → [`SupervisorActor`](crate::SupervisorActor).

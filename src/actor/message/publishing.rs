@@ -101,8 +101,8 @@ pub struct Receipt {
     /// Whether the client had published this event before: nothing was stored or is delivered again.
     #[serde(default)]
     pub duplicate: bool,
-    /// The endpoints that had as much open as they may: their deliveries, which are among the
-    /// [`deliveries`](Self::deliveries), are dead letters with the reason `BacklogFull`, to be redelivered
+    /// The endpoints that had as much open as they may, or were removed ([`RemoveEndpoint`](crate::RemoveEndpoint)): their deliveries, which are among the
+    /// [`deliveries`](Self::deliveries), are dead letters with the reason `BacklogFull` or `EndpointRemoved`, to be redelivered
     /// later. Nearly always none. Not known of a duplicate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<WebhookUrl>,

@@ -20,7 +20,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{ClientId, RuleId};
 use crate::domain::rule::Rule;
 use crate::error::PublishError;
-use crate::store::{Change, PastCredential};
+use crate::store::{Change, PastCredential, Setting};
 
 impl Handler<LookIntoOutbox> for RouterActor {
     type Result = ();
@@ -104,17 +104,21 @@ impl Handler<PutRule> for RouterActor {
     type Result = Deferred<Result<(), RuleError>>;
 
     fn handle(&mut self, PutRule(rule): PutRule, ctx: &mut Context<Self>) -> Self::Result {
-        if let Err(error) = rule.check() {
-            return Deferred::ready(Err(error.into()));
-        }
-        let check = self
-            .supervisor
-            .send(CheckEndpoints(Arc::clone(&rule.webhooks)));
+        let rule = match rule.checked() {
+            Ok(rule) => rule,
+            Err(error) => return Deferred::ready(Err(error.into())),
+        };
+        let check = self.supervisor.send(CheckEndpoints {
+            urls: Arc::clone(&rule.webhooks),
+            client: rule.client_id.clone(),
+        });
         // Without a supervisor nothing is called any more.
         let checked = check.map(|checked| checked.unwrap_or(Ok(())));
         let ending = self.before_rule(&rule.id, Some(&rule));
         let change = Change::PutRule(rule.clone());
         self.change(ctx, checked, ending, change, move |router| {
+            let id = rule.id.clone();
+            router.shared.set_aside.forget(&Setting::Rule { id });
             router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)), Vec::new());
             let credentials = &router.shared.credentials;
             credentials.write(|book| book.put_rule(rule.clone()));
@@ -127,13 +131,15 @@ impl Handler<RemoveRule> for RouterActor {
     type Result = Deferred<Result<bool, RuleError>>;
 
     fn handle(&mut self, RemoveRule(id): RemoveRule, ctx: &mut Context<Self>) -> Self::Result {
-        if self.rules.get(&id).is_none() {
+        let setting = Setting::Rule { id: id.clone() };
+        let set_aside = self.shared.set_aside.contains(&setting);
+        if self.rules.get(&id).is_none() && !set_aside {
             return Deferred::ready(Ok(false));
         }
         let ending = self.before_rule(&id, None);
         let change = Change::RemoveRule(id.clone());
         self.change(ctx, ready(Ok(())), ending, change, move |router| {
-            router.forget_rule(&id)
+            router.forget_rule(&id) || set_aside
         })
     }
 }
@@ -191,13 +197,19 @@ impl RouterActor {
 
     /// Forgets a client that was removed. Returns `true` if there was one.
     fn forget_client(&mut self, id: &ClientId) -> bool {
+        let setting = Setting::Client { id: id.clone() };
+        let set_aside = self.shared.set_aside.contains(&setting);
+        self.shared.set_aside.forget(&setting);
         let credentials = &self.shared.credentials;
         credentials.write(|book| book.remove_client(id));
-        self.clients.remove(id).is_some()
+        self.clients.remove(id).is_some() || set_aside
     }
 
     /// Forgets a rule that was removed. Returns `true` if there was one.
     fn forget_rule(&mut self, id: &RuleId) -> bool {
+        self.shared
+            .set_aside
+            .forget(&Setting::Rule { id: id.clone() });
         let credentials = &self.shared.credentials;
         credentials.write(|book| book.remove_rule(id));
         self.rules.remove(id).is_some()
@@ -225,6 +237,8 @@ impl Handler<PutClient> for RouterActor {
         let ending = ending.into_iter().collect();
         let change = Change::PutClient(client.clone());
         self.change(ctx, ready(Ok(())), ending, change, move |router| {
+            let id = client.id.clone();
+            router.shared.set_aside.forget(&Setting::Client { id });
             let credentials = &router.shared.credentials;
             credentials.write(|book| book.put_client(&client));
             router.clients.insert(client.id.clone(), client);

@@ -37,7 +37,7 @@ use super::supervisor::SupervisorActor;
 use crate::domain::alert::Alert;
 use crate::domain::client::Client;
 use crate::domain::content::ContentDigest;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, InvalidEvent};
 use crate::domain::id::{AlertId, ClientId};
 use crate::domain::routing::RoutingTable;
 use crate::domain::rule::Rule;
@@ -282,7 +282,7 @@ impl RouterActor {
         let encoded = rule
             .format
             .encode(event, id, &rule.id, client_name, &mut self.encoded);
-        encoded.map_err(|error| PublishError::Store(StoreError::Damaged(Box::new(error))))?;
+        encoded.map_err(|error| InvalidEvent::not_json(&error))?;
         let (size, limit) = (self.encoded.len(), self.shared.max_body_bytes);
         if size > limit {
             return Err(PublishError::TooLarge { size, limit });

@@ -1,5 +1,6 @@
 //! Attempts and store calls: started here, owned by the actor, collected in its turn.
 
+use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,7 +61,15 @@ impl SubscriberActor {
             alert,
             number,
         } = order;
+        let endpoint = self.endpoint.as_deref();
+        if endpoint.is_some_and(|endpoint| !endpoint.is_for(Some(&alert.client_id))) {
+            return contained(delivery_id, ready(Exchange::failed(Failure::OtherClient)));
+        }
         let credentials = &self.shared.credentials;
+        let is_past = || credentials.read(|book| book.is_past(&alert, &self.url));
+        if self.shared.set_aside.withholds(&alert, is_past) {
+            return contained(delivery_id, ready(Exchange::failed(Failure::Unreadable)));
+        }
         let authorization = credentials.authorization(&alert, &self.url, &self.authorization);
         let (authorization, token) = match authorization {
             Authorization::Header(header) => (header, None),

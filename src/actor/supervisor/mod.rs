@@ -24,13 +24,13 @@ use super::message::{
 use super::reply::Answerer;
 use super::router::RouterActor;
 use super::shared::Shared;
-use crate::domain::endpoint::{Endpoint, EndpointPolicy};
+use crate::domain::endpoint::{Endpoint, EndpointPolicy, InvalidEndpoint};
 use crate::domain::health::DisabledReason;
 use crate::domain::status::EndpointState;
 use crate::domain::tally::Past;
 use crate::domain::time::Timestamp;
-use crate::domain::url::{WebhookUrl, without_query};
-use crate::store::Retention;
+use crate::domain::url::{WebhookUrl, shown};
+use crate::store::{Retention, Setting, UnreadableSetting};
 
 /// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
 ///
@@ -60,6 +60,8 @@ struct Entry {
     endpoint: Option<Arc<Endpoint>>,
     paused: bool,
     disabled: Option<DisabledReason>,
+    /// Whether its settings are kept and cannot be read: it is disabled until they are put again.
+    unreadable: bool,
     /// How often it was resumed.
     resumed: u64,
     /// How often its subscribers have panicked, and how often of that without a steady time in between.
@@ -158,6 +160,11 @@ impl SupervisorActor {
         for (url, reason) in disabled {
             supervisor.endpoints.entry(url).or_default().disabled = Some(reason);
         }
+        for UnreadableSetting { setting, .. } in supervisor.shared.set_aside.list() {
+            if let Setting::Endpoint { url } = setting {
+                supervisor.endpoints.entry(url).or_default().unreadable = true;
+            }
+        }
         supervisor
     }
 
@@ -167,7 +174,7 @@ impl SupervisorActor {
     }
 
     fn entry(&self, url: &str) -> Result<(WebhookUrl, &Entry), EndpointError> {
-        let unknown = || EndpointError::Unknown(without_query(url).to_owned());
+        let unknown = || EndpointError::Unknown(shown(url));
         let url = WebhookUrl::parse(url).map_err(|_| unknown())?;
         let known = self.endpoints.get_key_value(&url);
         // What is being removed is as good as gone.
@@ -215,16 +222,33 @@ impl Entry {
         vec![gate]
     }
 
+    /// Returns why it is disabled, if it is.
+    fn disabled_for(&self) -> Option<DisabledReason> {
+        let unreadable = self.unreadable.then_some(DisabledReason::Unreadable);
+        unreadable.or(self.disabled)
+    }
+
+    /// Takes settings in, and returns what a subscriber that ran without any has to hear of the gates.
+    fn set(&mut self, endpoint: Endpoint) -> Vec<Gate> {
+        self.endpoint = Some(Arc::new(endpoint));
+        if !std::mem::take(&mut self.unreadable) {
+            return Vec::new();
+        }
+        self.resumed += 1;
+        let opened = Gate::Resume(self.resumed);
+        [opened].into_iter().chain(self.gates()).collect()
+    }
+
     /// Returns the gates that are shut.
     fn gates(&self) -> Vec<Gate> {
         let paused = self.paused.then_some(Gate::Pause);
-        let disabled = self.disabled.map(Gate::Disable);
+        let disabled = self.disabled_for().map(Gate::Disable);
         paused.into_iter().chain(disabled).collect()
     }
 
     /// Returns what the gates make of the state of an endpoint that nobody runs for.
     fn gated(&self) -> Option<EndpointState> {
-        let disabled = self.disabled.map(|reason| EndpointState::Disabled {
+        let disabled = self.disabled_for().map(|reason| EndpointState::Disabled {
             reason: reason.to_string(),
         });
         disabled.or(self.paused.then_some(EndpointState::Paused))
@@ -302,16 +326,25 @@ impl Handler<CheckEndpoints> for SupervisorActor {
 
     fn handle(
         &mut self,
-        CheckEndpoints(urls): CheckEndpoints,
+        CheckEndpoints { urls, client }: CheckEndpoints,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        let has_settings = |url| {
-            let entry: Option<&Entry> = self.endpoints.get(url);
-            let stays = |entry: &Entry| !matches!(entry.subscriber, Subscriber::Removing { .. });
-            entry.is_some_and(|entry| entry.endpoint.is_some() && stays(entry))
+        let settings = |url| {
+            let entry: &Entry = self.endpoints.get(url)?;
+            let stays = !matches!(entry.subscriber, Subscriber::Removing { .. });
+            entry.endpoint.as_ref().filter(|_| stays)
         };
-        // Settings were checked when they were put.
-        for url in urls.iter().filter(|url| !has_settings(*url)) {
+        for url in urls.iter() {
+            if let Some(endpoint) = settings(url) {
+                // The rest was checked when they were put.
+                if !endpoint.is_for(client.as_ref()) {
+                    return Err(RuleError::Endpoint {
+                        url: url.without_query().to_owned(),
+                        error: InvalidEndpoint::OtherClient,
+                    });
+                }
+                continue;
+            }
             let endpoint = Endpoint::at(url.clone()).policy((*self.default_policy).clone());
             let checked = endpoint.check(&self.shared.client_id_header);
             checked

@@ -13,9 +13,9 @@ use futures_util::future::{Either, join_all};
 use super::{Entry, Subscriber, SupervisorActor};
 use crate::actor::message::{
     Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, Gate, GetStatus,
-    ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint,
-    Redeliver, Redeliveries, ResumeEndpoint, StatusFilter, StatusPage, WatchDeliveries,
-    WatchStatus,
+    ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, ListUnreadable, PauseEndpoint,
+    PutEndpoint, Redeliver, Redeliveries, ResumeEndpoint, StatusFilter, StatusPage,
+    WatchDeliveries, WatchStatus,
 };
 use crate::domain::attempt::Attempt;
 use crate::domain::dead_letter::DeadLetter;
@@ -24,7 +24,7 @@ use crate::domain::health::DisabledReason;
 use crate::domain::status::{EndpointState, EndpointStatus};
 use crate::domain::url::WebhookUrl;
 use crate::domain::wall::OnWall as _;
-use crate::store::{Change, Redelivery, StoreError, page_limit};
+use crate::store::{Change, Redelivery, Setting, StoreError, UnreadableSetting, page_limit};
 
 impl SupervisorActor {
     /// Has an endpoint's gate opened or shut, now and after a restart.
@@ -34,6 +34,10 @@ impl SupervisorActor {
         gate: Gate,
     ) -> ResponseActFuture<Self, Result<(), EndpointError>> {
         let url = match self.entry(url) {
+            Ok((url, entry)) if entry.unreadable && matches!(gate, Gate::Resume(_)) => {
+                let refused = EndpointError::Unreadable(url.without_query().to_owned());
+                return Box::pin(wrap_future(std::future::ready(Err(refused))));
+            }
             Ok((url, _)) => url,
             Err(error) => return Box::pin(wrap_future(std::future::ready(Err(error)))),
         };
@@ -150,12 +154,15 @@ impl Handler<PutEndpoint> for SupervisorActor {
         let apply = wrap_future::<_, Self>(kept).then(move |kept, supervisor, _| {
             let url = endpoint.url.clone();
             let mut configure = None;
+            let mut gates = Vec::new();
             if kept.is_ok() {
+                let setting = Setting::Endpoint { url: url.clone() };
+                supervisor.shared.set_aside.forget(&setting);
                 let entry = supervisor.endpoints.entry(url.clone()).or_default();
                 // The answer to one that was put later may have been taken up first.
                 if number > entry.numbers.settings {
                     entry.numbers.settings = number;
-                    entry.endpoint = Some(Arc::new(endpoint));
+                    gates = entry.set(endpoint);
                     let settings = supervisor.endpoints.get(&url);
                     let settings = settings.map(|entry| supervisor.settings(entry));
                     configure = supervisor.running(&url).zip(settings);
@@ -165,6 +172,9 @@ impl Handler<PutEndpoint> for SupervisorActor {
                 if let Some((subscriber, (endpoint, policy))) = configure {
                     // One that has just ended is started again with these settings.
                     let _ = subscriber.send(Configure { endpoint, policy }).await;
+                    for gate in gates {
+                        let _ = subscriber.send(gate).await;
+                    }
                 }
                 kept.map_err(EndpointError::Store)
             })
@@ -300,6 +310,14 @@ impl Handler<Redeliver> for SupervisorActor {
             })
         });
         Box::pin(tell)
+    }
+}
+
+impl Handler<ListUnreadable> for SupervisorActor {
+    type Result = Vec<UnreadableSetting>;
+
+    fn handle(&mut self, _: ListUnreadable, _: &mut Context<Self>) -> Vec<UnreadableSetting> {
+        self.shared.set_aside.list()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::actor::reply::Deferred;
 use crate::actor::subscriber::SubscriberActor;
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::url::WebhookUrl;
-use crate::store::{Change, OpenQuery, StoreError};
+use crate::store::{Change, OpenQuery, Setting, StoreError};
 
 impl SupervisorActor {
     /// Has nobody deliver to an endpoint until [`end_removal`](Self::end_removal), and returns who did.
@@ -49,6 +49,8 @@ impl SupervisorActor {
             return;
         };
         if removed {
+            let setting = Setting::Endpoint { url: url.clone() };
+            self.shared.set_aside.forget(&setting);
             *entry = Entry {
                 // What its last subscriber may still say of it is out of date.
                 resumed: entry.resumed + 1,

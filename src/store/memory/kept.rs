@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use super::MemoryLimits;
 use super::entry::{Entry, size};
@@ -50,6 +50,8 @@ pub(super) struct Kept {
     pub(super) past: BTreeMap<String, PastCredential>,
     pub(super) paused: BTreeSet<WebhookUrl>,
     pub(super) disabled: BTreeMap<WebhookUrl, DisabledReason>,
+    /// Those that are not to be called until they are asked for again.
+    pub(super) removed: HashSet<WebhookUrl>,
     /// That of endpoints that fail.
     pub(super) health: BTreeMap<WebhookUrl, Health>,
     pub(super) clock: StoredClock,
@@ -83,6 +85,7 @@ impl Kept {
             past: BTreeMap::new(),
             paused: BTreeSet::new(),
             disabled: BTreeMap::new(),
+            removed: HashSet::new(),
             health: BTreeMap::new(),
             clock: StoredClock::default(),
         }
@@ -109,6 +112,8 @@ impl Kept {
         );
         let sizes = targets.iter().zip(urls.clone());
         let sizes = sizes.map(|((shelf, size), (_, url))| (*shelf, url, *size));
+        let removed = &self.removed;
+        let sizes = sizes.filter(|(_, url, _)| removed.is_empty() || !removed.contains(*url));
         let full = match self.ledger.room(sizes) {
             Room::Enough => Vec::new(),
             Room::NotFor(full) => full,
@@ -119,10 +124,15 @@ impl Kept {
         for ((shelf, _), (alert, url)) in targets.iter().zip(urls) {
             let id = self.open(Entry::new(Arc::clone(alert), url.clone(), *shelf, event.at));
             ids.push(id);
-            if full.contains(shelf) {
-                self.give_up(limits, id, event.at, DeadLetterReason::BacklogFull);
-                dead.push(id);
-            }
+            let reason = if self.is_removed(url) {
+                DeadLetterReason::EndpointRemoved
+            } else if full.contains(shelf) {
+                DeadLetterReason::BacklogFull
+            } else {
+                continue;
+            };
+            self.give_up(limits, id, event.at, reason);
+            dead.push(id);
         }
         self.targets = targets;
         self.events.put(event, key, ids.len(), limits.event_ids);
@@ -131,6 +141,11 @@ impl Kept {
         } else {
             Appended::StoredInPart { ids, dead }
         }
+    }
+
+    /// Returns `true` if an endpoint is not to be called until it is asked for again.
+    fn is_removed(&self, url: &WebhookUrl) -> bool {
+        !self.removed.is_empty() && self.removed.contains(url)
     }
 
     /// Returns the number of an endpoint's shelf, a new one if there is none.
@@ -385,6 +400,7 @@ impl Kept {
             Redelivery::One(id) => vec![*id],
             Redelivery::DeadLetters(query) => self
                 .matching(query)
+                .filter(|letter| !self.is_removed(&letter.url))
                 .take(page_limit(query.limit))
                 .map(|letter| letter.delivery_id)
                 .collect(),
@@ -395,6 +411,9 @@ impl Kept {
         for id in ids {
             let old = self.find(id).ok_or(StoreError::UnknownDelivery(id))?;
             let (alert, url) = (Arc::clone(&old.alert), old.url.clone());
+            if self.is_removed(&url) {
+                return Err(StoreError::EndpointRemoved(url));
+            }
             let shelf = self.shelf(&url);
             if let Some(overflow) = self.ledger.overflow(shelf, &url, size(&alert)) {
                 full.get_or_insert(overflow);
@@ -415,6 +434,11 @@ impl Kept {
         url: &WebhookUrl,
         at: Timestamp,
     ) -> u64 {
+        self.bury(limits, url, Some(at))
+    }
+
+    /// Gives up what is open for an endpoint, as of `at`, or as of when each was accepted.
+    fn bury(&mut self, limits: &MemoryLimits, url: &WebhookUrl, at: Option<Timestamp>) -> u64 {
         let Some(number) = self.shelf_numbers.remove(url) else {
             return 0;
         };
@@ -423,6 +447,8 @@ impl Kept {
         };
         let waiting = shelf.waiting.iter().map(|(_, id)| *id);
         for id in shelf.queued.iter().copied().chain(waiting) {
+            let accepted = self.find(id).map(|entry| entry.accepted_at);
+            let at = at.or(accepted).unwrap_or_default();
             self.give_up(limits, id, at, DeadLetterReason::EndpointRemoved);
         }
         shelf.open()
@@ -475,21 +501,22 @@ impl Kept {
         found.collect()
     }
 
-    pub(super) fn keep(&mut self, change: Change) {
+    pub(super) fn keep(&mut self, limits: &MemoryLimits, change: Change) {
         match change {
-            Change::PutRule(rule) => drop(self.rules.insert(rule.id.clone(), rule)),
+            Change::PutRule(rule) => {
+                for url in rule.webhooks.iter() {
+                    self.removed.remove(url);
+                }
+                self.rules.insert(rule.id.clone(), rule);
+            }
             Change::RemoveRule(id) => drop(self.rules.remove(&id)),
             Change::PutClient(client) => drop(self.clients.insert(client.id.clone(), client)),
             Change::RemoveClient(id) => drop(self.clients.remove(&id)),
             Change::PutEndpoint(endpoint) => {
-                drop(self.endpoints.insert(endpoint.url.clone(), endpoint));
+                self.removed.remove(&endpoint.url);
+                self.endpoints.insert(endpoint.url.clone(), endpoint);
             }
-            Change::RemoveEndpoint(url) => {
-                self.endpoints.remove(&url);
-                self.paused.remove(&url);
-                self.disabled.remove(&url);
-                self.health.remove(&url);
-            }
+            Change::RemoveEndpoint(url) => self.forget_endpoint(limits, url),
             Change::KeepPast(past) => drop(self.past.insert(past.key(), past)),
             Change::ForgetPast(key) => drop(self.past.remove(&key)),
             Change::Pause(url) => {
@@ -503,6 +530,18 @@ impl Kept {
                 self.disabled.remove(&url);
                 self.health.remove(&url);
             }
+        }
+    }
+
+    fn forget_endpoint(&mut self, limits: &MemoryLimits, url: WebhookUrl) {
+        let settings = self.endpoints.remove(&url);
+        self.paused.remove(&url);
+        self.disabled.remove(&url);
+        self.health.remove(&url);
+        if settings.is_some_and(|endpoint| endpoint.shapes_requests()) {
+            // What has come since it was asked what is open would go out without its settings.
+            self.bury(limits, &url, None);
+            self.removed.insert(url);
         }
     }
 

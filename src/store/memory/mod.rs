@@ -234,7 +234,7 @@ impl Store for MemoryStore {
     }
 
     fn keep(&self, change: Change) -> StoreFuture<()> {
-        self.kept().keep(change);
+        self.kept().keep(&self.limits, change);
         done(Ok(()))
     }
 
@@ -247,6 +247,12 @@ impl Store for MemoryStore {
             paused: kept.paused.iter().cloned().collect(),
             disabled: kept.disabled.clone().into_iter().collect(),
         }))
+    }
+
+    fn removed(&self) -> StoreFuture<Vec<WebhookUrl>> {
+        let mut removed: Vec<_> = self.kept().removed.iter().cloned().collect();
+        removed.sort();
+        done(Ok(removed))
     }
 
     fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {

@@ -50,18 +50,24 @@ impl Writer<'_> {
         }
         let mut ids = Vec::with_capacity(targets.len());
         let mut dead = Vec::new();
+        let removed = self.removed_among(event);
         let mut endpoints = targets.into_iter();
         for new in &event.alerts {
             let alert = self.insert_alert(&new.alert, event.at, new.urls.len())?;
             for endpoint in endpoints.by_ref().take(new.urls.len()) {
-                let given_up = full.contains(&endpoint);
-                let id = if given_up {
-                    self.give_up(endpoint, alert, event.at)?
+                let reason = if removed.contains(&endpoint) {
+                    Some(DeadLetterReason::EndpointRemoved)
+                } else if full.contains(&endpoint) {
+                    Some(DeadLetterReason::BacklogFull)
                 } else {
-                    self.insert_open(endpoint, alert, event.at, rows::size(&new.alert))?
+                    None
+                };
+                let id = match reason {
+                    Some(reason) => self.give_up(endpoint, alert, event.at, reason)?,
+                    None => self.insert_open(endpoint, alert, event.at, rows::size(&new.alert))?,
                 };
                 ids.push(id);
-                dead.extend(given_up.then_some(id));
+                dead.extend(reason.map(|_| id));
             }
         }
         self.take_from_outbox(event)?;
@@ -90,11 +96,26 @@ impl Writer<'_> {
             .clone()
             .map(|(_, url)| self.endpoint(url))
             .collect::<rusqlite::Result<_>>()?;
+        let removed = &self.removed;
         let sizes = deliveries
             .zip(&endpoints)
+            .filter(|((_, url), _)| removed.is_empty() || !removed.contains(*url))
             .map(|((alert, url), endpoint)| (*endpoint, url, rows::size(alert)));
         let room = self.ledger.room(sizes);
         Ok((endpoints, room))
+    }
+
+    /// Returns those endpoints of an event that are not to be called until they are asked for again.
+    fn removed_among(&self, event: &NewEvent) -> Vec<i64> {
+        if self.removed.is_empty() {
+            return Vec::new();
+        }
+        let urls = event.alerts.iter().flat_map(|new| new.urls.iter());
+        let removed = urls.filter(|url| self.is_removed(url));
+        // All were looked up a moment ago.
+        removed
+            .filter_map(|url| self.endpoints.get(url).copied())
+            .collect()
     }
 
     fn insert_alert(&mut self, alert: &Alert, at: Timestamp, refs: usize) -> rusqlite::Result<i64> {
@@ -141,6 +162,7 @@ impl Writer<'_> {
         endpoint: i64,
         alert: i64,
         at: Timestamp,
+        reason: DeadLetterReason,
     ) -> rusqlite::Result<DeliveryId> {
         self.last.delivery += 1;
         let ending = Ending {
@@ -149,7 +171,7 @@ impl Writer<'_> {
             attempts_made: 0,
             bytes: 0,
         };
-        let (id, reason) = (self.last.delivery, DeadLetterReason::BacklogFull);
+        let id = self.last.delivery;
         self.insert_given_up(endpoint, id, &ending, at, reason)?;
         Ok(DeliveryId::new(uint(id)))
     }

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::alerts::Alerts;
 use super::query;
 use super::schema::migrate;
-use super::settings::{configuration, endpoint_json, with_auth};
+use super::settings;
+use super::settings::{configuration, endpoint_json, removed, with_auth};
 use super::{SqliteStore, outbox, rows};
 use crate::domain::event::Event;
 use crate::domain::id::DeliveryId;
@@ -37,6 +38,12 @@ pub(crate) fn stored(data: &[u8]) {
             b'c' => setting(&file, "client", data),
             b'u' => setting(&file, "setting", data),
             b'p' => set(&file, "UPDATE webhook_paused SET url = ?1", &text(data)),
+            b'd' => set(
+                &file,
+                "UPDATE webhook_endpoint SET disabled = ?1",
+                &text(data),
+            ),
+            b'm' => set(&file, "UPDATE webhook_removed SET url = ?1", &text(data)),
             b'f' => failure(&file, data),
             _ => columns(&file, data),
         }
@@ -85,7 +92,10 @@ fn read_all(file: &Connection) {
     };
     readable(query::deliveries(file, &of_event));
     readable(query::dead_letters(file, &DeadLetterQuery::default()));
+    let alone = "each row is read by itself";
     readable(configuration(file, None));
+    readable(settings::readable(file, None)).expect(alone);
+    readable(removed(file)).expect(alone);
     readable(outbox::outbox(file, 0, 10));
 }
 
@@ -144,9 +154,10 @@ fn event_again(file: &Transaction<'_>, event: &Event) {
 fn setting(file: &Connection, table: &str, bytes: &[u8]) {
     let sql = format!("UPDATE webhook_{table} SET json = ?1");
     set(file, &sql, &text(bytes));
-    let Some(read) = readable(configuration(file, None)) else {
-        return;
-    };
+    let read = readable(settings::readable(file, None));
+    let (read, lost) = read.expect("each row is read by itself");
+    let kept = read.rules.len() + read.clients.len() + read.endpoints.len();
+    assert_eq!(kept + lost.len(), 3, "{lost:?}");
     let secrets = "what was read can be written";
     for rule in &read.rules {
         again(rule, &with_auth(rule, rule.auth.as_ref()).expect(secrets));
@@ -312,6 +323,8 @@ const ROWS: &str = r#"
         VALUES ('http://a.test/', '{"url":"http://a.test/"}');
     INSERT INTO webhook_paused (url)
         VALUES ('http://a.test/');
+    INSERT INTO webhook_removed (url)
+        VALUES ('http://gone.test/');
     INSERT INTO webhook_outbox (event) VALUES ('{"id":"1","ruleType":"t","clientId":"c","occurredAt":"2026-01-01T00:00:00Z"}');
     INSERT INTO webhook_outbox (event) VALUES ('{"id":"2","ruleType":"t","clientId":"c","occurredAt":"2026-01-01T00:00:00Z"}');
 "#;

@@ -52,8 +52,8 @@ use super::claim::Claimed;
 use super::{
     Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
     EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OutboxEntry, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim, StoreError,
-    StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store, StoreClaim,
+    StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -453,6 +453,15 @@ impl Store for SqliteStore {
     fn configuration(&self) -> StoreFuture<Configuration> {
         let encryption = self.shared.encryption.clone();
         self.read(move |connection| settings::configuration(connection, encryption.as_deref()))
+    }
+
+    fn readable(&self) -> StoreFuture<Readable> {
+        let encryption = self.shared.encryption.clone();
+        self.read(move |connection| settings::readable(connection, encryption.as_deref()))
+    }
+
+    fn removed(&self) -> StoreFuture<Vec<WebhookUrl>> {
+        self.read(settings::removed)
     }
 
     fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {

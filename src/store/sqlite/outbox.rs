@@ -1,13 +1,14 @@
 //! Events that the application stores in a transaction of its own.
 
 use rusqlite::{Connection, Transaction, params};
+use serde::Deserialize as _;
 
 use super::SqliteStore;
-use super::error::{damaged, store_error};
+use super::error::store_error;
 use super::query::all;
-use super::rows::{self, int, uint};
+use super::rows::{int, uint, where_unreadable};
 use super::writer::Writer;
-use crate::domain::event::{Event, InvalidEvent};
+use crate::domain::event::{Event, InvalidEvent, MAX_DATA_DEPTH};
 use crate::store::{OutboxEntry, StoreError};
 
 /// Why an event was not put into the outbox. The transaction can go on without it.
@@ -58,10 +59,13 @@ impl SqliteStore {
     /// [`OutboxError`]; nothing was written.
     pub fn publish_in(transaction: &Transaction<'_>, event: &Event) -> Result<(), OutboxError> {
         event.check()?;
-        let text =
-            serde_json::to_string(event).map_err(|error| OutboxError::Store(damaged(error)))?;
-        // What cannot be read again, because it is nested too deeply inside an event, would never be routed.
-        serde_json::from_str::<Event>(&text).map_err(|_| InvalidEvent::DataTooDeep)?;
+        let text = serde_json::to_string(event).map_err(|error| InvalidEvent::not_json(&error))?;
+        // What is not read as it was written would be another event, or never be routed.
+        let read = read(&text).map_err(InvalidEvent::NotJson)?;
+        if read != *event {
+            let why = "it is read as another one";
+            return Err(InvalidEvent::NotJson(why.to_owned()).into());
+        }
         let write = || {
             transaction
                 .prepare_cached("INSERT INTO webhook_outbox (event) VALUES (?1)")?
@@ -82,7 +86,10 @@ pub(super) fn outbox(
     all(connection, sql, parameters, |row| {
         Ok(OutboxEntry {
             seq: uint(row.get(0)?),
-            event: rows::from_json(row, 1).map_err(|error| error.to_string()),
+            event: match row.get_ref(1)?.as_str() {
+                Ok(text) => read(text),
+                Err(_) => Err("event is not a text".to_owned()),
+            },
         })
     })
 }
@@ -93,5 +100,69 @@ impl Writer<'_> {
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
         let refused = statement.execute(params![int(seq), reason]);
         refused.map(drop).map_err(store_error)
+    }
+}
+
+/// Reads an event from its JSON, with data as deep as an event may have: readers of JSON stop earlier by themselves.
+fn read(text: &str) -> Result<Event, String> {
+    // Beyond this depth the stack might not be enough.
+    if is_deeper_than(text, MAX_DATA_DEPTH + 1) {
+        return Err(InvalidEvent::DataTooDeep.to_string());
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    reader.disable_recursion_limit();
+    let event = Event::deserialize(&mut reader);
+    let event = event.and_then(|event| reader.end().map(|()| event));
+    event.map_err(|error| where_unreadable("event", &error))
+}
+
+/// Returns `true` if a JSON text nests deeper than `limit`; one that is not JSON may count as more.
+fn is_deeper_than(text: &str, limit: usize) -> bool {
+    let (mut depth, mut inside, mut escaped) = (0_usize, false, false);
+    text.bytes().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            b'[' | b'{' if !inside => depth += 1,
+            b']' | b'}' if !inside => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > limit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    /// The outbox refused what may be published: JSON readers stop before the depth that events may have.
+    #[test]
+    fn whatever_may_be_published_is_read_as_it_was_written() {
+        let nested = |depth: usize| {
+            (0..depth).fold(Value::from("[{\\\"]"), |inner, level| match level % 2 {
+                0 => Value::Array(vec![inner]),
+                _ => Value::Object([("a\"[".to_owned(), inner)].into_iter().collect()),
+            })
+        };
+        let event = || Event::identified("e", Timestamp::MAX, "t", "c");
+        for depth in [0, 1, 100, MAX_DATA_DEPTH - 1, MAX_DATA_DEPTH] {
+            let event = event().data(nested(depth));
+            assert_eq!(event.check(), Ok(()));
+            let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(read(&text).as_ref(), Ok(&event), "{depth}");
+        }
+        let deeper = event().data(nested(MAX_DATA_DEPTH + 1));
+        let refused = read(&serde_json::to_string(&deeper).unwrap());
+        assert_eq!(refused, Err(InvalidEvent::DataTooDeep.to_string()));
+        let endless = read(&"[".repeat(1_000_000));
+        assert_eq!(endless, Err(InvalidEvent::DataTooDeep.to_string()));
+        for wrong in ["", "{}", "hush", r#"{"id":"hush"} {}"#] {
+            let error = read(wrong).unwrap_err();
+            assert!(!error.contains("hush"), "{error}");
+        }
     }
 }

@@ -516,11 +516,12 @@ pub(super) fn count_dead_letters(
 }
 
 /// Returns the ids of the oldest dead letters that a query finds, ascending: in the order in which they are started again.
+/// Those of endpoints that were removed are not started again, and left out.
 pub(super) fn oldest_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
 ) -> Result<Vec<DeliveryId>, StoreError> {
-    dead_letter_ids(connection, query, "ASC")
+    dead_letter_ids(connection, query, OF_NO_REMOVED, "ASC")
 }
 
 /// Returns the ids of the newest dead letters that a query finds: those that it lists.
@@ -528,24 +529,28 @@ pub(super) fn newest_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
 ) -> Result<Vec<DeliveryId>, StoreError> {
-    dead_letter_ids(connection, query, "DESC")
+    dead_letter_ids(connection, query, "", "DESC")
 }
 
 fn dead_letter_ids(
     connection: &Connection,
     query: &DeadLetterQuery,
+    further: &str,
     order: &str,
 ) -> Result<Vec<DeliveryId>, StoreError> {
     let conditions = of_dead_letters(query);
     let sql = format!(
         "SELECT d.id FROM webhook_ended d LEFT JOIN webhook_alert a ON a.seq = d.alert \
-         WHERE d.listed = 1{} ORDER BY d.id {order} LIMIT {}",
+         WHERE d.listed = 1{}{further} ORDER BY d.id {order} LIMIT {}",
         conditions.sql,
         page_limit(query.limit)
     );
     let values = params_from_iter(conditions.values);
     all(connection, &sql, values, |row| rows::id(row, 0))
 }
+
+const OF_NO_REMOVED: &str = " AND d.endpoint NOT IN \
+     (SELECT e.id FROM webhook_removed r JOIN webhook_endpoint e ON e.url = r.url)";
 
 /// Returns the number of the endpoint for which a delivery is open; `None` when it is not. Every endpoint is asked, not every delivery.
 pub(super) fn open_at(connection: &Connection, id: DeliveryId) -> Result<Option<i64>, StoreError> {

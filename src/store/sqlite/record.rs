@@ -269,15 +269,35 @@ impl Writer<'_> {
             .query_map(params![endpoint, limit], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for id in &ids {
-            if let Some(ending) = self.take_open(endpoint, DeliveryId::new(uint(*id)))? {
-                let reason = DeadLetterReason::EndpointRemoved;
-                self.insert_given_up(endpoint, *id, &ending, at, reason)?;
-            }
+            self.bury_one(endpoint, *id, Some(at))?;
         }
         self.connection
             .prepare_cached("UPDATE webhook_endpoint SET held_until = NULL WHERE id = ?1")?
             .execute([endpoint])?;
         Ok(ids.len())
+    }
+
+    /// Makes everything that an endpoint has open dead letters, each as of when it was accepted.
+    pub(super) fn bury_rest(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
+        let Some(endpoint) = self.known_endpoint(url)? else {
+            return Ok(());
+        };
+        let ids: Vec<i64> = self
+            .connection
+            .prepare_cached("SELECT id FROM webhook_open WHERE endpoint = ?1")?
+            .query_map([endpoint], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        ids.into_iter()
+            .try_for_each(|id| self.bury_one(endpoint, id, None))
+    }
+
+    fn bury_one(&mut self, endpoint: i64, id: i64, at: Option<Timestamp>) -> rusqlite::Result<()> {
+        let Some(ending) = self.take_open(endpoint, DeliveryId::new(uint(id)))? else {
+            return Ok(());
+        };
+        let at = at.unwrap_or(Timestamp::from_unix_millis(ending.accepted_at));
+        let reason = DeadLetterReason::EndpointRemoved;
+        self.insert_given_up(endpoint, id, &ending, at, reason)
     }
 
     /// Makes those of the given deliveries that are open dead letters.

@@ -25,6 +25,8 @@ struct Again {
 enum One {
     Fresh(DeliveryId, WebhookUrl),
     Full(Overflow),
+    /// Its endpoint was removed.
+    Removed(WebhookUrl),
     /// It does not exist, or is no dead letter any more.
     Gone,
 }
@@ -76,6 +78,7 @@ impl SqliteStore {
         {
             One::Fresh(fresh, url) => all.fresh.push((fresh, url)),
             One::Full(overflow) => all.full = Some(overflow),
+            One::Removed(url) => return Err(StoreError::EndpointRemoved(url)),
             One::Gone => return Err(StoreError::UnknownDelivery(id)),
         }
         Ok(all)
@@ -102,7 +105,8 @@ impl SqliteStore {
                 match one {
                     One::Fresh(fresh, url) => all.fresh.push((fresh, url)),
                     One::Full(overflow) => all.full = Some(overflow),
-                    One::Gone => {}
+                    // It was removed since they were looked for.
+                    One::Removed(_) | One::Gone => {}
                 }
             }
         }
@@ -182,6 +186,9 @@ impl Writer<'_> {
         else {
             return Ok(One::Gone);
         };
+        if self.is_removed(&url) {
+            return Ok(One::Removed(url));
+        }
         if let Some(overflow) = self.ledger.overflow(endpoint, &url, bytes) {
             return Ok(One::Full(overflow));
         }

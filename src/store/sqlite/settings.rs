@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,11 +17,15 @@ use super::seal::{Encryption, Place};
 use super::sealing::{self, CLIENT, ENDPOINT, PAST, RULE, Table};
 use super::writer::Writer;
 use crate::domain::auth::Auth;
+use crate::domain::client::Client;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::health::DisabledReason;
 use crate::domain::oauth2::{ClientCredentials, FormParameter};
+use crate::domain::rule::Rule;
 use crate::domain::url::WebhookUrl;
-use crate::store::{Change, Configuration, PastCredential, StoreError};
+use crate::store::{
+    Change, Configuration, PastCredential, Readable, Setting, StoreError, UnreadableSetting,
+};
 
 impl Writer<'_> {
     pub(super) fn keep(
@@ -29,6 +33,7 @@ impl Writer<'_> {
         change: &Change,
         encryption: Option<&Encryption>,
     ) -> Result<(), StoreError> {
+        self.note_asked_for(change).map_err(store_error)?;
         let mut sealing = Sealing {
             connection: self.connection,
             encryption,
@@ -47,10 +52,7 @@ impl Writer<'_> {
             Change::PutEndpoint(endpoint) => {
                 sealing.put(ENDPOINT, endpoint.url.as_str(), endpoint_json(endpoint)?)
             }
-            Change::RemoveEndpoint(url) => {
-                sealing.remove(ENDPOINT, url.as_str())?;
-                self.resume(url)
-            }
+            Change::RemoveEndpoint(url) => self.remove_settings(url, encryption),
             Change::KeepPast(past) => {
                 let value = with_auth(past, past.auth.as_ref())?;
                 sealing.put(PAST, &past.key(), value)
@@ -70,6 +72,56 @@ impl Writer<'_> {
             url,
         )?;
         self.write("DELETE FROM webhook_paused WHERE url = ?1", url)
+    }
+
+    /// Notes that the endpoints which a change names may be called, whatever was removed.
+    fn note_asked_for(&mut self, change: &Change) -> rusqlite::Result<()> {
+        match change {
+            Change::PutRule(rule) => rule.webhooks.iter().try_for_each(|url| self.ask_for(url)),
+            Change::PutEndpoint(endpoint) => self.ask_for(&endpoint.url),
+            Change::RemoveRule(_)
+            | Change::PutClient(_)
+            | Change::RemoveClient(_)
+            | Change::RemoveEndpoint(_)
+            | Change::Pause(_)
+            | Change::Disable(..)
+            | Change::Resume(_)
+            | Change::KeepPast(_)
+            | Change::ForgetPast(_) => Ok(()),
+        }
+    }
+
+    fn remove_settings(
+        &mut self,
+        url: &WebhookUrl,
+        encryption: Option<&Encryption>,
+    ) -> Result<(), StoreError> {
+        if self.shapes_requests(url, encryption).map_err(store_error)? {
+            // What has come since it was asked what is open would go out without its settings.
+            self.bury_rest(url).map_err(store_error)?;
+            self.mark_removed(url).map_err(store_error)?;
+        }
+        let mut sealing = Sealing {
+            connection: self.connection,
+            encryption,
+        };
+        sealing.remove(ENDPOINT, url.as_str())?;
+        self.resume(url)
+    }
+
+    /// Returns `true` if an endpoint has settings that its requests carry, or that cannot be read.
+    fn shapes_requests(
+        &self,
+        url: &WebhookUrl,
+        encryption: Option<&Encryption>,
+    ) -> rusqlite::Result<bool> {
+        let sql = "SELECT url, json FROM webhook_setting WHERE url = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_row([url.as_str()], |row| {
+            let settings = setting::<Endpoint>(row, encryption);
+            Ok(settings.map_or(true, |endpoint| endpoint.shapes_requests()))
+        });
+        Ok(found.optional()?.unwrap_or(false))
     }
 
     fn disable(&mut self, url: &WebhookUrl, reason: DisabledReason) -> Result<(), StoreError> {
@@ -140,56 +192,207 @@ impl Sealing<'_> {
     }
 }
 
+/// Reads the configuration, all or nothing.
 pub(super) fn configuration(
     connection: &Connection,
     encryption: Option<&Encryption>,
 ) -> Result<Configuration, StoreError> {
-    Ok(Configuration {
-        rules: settings(connection, "webhook_rule", "id", encryption)?,
-        clients: settings(connection, "webhook_client", "id", encryption)?,
-        endpoints: settings(connection, "webhook_setting", "url", encryption)?,
-        paused: all(
-            connection,
-            "SELECT url FROM webhook_paused ORDER BY url",
-            [],
-            |row| rows::url(row, 0),
-        )?,
-        disabled: all(
-            connection,
-            "SELECT url, disabled FROM webhook_endpoint WHERE disabled IS NOT NULL ORDER BY url",
-            [],
-            |row| Ok((rows::url(row, 0)?, rows::from_json(row, 1)?)),
-        )?,
+    let (configuration, unreadable) = readable(connection, encryption)?;
+    match unreadable.first() {
+        None => Ok(configuration),
+        Some(UnreadableSetting { setting, reason }) => {
+            Err(damaged(format!("{setting} cannot be read: {reason}")))
+        }
+    }
+}
+
+/// Reads the configuration as far as it can be read, and says what cannot.
+pub(super) fn readable(
+    connection: &Connection,
+    encryption: Option<&Encryption>,
+) -> Result<Readable, StoreError> {
+    let mut lost = Vec::new();
+    let configuration = Configuration {
+        rules: kept(settings(connection, encryption)?, &mut lost),
+        clients: kept(settings(connection, encryption)?, &mut lost),
+        endpoints: kept(settings(connection, encryption)?, &mut lost),
+        paused: kept(urls(connection, PAUSED)?, &mut lost),
+        disabled: kept(disabled(connection)?, &mut lost),
+    };
+    // These are read by themselves.
+    drop(kept(urls(connection, REMOVED)?, &mut lost));
+    drop(kept::<PastCredential>(
+        settings(connection, encryption)?,
+        &mut lost,
+    ));
+    Ok((configuration, lost))
+}
+
+/// Returns what was read, and puts aside what could not be.
+fn kept<T>(read: Vec<Result<T, UnreadableSetting>>, lost: &mut Vec<UnreadableSetting>) -> Vec<T> {
+    let mut aside = |unreadable| lost.push(unreadable);
+    read.into_iter()
+        .filter_map(|one| one.map_err(&mut aside).ok())
+        .collect()
+}
+
+/// Returns the endpoints that are not to be called until they are asked for again.
+pub(super) fn removed(connection: &Connection) -> Result<Vec<WebhookUrl>, StoreError> {
+    let urls = urls(connection, REMOVED)?;
+    Ok(urls.into_iter().flatten().collect())
+}
+
+/// Something that is kept as JSON under a key.
+trait Kept: DeserializeOwned {
+    const TABLE: Table;
+
+    /// Returns what the setting under a key is called; `None` if there can be none under it.
+    fn named(key: &str) -> Option<Setting>;
+
+    fn name(&self) -> Setting;
+
+    /// Returns `true` if it is what stands under a key.
+    fn is_at(&self, key: &str) -> bool {
+        Self::named(key).is_some_and(|name| name == self.name())
+    }
+}
+
+impl Kept for Rule {
+    const TABLE: Table = RULE;
+
+    fn named(key: &str) -> Option<Setting> {
+        Some(Setting::Rule { id: key.into() })
+    }
+
+    fn name(&self) -> Setting {
+        let id = self.id.clone();
+        Setting::Rule { id }
+    }
+}
+
+impl Kept for Client {
+    const TABLE: Table = CLIENT;
+
+    fn named(key: &str) -> Option<Setting> {
+        Some(Setting::Client { id: key.into() })
+    }
+
+    fn name(&self) -> Setting {
+        let id = self.id.clone();
+        Setting::Client { id }
+    }
+}
+
+impl Kept for Endpoint {
+    const TABLE: Table = ENDPOINT;
+
+    fn named(key: &str) -> Option<Setting> {
+        let url = WebhookUrl::parse(key).ok()?;
+        Some(Setting::Endpoint { url })
+    }
+
+    fn name(&self) -> Setting {
+        let url = self.url.clone();
+        Setting::Endpoint { url }
+    }
+}
+
+impl Kept for PastCredential {
+    const TABLE: Table = PAST;
+
+    fn named(_: &str) -> Option<Setting> {
+        Some(Setting::PastCredential)
+    }
+
+    fn name(&self) -> Setting {
+        Setting::PastCredential
+    }
+
+    fn is_at(&self, key: &str) -> bool {
+        self.key() == key
+    }
+}
+
+/// Reads a table. A row that cannot be read says so, and hides no other.
+fn settings<T: Kept>(
+    connection: &Connection,
+    encryption: Option<&Encryption>,
+) -> Result<Vec<Result<T, UnreadableSetting>>, StoreError> {
+    let (table, key) = T::TABLE;
+    let sql = format!("SELECT {key}, json FROM {table} ORDER BY {key}");
+    all(connection, &sql, [], |row| Ok(setting(row, encryption)))
+}
+
+/// Reads a setting from column 1, whose key is in column 0.
+fn setting<T: Kept>(
+    row: &Row<'_>,
+    encryption: Option<&Encryption>,
+) -> Result<T, UnreadableSetting> {
+    let (table, _) = T::TABLE;
+    let key = row.get_ref(0).ok().and_then(|key| key.as_str().ok());
+    let Some((key, name)) = key.and_then(|key| Some((key, T::named(key)?))) else {
+        return Err(unnamed(table, "its key is not one that it can have"));
+    };
+    let unreadable = |reason: String| UnreadableSetting::new(name, reason);
+    let text = match sealing::text(row, table, encryption) {
+        Ok(text) => text,
+        Err(error) => return Err(unreadable(why(&error))),
+    };
+    // The whole error may show a secret: it names what it found.
+    match serde_json::from_str::<T>(&text) {
+        Ok(read) if read.is_at(key) => Ok(read),
+        Ok(_) => Err(unreadable("what it holds names something else".to_owned())),
+        Err(error) => Err(unreadable(rows::where_unreadable(table, &error))),
+    }
+}
+
+fn why(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    }
+}
+
+fn unnamed(table: &str, reason: &str) -> UnreadableSetting {
+    let table = table.to_owned();
+    UnreadableSetting::new(Setting::Unnamed { table }, reason)
+}
+
+/// Reads a table of URLs, in order.
+fn urls(
+    connection: &Connection,
+    table: &'static str,
+) -> Result<Vec<Result<WebhookUrl, UnreadableSetting>>, StoreError> {
+    let sql = format!("SELECT url FROM {table} ORDER BY url");
+    all(connection, &sql, [], |row| Ok(url(row, table)))
+}
+
+fn url(row: &Row<'_>, table: &'static str) -> Result<WebhookUrl, UnreadableSetting> {
+    rows::url(row, 0).map_err(|_| unnamed(table, "its key is not the URL of an endpoint"))
+}
+
+/// Why an endpoint is disabled; one that is so for a reason that cannot be read stays disabled.
+type Disabled = Result<(WebhookUrl, DisabledReason), UnreadableSetting>;
+
+fn disabled(connection: &Connection) -> Result<Vec<Disabled>, StoreError> {
+    let sql = "SELECT url, disabled FROM webhook_endpoint WHERE disabled IS NOT NULL ORDER BY url";
+    all(connection, sql, [], |row| {
+        let reason = rows::from_json(row, 1).unwrap_or(DisabledReason::Unreadable);
+        Ok(url(row, "webhook_endpoint").map(|url| (url, reason)))
     })
 }
 
+const PAUSED: &str = "webhook_paused";
+
+const REMOVED: &str = "webhook_removed";
+
+/// Returns the credentials of the past that can be read; [`readable`] says which cannot.
 pub(super) fn past_credentials(
     connection: &Connection,
     encryption: Option<&Encryption>,
 ) -> Result<Vec<PastCredential>, StoreError> {
-    let (table, key) = PAST;
-    settings(connection, table, key, encryption)
-}
-
-fn settings<T: DeserializeOwned>(
-    connection: &Connection,
-    table: &'static str,
-    key: &str,
-    encryption: Option<&Encryption>,
-) -> Result<Vec<T>, StoreError> {
-    let sql = format!("SELECT {key}, json FROM {table} ORDER BY {key}");
-    let read = |row: &Row<'_>| Ok(setting(row, table, encryption));
-    all(connection, &sql, [], read)?.into_iter().collect()
-}
-
-fn setting<T: DeserializeOwned>(
-    row: &Row<'_>,
-    table: &'static str,
-    encryption: Option<&Encryption>,
-) -> Result<T, StoreError> {
-    let text = sealing::text(row, table, encryption)?;
-    // The whole error may show a secret: it names what it found.
-    serde_json::from_str(&text).map_err(|error| damaged(rows::where_unreadable(table, &error)))
+    let past = settings(connection, encryption)?;
+    Ok(past.into_iter().flatten().collect())
 }
 
 /// Returns a value as text, and wipes everything else that is left of it.

@@ -1,7 +1,7 @@
 //! The one thread that writes. Whatever queued up while the last commit was syncing goes into the next one: nothing waits for others to come,
 //! and the more there is to do, the less each costs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -14,6 +14,7 @@ use super::event_ids;
 use super::file::Watch;
 use super::keeper::Keeper;
 use super::prepared::Hot;
+use super::settings::removed;
 use crate::domain::url::WebhookUrl;
 use crate::store::backlog::Ledger;
 use crate::store::{BacklogLimits, StoreError};
@@ -66,7 +67,9 @@ pub(super) struct Writer<'c> {
     pub(super) connection: &'c Connection,
     pub(super) hot: Hot<'c>,
     pub(super) ledger: Ledger<i64>,
-    endpoints: HashMap<WebhookUrl, i64>,
+    pub(super) endpoints: HashMap<WebhookUrl, i64>,
+    /// Endpoints that are not to be called until they are asked for again.
+    pub(super) removed: HashSet<WebhookUrl>,
     pub(super) last: LastIds,
     /// Whether some id of an event is used by more than one client.
     pub(super) ids_are_shared: bool,
@@ -89,12 +92,15 @@ struct Noted {
     endpoints: Vec<WebhookUrl>,
     opened: Vec<(i64, u64)>,
     ended: Vec<(i64, u64)>,
+    /// Which endpoints were removed before, if that was changed.
+    removed: Option<HashSet<WebhookUrl>>,
     last: LastIds,
 }
 
 /// What a writer starts with, as the file has it.
 pub(super) struct Found {
     ledger: Ledger<i64>,
+    removed: HashSet<WebhookUrl>,
     last: LastIds,
     ids_are_shared: bool,
     latest: Latest,
@@ -104,6 +110,7 @@ impl Found {
     pub(super) fn look(connection: &Connection, limits: BacklogLimits) -> Result<Self, StoreError> {
         let mut found = Self {
             ledger: Ledger::new(limits),
+            removed: removed(connection)?.into_iter().collect(),
             last: LastIds::default(),
             ids_are_shared: event_ids::are_shared(connection)?,
             latest: Latest::default(),
@@ -153,6 +160,7 @@ impl<'c> Writer<'c> {
             hot: Hot::new(),
             ledger: found.ledger,
             endpoints: HashMap::new(),
+            removed: found.removed,
             last: found.last,
             ids_are_shared: found.ids_are_shared,
             latest: found.latest,
@@ -249,6 +257,9 @@ impl<'c> Writer<'c> {
         for url in noted.endpoints {
             self.endpoints.remove(&url);
         }
+        if let Some(removed) = noted.removed {
+            self.removed = removed;
+        }
         // What was opened and ended in the same transaction has to be open before it can be taken back.
         for (endpoint, bytes) in noted.ended {
             self.ledger.add(endpoint, 1, bytes);
@@ -295,6 +306,41 @@ impl<'c> Writer<'c> {
             .prepare_cached("SELECT id FROM webhook_endpoint WHERE url = ?1")?
             .query_row([url.as_str()], |row| row.get(0))
             .optional()
+    }
+
+    /// Returns `true` if an endpoint is not to be called until it is asked for again.
+    pub(super) fn is_removed(&self, url: &WebhookUrl) -> bool {
+        !self.removed.is_empty() && self.removed.contains(url)
+    }
+
+    /// Notes that an endpoint is not to be called until [`ask_for`](Self::ask_for).
+    pub(super) fn mark_removed(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
+        let sql = "INSERT OR IGNORE INTO webhook_removed VALUES (?1)";
+        self.connection
+            .prepare_cached(sql)?
+            .execute([url.as_str()])?;
+        self.note_removed();
+        self.removed.insert(url.clone());
+        Ok(())
+    }
+
+    /// Notes that an endpoint may be called, whatever was removed.
+    pub(super) fn ask_for(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
+        if !self.is_removed(url) {
+            return Ok(());
+        }
+        let sql = "DELETE FROM webhook_removed WHERE url = ?1";
+        self.connection
+            .prepare_cached(sql)?
+            .execute([url.as_str()])?;
+        self.note_removed();
+        self.removed.remove(url);
+        Ok(())
+    }
+
+    fn note_removed(&mut self) {
+        let before = &self.removed;
+        self.noted.removed.get_or_insert_with(|| before.clone());
     }
 
     /// Has the log moved into the file soon.
@@ -415,6 +461,7 @@ mod tests {
         });
         kept.unwrap();
         let before = (writer.ledger.total(), writer.last);
+        let gone = url("http://gone.test/");
 
         let undone = writer.transaction(|writer| {
             let a = writer.endpoint(&url("http://a.test/")).unwrap();
@@ -424,10 +471,12 @@ mod tests {
             writer.note_ended(b, 7);
             writer.note_opened(a, 5);
             writer.last.delivery += 3;
+            writer.mark_removed(&gone).unwrap();
             Err(StoreError::Unavailable("the disk went away".into()))
         });
         assert!(undone.is_err());
         assert_eq!((writer.ledger.total(), writer.last), before);
+        assert!(!writer.is_removed(&gone));
         assert_eq!(writer.known_endpoint(&url("http://b.test/")).unwrap(), None);
         let again = writer.transaction(|writer| {
             let b = writer.endpoint(&url("http://b.test/")).unwrap();

@@ -9,6 +9,7 @@
 
 mod fixtures;
 mod operators;
+mod removed;
 
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ use self::operators::{
     redelivers_the_oldest_first,
 };
 
+use self::removed::gives_up_what_comes_for_a_removed_endpoint;
+
 /// Checks that a store keeps the contract of [`Store`]. `make` returns an empty store each time it is called.
 ///
 /// # Panics
@@ -55,6 +58,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     lists_what_a_query_asks_for(&make().await).await;
     redelivers_as_fresh_deliveries(&make().await).await;
     buries_what_a_removed_endpoint_had_open(&make().await).await;
+    Box::pin(gives_up_what_comes_for_a_removed_endpoint(&make().await)).await;
     ends_open_deliveries_by_hand(&make().await).await;
     redelivers_the_oldest_first(&make().await).await;
     Box::pin(keeps_the_configuration(&make().await)).await;

@@ -8,7 +8,6 @@
 //! whose answer was ambiguous, ends with its exchange: no answer can be credited to another
 //! delivery.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -19,12 +18,13 @@ use actix_rt::net::{ActixStream, Ready};
 use awc::http::header::HeaderName;
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroize as _;
 
 use super::connecting::Connecting;
 use super::request::write_head;
 use crate::domain::attempt::{Failure, Wish};
 use crate::transport::answer::{Body, Framing, Head, Piece};
-use crate::transport::line::{Broken, COPIED, Line};
+use crate::transport::line::{Broken, COPIED, Line, put_together};
 use crate::transport::settings::IdleSlot;
 
 /// A connection as awc sees it. Small, because it is moved into awc's pool and out of it for each
@@ -77,8 +77,8 @@ impl Open {
         let outgoing = outgoing.ok_or(Failure::Unsendable)?;
         line.begin(outgoing.seen);
         self.phase = Phase::Awaiting;
-        OUTGOING.with_borrow_mut(|out| {
-            out.clear();
+        let room = bytes.len().min(COPIED) + outgoing.lines.len() + ROOM_FOR_HEAD;
+        put_together(room, |out| {
             let head = write_head(bytes, &outgoing.lines, out).ok_or(Failure::Unsendable)?;
             let body = bytes.get(head..).unwrap_or_default();
             let body = body.get(..COPIED).unwrap_or(body);
@@ -87,8 +87,10 @@ impl Open {
                 Poll::Ready(sent) => sent?,
                 Poll::Pending => 0,
             };
-            self.unsent
-                .extend_from_slice(out.get(sent..).unwrap_or_default());
+            let unsent = out.get(sent..).unwrap_or_default();
+            // Large enough at once: what grows leaves copies behind.
+            self.unsent.reserve(unsent.len());
+            self.unsent.extend_from_slice(unsent);
             Ok(head + body.len())
         })
     }
@@ -97,6 +99,9 @@ impl Open {
         while !self.unsent.is_empty() {
             let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
             let sent = ready!(line.poll_send(cx, &self.unsent))?;
+            if let Some(sent) = self.unsent.get_mut(..sent) {
+                sent.zeroize();
+            }
             self.unsent.advance(sent);
         }
         Poll::Ready(Ok(()))
@@ -322,8 +327,14 @@ impl fmt::Debug for Stream {
     }
 }
 
-thread_local! {
-    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+/// What has not gone out is wiped: it may be the head of a request.
+impl Drop for Open {
+    fn drop(&mut self) {
+        (*self.unsent).zeroize();
+    }
 }
+
+/// How much of a head awc writes itself, with the request's target, in bytes: usually.
+const ROOM_FOR_HEAD: usize = 1_024;
 
 pub(super) const WEBHOOK_DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");

@@ -1,18 +1,18 @@
 //! One exchange on a connection: the request as the bytes it is, in one call where that is
 //! possible.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
+use zeroize::Zeroizing;
 
 use crate::domain::attempt::{Answer, Failure};
 use crate::transport::StatusSeen;
 use crate::transport::answer::{Body, Excerpt, Framing, Head, Piece, Reading};
 use crate::transport::connect::Authority;
-use crate::transport::line::{Broken, COPIED, Line};
+use crate::transport::line::{Broken, COPIED, Line, put_together};
 use crate::transport::wire::Wire;
 
 /// A connection to one authority.
@@ -71,12 +71,11 @@ impl Connection {
         body: &Bytes,
         cx: &mut Context<'_>,
     ) -> Result<Option<(Bytes, Bytes)>, Broken> {
-        OUTGOING.with_borrow_mut(|request| {
-            request.clear();
+        let copied = if body.len() > COPIED { 0 } else { body.len() };
+        put_together(ROOM_FOR_HEAD + copied, |request| {
             head(request)?;
             if body.len() > COPIED {
-                let head = Bytes::copy_from_slice(request);
-                return Ok(Some((head, body.clone())));
+                return Ok(Some((wiped(request), body.clone())));
             }
             request.extend_from_slice(body);
             let written = match self.line.poll_send(cx, request) {
@@ -85,7 +84,7 @@ impl Connection {
             };
             let rest = request.get(written..).unwrap_or_default();
             let all = rest.is_empty() && !self.line.may_hold_back();
-            Ok((!all).then(|| (Bytes::copy_from_slice(rest), Bytes::new())))
+            Ok((!all).then(|| (wiped(rest), Bytes::new())))
         })
     }
 
@@ -122,6 +121,11 @@ impl Connection {
     }
 }
 
-thread_local! {
-    static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+/// Returns a copy that is wiped when it is dropped: it may be the head of a request.
+fn wiped(bytes: &[u8]) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(bytes.to_vec()))
 }
+
+/// A head larger than this leaves a copy behind when the buffer of a thread grows for it. Few are: one
+/// line is at most 4 KiB.
+const ROOM_FOR_HEAD: usize = 16 * 1_024;

@@ -1,0 +1,246 @@
+//! What the builder was given meets what the store has kept.
+
+use std::collections::BTreeMap;
+
+use crate::domain::client::Client;
+use crate::domain::credentials::CredentialBook;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::RuleId;
+use crate::domain::rule::Rule;
+use crate::domain::time::Timestamp;
+use crate::domain::url::WebhookUrl;
+use crate::error::BuildError;
+use crate::store::{
+    Change, Configuration, PastCredential, Readable, Setting, Store, UnreadableSetting,
+};
+
+/// What the builder was given. It wins over what is stored.
+pub(super) struct Given {
+    pub(super) rules: Vec<Rule>,
+    pub(super) clients: Vec<Client>,
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Whether stored rules that are not among these are removed.
+    pub(super) exactly_these_rules: bool,
+}
+
+/// What an engine starts with.
+pub(super) struct Merged {
+    pub(super) configuration: Configuration,
+    /// What cannot be read of what is stored, or cannot be used as it is.
+    pub(super) set_aside: Vec<UnreadableSetting>,
+    /// Endpoints that are not to be called until they are asked for again.
+    pub(super) removed: Vec<WebhookUrl>,
+    /// What rules and clients give, now and in the past.
+    pub(super) credentials: CredentialBook,
+}
+
+/// Has the store keep what was given where it differs from what is stored, and returns both together.
+pub(super) async fn merge(
+    store: &dyn Store,
+    (stored, unreadable): Readable,
+    given: Given,
+    client_id_header: &str,
+    now: Timestamp,
+) -> Result<Merged, BuildError> {
+    let past = store.past_credentials().await.map_err(BuildError::Store)?;
+    let difference = Difference::of(&stored.rules, &unreadable, &given);
+    difference.tell();
+    let news = News::of(&stored, &given, difference.removed);
+    let book = CredentialBook::load(stored.rules.clone(), stored.clients.clone(), past);
+    let (changes, credentials) = news.changes(book, now);
+    // Asked for all at once, so that a store can write them together.
+    let kept: Vec<_> = changes.map(|change| store.keep(change)).collect();
+    for change in kept {
+        change.await.map_err(BuildError::Store)?;
+    }
+    let (configuration, mut set_aside) = store.readable().await.map_err(BuildError::Store)?;
+    let configuration = usable(configuration, client_id_header, &mut set_aside);
+    for UnreadableSetting { setting, reason } in &set_aside {
+        log::error!(setting:% = setting, reason; "{setting} cannot be used: {reason}; it is set aside until it is put again");
+    }
+    Ok(Merged {
+        removed: store.removed().await.map_err(BuildError::Store)?,
+        configuration,
+        set_aside,
+        credentials,
+    })
+}
+
+/// What differs from what is stored. What a store has already is left out: a rule that is put asks anew for
+/// the endpoints that it names, and that nobody did.
+struct News<'a> {
+    removed: Vec<RuleId>,
+    rules: Vec<&'a Rule>,
+    clients: Vec<&'a Client>,
+    endpoints: Vec<&'a Endpoint>,
+}
+
+impl<'a> News<'a> {
+    fn of(stored: &Configuration, given: &'a Given, removed: Vec<RuleId>) -> Self {
+        let rules: BTreeMap<_, _> = stored.rules.iter().map(|rule| (&rule.id, rule)).collect();
+        let clients: BTreeMap<_, _> = stored.clients.iter().map(|one| (&one.id, one)).collect();
+        let endpoints = stored.endpoints.iter().map(|one| (&one.url, one));
+        let endpoints: BTreeMap<_, _> = endpoints.collect();
+        let is_new = |rule: &&Rule| rules.get(&rule.id) != Some(rule);
+        let is_new_client = |client: &&Client| clients.get(&client.id) != Some(client);
+        let is_new_endpoint = |endpoint: &&Endpoint| endpoints.get(&endpoint.url) != Some(endpoint);
+        Self {
+            removed,
+            rules: given.rules.iter().filter(is_new).collect(),
+            clients: given.clients.iter().filter(is_new_client).collect(),
+            endpoints: given.endpoints.iter().filter(is_new_endpoint).collect(),
+        }
+    }
+
+    /// Returns what has to be kept, after the credentials that it ends, and what is given then.
+    fn changes(
+        self,
+        mut book: CredentialBook,
+        now: Timestamp,
+    ) -> (impl Iterator<Item = Change>, CredentialBook) {
+        let mut changes = Vec::new();
+        let mut end = |book: &mut CredentialBook, ending: Vec<PastCredential>| {
+            for past in ending {
+                book.keep(past.clone());
+                changes.push(Change::KeepPast(past));
+            }
+        };
+        for id in &self.removed {
+            let ending = book.before_rule(id, None, now);
+            end(&mut book, ending);
+            book.remove_rule(id);
+        }
+        for rule in &self.rules {
+            let ending = book.before_rule(&rule.id, Some(rule), now);
+            end(&mut book, ending);
+            book.put_rule(Rule::clone(rule));
+        }
+        // After the rules: what these no longer give is still what the clients had.
+        for client in &self.clients {
+            let ending = book.before_client(&client.id, Some(client), now);
+            end(&mut book, ending.into_iter().collect());
+            book.put_client(client);
+        }
+        changes.extend(self.removed.into_iter().map(Change::RemoveRule));
+        changes.extend(self.rules.into_iter().cloned().map(Change::PutRule));
+        changes.extend(self.clients.into_iter().cloned().map(Change::PutClient));
+        changes.extend(self.endpoints.into_iter().cloned().map(Change::PutEndpoint));
+        (changes.into_iter(), book)
+    }
+}
+
+/// How the rules of the store and those of the builder differ.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Difference {
+    /// Stored ones that the builder does not name, and that go on.
+    others: Vec<RuleId>,
+    /// Stored ones that the builder has otherwise.
+    replaced: Vec<RuleId>,
+    /// Stored ones that the builder does not name and has removed.
+    removed: Vec<RuleId>,
+}
+
+impl Difference {
+    fn of(stored: &[Rule], unreadable: &[UnreadableSetting], given: &Given) -> Self {
+        let named: BTreeMap<_, _> = given.rules.iter().map(|rule| (&rule.id, rule)).collect();
+        let mut difference = Self::default();
+        for rule in stored {
+            match named.get(&rule.id) {
+                Some(new) if *new == rule => {}
+                Some(_) => difference.replaced.push(rule.id.clone()),
+                None => difference.others.push(rule.id.clone()),
+            }
+        }
+        if given.exactly_these_rules {
+            difference.removed = std::mem::take(&mut difference.others);
+            let unreadable = unreadable.iter().filter_map(|one| match &one.setting {
+                Setting::Rule { id } if !named.contains_key(id) => Some(id.clone()),
+                Setting::Rule { .. }
+                | Setting::Client { .. }
+                | Setting::Endpoint { .. }
+                | Setting::PastCredential
+                | Setting::Unnamed { .. } => None,
+            });
+            difference.removed.extend(unreadable);
+        }
+        difference
+    }
+
+    fn tell(&self) {
+        let told = |ids: &[RuleId], what: &str| {
+            if !ids.is_empty() {
+                log::info!(count = ids.len(); "{} of the store {what}: {}", rules(ids), listed(ids));
+            }
+        };
+        told(
+            &self.others,
+            "not named by the builder, still in force (EngineBuilder::exactly_these_rules removes such)",
+        );
+        told(&self.replaced, "replaced by the builder's");
+        told(&self.removed, "removed, not named by the builder");
+    }
+}
+
+fn rules(ids: &[RuleId]) -> &'static str {
+    if ids.len() == 1 { "rule" } else { "rules" }
+}
+
+/// Returns the first of the ids as a text, and how many more there are.
+fn listed(ids: &[RuleId]) -> String {
+    let first: Vec<String> = ids
+        .iter()
+        .take(MOST_LISTED)
+        .map(|id| format!("{id:?}"))
+        .collect();
+    let more = ids.len().saturating_sub(MOST_LISTED);
+    let rest = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!("{}{rest}", first.join(", "))
+}
+
+/// Sets aside what could be read and still cannot be used: no store checks what it keeps.
+fn usable(
+    configuration: Configuration,
+    client_id_header: &str,
+    set_aside: &mut Vec<UnreadableSetting>,
+) -> Configuration {
+    let mut refused = |setting, error: &dyn std::error::Error| {
+        set_aside.push(UnreadableSetting::new(setting, error.to_string()));
+    };
+    let mut rules = Vec::with_capacity(configuration.rules.len());
+    for rule in configuration.rules {
+        let id = rule.id.clone();
+        match rule.checked() {
+            Ok(rule) => rules.push(rule),
+            Err(error) => refused(Setting::Rule { id }, &error),
+        }
+    }
+    let mut clients = configuration.clients;
+    clients.retain(|client| {
+        let id = client.id.clone();
+        let checked = client.check();
+        checked
+            .map_err(|error| refused(Setting::Client { id }, &error))
+            .is_ok()
+    });
+    let mut endpoints = configuration.endpoints;
+    endpoints.retain(|endpoint| {
+        let url = endpoint.url.clone();
+        let checked = endpoint.check(client_id_header);
+        checked
+            .map_err(|error| refused(Setting::Endpoint { url }, &error))
+            .is_ok()
+    });
+    Configuration {
+        rules,
+        clients,
+        endpoints,
+        ..configuration
+    }
+}
+
+/// How many rules one line of the log names.
+const MOST_LISTED: usize = 20;

@@ -1,0 +1,83 @@
+//! Endpoints that were removed and are not called without their settings.
+
+use std::sync::Arc;
+
+use super::fixtures::{A, B, append, at, event, url};
+use crate::domain::auth::Auth;
+use crate::domain::dead_letter::DeadLetterReason;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::id::DeliveryId;
+use crate::domain::rule::Rule;
+use crate::store::{Appended, Change, DeadLetterQuery, Redelivery, Store, StoreError};
+
+/// Appends an event for both endpoints, and returns its two deliveries and those of them that were given up.
+async fn publish(store: &impl Store, id: &str) -> (Vec<DeliveryId>, Vec<DeliveryId>) {
+    let appended = store.append(Arc::new([event(id, &["r"], &[A, B])])).await;
+    match appended.unwrap().pop() {
+        Some(Appended::Stored(ids)) => (ids, Vec::new()),
+        Some(Appended::StoredInPart { ids, dead }) => (ids, dead),
+        other => panic!("the event is new: {other:?}"),
+    }
+}
+
+/// Returns the ids of all dead letters, newest first, each of which is for a removed endpoint.
+async fn letters(store: &impl Store) -> Vec<DeliveryId> {
+    let letters = store.dead_letters(DeadLetterQuery::default()).await;
+    let ids = letters.unwrap().into_iter().map(|letter| {
+        assert_eq!(letter.reason, DeadLetterReason::EndpointRemoved);
+        assert_eq!(letter.url, A);
+        letter.delivery_id
+    });
+    ids.collect()
+}
+
+pub(super) async fn gives_up_what_comes_for_a_removed_endpoint(store: &impl Store) {
+    let signed = || Endpoint::new(A).unwrap().auth(Auth::bearer("token"));
+    let plain = Endpoint::new(B).unwrap().max_in_flight(1);
+    let keep = async |change| store.keep(change).await.unwrap();
+    keep(Change::PutEndpoint(signed())).await;
+    keep(Change::PutEndpoint(plain)).await;
+    // It comes while the endpoint is being removed.
+    let late = append(store, 1, A).await;
+    for url in [A, B].map(url) {
+        keep(Change::RemoveEndpoint(url)).await;
+    }
+    assert_eq!(store.removed().await.unwrap(), [url(A)]);
+    assert_eq!(letters(store).await, late);
+    let (ids, dead) = publish(store, "e").await;
+    assert_eq!(
+        dead,
+        ids[..1],
+        "the other one had nothing that requests carry"
+    );
+    assert_eq!(letters(store).await, [ids[0], late[0]]);
+    assert_eq!(store.open_total().await.unwrap(), 1);
+
+    let one = store.redeliver(Redelivery::One(ids[0]), at(9)).await;
+    assert!(matches!(one, Err(StoreError::EndpointRemoved(of)) if of == A));
+    let all = Redelivery::DeadLetters(DeadLetterQuery::default());
+    assert_eq!(store.redeliver(all.clone(), at(9)).await.unwrap(), []);
+    assert_eq!(letters(store).await.len(), 2, "they stay listed");
+
+    // Whatever is not about it leaves it as it is.
+    keep(Change::RemoveRule("r".into())).await;
+    keep(Change::Resume(url(A))).await;
+    keep(Change::PutRule(Rule::new("other", "*").webhook(B).unwrap())).await;
+    assert_eq!(publish(store, "f").await.1.len(), 1);
+    for (id, asked_for) in [
+        ("g", Change::PutEndpoint(signed())),
+        (
+            "h",
+            Change::PutRule(Rule::new("r", "*").webhook(A).unwrap()),
+        ),
+    ] {
+        keep(asked_for).await;
+        assert!(store.removed().await.unwrap().is_empty());
+        assert_eq!(publish(store, id).await.1, []);
+        keep(Change::PutEndpoint(signed())).await;
+        keep(Change::RemoveEndpoint(url(A))).await;
+    }
+    keep(Change::PutEndpoint(signed())).await;
+    let again = store.redeliver(all, at(9)).await.unwrap();
+    assert_eq!(again.len(), 3 + 2, "two were open when it was removed");
+}

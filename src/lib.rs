@@ -122,6 +122,7 @@ pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
 pub use crate::actor::supervisor::SupervisorActor;
 pub use crate::domain::address::{AddressRange, InvalidAddressRange};
+pub use crate::domain::agreed::Hold;
 pub use crate::domain::attempt::{Attempt, AttemptSummary, Failure, Outcome};
 pub use crate::domain::auth::{Auth, Secret};
 pub use crate::domain::breaker::CircuitBreaker;

@@ -1,6 +1,7 @@
 //! What the engine promises, in simulated time with scripted receivers.
 
 mod engine {
+    mod agreed;
     mod answers;
     mod bad_input;
     mod bodies;
@@ -10,9 +11,11 @@ mod engine {
     mod fairness;
     mod ids;
     mod isolation;
+    mod json;
     mod oauth2;
     mod operators;
     mod ordering;
+    mod overload;
     mod polite;
     mod read_ahead;
     mod redirects;

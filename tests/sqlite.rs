@@ -1,6 +1,7 @@
 //! The durable store, under an engine and on its own.
 
 mod sqlite {
+    mod agreed;
     mod bounds;
     mod broken;
     mod clocks;

@@ -200,6 +200,7 @@ async fn deliver_batch(store: &SqliteStore, batch: usize, now: Timestamp) {
         redirects: 0,
         sent_twice: false,
         hold_until: None,
+        agreed: None,
         health: None,
         disabled: None,
         excerpt: Bytes::new(),

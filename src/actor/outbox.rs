@@ -278,7 +278,10 @@ impl Outbox {
         match result {
             Ok(entries) => Some((self.scan.clone(), self.take_page(entries, limit))),
             Err(error) => {
-                log::error!(error:? = error; "outbox could not be read; it is looked into again");
+                log::error!(
+                    error:? = error;
+                    "outbox could not be read; it is looked into again: {}", error.with_causes()
+                );
                 self.stopped = true;
                 self.scan = Scan::Head;
                 None

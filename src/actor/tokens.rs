@@ -83,7 +83,7 @@ async fn fetch_token(
     };
     let told = |reason: &dyn std::fmt::Display| {
         let token_url = credentials.token_url.without_query();
-        log::warn!(token_url, reason:% = reason; "access token could not be fetched");
+        log::warn!(token_url, reason:% = reason; "access token could not be fetched from {token_url}: {reason}");
     };
     match shared.transport.request_token(request).await {
         Ok(answer) => read_token(answer.status, &answer.body).map_err(|problem: NoToken| {

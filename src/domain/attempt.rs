@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::agreed::Agreed;
 use super::dead_letter::DeadLetterReason;
 use super::health::{DisabledReason, Health};
 use super::id::DeliveryId;
 use super::redirect::RedirectRefusal;
 use super::retry::Progress;
+use super::tagged::{Has, tagged};
 use super::time::Timestamp;
 use super::url::{WebhookUrl, shown_location};
 
@@ -24,6 +26,9 @@ pub struct Answer {
     pub location: Option<String>,
     /// The `Retry-After` header; several are joined by commas, which makes them unreadable and so ignored.
     pub retry_after: Option<String>,
+    /// The `Date` header of an answer that has a `Retry-After`, with which a date in that is compared;
+    /// several are joined by commas, which makes them unreadable and so ignored.
+    pub date: Option<String>,
     /// The beginning of the body, at most [`EXCERPT_BYTES`].
     pub excerpt: Bytes,
     /// What the receiver asks for in the `webhook-delivery` header; honoured where the endpoint's policy says so.
@@ -80,6 +85,13 @@ impl Answer {
         self.retry_after = Some(value.into());
         self
     }
+
+    /// Sets the `Date` header, which counts where there is a `Retry-After`.
+    #[must_use]
+    pub fn date(mut self, value: impl Into<String>) -> Self {
+        self.date = Some(value.into());
+        self
+    }
 }
 
 impl fmt::Debug for Answer {
@@ -88,6 +100,7 @@ impl fmt::Debug for Answer {
             .field("status", &self.status)
             .field("location", &self.location.as_deref().map(shown_location))
             .field("retry_after", &self.retry_after)
+            .field("date", &self.date)
             .field("wish", &self.wish)
             .field("excerpt", &format_args!("{} bytes", self.excerpt.len()))
             .finish()
@@ -97,9 +110,9 @@ impl fmt::Debug for Answer {
 /// How much of an answer's body is kept for the delivery record.
 pub const EXCERPT_BYTES: usize = 1_024;
 
-/// Why an attempt did not deliver.
+/// Why an attempt did not deliver. In JSON an object: `{"kind":"timeout"}`, `{"kind":"status","status":503}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum Failure {
     /// The receiver answered with this status; the [`ResponsePolicy`](crate::ResponsePolicy) says whether it is transient.
@@ -258,9 +271,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How an attempt ended for its delivery.
+/// How an attempt ended for its delivery. In JSON an object: `{"outcome":"failed","failure":{"kind":"timeout"}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum Outcome {
     /// The receiver has it. Final.
@@ -276,6 +289,25 @@ pub enum Outcome {
         reason: DeadLetterReason,
     },
 }
+
+tagged!(
+    Failure,
+    "kind",
+    [
+        ("status", Has::One("status")),
+        ("credentials_dropped", Has::One("status")),
+        ("redirect", Has::One("refusal")),
+    ]
+);
+
+tagged!(
+    Outcome,
+    "outcome",
+    [
+        ("failed", Has::Fields(&["failure"])),
+        ("dead_lettered", Has::Fields(&["reason"])),
+    ]
+);
 
 impl Outcome {
     /// Says whether no further attempt follows.
@@ -294,6 +326,11 @@ pub struct AttemptSummary {
     /// When it ended.
     pub at: Timestamp,
     /// How long it took, redirects included.
+    #[serde(
+        rename = "durationMs",
+        alias = "duration",
+        with = "super::millis::exact"
+    )]
     pub duration: Duration,
     /// The receiver's status, as far as it was read: it is there even if the rest of the answer was
     /// cut short or did not end in time, which `failure` then says. `None` when there was no
@@ -413,6 +450,9 @@ pub struct AttemptRecord {
     /// Until when the receiver asked that nothing be sent to the endpoint; `None` when it did not. Kept with the attempt, so that a restart does
     /// not forget it.
     pub hold_until: Option<Timestamp>,
+    /// What the endpoint has agreed on with its receiver, where this attempt has changed it; `None`
+    /// where it has not, as of nearly all. It replaces what was kept before.
+    pub agreed: Option<Box<Agreed>>,
     /// The endpoint's health, where it has changed and a policy depends on it.
     pub health: Option<Health>,
     /// Why the endpoint is disabled from now on; `None` when it is not because of this attempt.
@@ -491,8 +531,12 @@ mod tests {
             (Failure::Panicked, r#""panicked""#),
         ];
         for (failure, name) in names {
-            assert_eq!(serde_json::to_string(&failure).unwrap(), name);
+            // What earlier versions have stored is read; what is written has the same name.
             assert_eq!(serde_json::from_str::<Failure>(name).unwrap(), failure);
+            let written = serde_json::to_value(failure).unwrap();
+            let kind = written["kind"].to_string();
+            assert!(name.contains(&kind), "{written}");
+            assert_eq!(serde_json::from_value::<Failure>(written).unwrap(), failure);
         }
     }
 

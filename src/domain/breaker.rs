@@ -22,7 +22,17 @@ use super::time::Timestamp;
 #[serde(rename_all = "camelCase", from = "GivenBreaker")]
 pub struct CircuitBreaker {
     failures: u32,
+    #[serde(
+        rename = "firstWaitMs",
+        alias = "firstWait",
+        with = "super::millis::exact"
+    )]
     first_wait: Duration,
+    #[serde(
+        rename = "longestWaitMs",
+        alias = "longestWait",
+        with = "super::millis::exact"
+    )]
     longest_wait: Duration,
 }
 
@@ -31,7 +41,17 @@ pub struct CircuitBreaker {
 #[serde(rename_all = "camelCase")]
 struct GivenBreaker {
     failures: u32,
+    #[serde(
+        rename = "firstWaitMs",
+        alias = "firstWait",
+        with = "super::millis::exact"
+    )]
     first_wait: Duration,
+    #[serde(
+        rename = "longestWaitMs",
+        alias = "longestWait",
+        with = "super::millis::exact"
+    )]
     longest_wait: Duration,
 }
 

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{AttemptSummary, Failure};
 use super::id::{AlertId, ClientId, DeliveryId, EventId, RuleId};
+use super::tagged::{Has, tagged};
 use super::time::Timestamp;
 use super::url::WebhookUrl;
 
-/// Why a delivery was given up.
+/// Why a delivery was given up. In JSON an object: `{"kind":"attempts_exhausted","failure":{"kind":"timeout"}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum DeadLetterReason {
     /// A failure that trying again cannot mend.
@@ -34,6 +35,17 @@ pub enum DeadLetterReason {
     /// `unreadable`. The log says what was wrong; once that is mended, it can be redelivered.
     Unreadable,
 }
+
+tagged!(
+    DeadLetterReason,
+    "kind",
+    [
+        ("permanent", Has::One("failure")),
+        ("attempts_exhausted", Has::One("failure")),
+        ("window_over", Has::One("failure")),
+        ("aborted_by_receiver", Has::One("failure")),
+    ]
+);
 
 impl DeadLetterReason {
     /// Returns how the last attempt failed; `None` when it was not a failed attempt that ended the delivery.

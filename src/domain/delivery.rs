@@ -9,6 +9,7 @@ use super::attempt::AttemptSummary;
 use super::dead_letter::DeadLetterReason;
 use super::id::{AlertId, ClientId, CompanyId, DeliveryId, EventId, RuleId};
 use super::retry::Progress;
+use super::tagged::{Has, tagged};
 use super::time::Timestamp;
 use super::url::WebhookUrl;
 
@@ -96,9 +97,13 @@ pub struct EndedDelivery {
     pub attempts_made: u32,
 }
 
-/// Where a delivery stands.
+/// Where a delivery stands. In JSON an object: `{"state":"waiting","dueAt":"…"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(
+    rename_all = "snake_case",
+    rename_all_fields = "camelCase",
+    remote = "Self"
+)]
 #[non_exhaustive]
 pub enum DeliveryState {
     /// Accepted, not attempted yet.
@@ -106,6 +111,7 @@ pub enum DeliveryState {
     /// A failed attempt is tried again at this instant.
     Waiting {
         /// Not before this instant.
+        #[serde(alias = "due_at")]
         due_at: Timestamp,
     },
     /// The receiver has it.
@@ -121,6 +127,16 @@ pub enum DeliveryState {
         reason: DeadLetterReason,
     },
 }
+
+tagged!(
+    DeliveryState,
+    "state",
+    [
+        ("waiting", Has::Fields(&["dueAt"])),
+        ("delivered", Has::Fields(&["at"])),
+        ("dead_lettered", Has::Fields(&["at", "reason"])),
+    ]
+);
 
 impl DeliveryState {
     /// Says whether attempts may still follow.
@@ -150,7 +166,8 @@ pub struct Delivery {
     pub url: WebhookUrl,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// Where it stands.
+    /// Where it stands. In JSON its fields are among those of the delivery.
+    #[serde(flatten)]
     pub state: DeliveryState,
     /// How many attempts have finished.
     pub attempts_made: u32,

@@ -25,6 +25,7 @@ pub struct DisablePolicy {
 #[non_exhaustive]
 pub struct FailingRule {
     /// For how long nothing but failures.
+    #[serde(rename = "lastingMs", alias = "lasting", with = "super::millis::exact")]
     pub lasting: Duration,
     /// At least so many of them, so that an endpoint with little traffic is not judged by two bad moments.
     pub failures: u32,

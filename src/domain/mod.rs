@@ -2,6 +2,7 @@
 //! is to be done.
 
 pub(crate) mod address;
+pub(crate) mod agreed;
 pub(crate) mod alert;
 pub(crate) mod attempt;
 pub(crate) mod auth;
@@ -18,7 +19,9 @@ pub(crate) mod endpoint_state;
 pub(crate) mod event;
 pub(crate) mod health;
 pub(crate) mod id;
+pub(crate) mod millis;
 pub(crate) mod oauth2;
+pub(crate) mod pace;
 pub(crate) mod payload;
 pub(crate) mod places;
 pub(crate) mod policy;
@@ -34,6 +37,7 @@ pub(crate) mod secret;
 pub(crate) mod signature;
 pub(crate) mod signing;
 pub(crate) mod status;
+pub(crate) mod tagged;
 pub(crate) mod tally;
 pub(crate) mod time;
 pub(crate) mod token_answer;

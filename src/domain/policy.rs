@@ -31,8 +31,14 @@ pub enum Ordering {
 #[non_exhaustive]
 pub struct EndpointPolicy {
     /// How long a whole attempt may take: connect, TLS, every redirect, headers and body. Defaults to 15 s; 1 ms to 1 h.
+    #[serde(rename = "timeoutMs", alias = "timeout", with = "super::millis::exact")]
     pub timeout: Duration,
     /// How long connecting, name resolution and TLS included, may take. Defaults to 5 s; at most the timeout counts.
+    #[serde(
+        rename = "connectTimeoutMs",
+        alias = "connectTimeout",
+        with = "super::millis::exact"
+    )]
     pub connect_timeout: Duration,
     /// The most attempts in flight at once. Defaults to 32; 1 to 1,024. The window starts at 1 and doubles on success.
     pub max_in_flight: u32,

@@ -18,6 +18,7 @@ use super::time::Timestamp;
 #[serde(rename_all = "camelCase", from = "GivenLimit")]
 pub struct RateLimit {
     attempts: u32,
+    #[serde(rename = "perMs", alias = "per", with = "super::millis::exact")]
     per: Duration,
 }
 
@@ -25,6 +26,7 @@ pub struct RateLimit {
 #[derive(Deserialize)]
 struct GivenLimit {
     attempts: u32,
+    #[serde(rename = "perMs", alias = "per", with = "super::millis::exact")]
     per: Duration,
 }
 
@@ -48,46 +50,71 @@ impl RateLimit {
         }
     }
 
-    /// Returns the time between two attempts, in nanoseconds.
-    fn interval(self) -> i128 {
-        i128::try_from(self.per.as_nanos() / u128::from(self.attempts.max(1))).unwrap_or(i128::MAX)
+    /// Returns the time between two attempts.
+    pub(crate) fn interval(self) -> Duration {
+        self.per / self.attempts.max(1)
     }
 }
 
-/// When the next attempt may start.
+/// When the next attempt may start. It remembers when the last one had its turn, not when the next
+/// one has: an interval that was changed since counts from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pacer {
     /// In nanoseconds since 1970. `None` before the first attempt.
-    next_at: Option<i128>,
+    last: Option<i128>,
 }
 
 impl Pacer {
-    /// Returns when an attempt may start; `None` when it may now.
-    pub(crate) fn not_before(self, now: Timestamp) -> Option<Timestamp> {
-        let next_at = self.next_at?;
-        if next_at <= nanos(now) {
-            return None;
+    /// Returns the pacer of an endpoint whose last attempt had its turn at this instant.
+    pub(crate) fn after(last: Timestamp) -> Self {
+        Self {
+            last: Some(nanos(last)),
         }
-        let millis = i64::try_from(next_at.div_euclid(NANOS) + i128::from(next_at % NANOS != 0));
-        Some(Timestamp::from_unix_millis(millis.unwrap_or(i64::MAX)))
+    }
+
+    /// Returns when the last attempt had its turn, rounded up; `None` before the first.
+    pub(crate) fn last(self) -> Option<Timestamp> {
+        self.last.map(timestamp)
+    }
+
+    /// Returns when an attempt may start; `None` when it may now.
+    pub(crate) fn not_before(self, interval: Duration, now: Timestamp) -> Option<Timestamp> {
+        let next_at = self.last? + length(interval);
+        (next_at > nanos(now)).then(|| timestamp(next_at))
     }
 
     /// Notes that an attempt starts.
-    pub(crate) fn on_start(&mut self, limit: RateLimit, now: Timestamp) {
-        // A timer may be late by some milliseconds; what was missed by that may be caught up, and no more.
-        let earliest = nanos(now) - MOST_CAUGHT_UP;
+    pub(crate) fn on_start(&mut self, interval: Duration, now: Timestamp) {
+        // A timer may be late by some milliseconds; what was missed by that may be caught up, and no more. Where
+        // attempts are rare it is not worth being early for.
+        let caught_up = if interval < RARE { MOST_CAUGHT_UP } else { 0 };
+        let earliest = nanos(now) - caught_up;
         let turn = self
-            .next_at
-            .map_or(nanos(now), |next_at| next_at.max(earliest));
-        self.next_at = Some(turn + limit.interval());
+            .last
+            .map_or(nanos(now), |last| (last + length(interval)).max(earliest));
+        self.last = Some(turn);
     }
 
-    /// Forgets a turn that lies further ahead than the limit puts it, because the limit was raised.
-    pub(crate) fn forget_far_turn(&mut self, limit: RateLimit, now: Timestamp) {
-        // `now` is rounded down; when the last attempt started was rounded up.
-        let latest = nanos(now) + NANOS + limit.interval();
-        self.next_at = self.next_at.map(|next_at| next_at.min(latest));
+    /// Has the next attempt wait for its turn from now on.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        self.last = self.last.max(Some(nanos(now)));
     }
+
+    /// Forgets that the last turn lies ahead: the wall clock was set back since. No attempt has
+    /// started later than now.
+    pub(crate) fn forget_future(&mut self, now: Timestamp) {
+        // `now` is rounded down; when the last attempt started was rounded up.
+        self.last = self.last.map(|last| last.min(nanos(now) + NANOS));
+    }
+}
+
+fn length(interval: Duration) -> i128 {
+    i128::try_from(interval.as_nanos()).unwrap_or(i128::MAX / 2)
+}
+
+fn timestamp(nanos: i128) -> Timestamp {
+    let millis = i64::try_from(nanos.div_euclid(NANOS) + i128::from(nanos.rem_euclid(NANOS) != 0));
+    Timestamp::from_unix_millis(millis.unwrap_or(i64::MAX))
 }
 
 fn nanos(at: Timestamp) -> i128 {
@@ -98,6 +125,9 @@ const NANOS: i128 = 1_000_000;
 
 /// How late a turn may be and still count as taken in time, in nanoseconds.
 const MOST_CAUGHT_UP: i128 = 20 * NANOS;
+
+/// Attempts that are so far apart, or farther, catch nothing up.
+const RARE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -113,12 +143,13 @@ mod tests {
         let mut now = START;
         let mut starts = Vec::new();
         for number in 0..count {
-            if let Some(at) = pacer.not_before(now) {
+            let interval = limit.interval();
+            if let Some(at) = pacer.not_before(interval, now) {
                 now = at + Duration::from_millis(late(number));
-                pacer.forget_far_turn(limit, now);
+                pacer.forget_future(now);
             }
-            assert_eq!(pacer.not_before(now), None);
-            pacer.on_start(limit, now);
+            assert_eq!(pacer.not_before(interval, now), None);
+            pacer.on_start(interval, now);
             starts.push(u64::try_from(now.since(START).as_millis()).unwrap());
         }
         starts
@@ -148,25 +179,41 @@ mod tests {
         });
         assert!((99_900..=99_905).contains(late.last().unwrap()));
         let mut pacer = Pacer::default();
-        let limit = RateLimit::per_second(10);
-        pacer.on_start(limit, START);
+        let interval = RateLimit::per_second(10).interval();
+        pacer.on_start(interval, START);
         let later = START + Duration::from_hours(1);
-        pacer.on_start(limit, later);
+        pacer.on_start(interval, later);
         assert_eq!(
-            pacer.not_before(later),
+            pacer.not_before(interval, later),
             Some(later + Duration::from_millis(80))
         );
     }
 
     #[test]
-    fn a_limit_that_is_raised_is_not_kept_up_by_the_lower_one() {
-        let (mut pacer, limit) = (Pacer::default(), RateLimit::per_second(1));
-        pacer.on_start(RateLimit::new(1, Duration::from_hours(1)), START);
-        pacer.forget_far_turn(limit, START);
-        assert_eq!(
-            pacer.not_before(START),
-            Some(START + Duration::from_millis(1_001))
-        );
+    fn where_attempts_are_rare_none_is_early_because_one_was_late() {
+        let minute = RateLimit::new(1, Duration::from_mins(1));
+        let starts = starts(minute, 4, |number| if number == 1 { 15 } else { 0 });
+        assert_eq!(starts, [0, 60_015, 120_015, 180_015]);
+    }
+
+    #[test]
+    fn another_limit_counts_from_the_last_attempt() {
+        let mut pacer = Pacer::default();
+        pacer.on_start(RateLimit::per_second(10).interval(), START);
+        for seconds in [60, 1] {
+            let interval = Duration::from_secs(seconds);
+            assert_eq!(pacer.not_before(interval, START), Some(START + interval));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_stop_it() {
+        let (mut pacer, interval) = (Pacer::default(), Duration::from_secs(1));
+        pacer.on_start(interval, START + Duration::from_hours(1));
+        pacer.forget_future(START);
+        let latest = START + Duration::from_millis(1);
+        assert_eq!(pacer, Pacer::after(latest));
+        assert_eq!(pacer.not_before(interval, START), Some(latest + interval));
     }
 
     proptest! {

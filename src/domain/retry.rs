@@ -21,9 +21,21 @@ use super::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", from = "GivenPolicy")]
 pub struct RetryPolicy {
+    #[serde(rename = "waitsMs", alias = "waits", with = "super::millis::list")]
     waits: Vec<Duration>,
     jitter: bool,
+    #[serde(
+        rename = "windowMs",
+        alias = "window",
+        with = "super::millis::maybe",
+        default
+    )]
     window: Option<Duration>,
+    #[serde(
+        rename = "maxRetryAfterMs",
+        alias = "maxRetryAfter",
+        with = "super::millis::exact"
+    )]
     max_retry_after: Duration,
 }
 
@@ -31,9 +43,21 @@ pub struct RetryPolicy {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GivenPolicy {
+    #[serde(rename = "waitsMs", alias = "waits", with = "super::millis::list")]
     waits: Vec<Duration>,
     jitter: bool,
+    #[serde(
+        rename = "windowMs",
+        alias = "window",
+        with = "super::millis::maybe",
+        default
+    )]
     window: Option<Duration>,
+    #[serde(
+        rename = "maxRetryAfterMs",
+        alias = "maxRetryAfter",
+        with = "super::millis::exact"
+    )]
     max_retry_after: Duration,
 }
 
@@ -176,21 +200,21 @@ impl RetryPolicy {
     ) -> Retry {
         progress.attempts_made = progress.attempts_made.saturating_add(1);
         let failures = usize::try_from(progress.attempts_made).unwrap_or(usize::MAX);
-        let Some(wait) = self.waits.get(failures - 1) else {
+        let Some(scheduled) = self.waits.get(failures - 1) else {
             return Retry::AttemptsExhausted;
         };
         if progress.window_ends_at.is_some_and(|end| now >= end) {
             return Retry::WindowOver;
         }
         if let Some(wait) = retry_after {
-            let wait = wait.min(self.max_retry_after);
+            let wait = decent(wait.min(self.max_retry_after), failures, *scheduled);
             progress.window_ends_at = progress.window_ends_at.map(|end| end + wait);
             return Retry::At(now + wait);
         }
         let wait = if self.jitter {
-            wait.mul_f64(1.0 - JITTER * rng.f64())
+            scheduled.mul_f64(1.0 - JITTER * rng.f64())
         } else {
-            *wait
+            *scheduled
         };
         let due_at = now + wait;
         Retry::At(
@@ -206,6 +230,21 @@ impl Default for RetryPolicy {
         Self::three_in_two_minutes()
     }
 }
+
+/// Returns the wait that a receiver gets which asked for one of less than a second, of none, or until
+/// a date that is past: a second after the first failure and twice as long each time, but no longer
+/// than the schedule has it wait. Else every attempt would be burned in a moment.
+fn decent(asked: Duration, failures: usize, scheduled: Duration) -> Duration {
+    if asked >= SOONEST {
+        return asked;
+    }
+    let doublings = u32::try_from(failures - 1).unwrap_or(u32::MAX);
+    let grown = SOONEST.saturating_mul(2_u32.saturating_pow(doublings));
+    grown.min(scheduled).max(SOONEST)
+}
+
+/// However soon a receiver asks for the next attempt, it comes no sooner than this after the failure.
+const SOONEST: Duration = Duration::from_secs(1);
 
 /// The most retries that a policy can have.
 pub const MAX_RETRIES: usize = 100;
@@ -278,8 +317,19 @@ mod tests {
     #[test]
     fn retry_after_replaces_the_wait_and_extends_the_window() {
         check(0, &[Some(120)], &[0.0, 120.0, 150.0, 210.0]);
-        check(0, &[Some(0), Some(0), Some(0)], &[0.0, 0.0, 0.0, 0.0]);
         check(0, &[None, Some(3_600)], &[0.0, 15.0, 3_615.0, 3_675.0]);
+    }
+
+    /// Four attempts in one millisecond, and a dead letter.
+    #[test]
+    fn as_soon_as_is_decent_is_a_second_and_ever_longer() {
+        check(0, &[Some(0); 4], &[0.0, 1.0, 3.0, 7.0]);
+        check(0, &[Some(0), Some(1), Some(0)], &[0.0, 1.0, 2.0, 6.0]);
+        let fast = RetryPolicy::custom([1, 2_000, 3_000, 4_000, 90_000].map(Duration::from_millis));
+        let begun = timeline(&fast.without_jitter(), 0, &[Some(0); 5], 0);
+        assert_eq!(begun, [0.0, 1.0, 3.0, 6.0, 10.0, 26.0]);
+        let millis = decent(Duration::from_millis(1), 3, Duration::from_mins(1));
+        assert_eq!(millis, Duration::from_secs(4), "a little is nothing");
     }
 
     #[test]

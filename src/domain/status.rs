@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::agreed::Hold;
 use super::attempt::{AttemptSummary, Outcome};
 use super::dead_letter::DeadLetterReason;
 use super::delivery::EndedDelivery;
 use super::id::{AlertId, DeliveryId, EventId, RuleId};
+use super::tagged::{Has, tagged};
 use super::time::Timestamp;
 use super::url::WebhookUrl;
 
-/// What an endpoint is doing.
+/// What an endpoint is doing. In JSON an object: `{"state":"backing_off","until":"…"}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum EndpointState {
     /// Nothing is to be sent.
@@ -46,11 +48,22 @@ pub enum EndpointState {
     },
 }
 
+tagged!(
+    EndpointState,
+    "state",
+    [
+        ("backing_off", Has::Fields(&["until"])),
+        ("rate_limited", Has::Fields(&["until"])),
+        ("circuit_open", Has::Fields(&["until"])),
+        ("disabled", Has::Fields(&["reason"])),
+    ]
+);
+
 /// How one endpoint does.
 ///
 /// Its times are by the wall clock as it stands when the status is told: once that is set, those of the next status are moved with it.
 ///
-/// Counts, the last attempt and failures in a row are since the engine started, or since the endpoint's subscriber last panicked; what was attempted before
+/// Counts, the last attempt and failures in a row are since the engine started; what was attempted before
 /// is in the store ([`ListAttempts`](crate::ListAttempts)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,7 +71,8 @@ pub enum EndpointState {
 pub struct EndpointStatus {
     /// The endpoint.
     pub url: WebhookUrl,
-    /// What it is doing.
+    /// What it is doing. In JSON its fields are among those of the status.
+    #[serde(flatten)]
     pub state: EndpointState,
     /// How many open deliveries are not in flight: not attempted yet, or waiting for a retry.
     pub queued: u64,
@@ -83,6 +97,10 @@ pub struct EndpointStatus {
     /// The last finished attempt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
+    /// Until when its receiver asked that nothing be sent, and by which answer; `None` when it did not, or when that is over.
+    /// Whatever else is the matter with the endpoint: it may be paused and held. [`ResumeEndpoint`](crate::ResumeEndpoint) lifts it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<Hold>,
     /// When the next attempt may start, if it is known and not now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt_at: Option<Timestamp>,
@@ -111,6 +129,7 @@ impl EndpointStatus {
             failing_since: None,
             warned_at: None,
             last_attempt: None,
+            held: None,
             next_attempt_at: None,
             store_error: None,
             reports_lost: 0,
@@ -137,7 +156,8 @@ pub struct DeliveryReport {
     /// Which attempt it was, from 1. If the delivery was ended by something else than an attempt, how many were made before, from 0; the
     /// [`duration`](Self::duration) is 0 then.
     pub attempt: u32,
-    /// How it ended; `Delivered` and `DeadLettered` are final.
+    /// How it ended; `Delivered` and `DeadLettered` are final. In JSON its fields are among those of the report.
+    #[serde(flatten)]
     pub outcome: Outcome,
     /// The receiver's status; `None` when there was no answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -145,6 +165,11 @@ pub struct DeliveryReport {
     /// When it ended.
     pub at: Timestamp,
     /// How long it took, redirects included.
+    #[serde(
+        rename = "durationMs",
+        alias = "duration",
+        with = "super::millis::exact"
+    )]
     pub duration: Duration,
     /// How many redirects it followed.
     pub redirects: u32,

@@ -1,14 +1,17 @@
 //! What is counted about one endpoint.
 
+use super::agreed::Hold;
 use super::attempt::{AttemptRecord, AttemptSummary, Outcome};
 use super::breaker::Circuit;
 use super::health::Health;
+use super::pace::Pace;
 use super::places::PlaceClass;
-use super::status::EndpointStatus;
+use super::rate::Pacer;
+use super::status::{EndpointState, EndpointStatus};
 use super::url::WebhookUrl;
 use super::window::ConcurrencyWindow;
 
-/// Counts since the engine started (or since the subscriber last panicked), and the health that follows from the latest attempts.
+/// Counts since the engine started, and the health that follows from the latest attempts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     /// Open deliveries, wherever they are.
@@ -22,24 +25,42 @@ pub(crate) struct Tally {
     pub(crate) health: Health,
 }
 
-/// What a subscriber that retires leaves to the next one of its endpoint.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a subscriber that retires, or panics, leaves to the next one of its endpoint.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     pub(crate) tally: Tally,
     pub(crate) window: ConcurrencyWindow,
     pub(crate) circuit: Circuit,
+    pub(crate) pacer: Pacer,
+    /// Of a receiver that had too much; there are many endpoints without.
+    pub(crate) pace: Option<Box<Pace>>,
+    pub(crate) hold: Option<Box<Hold>>,
     /// How its last attempt showed the endpoint.
     pub(crate) class: PlaceClass,
     pub(crate) reports_lost: u64,
+    /// Whether there was one: what was kept in the store is older then.
+    pub(crate) is_known: bool,
 }
 
 impl Past {
-    /// Returns the status of an endpoint whose subscriber has retired.
+    /// Returns the status of an endpoint that nobody runs for.
     pub(crate) fn status(&self, url: WebhookUrl) -> EndpointStatus {
+        let hold = self.hold.as_deref().copied();
+        let held = |hold: Hold| EndpointState::RateLimited { until: hold.until };
         EndpointStatus {
+            state: hold.map(held).unwrap_or_default(),
             window: self.window.size(),
+            held: hold,
             reports_lost: self.reports_lost,
             ..self.tally.status(url)
+        }
+    }
+
+    /// Takes note of that somebody has resumed the endpoint.
+    pub(crate) fn lift(&mut self) {
+        self.hold = None;
+        if let Circuit::Open { wait, .. } = self.circuit {
+            self.circuit = Circuit::HalfOpen { wait, probe: None };
         }
     }
 }

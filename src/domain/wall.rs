@@ -5,6 +5,7 @@
 //! receivers read or say is wall time. The two differ by an offset, which is looked at every second; it is applied
 //! here and nowhere else, so that a record shown twice is always shown by the clock as it stands.
 
+use super::agreed::Hold;
 use super::attempt::{Attempt, AttemptSummary};
 use super::dead_letter::DeadLetter;
 use super::delivery::{Delivery, DeliveryState};
@@ -151,8 +152,19 @@ impl OnWall for EndpointStatus {
             state: self.state.on_wall(offset),
             failing_since: self.failing_since.on_wall(offset),
             warned_at: self.warned_at.on_wall(offset),
+            held: self.held.on_wall(offset),
             last_attempt: self.last_attempt.on_wall(offset),
             next_attempt_at: self.next_attempt_at.on_wall(offset),
+            ..self
+        }
+    }
+}
+
+impl OnWall for Hold {
+    fn on_wall(self, offset: WallOffset) -> Self {
+        Self {
+            until: self.until.on_wall(offset),
+            at: self.at.on_wall(offset),
             ..self
         }
     }

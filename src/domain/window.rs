@@ -2,7 +2,8 @@
 
 /// A window that starts at one attempt, doubles on success and falls back to one on a transient failure.
 ///
-/// After an overload (where a circuit breaker is wanted) it doubles to half of what was too many, and grows by one a round from there.
+/// Once so many at once were too many, it doubles to half of that, grows by one a round to one less,
+/// and tries that many again only after a good while. What goes well then is not too many any more.
 ///
 /// A receiver that recovers is not knocked out again by everything that queued up, and one that never fails is at full
 /// width after a handful of deliveries.
@@ -10,8 +11,8 @@
 pub(crate) struct ConcurrencyWindow {
     size: u32,
     max: u32,
-    /// Beyond this it grows by one at a time: the receiver was overloaded at twice as many.
-    careful_beyond: Option<u32>,
+    /// The receiver was overloaded by so many at once, two at least.
+    too_many: Option<u32>,
     /// Successes since it last grew by one.
     successes: u32,
 }
@@ -22,7 +23,7 @@ impl ConcurrencyWindow {
         Self {
             size: 1,
             max: max.max(1),
-            careful_beyond: None,
+            too_many: None,
             successes: 0,
         }
     }
@@ -37,16 +38,29 @@ impl ConcurrencyWindow {
         self.size
     }
 
+    /// Returns how many at once were too many, if any were.
+    pub(crate) fn too_many(self) -> Option<u32> {
+        self.too_many
+    }
+
     pub(crate) fn on_success(&mut self) {
         let doubled = self.size.saturating_mul(2).min(self.max);
-        self.size = match self.careful_beyond {
+        self.size = match self.too_many {
             None => doubled,
-            Some(careful_beyond) if self.size < careful_beyond => doubled.min(careful_beyond),
-            Some(_) => {
+            Some(too_many) if self.size < too_many / 2 => doubled.min(too_many / 2),
+            Some(too_many) => {
                 self.successes += 1;
-                let grows = self.successes >= self.size;
+                let patience = if self.size + 1 < too_many {
+                    0
+                } else {
+                    PATIENCE
+                };
+                let grows = self.successes >= self.size.max(patience);
                 if grows {
                     self.successes = 0;
+                }
+                if grows && self.size >= too_many {
+                    self.too_many = None;
                 }
                 self.size.saturating_add(u32::from(grows)).min(self.max)
             }
@@ -60,11 +74,26 @@ impl ConcurrencyWindow {
     }
 
     /// Falls back to one attempt, and remembers how many were too many: a slow start (RFC 5681 §3.1).
-    pub(crate) fn on_overload(&mut self) {
-        if self.size > 1 {
-            self.careful_beyond = Some(self.size / 2);
+    /// A failure at one attempt says nothing about that.
+    pub(crate) fn on_overload(&mut self, at_once: u32) {
+        if at_once > 1 {
+            self.too_many = Some(at_once);
         }
         self.restart();
+    }
+
+    /// The same once more, of an attempt that was under way at the same time: the fewest count.
+    pub(crate) fn on_overload_beside(&mut self, at_once: u32) {
+        let fewest = self
+            .too_many
+            .map_or(at_once, |too_many| too_many.min(at_once.max(2)));
+        self.on_overload(fewest);
+    }
+
+    /// Forgets that there were ever too many.
+    pub(crate) fn forget(&mut self) {
+        self.too_many = None;
+        self.successes = 0;
     }
 
     /// Takes a new maximum; the window shrinks to it at once and grows to it by successes.
@@ -73,6 +102,9 @@ impl ConcurrencyWindow {
         self.size = self.size.min(self.max);
     }
 }
+
+/// How many successes it takes to try again what was too many.
+const PATIENCE: u32 = 50;
 
 impl Default for ConcurrencyWindow {
     fn default() -> Self {
@@ -89,7 +121,7 @@ mod tests {
         let mut window = ConcurrencyWindow::new(32);
         (0..5).for_each(|_| window.on_success());
         assert_eq!(window.size(), 32);
-        window.on_overload();
+        window.on_overload(32);
         let mut sizes = vec![window.size()];
         for _ in 0..40 {
             window.on_success();
@@ -97,14 +129,37 @@ mod tests {
         }
         assert_eq!(sizes[..6], [1, 2, 4, 8, 16, 16]);
         assert_eq!((sizes[20], sizes[37]), (17, 18));
-        window.on_overload();
-        window.on_overload();
+        window.on_overload(18);
+        window.on_overload(1);
         (0..4).for_each(|_| window.on_success());
         assert_eq!(
             window.size(),
             9,
             "a failure at one attempt says nothing about how many are too many"
         );
+    }
+
+    #[test]
+    fn what_was_too_many_is_tried_again_after_a_while_and_forgotten_if_it_goes_well() {
+        let mut window = ConcurrencyWindow::new(32);
+        window.on_overload(9);
+        window.on_overload_beside(4);
+        window.on_overload_beside(1);
+        assert_eq!(
+            window.too_many(),
+            Some(2),
+            "one at a time is never too many"
+        );
+        window.on_overload(4);
+        let mut sizes = Vec::new();
+        for _ in 0..110 {
+            window.on_success();
+            sizes.push(window.size());
+        }
+        assert_eq!(sizes[..3], [2, 2, 3]);
+        assert_eq!((sizes[51], sizes[52]), (3, 4));
+        assert_eq!((sizes[101], sizes[102], sizes[103]), (4, 5, 10));
+        assert_eq!(window.too_many(), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub fn retry_after(data: &[u8]) {
     let value = String::from_utf8_lossy(data);
     for now in NOWS.map(Timestamp::from_unix_millis) {
         for cap in CAPS {
-            let wait = parse_retry_after(&value, now, cap);
+            let wait = parse_retry_after(&value, None, now, cap);
             if let Some(wait) = wait {
                 assert!(wait <= cap, "within the cap");
             }
@@ -38,12 +38,16 @@ fn asked_for(value: &str, now: Timestamp) -> Option<Duration> {
         return None;
     }
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
-    let part = u64::from(!fraction.trim_matches('0').is_empty());
     let whole = whole.bytes().fold(0_u64, |number, digit| {
         let digit = u64::from(digit.saturating_sub(b'0'));
         number.saturating_mul(10).saturating_add(digit)
     });
-    Some(Duration::from_secs(whole.saturating_add(part)))
+    // Milliseconds, rounded up: the first three digits, and one more if anything follows.
+    let digits = fraction.bytes().chain(*b"000").take(3);
+    let part = digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    let rest = fraction.get(3..).unwrap_or_default();
+    let part = part + u64::from(!rest.trim_matches('0').is_empty());
+    Some(Duration::from_secs(whole).saturating_add(Duration::from_millis(part)))
 }
 
 fn check_retry(now: Timestamp, wait: Option<Duration>, cap: Duration) {
@@ -59,7 +63,9 @@ fn check_retry(now: Timestamp, wait: Option<Duration>, cap: Duration) {
     assert!(at >= now, "not before now");
     if let Some(wait) = wait {
         assert!(at >= now + wait.min(cap), "not before the wait is over");
-        assert!(at <= now + cap, "not after the cap");
+        let soonest = Duration::from_secs(1);
+        assert!(at >= now + soonest, "not at once");
+        assert!(at <= now + cap.max(soonest), "not after the cap");
     }
     assert!(progress.window_ends_at.is_some_and(|end| end >= at));
 }

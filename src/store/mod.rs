@@ -25,6 +25,9 @@ pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{Encryption, ForgottenEarly, Key, OutboxError, SqliteOptions, SqliteStore};
 pub use self::unreadable::{Setting, UnreadableSetting};
+pub use crate::domain::agreed::Agreed;
+#[doc(no_inline)]
+pub use crate::domain::agreed::Hold;
 pub use crate::domain::alert::Alert;
 pub use crate::domain::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::content::ContentDigest;
@@ -43,6 +46,7 @@ use crate::domain::event::Event;
 use crate::domain::health::DisabledReason;
 use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::rule::Rule;
+use crate::domain::status::{EndpointState, EndpointStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::domain::wall::WallOffset;
@@ -137,6 +141,13 @@ pub trait Store: Send + Sync + 'static {
     /// The work should be under way when this returns, not only while its future is polled: where nothing depends on a record, the future is polled once,
     /// and may not be polled again for up to a second after it was woken.
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()>;
+
+    /// Keeps what an endpoint has agreed on with its receiver, in place of what was kept before; a record that says so replaces it too. Defaults to
+    /// doing nothing: then a rate limit, an open circuit and a pace begin anew with the process.
+    fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
+        let (_, _) = (url, agreed);
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Returns the endpoints that have open deliveries, ordered by URL, those after `after`, at most `limit`.
     fn backlogs(
@@ -340,7 +351,7 @@ pub struct Retention {
 }
 
 /// What a store knows of an endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredEndpoint {
     /// How many of its deliveries are open.
     pub open: u64,
@@ -348,6 +359,34 @@ pub struct StoredEndpoint {
     pub held_until: Option<Timestamp>,
     /// Since when it has only failed.
     pub health: Health,
+    /// What else it has agreed on with its receiver, as the latest record or [`Store::agree`] said.
+    pub agreed: Agreed,
+}
+
+impl StoredEndpoint {
+    /// Shows in a status what is known of an endpoint that nobody has run for in this process.
+    pub(crate) fn show(&self, status: &mut EndpointStatus, now: Timestamp) {
+        status.failing_since = self.health.failing_since;
+        status.warned_at = self.health.warned_at;
+        status.held = self.hold().filter(|hold| hold.until > now);
+        let held = status.held.map(|hold| hold.until);
+        let open_until = self.agreed.circuit().open_until();
+        let open_until = open_until.filter(|until| *until > now);
+        status.next_attempt_at = held.max(open_until);
+        if let Some(until) = status.next_attempt_at {
+            status.state = match held {
+                Some(_) => EndpointState::RateLimited { until },
+                None => EndpointState::CircuitOpen { until },
+            };
+        }
+    }
+
+    /// Returns the hold, with the answer that it comes from as far as that is known.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        let until = self.held_until?;
+        let known = self.agreed.hold().filter(|hold| hold.until == until);
+        known.or_else(|| Some(Hold::until(until)))
+    }
 }
 
 /// How much may be open at once. What exceeds it is refused, or given up if [`WhenFull::DeadLetter`] says so; what is open already is not touched.
@@ -615,7 +654,8 @@ pub enum Change {
     Pause(WebhookUrl),
     /// An endpoint was disabled.
     Disable(WebhookUrl, DisabledReason),
-    /// An endpoint was resumed: it is neither paused nor disabled, and its failures are forgotten.
+    /// An endpoint was resumed: it is neither paused nor disabled, its failures are forgotten, and it is held back no longer. What is kept of
+    /// it is [`lifted`](Agreed::lifted); deliveries that wait for the hold's end, or for nearly that, are due since it began.
     Resume(WebhookUrl),
     /// A credential is about to be given no longer, and deliveries that were made under it may still show it. It takes the
     /// place of one with the same [`key`](PastCredential::key).
@@ -715,6 +755,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns the error with its causes, for people.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// Returns an error like this one for another caller; of the cause only the text is left.
     pub(crate) fn copy(&self) -> Self {
         let text = |cause: &BoxError| BoxError::from(cause.to_string());

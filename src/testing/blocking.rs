@@ -11,10 +11,10 @@ use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
-    Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store, StoreClaim,
-    StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
+    DeliveryQuery, EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage,
+    OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
+    StoreClaim, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// Wraps a store and makes the caller's thread wait for every answer.
@@ -97,6 +97,10 @@ impl<S: Store> Store for Blocking<S> {
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
         block(self.0.record(batch))
+    }
+
+    fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
+        block(self.0.agree(url, agreed))
     }
 
     fn backlogs(

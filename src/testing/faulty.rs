@@ -11,10 +11,10 @@ use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
-    Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store, StoreClaim,
-    StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
+    DeliveryQuery, EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage,
+    OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
+    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -196,6 +196,10 @@ impl Store for FaultyStore {
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
         self.call(|store| store.record(batch))
+    }
+
+    fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
+        self.call(|store| store.agree(url, agreed))
     }
 
     fn backlogs(

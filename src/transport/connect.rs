@@ -119,7 +119,11 @@ impl Connector {
         let connected = connected
             .unwrap_or_else(|_| Err((doing.get(), io::Error::from(io::ErrorKind::TimedOut))));
         connected.map_err(|(failure, error)| {
-            log::debug!(failure:? = failure, error:% = error; "connection could not be made");
+            let (host, port) = (&authority.host, authority.port);
+            log::debug!(
+                failure:? = failure, error:% = error;
+                "connection could not be made to {host}:{port}: {failure}: {error}"
+            );
             failure
         })
     }

@@ -65,7 +65,7 @@ impl Listing {
             }
             Err(error) if !self.failing => {
                 self.failing = true;
-                log::warn!(error:% = error; "this machine's own addresses could not be listed");
+                log::warn!(error:% = error; "this machine's own addresses could not be listed: {error}");
             }
             Err(_) => {}
         }

@@ -94,7 +94,56 @@ fn retry_after_in_seconds_replaces_the_interval() {
         vec![asks(408, "7"), Reply::status(502)],
         &[0.0, 7.0, 37.0, 97.0],
     );
-    check(vec![asks(502, "0"), Reply::status(200)], &[0.0, 0.0]);
+}
+
+/// Four attempts in one millisecond, and a dead letter.
+#[test]
+fn a_retry_after_of_nothing_is_as_soon_as_is_decent() {
+    for nothing in [
+        "0",
+        "0.0",
+        "0.001",
+        "Wed, 31 Dec 2025 23:00:00 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+    ] {
+        for status in [502, 503, 429] {
+            check(vec![asks(status, nothing)], &[0.0, 1.0, 3.0, 7.0]);
+            let mut replies = vec![asks(status, nothing); 3];
+            replies.push(Reply::status(200));
+            check(replies, &[0.0, 1.0, 3.0, 7.0]);
+        }
+    }
+    check(
+        vec![asks(503, "0"), Reply::status(502), Reply::status(200)],
+        &[0.0, 1.0, 31.0],
+    );
+}
+
+/// The receiver's clock is an hour behind, or ahead, or has not been set since it was built.
+#[test]
+fn a_date_is_compared_with_the_answers_own() {
+    for (answered, asked) in [
+        (
+            "Wed, 31 Dec 2025 23:00:00 GMT",
+            "Wed, 31 Dec 2025 23:00:30 GMT",
+        ),
+        (
+            "Thu, 01 Jan 2026 01:00:00 GMT",
+            "Thu, 01 Jan 2026 01:00:30 GMT",
+        ),
+        (
+            "Thu, 01 Jan 1970 00:00:07 GMT",
+            "Thu, 01 Jan 1970 00:00:37 GMT",
+        ),
+        ("tomorrow", "Thu, 01 Jan 2026 00:00:30 GMT"),
+        ("", "Thu, 01 Jan 2026 00:00:30 GMT"),
+    ] {
+        let answer = Answer::new(503).retry_after(asked).date(answered);
+        check(
+            vec![Reply::answer(answer), Reply::status(200)],
+            &[0.0, 30.0],
+        );
+    }
 }
 
 #[test]
@@ -112,7 +161,7 @@ fn retry_after_as_a_date_is_waited_for() {
             asks(502, "Wed, 31 Dec 2025 23:00:00 GMT"),
             Reply::status(200),
         ],
-        &[0.0, 0.0],
+        &[0.0, 1.0],
     );
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actix_webhooks::store::MemoryStore;
 use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
-use actix_webhooks::transport::Answer;
 use actix_webhooks::{
-    EndpointState, EndpointStatus, Engine, Event, GetStatus, PublishBatch, RemoveEndpoint, Rule,
+    EndpointState, EndpointStatus, Engine, Event, GetStatus, PublishBatch, PutEndpoint,
+    RemoveEndpoint, RetryPolicy, Rule,
 };
 
 use super::support::{HOOK, event, plain};
@@ -108,12 +108,13 @@ fn a_retry_that_is_wanted_at_once_does_not_wait_for_the_next_look() {
         let delay = Duration::from_millis(200);
         unwatched(delay, seed, async |engine, clock, receivers| {
             warm_up(&engine, &clock, 4).await;
-            let mut now = Answer::new(503);
-            now.retry_after = Some("0".to_owned());
+            let at_once = RetryPolicy::custom([Duration::ZERO]);
+            let put = PutEndpoint(plain(HOOK).retry(at_once));
+            engine.supervisor().send(put).await.unwrap().unwrap();
             // The second makes the endpoint prompt again, and the third keeps it busy.
             let soon = ok().after(Duration::from_millis(1));
             let slow = ok().after(Duration::from_millis(900));
-            receivers.on(HOOK, [Reply::answer(now), soon, slow, ok()]);
+            receivers.on(HOOK, [Reply::status(502), soon, slow, ok()]);
             let before = receivers.requests().len();
             let batch = PublishBatch::new(["fails", "soon", "slow"].map(event));
             engine.router().send(batch).await.unwrap();

@@ -155,11 +155,14 @@ fn wait_after(headers: &str) -> Duration {
 #[test]
 fn a_retry_after_that_no_one_can_mean_changes_nothing_and_a_huge_one_is_cut() {
     const USUAL: Duration = Duration::from_secs(15);
+    const SOON: Duration = Duration::from_secs(1);
     const CAP: Duration = Duration::from_hours(24);
     let digits = "9".repeat(60_000);
     for (value, expected) in [
-        ("0", Duration::ZERO),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", Duration::ZERO),
+        ("0", SOON),
+        ("0.5", SOON),
+        ("1.5", Duration::from_millis(1_500)),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", SOON),
         ("7", Duration::from_secs(7)),
         ("99999999999999999999", CAP),
         (&*digits, CAP),
@@ -178,6 +181,39 @@ fn a_retry_after_that_no_one_can_mean_changes_nothing_and_a_huge_one_is_cut() {
         // From when the answer was judged, which is not before the attempt ended.
         let late = wait.saturating_sub(expected);
         assert!(wait >= expected && late < USUAL / 3, "{start:?}: {wait:?}");
+    }
+}
+
+/// The receiver's clock is years ahead; it asks for half a minute by it.
+#[test]
+fn a_retry_after_by_the_receivers_clock_is_understood_by_its_date() {
+    const DAY: Duration = Duration::from_hours(24);
+    let asked = "Retry-After: Fri, 31 Dec 2100 23:00:30 GMT\r\n";
+    for (date, expected) in [
+        (
+            "date: Fri, 31 Dec 2100 23:00:00 GMT\r\n",
+            Duration::from_secs(30),
+        ),
+        (
+            "Date:\tFri, 31 Dec 2100\r\n 23:00:00 GMT\r\n",
+            Duration::from_secs(30),
+        ),
+        (
+            "Date: Fri, 31 Dec 2100 23:59:00 GMT\r\n",
+            Duration::from_secs(1),
+        ),
+        ("Date: garbage\r\n", DAY),
+        ("Date: Fri, 31 Dec 2100 23:00:00 GMT\r\nDate: x\r\n", DAY),
+        ("", DAY),
+    ] {
+        for headers in [format!("{date}{asked}"), format!("{asked}{date}")] {
+            let wait = wait_after(&headers);
+            let late = wait.saturating_sub(expected);
+            assert!(
+                wait >= expected && late < Duration::from_secs(5),
+                "{headers:?}: {wait:?}"
+            );
+        }
     }
 }
 

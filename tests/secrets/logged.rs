@@ -9,8 +9,8 @@ use actix_webhooks::store::MemoryStore;
 use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::transport::{Answer, Failure};
 use actix_webhooks::{
-    AddressRange, Auth, Client, DeliveryReport, Endpoint, Engine, EngineBuilder, Event,
-    ListDeadLetters, RetryPolicy, Rule, WatchDeliveries,
+    AddressRange, Auth, CircuitBreaker, Client, DeliveryReport, DisablePolicy, Endpoint, Engine,
+    EngineBuilder, Event, ListDeadLetters, RetryPolicy, Rule, WatchDeliveries,
 };
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
@@ -33,6 +33,9 @@ impl Records {
 
 static RECORDS: Records = Records(Mutex::new(Vec::new()));
 
+/// The messages alone.
+static MESSAGES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 struct Fields(String);
 
 impl<'kvs> VisitSource<'kvs> for Fields {
@@ -50,6 +53,11 @@ impl Log for Records {
     fn log(&self, record: &Record<'_>) {
         let mut fields = Fields(format!("{} {}", record.target(), record.args()));
         record.key_values().visit(&mut fields).unwrap();
+        let messages = MESSAGES.lock();
+        let message = record.args().to_string();
+        messages
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(message);
         self.all().push(fields.0);
     }
 
@@ -166,4 +174,77 @@ fn nothing_secret_is_logged_by_a_real_connection_that_fails() {
         engine.shutdown(Duration::from_secs(1)).await;
     });
     check(&["finished: ", "connection could not be made"]);
+}
+
+/// With `env_logger`, for one, nothing is seen but the message.
+#[test]
+fn a_message_says_which_endpoint_which_delivery_and_what_happened() {
+    const TOLD: &str = "http://told.test/hook";
+    capture();
+    SimClock::run(async |clock| {
+        let receivers = ScriptedTransport::new();
+        let hook = format!("{TOLD}?{QUERY}");
+        receivers.on(
+            &hook,
+            [
+                Reply::status(502),
+                Reply::status(200),
+                Reply::status(410).after(Duration::from_secs(1)),
+            ],
+        );
+        let mut policy = DisablePolicy::never();
+        policy.on_gone = true;
+        let endpoint = Endpoint::new(&hook)
+            .unwrap()
+            .circuit_breaker(CircuitBreaker::after(1))
+            .disable(policy);
+        let faults = Faults {
+            failing: 0.0,
+            failing_after: 0.0,
+            delay: Duration::ZERO,
+        };
+        let store = FaultyStore::new(MemoryStore::new(), faults, 7);
+        let builder = Engine::builder().simulated(&clock, 1).store(store.clone());
+        let builder = builder.transport(receivers.clone()).endpoint(endpoint);
+        let rule = Rule::new("rule", "*").webhook(&hook).unwrap();
+        let engine = builder.rule(rule).start().await.unwrap();
+        engine.publish(event(0)).await.unwrap();
+        clock.sleep(Duration::from_mins(1)).await;
+        engine.publish(event(1)).await.unwrap();
+        store.set(Faults {
+            failing: 1.0,
+            ..faults
+        });
+        clock.sleep(Duration::from_secs(2)).await;
+        store.set(faults);
+        clock.sleep(Duration::from_secs(5)).await;
+        engine.shutdown(Duration::from_secs(1)).await;
+    });
+    let told = |what: &str| {
+        let found = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let found: Vec<_> = found
+            .iter()
+            .filter(|message| message.contains(TOLD) && message.contains(what))
+            .cloned()
+            .collect();
+        assert!(!found.is_empty(), "{what:?} is not said of {TOLD}");
+        found
+    };
+    for what in [
+        "attempt 1 of delivery 1 to ",
+        " finished: answered 502; tried again at 20",
+        "attempt 2 of delivery 1 to ",
+        " finished: delivered, answered 200",
+        " finished: answered 410; it is a dead letter",
+        "circuit of endpoint ",
+        " opened; attempts wait until 20",
+        " disabled: answered 410 (Gone); its events are kept",
+        "delivery store failed for endpoint ",
+        "delivery store is unavailable; try again later: scripted fault",
+    ] {
+        for message in told(what) {
+            hides("message", &message);
+            assert!(!message.contains('?'), "{message}");
+        }
+    }
 }

@@ -137,7 +137,15 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
         }
         for pair in attempts.windows(2) {
             let begun = begun_at(pair[1]);
-            if pair[0].next_attempt_at.is_none_or(|due_at| begun < due_at) {
+            // Somebody who resumes an endpoint lets those go on that its receiver told to wait.
+            let lifted = matches!(pair[0].status, Some(429 | 503))
+                && life
+                    .ledger
+                    .notes()
+                    .resumed
+                    .iter()
+                    .any(|(url, at)| *url == pair[0].url && (pair[0].at..=begun).contains(at));
+            if !lifted && pair[0].next_attempt_at.is_none_or(|due_at| begun < due_at) {
                 life.ledger.problem(format!(
                     "delivery {id} is tried again at {begun}, told for {:?}",
                     pair[0].next_attempt_at

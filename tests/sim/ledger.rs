@@ -41,6 +41,8 @@ pub(crate) struct Notes {
     pub(crate) endpoints: BTreeMap<WebhookUrl, Bounds>,
     /// Endpoints that were removed at some time: they lost their settings, and what was open was given up.
     pub(crate) removed: BTreeSet<WebhookUrl>,
+    /// Which endpoints were resumed, and when.
+    pub(crate) resumed: Vec<(WebhookUrl, Timestamp)>,
     /// When the engine that runs was started.
     pub(crate) started_at: Option<Timestamp>,
 }
@@ -55,6 +57,8 @@ pub(crate) struct Seen {
     in_flight: u32,
     first_start: Option<Timestamp>,
     not_before: Option<Timestamp>,
+    /// Whether that is what the receiver asked for.
+    told_to_wait: bool,
     ended: bool,
 }
 
@@ -90,7 +94,7 @@ impl Ledger {
     }
 
     /// Returns the simulated time. The clock itself panics when that stands still, which must not happen in a destructor.
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_unix_millis(
             self.begun.0.unix_millis()
                 + i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX),
@@ -240,14 +244,32 @@ impl Notes {
         let wait = [12, 24, 48]
             .get(attempt as usize - 1)
             .map_or(Duration::ZERO, |seconds| Duration::from_secs(*seconds));
-        seen.not_before = Some(asked.unwrap_or_else(|| (now + wait).min(last)));
-        if let (Some(until), Some(429 | 503)) = (asked, answer.map(|answer| answer.status)) {
+        let soonest = now + Duration::from_secs(1);
+        let status = answer.map(|answer| answer.status);
+        seen.told_to_wait = asked.is_some() && matches!(status, Some(429 | 503));
+        let asked_for = asked.map(|asked| asked.max(soonest));
+        seen.not_before = Some(asked_for.unwrap_or_else(|| (now + wait).min(last)));
+        if let (Some(until), Some(429 | 503)) = (asked, status) {
             let bounds = self
                 .endpoints
                 .get_mut(&key.0)
                 .expect("only endpoints of this world are called");
             bounds.held_until = bounds.held_until.max(Some(until));
             bounds.told_at = Some(now);
+        }
+    }
+
+    /// Takes note of that somebody has resumed an endpoint: its hold is lifted, and what waited for that goes on.
+    pub(crate) fn resume(&mut self, url: &WebhookUrl, now: Timestamp) {
+        self.resumed.push((url.clone(), now));
+        let Some(bounds) = self.endpoints.get_mut(url) else {
+            return;
+        };
+        bounds.paused = false;
+        bounds.release();
+        let seen = self.keys.iter_mut().filter(|((to, _), _)| to == url);
+        for (_, seen) in seen.filter(|(_, seen)| seen.told_to_wait) {
+            seen.not_before = None;
         }
     }
 

@@ -84,7 +84,9 @@ impl Life<'_> {
 
     pub(crate) async fn resume(&self, url: &str) {
         self.ledger.line(&format!("resume {url}"));
-        self.bounds(url, |bounds| bounds.paused = false);
+        let parsed = WebhookUrl::parse(url).unwrap();
+        let now = self.ledger.now();
+        self.ledger.notes().resume(&parsed, now);
         // One that was removed and has had no event since is not known.
         drop(
             self.engine

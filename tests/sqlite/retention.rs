@@ -64,6 +64,7 @@ pub(crate) fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
         redirects: 0,
         sent_twice: false,
         hold_until: None,
+        agreed: None,
         health: None,
         disabled: None,
         excerpt: Bytes::from_static(b"ok"),

@@ -80,6 +80,10 @@ pub(crate) struct Leave;
 pub(crate) struct SubscriberStopped {
     pub(crate) url: WebhookUrl,
     pub(crate) incarnation: u64,
+    /// What it leaves behind.
+    pub(crate) past: Box<Past>,
+    /// How often it knows the endpoint to have been resumed.
+    pub(crate) resumed: u64,
 }
 
 /// These deliveries were started again by hand and are in the store: supervisor → subscriber.

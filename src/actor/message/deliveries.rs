@@ -12,7 +12,8 @@ use crate::domain::id::{ClientId, DeliveryId, RuleId};
 use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 
 /// Delivers something again, as a fresh delivery with the same alert: application → [`SupervisorActor`](crate::SupervisorActor). The answer
-/// names the fresh deliveries, and says how many dead letters are left.
+/// names the fresh deliveries, and says how many dead letters are left. They wait where the endpoint is paused, disabled or held back: that is lifted by
+/// [`ResumeEndpoint`](crate::ResumeEndpoint) alone.
 ///
 /// ```
 /// use actix_webhooks::store::DeadLetterQuery;

@@ -11,7 +11,7 @@ use crate::domain::url::{self, WebhookUrl};
 use crate::store::{StoreError, UnreadableSetting};
 
 /// Adds settings for a URL or replaces those it has: application → [`SupervisorActor`](crate::SupervisorActor). They apply from the
-/// next attempt on.
+/// next attempt on, a rate limit from the last attempt on. A hold by `Retry-After` stays: [`ResumeEndpoint`] lifts it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -113,7 +113,12 @@ about_an_endpoint! {
 }
 
 about_an_endpoint! {
-    /// Lets attempts to a paused or disabled endpoint go on: application → [`SupervisorActor`](crate::SupervisorActor).
+    /// Lets attempts to an endpoint go on that is paused, disabled, held back by its receiver, or behind an open circuit:
+    /// application → [`SupervisorActor`](crate::SupervisorActor).
+    ///
+    /// A hold (429 or 503 with `Retry-After`, see [`EndpointStatus::held`]) is lifted for good, and the deliveries that were
+    /// told to wait for its end go on at once; others keep their own schedule. Of an open circuit the next probe comes at once.
+    /// The rate limit stays, and so does the pace that the receiver was found to take.
     ///
     /// ```
     /// use actix_webhooks::{EndpointState, Engine, GetStatus, PauseEndpoint, ResumeEndpoint, Rule};

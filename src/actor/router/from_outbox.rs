@@ -88,7 +88,7 @@ impl RouterActor {
             }
             Err(error) if error.is_transient() || matches!(error, PublishError::Store(_)) => {
                 if self.outbox.on_failed(seq, now) {
-                    log::warn!(seq, error:? = error; "event {seq} and those after it stay in the outbox for now: the store failed");
+                    log::warn!(seq, error:? = error; "event {seq} and those after it stay in the outbox for now: the store failed: {error}");
                 }
             }
             Err(error) => {
@@ -111,7 +111,7 @@ impl RouterActor {
     pub(super) fn on_marked(&mut self, seq: u64, result: Result<(), crate::store::StoreError>) {
         if let Err(error) = result {
             self.outbox.come_back_to(seq);
-            log::error!(seq, error:? = error; "event {seq} in the outbox could not be set aside; it is looked at again");
+            log::error!(seq, error:? = error; "event {seq} in the outbox could not be set aside; it is looked at again: {}", error.with_causes());
         }
     }
 }

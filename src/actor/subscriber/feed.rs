@@ -1,5 +1,6 @@
 //! What watchers are told, and the one timer.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::Context as TaskContext;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::SubscriberActor;
 use crate::domain::alert::Alert;
-use crate::domain::attempt::AttemptRecord;
+use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::status::{DeliveryReport, EndpointStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::wall::OnWall as _;
@@ -95,7 +96,8 @@ impl SubscriberActor {
         let summary = &record.summary;
         log::debug!(
             endpoint = url, delivery_id = id, attempt = summary.number, outcome:? = record.outcome;
-            "attempt {} of delivery {id} to {url} finished: {summary}", summary.number
+            "attempt {} of delivery {id} to {url} finished: {summary}{}", summary.number,
+            Then(record)
         );
         if !self.shared.watchers.reports.is_watched() {
             return;
@@ -117,6 +119,19 @@ impl SubscriberActor {
         };
         let report = report.on_wall(self.shared.clock.offset());
         self.feed.lost += self.shared.watchers.reports.tell(&report);
+    }
+}
+
+/// Says what follows for the delivery.
+struct Then<'a>(&'a AttemptRecord);
+
+impl fmt::Display for Then<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.outcome, self.0.next_attempt_at) {
+            (Outcome::DeadLettered { .. }, _) => f.write_str("; it is a dead letter"),
+            (Outcome::Failed { .. }, Some(at)) => write!(f, "; tried again at {at}"),
+            (Outcome::Failed { .. } | Outcome::Delivered, _) => Ok(()),
+        }
     }
 }
 

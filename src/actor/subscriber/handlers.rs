@@ -11,7 +11,6 @@ use crate::actor::message::{
 };
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
-use crate::domain::tally::Past;
 
 impl SubscriberActor {
     /// Takes in what is on record, though the subscriber was not woken for it. What is not yet will be looked at in the turn that follows.
@@ -81,8 +80,11 @@ impl Handler<Gate> for SubscriberActor {
             Gate::Pause => self.machine.pause(),
             Gate::Disable(reason) => self.machine.disable(reason),
             Gate::Resume(resumed) => {
+                // What the store has on record by now was there when it forgot what held the endpoint back.
+                self.catch_up();
                 self.resumed = resumed;
-                self.machine.resume();
+                let now = self.shared.clock.now();
+                self.machine.resume(now, &mut self.actions);
             }
         }
         self.feed.changed = true;
@@ -116,10 +118,7 @@ impl Handler<Leave> for SubscriberActor {
         }
         self.guard.armed = false;
         ctx.stop();
-        MessageResult(Some(Past {
-            reports_lost: self.feed.lost,
-            ..self.machine.past()
-        }))
+        MessageResult(Some(self.past()))
     }
 }
 

@@ -82,6 +82,10 @@ pub(crate) struct SubscriberActor {
 impl Drop for SubscriberActor {
     fn drop(&mut self) {
         self.close_inbox();
+        if self.guard.armed {
+            self.guard.past = Some(Box::new(self.past()));
+        }
+        self.guard.resumed = self.resumed;
     }
 }
 
@@ -107,6 +111,7 @@ enum Done {
     QueuedRead(usize, Result<OpenPage, StoreError>),
     WaitingRead(usize, Result<Vec<WaitingDelivery>, StoreError>),
     EndpointRead(Result<StoredEndpoint, StoreError>),
+    Agreed(Result<(), StoreError>),
 }
 
 struct Draining {
@@ -122,6 +127,9 @@ struct StopGuard {
     incarnation: u64,
     /// Whether the supervisor has to hear of the end, which it does not when it asked for it.
     armed: bool,
+    /// What is left behind, and how often the endpoint was resumed by then.
+    past: Option<Box<Past>>,
+    resumed: u64,
 }
 
 impl StopGuard {
@@ -141,6 +149,8 @@ impl Drop for StopGuard {
         let stopped = SubscriberStopped {
             url: self.url.clone(),
             incarnation: self.incarnation,
+            past: self.past.take().unwrap_or_default(),
+            resumed: self.resumed,
         };
         #[expect(
             clippy::disallowed_methods,
@@ -182,12 +192,14 @@ impl SubscriberActor {
             restarts,
         } = start;
         let waiter = inbox.waiter();
+        let reports_lost = past.reports_lost;
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
         for gate in gates {
             match gate {
                 Gate::Pause => machine.pause(),
                 Gate::Disable(reason) => machine.disable(reason),
-                Gate::Resume(_) => machine.resume(),
+                // One that starts is not told so.
+                Gate::Resume(_) => {}
             }
         }
         Self {
@@ -204,6 +216,8 @@ impl SubscriberActor {
                 url: url.clone(),
                 incarnation,
                 armed: true,
+                past: None,
+                resumed,
             },
             url,
             shared,
@@ -220,11 +234,19 @@ impl SubscriberActor {
             records: Vec::new(),
             timer: Timer::default(),
             feed: StatusFeed {
-                lost: past.reports_lost,
+                lost: reports_lost,
                 ..StatusFeed::default()
             },
             drain: None,
             store_error: None,
+        }
+    }
+
+    /// Returns what the endpoint's next subscriber goes on from.
+    fn past(&self) -> Past {
+        Past {
+            reports_lost: self.feed.lost,
+            ..self.machine.past()
         }
     }
 
@@ -403,13 +425,19 @@ impl SubscriberActor {
                 self.store_failed(&error);
                 self.machine.on_waiting_read_failed(now);
             }
-            Done::EndpointRead(Ok(StoredEndpoint {
-                open,
-                held_until,
-                health,
-            })) => {
+            Done::EndpointRead(Ok(known)) => {
                 self.store_error = None;
-                self.machine.on_endpoint_read(open, held_until, health);
+                let (open, hold, health) = (known.open, known.hold(), known.health);
+                self.machine
+                    .on_endpoint_read(open, hold, &known.agreed, health);
+            }
+            Done::Agreed(Ok(())) => {
+                self.store_error = None;
+                self.machine.on_agreed();
+            }
+            Done::Agreed(Err(error)) => {
+                self.store_failed(&error);
+                self.machine.on_agree_failed(now);
             }
             Done::EndpointRead(Err(error)) => {
                 self.store_failed(&error);
@@ -438,8 +466,12 @@ impl SubscriberActor {
     }
 
     fn store_failed(&mut self, error: &StoreError) {
-        self.store_error = Some(describe(error).into());
-        log::error!(endpoint = self.url.without_query(), error:? = error; "delivery store failed; asking again");
+        let (url, what) = (self.url.without_query(), error.with_causes());
+        log::error!(
+            endpoint = url, error:? = error;
+            "delivery store failed for endpoint {url}; asking again in a second: {what}"
+        );
+        self.store_error = Some(what.into());
     }
 
     /// Gives back what it needs only while it has something to do, and asks to retire if nothing is left.
@@ -463,7 +495,11 @@ impl SubscriberActor {
     }
 
     fn tell_disabled(&self, reason: DisabledReason) {
-        log::warn!(endpoint = self.url.without_query(), reason:% = reason; "endpoint disabled; its events are kept until it is resumed");
+        let url = self.url.without_query();
+        log::warn!(
+            endpoint = url, reason:% = reason;
+            "endpoint {url} disabled: {reason}; its events are kept until it is resumed"
+        );
         let disabled = Disabled {
             url: self.url.clone(),
             reason,
@@ -483,18 +519,6 @@ impl SubscriberActor {
                 .for_each(|answer| answer.send(()));
         }
     }
-}
-
-/// Returns an error with its causes.
-fn describe(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn hash(text: &str) -> u64 {

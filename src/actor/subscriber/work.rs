@@ -163,10 +163,18 @@ impl SubscriberActor {
                         Done::WaitingRead(limit, result)
                     });
                 }
+                Action::Agree(agreed) => {
+                    let call = StoreCall::begin(|| store.agree(url, agreed));
+                    self.submit(now, cx, call, Done::Agreed);
+                }
                 Action::CountAsLate(places) => self.holdings.count_as_late(&places),
                 Action::TellCircuitOpen { until } => {
                     let until = until.on_wall(self.shared.clock.offset());
-                    log::warn!(endpoint = self.url.without_query(), until:% = until; "circuit opened; attempts wait");
+                    let url = self.url.without_query();
+                    log::warn!(
+                        endpoint = url, until:% = until;
+                        "circuit of endpoint {url} opened; attempts wait until {until}"
+                    );
                 }
                 Action::TellDisabled(reason) => self.tell_disabled(reason),
                 Action::Rest => self.rest(),

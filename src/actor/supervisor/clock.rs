@@ -44,7 +44,7 @@ impl SupervisorActor {
         let kept = wrap_future::<_, Self>(keep).map(|kept, supervisor, _| {
             supervisor.wall_watch.keeping = false;
             if let Err(error) = kept {
-                log::error!(error:? = error; "that the wall clock was set could not be kept; tried again in a second");
+                log::error!(error:? = error; "that the wall clock was set could not be kept; tried again in a second: {}", error.with_causes());
             }
         });
         ctx.spawn(kept);

@@ -40,10 +40,16 @@ impl Handler<ShutDown> for SupervisorActor {
             };
             let late = || StoreError::Unavailable("it did not answer in time".into());
             let pending = tokio::time::timeout(STORE_WITHIN, store).await;
-            let pending = pending.unwrap_or_else(|_| Err(late())).unwrap_or_else(|error| {
-                log::error!(error:? = error; "store could not be flushed and asked what is pending at shutdown");
-                drained.open
-            });
+            let pending = pending
+                .unwrap_or_else(|_| Err(late()))
+                .unwrap_or_else(|error| {
+                    log::error!(
+                        error:? = error;
+                        "store could not be flushed and asked what is pending at shutdown: {}",
+                        error.with_causes()
+                    );
+                    drained.open
+                });
             if let Some(router) = router {
                 // One that waits for the store ends with its arbiter.
                 drop(tokio::time::timeout(ROUTER_WITHIN, router.send(Terminate)).await);

@@ -24,7 +24,7 @@ impl SupervisorActor {
             Subscriber::NotStarted | Subscriber::Retired(_) => {
                 return self.start_subscriber(url, ctx);
             }
-            Subscriber::Restarting => return,
+            Subscriber::Restarting(_) => return,
             Subscriber::Removing { woken, .. } => {
                 *woken = true;
                 return;
@@ -47,7 +47,7 @@ impl SupervisorActor {
         let Some(entry) = self.endpoints.get(url).filter(|_| !self.draining) else {
             return;
         };
-        let past = entry.subscriber.past().copied().unwrap_or_default();
+        let past = entry.subscriber.past().cloned().unwrap_or_default();
         self.started += 1;
         let (endpoint, policy) = self.settings(entry);
         let inbox = Arc::new(Inbox::new(Arc::clone(&self.shared.places)));
@@ -181,7 +181,7 @@ impl SupervisorActor {
             }
             Subscriber::NotStarted
             | Subscriber::Retired(_)
-            | Subscriber::Restarting
+            | Subscriber::Restarting(_)
             | Subscriber::Removing { .. } => None,
         }
     }
@@ -190,7 +190,8 @@ impl SupervisorActor {
 fn nudge(handle: &SubscriberHandle, url: &WebhookUrl, count: u64) {
     if let Err(Gone) = handle.inbox.nudge(count) {
         // Its guard has told so, or will; a new one reads everything from the store.
-        log::debug!(endpoint = url.without_query(); "subscriber has just ended");
+        let url = url.without_query();
+        log::debug!(endpoint = url; "subscriber of endpoint {url} has just ended");
     }
 }
 
@@ -235,9 +236,19 @@ impl Handler<SubscriberStopped> for SupervisorActor {
         } else {
             entry.restarts_in_a_row + 1
         };
-        entry.subscriber = Subscriber::Restarting;
+        let mut past = stopped.past;
+        if stopped.resumed != entry.resumed {
+            // It has not heard of it any more.
+            past.lift();
+        }
+        entry.subscriber = Subscriber::Restarting(past);
         let wait = restart_wait(entry.restarts_in_a_row);
-        log::error!(endpoint = stopped.url.without_query(), restarts = entry.restarts; "subscriber panicked; it is started again");
+        let (url, restarts) = (stopped.url.without_query(), entry.restarts);
+        log::error!(
+            endpoint = url, restarts;
+            "subscriber of endpoint {url} panicked, for the {restarts}. time; \
+             it is started again after {wait:?}"
+        );
         ctx.notify_later(Restart(stopped.url), wait);
     }
 }
@@ -291,7 +302,7 @@ impl Handler<Restart> for SupervisorActor {
         if matches!(
             self.endpoints.get(&url),
             Some(Entry {
-                subscriber: Subscriber::Restarting,
+                subscriber: Subscriber::Restarting(_),
                 ..
             })
         ) {

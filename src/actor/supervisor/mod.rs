@@ -102,8 +102,8 @@ enum Subscriber {
         /// Whether there is something new for it, which it may or may not hear of before it ends.
         woken: bool,
     },
-    /// It panicked and is started again after a while.
-    Restarting,
+    /// It panicked and is started again after a while; the next one goes on from what it has left behind.
+    Restarting(Box<Past>),
     /// The endpoint is being removed: nobody delivers to it meanwhile.
     Removing {
         /// Whether something has arrived since.
@@ -114,12 +114,14 @@ enum Subscriber {
 }
 
 impl Subscriber {
-    /// Returns what the last one left behind, if it has retired.
+    /// Returns what the last one left behind, if none runs.
     fn past(&self) -> Option<&Past> {
-        if let Self::Retired(past) = self {
-            Some(past)
-        } else {
-            None
+        match self {
+            Self::Retired(past) | Self::Restarting(past) => Some(past),
+            Self::NotStarted
+            | Self::Running { .. }
+            | Self::Leaving { .. }
+            | Self::Removing { .. } => None,
         }
     }
 }
@@ -216,6 +218,11 @@ impl Entry {
                 self.disabled = self.disabled.filter(|_| self.numbers.disabled > number);
                 self.numbers.resumed = self.numbers.resumed.max(number);
                 self.resumed = resumed;
+                if let Subscriber::Retired(past) | Subscriber::Restarting(past) =
+                    &mut self.subscriber
+                {
+                    past.lift();
+                }
                 return [gate].into_iter().chain(self.gates()).collect();
             }
         }
@@ -268,9 +275,13 @@ impl SupervisorActor {
             supervisor.pruning = false;
             match result {
                 Ok(0) => {}
-                Ok(forgotten) => log::debug!(forgotten; "old deliveries forgotten"),
+                Ok(forgotten) => log::debug!(forgotten; "{forgotten} old deliveries forgotten"),
                 Err(error) => {
-                    log::error!(error:? = error; "old deliveries could not be forgotten; tried again in a minute");
+                    log::error!(
+                        error:? = error;
+                        "old deliveries could not be forgotten; tried again in a minute: {}",
+                        error.with_causes()
+                    );
                 }
             }
         });

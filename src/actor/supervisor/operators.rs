@@ -1,6 +1,7 @@
 //! What the supervisor does for operators: settings, gates, questions, redelivery.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{
@@ -76,7 +77,8 @@ impl SupervisorActor {
         Box::pin(apply)
     }
 
-    /// Returns a question to one endpoint's subscriber; one that does not run needs no asking.
+    /// Returns a question to one endpoint's subscriber. One that does not run needs no asking; of one
+    /// that has not run yet the store knows what was agreed on before.
     fn describe(
         &self,
         url: &WebhookUrl,
@@ -90,16 +92,26 @@ impl SupervisorActor {
         let mut status = EndpointStatus {
             restarts: entry.restarts,
             store_error: self.shared.store.condition(),
-            ..past.on_wall(self.shared.clock.offset())
+            ..past
         };
-        if let Some(gated) = entry.gated() {
-            status.state = gated;
-        }
+        let gated = entry.gated();
+        let (now, offset) = (self.shared.clock.now(), self.shared.clock.offset());
+        let stored = matches!(entry.subscriber, Subscriber::NotStarted)
+            .then(|| self.shared.call(|store| store.endpoint(url)));
         let lost = entry.reports_lost;
         status.reports_lost += lost;
         let leaving = matches!(entry.subscriber, Subscriber::Leaving { .. });
         let subscriber = self.running(url);
         async move {
+            if let Some(stored) = stored
+                && let Ok(Ok(known)) = tokio::time::timeout(KNOWN_WITHIN, stored).await
+            {
+                known.show(&mut status, now);
+            }
+            status = status.on_wall(offset);
+            if let Some(gated) = gated {
+                status.state = gated;
+            }
             let Some(subscriber) = subscriber else {
                 return status;
             };
@@ -119,6 +131,9 @@ impl SupervisorActor {
         }
     }
 }
+
+/// How long a status waits for what the store knows.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
 fn passes(filter: StatusFilter, status: &EndpointStatus) -> bool {
     match filter {

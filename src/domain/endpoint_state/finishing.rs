@@ -7,11 +7,13 @@ use fastrand::Rng;
 
 use super::under_way::InFlight;
 use super::{Action, EndpointMachine, LATE_AFTER, STORE_AGAIN_AFTER};
+use crate::domain::agreed::Hold;
 use crate::domain::alert::Alert;
 use crate::domain::attempt::{AttemptRecord, AttemptSummary, Exchange, Failure, Outcome, Wish};
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::DeliveryId;
+use crate::domain::pace::Refused;
 use crate::domain::places::{Charge, PlaceClass};
 use crate::domain::response::{ResponseClass, holds_endpoint};
 use crate::domain::retry::{Progress, Retry};
@@ -29,29 +31,27 @@ impl EndpointMachine {
         rng: &mut Rng,
         actions: &mut Vec<Action>,
     ) -> Option<Charge> {
-        let InFlight {
-            mut progress,
-            started_at,
-            place,
-            late,
-        } = self.under_way.end(id)?;
-        self.late -= u32::from(late);
-        let is_late = late || now.since(started_at) >= LATE_AFTER;
+        let ended = self.under_way.end(id)?;
+        self.late -= u32::from(ended.late);
+        let is_late = ended.late || now.since(ended.started_at) >= LATE_AFTER;
         self.class = match (is_late, &exchange.result) {
             // It has freed its place at once, whatever that means for the delivery.
             (false, _) => PlaceClass::Prompt,
             (true, Ok(_)) => PlaceClass::Unproven,
             (true, Err(_)) => PlaceClass::Hanging,
         };
-        let held_before = self.hold_until;
-        let (outcome, next_attempt_at) = self.judge(now, exchange, &mut progress, rng);
+        let before = self.agreement();
+        let mut progress = ended.progress;
+        let (outcome, next_attempt_at) = self.judge(now, exchange, &ended, &mut progress, rng);
         let answer = exchange.result.as_ref().ok();
         self.note_circuit(now, id, outcome, actions);
+        let hold_until = self.hold.map(|hold| hold.until);
+        let hold_until = hold_until.filter(|_| self.hold != before.hold);
         let (health, disabled) = self.note_health(now, outcome, exchange, actions);
         let summary = AttemptSummary {
             number: progress.attempts_made,
             at: now,
-            duration: now.since(started_at),
+            duration: now.since(ended.started_at),
             status: exchange.status,
             failure: match outcome {
                 Outcome::Delivered => None,
@@ -68,7 +68,8 @@ impl EndpointMachine {
             next_attempt_at,
             redirects: exchange.redirects,
             sent_twice: exchange.sent_twice,
-            hold_until: self.hold_until.filter(|until| Some(*until) != held_before),
+            hold_until,
+            agreed: self.agreed_since(before),
             health,
             disabled,
             excerpt: answer
@@ -76,7 +77,7 @@ impl EndpointMachine {
                 .unwrap_or_default(),
         };
         actions.push(Action::Record(record));
-        Some(place)
+        Some(ended.place)
     }
 
     /// Decides what the end of an attempt means for its delivery and for the endpoint.
@@ -84,6 +85,7 @@ impl EndpointMachine {
         &mut self,
         now: Timestamp,
         exchange: &Exchange,
+        ended: &InFlight,
         progress: &mut Progress,
         rng: &mut Rng,
     ) -> (Outcome, Option<Timestamp>) {
@@ -92,6 +94,7 @@ impl EndpointMachine {
                 ResponseClass::Delivered => {
                     progress.attempts_made = progress.attempts_made.saturating_add(1);
                     self.window.on_success();
+                    self.pace.on_taken(ended.started_at, now);
                     self.tally.succeeded();
                     return (Outcome::Delivered, None);
                 }
@@ -108,6 +111,7 @@ impl EndpointMachine {
             if failure.status().is_some() {
                 // It answered clearly: nothing about the endpoint is sick.
                 self.window.on_success();
+                self.pace.on_taken(ended.started_at, now);
             }
             return (
                 Outcome::DeadLettered {
@@ -116,8 +120,13 @@ impl EndpointMachine {
                 None,
             );
         }
-        if self.policy.circuit_breaker.is_some() {
-            self.window.on_overload();
+        let asked = self.asked_wait(now, exchange);
+        if let Failure::Status(status) = failure
+            && holds_endpoint(status)
+        {
+            self.note_overload(now, ended, status, asked);
+        } else if self.policy.circuit_breaker.is_some() {
+            self.window.on_overload(self.window.size());
         } else {
             self.window.restart();
         }
@@ -126,7 +135,57 @@ impl EndpointMachine {
             let reason = DeadLetterReason::AbortedByReceiver(failure);
             return (Outcome::DeadLettered { reason }, None);
         }
-        self.reschedule(now, failure, exchange, progress, rng)
+        self.reschedule(now, failure, asked, progress, rng)
+    }
+
+    /// Returns how long the receiver asked to wait, uncut.
+    fn asked_wait(&self, now: Timestamp, exchange: &Exchange) -> Option<Duration> {
+        let answer = exchange.result.as_ref().ok()?;
+        let asked = answer.retry_after.as_deref()?;
+        let wall = self.wall.to_wall(now);
+        parse_retry_after(asked, answer.date.as_deref(), wall, Duration::MAX)
+    }
+
+    /// Holds the endpoint back as long as its receiver asked for, and finds out what it takes.
+    fn note_overload(
+        &mut self,
+        now: Timestamp,
+        ended: &InFlight,
+        status: u16,
+        asked: Option<Duration>,
+    ) {
+        let wait = asked.filter(|asked| !asked.is_zero());
+        let until = wait.map(|wait| now + wait.min(self.policy.retry.retry_after_cap()));
+        if let Some(until) = until
+            && self.hold.is_none_or(|hold| hold.until < until)
+        {
+            self.hold = Some(Hold {
+                until,
+                status: Some(status),
+                at: Some(now),
+                asked,
+            });
+        }
+        if self.pace.was_under_way(ended.started_at) {
+            self.window.on_overload_beside(ended.at_once);
+            return;
+        }
+        if self.pace.took_nothing() {
+            // It is out of order rather than busy: how many there were at once had nothing to do with it.
+            self.window.forget();
+            self.window.restart();
+        } else {
+            self.window.on_overload(ended.at_once);
+        }
+        let refused = Refused {
+            started_at: ended.started_at,
+            status,
+            until,
+        };
+        self.pace.on_overload(refused, now);
+        if self.pace.interval().is_some() {
+            self.pacer.begin(now);
+        }
     }
 
     fn wishes(&self, exchange: &Exchange, wish: Wish) -> bool {
@@ -134,34 +193,16 @@ impl EndpointMachine {
         self.policy.honours_wishes && answer.is_some_and(|answer| answer.wish == Some(wish))
     }
 
-    /// Decides when a delivery is tried again after a transient failure, and whether the endpoint is held back until then.
+    /// Decides when a delivery is tried again after a transient failure.
     fn reschedule(
-        &mut self,
+        &self,
         now: Timestamp,
         failure: Failure,
-        exchange: &Exchange,
+        asked: Option<Duration>,
         progress: &mut Progress,
         rng: &mut Rng,
     ) -> (Outcome, Option<Timestamp>) {
-        let asked = exchange
-            .result
-            .as_ref()
-            .ok()
-            .and_then(|answer| answer.retry_after.as_deref());
-        let wall = self.wall.to_wall(now);
-        let retry_after = asked
-            .and_then(|value| parse_retry_after(value, wall, self.policy.retry.retry_after_cap()));
-        if let (Failure::Status(status), Some(wait)) = (failure, retry_after)
-            && holds_endpoint(status)
-            && wait > Duration::ZERO
-        {
-            self.hold_until = self.hold_until.max(Some(now + wait));
-        }
-        match self
-            .policy
-            .retry
-            .after_failure(progress, now, retry_after, rng)
-        {
+        match self.policy.retry.after_failure(progress, now, asked, rng) {
             Retry::At(due_at) => (Outcome::Failed { failure }, Some(due_at)),
             Retry::AttemptsExhausted => (
                 Outcome::DeadLettered {
@@ -248,8 +289,10 @@ impl EndpointMachine {
     /// Notes that the store could not record an attempt for now: it is handed out again a little later.
     pub(crate) fn on_record_refused(&mut self, now: Timestamp, record: &AttemptRecord) {
         let mut record = record.clone();
-        // Somebody may have resumed it since.
+        // Somebody may have resumed it since, and others may have changed what is agreed.
         record.disabled = record.disabled.filter(|_| self.disabled.is_some());
+        record.hold_until = record.hold_until.filter(|_| self.hold.is_some());
+        record.agreed = record.agreed.map(|_| Box::new(self.agreed()));
         self.refused.push(record);
         self.record_again_at.get_or_insert(now + STORE_AGAIN_AFTER);
     }

@@ -7,6 +7,7 @@
 //! A delivery is in exactly one place here: in the queue (its alert in memory), in flight, being recorded, or waiting for a retry (its
 //! alert in the store). What does not fit in the window is in the store alone, and `Backlog` remembers that there is more.
 
+mod agreeing;
 mod finishing;
 mod forgetting;
 mod reading;
@@ -17,8 +18,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::agreeing::Reserved;
 use self::forgetting::Forgotten;
 use self::under_way::UnderWay;
+use super::agreed::{Agreed, Hold};
 use super::alert::Alert;
 use super::attempt::AttemptRecord;
 use super::backlog::Backlog;
@@ -26,6 +29,7 @@ use super::breaker::Circuit;
 use super::endpoint::{EndpointPolicy, Ordering};
 use super::health::{DisabledReason, Health};
 use super::id::{ClientId, CompanyId, DeliveryId};
+use super::pace::Pace;
 use super::places::{Charge, PlaceClass, SiteId};
 use super::queue::Queue;
 use super::rate::Pacer;
@@ -57,6 +61,8 @@ pub(crate) enum Action {
         /// At most so many.
         limit: usize,
     },
+    /// Write what the endpoint has agreed on, then call `on_agreed` or `on_agree_failed`.
+    Agree(Agreed),
     /// Attempts in flight of an endpoint that was prompt have become late: count their places,
     /// which are at these sites, to those of the hanging.
     CountAsLate(Vec<SiteId>),
@@ -132,11 +138,17 @@ pub(crate) struct EndpointMachine {
     refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), Due>,
     forgotten: Forgotten,
-    hold_until: Option<Timestamp>,
+    hold: Option<Hold>,
     circuit: Circuit,
     pacer: Pacer,
-    /// When the rate limit lets the next attempt start, if something waits for that.
+    pace: Pace,
+    reserved: Reserved,
+    /// When the rate limit, or the receiver's pace, lets the next attempt start, if something waits for that.
     paced_until: Option<Timestamp>,
+    /// Whether the endpoint's state is what its last subscriber left behind, and not to be read from the store.
+    is_known: bool,
+    /// Whether somebody has resumed it before the store was asked about it: what that says may be out of date.
+    lifted: bool,
     disabled: Option<DisabledReason>,
     backlog: Backlog,
     tally: Tally,
@@ -166,10 +178,14 @@ impl EndpointMachine {
             refused: Vec::new(),
             waiting: BTreeMap::new(),
             forgotten: Forgotten::default(),
-            hold_until: None,
+            hold: past.hold.map(|hold| *hold),
             circuit: past.circuit,
-            pacer: Pacer::default(),
+            pacer: past.pacer,
+            pace: past.pace.map(|pace| *pace).unwrap_or_default(),
+            reserved: Reserved::default(),
             paced_until: None,
+            is_known: past.is_known,
+            lifted: false,
             disabled: None,
             backlog: Backlog::unread(),
             tally: past.tally,
@@ -187,21 +203,26 @@ impl EndpointMachine {
 
     /// Says whether an attempt might start if there were one more delivery.
     pub(crate) fn may_start(&self, now: Timestamp) -> bool {
+        self.would_start(now) && self.is_reserved(now)
+    }
+
+    /// The same, but for what the store has to know before.
+    fn would_start(&self, now: Timestamp) -> bool {
         self.run == Run::Running
             && self.disabled.is_none()
             && self.backlog.endpoint_is_read()
             && self.lanes_are_known()
-            && self.hold_until.is_none()
+            && self.hold.is_none()
             && self.circuit.lets_through()
             && self.in_flight() < self.window.size()
             && self.under_way.unrecorded() < MAX_UNRECORDED
             && self.pace(now).is_none()
+            && !self.waits_for_refused()
     }
 
-    /// Returns when the rate limit lets the next attempt start; `None` when it may now.
-    fn pace(&self, now: Timestamp) -> Option<Timestamp> {
-        self.policy.rate_limit.as_ref()?;
-        self.pacer.not_before(now)
+    /// Returns `true` if what was refused is being read back, and goes before what is new because the receiver takes only so many.
+    fn waits_for_refused(&self) -> bool {
+        self.loading > 0 && self.pace.overloaded_at().is_some()
     }
 
     /// Returns whose delivery would be attempted next; `None` when none
@@ -228,9 +249,7 @@ impl EndpointMachine {
         let mut delivery = self.queue.pop()?;
         self.due.remove(&delivery.id);
         self.circuit.on_start(delivery.id);
-        if let Some(limit) = self.policy.rate_limit {
-            self.pacer.on_start(limit, now);
-        }
+        self.take_turn(now);
         let lateness = delivery
             .due_at
             .map_or(Duration::ZERO, |due_at| now.since(due_at));
@@ -252,9 +271,9 @@ impl EndpointMachine {
     /// every other event too; calling it once too often does nothing.
     /// Says whether a hold has ended or a circuit become half-open, which is all that it changes about the status without an action.
     pub(crate) fn pump(&mut self, now: Timestamp, actions: &mut Vec<Action>) -> bool {
-        let hold_ends = self.hold_until.is_some_and(|until| until <= now);
+        let hold_ends = self.hold.is_some_and(|hold| hold.until <= now);
         if hold_ends {
-            self.hold_until = None;
+            self.hold = None;
             self.window.restart();
         }
         let probes = self.circuit.on_wake(now);
@@ -262,7 +281,7 @@ impl EndpointMachine {
             // It may have rested with only this to wait for.
             self.rest_at = None;
         }
-        self.pace_next(now);
+        self.pace_next(now, actions);
         self.record_again(now, actions);
         self.judge_lateness(now, actions);
         self.leave_to_store(now);
@@ -272,29 +291,17 @@ impl EndpointMachine {
         hold_ends || probes
     }
 
-    /// Notes when the rate limit lets the next attempt start, if it is all that something waits for.
-    fn pace_next(&mut self, now: Timestamp) {
-        let Some(limit) = self.policy.rate_limit else {
-            self.paced_until = None;
-            return;
-        };
-        self.pacer.forget_far_turn(limit, now);
-        self.paced_until = self
-            .pacer
-            .not_before(now)
-            .filter(|_| !self.queue.is_blocked());
-    }
-
     /// Returns when [`pump`](Self::pump) has something to do, if nothing else happens before.
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
         let rest_at = self.rest_at.filter(|at| *at < Timestamp::NEVER);
         [
             self.next_load(),
-            self.hold_until,
+            self.held_until(),
             self.circuit.open_until(),
             self.paced_until,
             self.late_check_at,
             self.record_again_at,
+            self.reserve_again_at(),
             self.backlog.again_at(),
             rest_at,
         ]
@@ -316,7 +323,7 @@ impl EndpointMachine {
     }
 
     /// Lets attempts start again, and forgets why they did not.
-    pub(crate) fn resume(&mut self) {
+    pub(crate) fn resume(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         if self.disabled.take().is_some() {
             self.tally.health = Health::default();
         }
@@ -325,8 +332,7 @@ impl EndpointMachine {
             record.disabled = None;
             record.health = None;
         }
-        self.circuit
-            .look_again(self.policy.circuit_breaker.as_ref());
+        self.lift(now, actions);
         if self.run == Run::Paused {
             self.run = Run::Running;
         }
@@ -381,7 +387,8 @@ impl EndpointMachine {
         let next_due = self.waiting.keys().next().map(|(due_at, _)| *due_at);
         let busy = !self.under_way.is_empty() || self.queue.len() + self.due.len() > 0;
         let open_until = self.circuit.open_until();
-        let state = match (self.run, self.hold_until.max(open_until), next_due) {
+        let held_until = self.hold.map(|hold| hold.until);
+        let state = match (self.run, held_until.max(open_until), next_due) {
             _ if self.disabled.is_some() => EndpointState::Disabled {
                 reason: self
                     .disabled
@@ -389,9 +396,7 @@ impl EndpointMachine {
                     .unwrap_or_default(),
             },
             (Run::Paused, ..) => EndpointState::Paused,
-            (_, Some(until), _) if self.hold_until.is_some() => {
-                EndpointState::RateLimited { until }
-            }
+            (_, Some(until), _) if held_until.is_some() => EndpointState::RateLimited { until },
             (_, Some(until), _) => EndpointState::CircuitOpen { until },
             _ if busy || self.backlog.more_queued() => EndpointState::Delivering,
             (_, None, Some(until)) => EndpointState::BackingOff { until },
@@ -409,6 +414,7 @@ impl EndpointMachine {
             queued: self.tally.open.saturating_sub(u64::from(self.in_flight())),
             in_flight: self.in_flight(),
             window: self.window.size(),
+            held: self.hold,
             next_attempt_at,
             ..self.tally.status(self.url.clone())
         }

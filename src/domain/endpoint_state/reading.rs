@@ -6,6 +6,7 @@ use super::{
     Action, BYTES_AHEAD, Due, EndpointMachine, MAX_WAITING, Run, SHUT_FOR_LONG, STORE_AGAIN_AFTER,
     WINDOW,
 };
+use crate::domain::agreed::{Agreed, Hold};
 use crate::domain::bodies::A_LITTLE;
 use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::Ordering;
@@ -31,18 +32,24 @@ impl EndpointMachine {
         self.rest_at = None;
     }
 
-    /// Takes what the store knows of the endpoint: how many deliveries are open, until when it is held back, and since when it fails.
+    /// Takes what the store knows of the endpoint: how many deliveries are open, until when it is held back, what else was agreed on, and
+    /// since when it fails.
     pub(crate) fn on_endpoint_read(
         &mut self,
         open: u64,
-        held_until: Option<Timestamp>,
+        hold: Option<Hold>,
+        agreed: &Agreed,
         health: Health,
     ) {
         self.backlog.endpoint_read();
         if self.tally.health == Health::default() {
             self.tally.health = health;
         }
-        self.hold_until = self.hold_until.max(held_until);
+        if self.lifted && !self.is_known {
+            self.remember(None, &agreed.clone().lifted());
+        } else if !self.is_known {
+            self.remember(hold, agreed);
+        }
         // A count that comes late counts deliveries that have ended since; once all is in memory it is known better.
         if self.backlog.more_queued() || self.backlog.more_waiting() {
             self.tally.open = self.tally.open.max(open);
@@ -152,15 +159,16 @@ impl EndpointMachine {
                 }
             }
         }
-        for delivery in deliveries {
-            if self.forgotten.contains(delivery.id) {
-                continue;
-            }
-            if delivery.due_at.is_some() {
-                self.queue.push_due(self.policy.ordering, delivery);
-            } else {
-                self.queue.push(self.policy.ordering, delivery);
-            }
+        let (due, new): (Vec<_>, Vec<_>) = deliveries
+            .into_iter()
+            .filter(|delivery| !self.forgotten.contains(delivery.id))
+            .partition(|delivery| delivery.due_at.is_some());
+        for delivery in new {
+            self.queue.push(self.policy.ordering, delivery);
+        }
+        // Each goes in front, so that the one that was due first is the first.
+        for delivery in due.into_iter().rev() {
+            self.queue.push_due(self.policy.ordering, delivery);
         }
     }
 
@@ -273,11 +281,11 @@ impl EndpointMachine {
     /// Returns when the next one is to be read back; `None` when none may be.
     pub(super) fn next_load(&self) -> Option<Timestamp> {
         let (at, _) = self.loadable().next().filter(|_| self.can_load())?;
-        Some(self.hold_until.map_or(at, |until| at.max(until)))
+        Some(self.held_until().map_or(at, |until| at.max(until)))
     }
 
     pub(super) fn load_due(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if !self.can_load() || self.hold_until.is_some() {
+        if !self.can_load() || self.held_until().is_some() {
             return;
         }
         let room = self.room().max(usize::from(self.must_load()));
@@ -299,7 +307,7 @@ impl EndpointMachine {
     /// Leaves what is in memory to the store again when nothing may start for long: then it needs no more room than an endpoint that was just started.
     pub(super) fn leave_to_store(&mut self, now: Timestamp) {
         let long = now + SHUT_FOR_LONG;
-        let shut_until = self.hold_until.max(self.circuit.open_until());
+        let shut_until = self.held_until().max(self.circuit.open_until());
         let shut = self.run == Run::Paused
             || self.disabled.is_some()
             || shut_until.is_some_and(|until| until >= long);
@@ -345,7 +353,7 @@ impl EndpointMachine {
         let may = wanted && self.lanes_are_known() && self.backlog.may_read_queued(now);
         // One with nothing open needs no room, and knows then that it has nothing to do.
         let nothing = self.tally.open == 0 && self.backlog.endpoint_is_read();
-        if may && (nothing || self.lets_read() && self.hold_until.is_none()) {
+        if may && (nothing || self.lets_read() && self.held_until().is_none()) {
             let after = self.backlog.begin_queued_read();
             actions.push(Action::ReadQueued { after, limit });
         }

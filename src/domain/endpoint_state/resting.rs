@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::forgetting::Forgotten;
 use super::under_way::UnderWay;
 use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER, Run};
-use crate::domain::tally::Past;
+use crate::domain::breaker::Circuit;
+use crate::domain::tally::{Past, Tally};
 use crate::domain::time::Timestamp;
 
 impl EndpointMachine {
@@ -35,20 +36,33 @@ impl EndpointMachine {
         self.run != Run::Draining
             && self.is_quiet()
             && self.waiting.is_empty()
-            && self.hold_until.is_none()
+            && self.hold.is_none()
             && self.circuit.open_until().is_none()
             && self.backlog.is_read()
             && self.tally.open == 0
     }
 
-    /// Returns what the endpoint's next subscriber goes on from.
+    /// Returns what the endpoint's next subscriber goes on from, when this one retires or panics.
     pub(crate) fn past(&self) -> Past {
+        let circuit = match self.circuit {
+            // Its probe ends with the subscriber.
+            Circuit::HalfOpen { wait, .. } => Circuit::HalfOpen { wait, probe: None },
+            Circuit::Closed | Circuit::Open { .. } => self.circuit,
+        };
         Past {
-            tally: self.tally,
+            // What is open is counted anew.
+            tally: Tally {
+                open: 0,
+                ..self.tally
+            },
             window: self.window,
-            circuit: self.circuit,
+            circuit,
+            pacer: self.pacer,
+            pace: self.pace.overloaded_at().map(|_| Box::new(self.pace)),
+            hold: self.hold.map(Box::new),
             class: self.class,
             reports_lost: 0,
+            is_known: self.is_known || self.backlog.endpoint_is_read(),
         }
     }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::domain::attempt::{Answer, AttemptRecord, Exchange, Failure};
 use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::places::PlaceBook;
+use crate::domain::rate::RateLimit;
 use crate::domain::retry::{Progress, RetryPolicy};
 use fastrand::Rng;
 
@@ -45,7 +46,7 @@ fn machine() -> EndpointMachine {
         reads[..],
         [Action::ReadEndpoint, Action::ReadWaiting { .. }]
     ));
-    machine.on_endpoint_read(0, None, Health::default());
+    machine.on_endpoint_read(0, None, &Agreed::default(), Health::default());
     machine.on_waiting_read(Vec::new(), 1);
     let reads = pump(&mut machine, NOW);
     assert!(matches!(reads[..], [Action::ReadQueued { .. }]));
@@ -451,11 +452,44 @@ fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
         machine.pump(at(8), &mut actions),
         "the end of a hold is news"
     );
-    assert!(machine.can_start(at(8)));
     assert!(
         matches!(&actions[..], [Action::Load(ids)] if ids.len() == 1),
         "the held one is due too"
     );
+    assert!(!machine.can_start(at(8)), "and goes first");
+    let due = OpenDelivery {
+        due_at: Some(at(8)),
+        ..delivery(1)
+    };
+    machine.on_loaded(&[DeliveryId::new(1)], all(vec![due]));
+    assert_eq!(
+        machine.start_one(at(8)).unwrap().delivery_id,
+        DeliveryId::new(1)
+    );
+}
+
+/// The store cannot note that an attempt may start, and then the endpoint is paused: it was woken again and again.
+#[test]
+fn a_store_that_is_asked_again_wakes_nobody_who_cannot_ask() {
+    let mut machine = machine();
+    let limited = EndpointPolicy {
+        rate_limit: Some(RateLimit::new(1, Duration::from_mins(1))),
+        ..EndpointPolicy::alert_service()
+    };
+    machine.configure(Arc::new(limited));
+    machine.on_deliveries([delivery(1)]);
+    assert!(matches!(pump(&mut machine, NOW)[..], [Action::Agree(_)]));
+    assert!(!machine.can_start(NOW), "nothing starts before it is noted");
+    machine.on_agree_failed(NOW);
+    assert!(pump(&mut machine, NOW).is_empty());
+    assert_eq!(machine.next_wake(), Some(at(1)));
+    machine.pause();
+    assert!(pump(&mut machine, at(1)).is_empty());
+    assert_eq!(machine.next_wake(), None);
+    machine.resume(at(2), &mut Vec::new());
+    assert!(matches!(pump(&mut machine, at(2))[..], [Action::Agree(_)]));
+    machine.on_agreed();
+    assert_eq!(machine.start_one(at(2)).unwrap().number, 1);
 }
 
 #[test]
@@ -538,7 +572,7 @@ fn a_lane_opens_when_what_closed_it_is_gone() {
     let url = WebhookUrl::parse("http://a.test/").unwrap();
     let mut machine = EndpointMachine::new(url, Arc::new(policy), Past::default());
     pump(&mut machine, NOW);
-    machine.on_endpoint_read(1, None, Health::default());
+    machine.on_endpoint_read(1, None, &Agreed::default(), Health::default());
     let waiting = WaitingDelivery {
         id: DeliveryId::new(1),
         due_at: at(5),
@@ -582,9 +616,9 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
         assert_eq!(record.disabled, Some(DisabledReason::Gone));
         if refused_first {
             machine.on_record_refused(NOW, record);
-            machine.resume();
+            machine.resume(NOW, &mut Vec::new());
         } else {
-            machine.resume();
+            machine.resume(NOW, &mut Vec::new());
             machine.on_record_refused(NOW, record);
         }
         let again = pump(&mut machine, at(1));

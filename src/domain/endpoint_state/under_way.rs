@@ -35,16 +35,20 @@ pub(super) struct InFlight {
     /// As what its place counts.
     pub(super) place: Charge,
     pub(super) late: bool,
+    /// How many were in flight when it started, itself included.
+    pub(super) at_once: u32,
 }
 
 impl UnderWay {
     /// Notes that an attempt has started.
     pub(super) fn start(&mut self, delivery: OpenDelivery, started_at: Timestamp, place: Charge) {
+        let at_once = u32::try_from(self.in_flight + 1).unwrap_or(u32::MAX);
         let in_flight = Some(InFlight {
             progress: delivery.progress,
             started_at,
             place,
             late: false,
+            at_once,
         });
         let alert = delivery.alert;
         self.bytes += alert.body.len();

@@ -20,9 +20,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::backlog::{Ledger, Room};
 use crate::store::{
-    Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery, EndedDelivery,
-    EndpointBacklog, NewEvent, OpenDelivery, OpenPage, OpenQuery, PageLimit, PastCredential,
-    Redelivery, Retention, StoreError, StoredClock, WaitingDelivery, page_limit,
+    Agreed, Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
+    EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenPage, OpenQuery, PageLimit,
+    PastCredential, Redelivery, Retention, StoreError, StoredClock, WaitingDelivery, page_limit,
 };
 
 /// All that is kept.
@@ -54,6 +54,8 @@ pub(super) struct Kept {
     pub(super) removed: HashSet<WebhookUrl>,
     /// That of endpoints that fail.
     pub(super) health: BTreeMap<WebhookUrl, Health>,
+    /// What was agreed on with those receivers that ask for something.
+    pub(super) agreed: BTreeMap<WebhookUrl, Agreed>,
     pub(super) clock: StoredClock,
 }
 
@@ -87,6 +89,7 @@ impl Kept {
             disabled: BTreeMap::new(),
             removed: HashSet::new(),
             health: BTreeMap::new(),
+            agreed: BTreeMap::new(),
             clock: StoredClock::default(),
         }
     }
@@ -220,6 +223,9 @@ impl Kept {
             Some(_) => drop(self.health.remove(&record.url)),
             None => {}
         }
+        if let Some(agreed) = &record.agreed {
+            agree(&mut self.agreed, &record.url, (**agreed).clone());
+        }
         if let Some(reason) = record.disabled {
             self.disabled.insert(record.url.clone(), reason);
         }
@@ -252,7 +258,11 @@ impl Kept {
             && let Some(forgotten) = self.dead.pop_first()
         {
             self.entries.remove(&forgotten);
-            log::warn!(delivery_id = forgotten.get(), limit = limits.dead_letters; "dead letter forgotten: the memory store is full of them");
+            let (id, limit) = (forgotten.get(), limits.dead_letters);
+            log::warn!(
+                delivery_id = id, limit;
+                "dead letter {id} forgotten: the memory store keeps {limit} of them"
+            );
         }
     }
 
@@ -529,6 +539,39 @@ impl Kept {
                 self.paused.remove(&url);
                 self.disabled.remove(&url);
                 self.health.remove(&url);
+                self.lift(&url);
+            }
+        }
+    }
+
+    /// Keeps what was agreed on with the receiver of an endpoint.
+    pub(super) fn agree(&mut self, url: &WebhookUrl, agreed: Agreed) {
+        agree(&mut self.agreed, url, agreed);
+    }
+
+    /// Forgets what held an endpoint back, and has those go on that waited for its end.
+    fn lift(&mut self, url: &WebhookUrl) {
+        let agreed = self.agreed.remove(url).unwrap_or_default();
+        let hold = agreed.hold();
+        agree(&mut self.agreed, url, agreed.lifted());
+        let shelf = self.shelf_numbers.get(url);
+        let Some(shelf) = shelf.and_then(|number| self.shelves.get_mut(number)) else {
+            return;
+        };
+        shelf.held_until = None;
+        let Some((hold, since)) = hold.and_then(|hold| Some((hold, hold.at?))) else {
+            return;
+        };
+        let waiting = std::mem::take(&mut shelf.waiting);
+        for (due_at, id) in waiting {
+            let due_at = if hold.made_wait(due_at) {
+                since
+            } else {
+                due_at
+            };
+            shelf.waiting.insert((due_at, id));
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.state = DeliveryState::Waiting { due_at };
             }
         }
     }
@@ -538,6 +581,7 @@ impl Kept {
         self.paused.remove(&url);
         self.disabled.remove(&url);
         self.health.remove(&url);
+        self.agreed.remove(&url);
         if settings.is_some_and(|endpoint| endpoint.shapes_requests()) {
             // What has come since it was asked what is open would go out without its settings.
             self.bury(limits, &url, None);
@@ -566,10 +610,19 @@ impl Kept {
         self.events.forget_before(now.before(keep.event_ids));
         self.shelves
             .retain(|_, shelf| shelf.open() > 0 || shelf.held_until.is_some_and(|at| at >= now));
+        self.agreed.retain(|_, agreed| !agreed.is_over(now));
         let shelves = &self.shelves;
         self.shelf_numbers
             .retain(|_, number| shelves.contains_key(number));
         u64::try_from(before - self.entries.len()).unwrap_or(u64::MAX)
+    }
+}
+
+fn agree(kept: &mut BTreeMap<WebhookUrl, Agreed>, url: &WebhookUrl, agreed: Agreed) {
+    if agreed.is_nothing() {
+        kept.remove(url);
+    } else {
+        kept.insert(url.clone(), agreed);
     }
 }
 

@@ -10,10 +10,10 @@ use self::entry::Entry;
 use self::kept::{Kept, Shelf};
 use super::claim::Claimed;
 use super::{
-    Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim, StoreError, StoreFuture,
-    StoredClock, StoredEndpoint, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration,
+    DeadLetterQuery, DeliveryQuery, EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery,
+    OpenPage, OpenQuery, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim,
+    StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -166,7 +166,13 @@ impl Store for MemoryStore {
             open: shelf.map_or(0, Shelf::open),
             held_until: shelf.and_then(|shelf| shelf.held_until),
             health: kept.health.get(url).copied().unwrap_or_default(),
+            agreed: kept.agreed.get(url).cloned().unwrap_or_default(),
         }))
+    }
+
+    fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
+        self.kept().agree(url, agreed);
+        done(Ok(()))
     }
 
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {

@@ -187,7 +187,7 @@ impl Keeper {
             let waited = connection.busy_timeout(LONGEST_WAIT);
             let done = checkpoint(connection, Mode::Restart).is_some_and(Checkpoint::is_complete);
             if let Err(error) = waited.and_then(|()| connection.busy_timeout(BUSY)) {
-                log::warn!(error:? = error; "patience of the delivery store's writer could not be set");
+                log::warn!(error:? = error; "patience of the delivery store's writer could not be set: {error}");
             }
             if done {
                 (self.ask, self.insist) = (Pause::default(), Pause::default());
@@ -275,7 +275,7 @@ fn checkpoint(connection: &Connection, mode: Mode) -> Option<Checkpoint> {
         })
     });
     done.inspect_err(|error| {
-        log::warn!(error:? = error; "log could not be moved into the file; it grows until it can");
+        log::warn!(error:? = error; "log could not be moved into the file; it grows until it can: {error}");
     })
     .ok()
 }

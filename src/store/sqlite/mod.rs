@@ -50,10 +50,10 @@ pub use self::seal::{Encryption, Key};
 use self::writer::{Found, Job, Task, Writer};
 use super::claim::Claimed;
 use super::{
-    Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store, StoreClaim,
-    StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
+    DeliveryQuery, EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage,
+    OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
+    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -364,6 +364,11 @@ impl Store for SqliteStore {
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
         let bytes = batch.iter().map(|record| record.excerpt.len()).sum();
         self.write(bytes, move |writer| writer.record(&batch))
+    }
+
+    fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
+        let url = url.clone();
+        self.write(0, move |writer| writer.agree(&url, &agreed))
     }
 
     fn backlogs(

@@ -186,7 +186,7 @@ pub(super) fn endpoint(
     connection: &Connection,
     url: &WebhookUrl,
 ) -> Result<StoredEndpoint, StoreError> {
-    let sql = "SELECT held_until, (SELECT COUNT(*) FROM webhook_open o WHERE o.endpoint = e.id), health \
+    let sql = "SELECT held_until, (SELECT COUNT(*) FROM webhook_open o WHERE o.endpoint = e.id), health, agreed \
                FROM webhook_endpoint e WHERE url = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     let known = statement.query_row([url.as_str()], |row| {
@@ -194,6 +194,7 @@ pub(super) fn endpoint(
             open: row.get(1)?,
             held_until: known_or_not(url, "hold", rows::maybe_time(row, 0)),
             health: known_or_not(url, "health", rows::maybe_json(row, 2)).unwrap_or_default(),
+            agreed: rows::agreed(row, 3, url),
         })
     });
     Ok(known.optional().map_err(store_error)?.unwrap_or_default())

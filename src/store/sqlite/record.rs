@@ -12,7 +12,7 @@ use crate::domain::health::Health;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::{AttemptRecord, EndedDelivery, StoreError};
+use crate::store::{Agreed, AttemptRecord, EndedDelivery, StoreError};
 
 /// What the log needs to know of an open delivery that ends.
 pub(super) struct Ending {
@@ -78,6 +78,9 @@ impl Writer<'_> {
             let mut statement = self.connection.prepare_cached(sql)?;
             statement.execute(params![endpoint, health.transpose()?])?;
         }
+        if let Some(agreed) = &record.agreed {
+            self.write_agreed(endpoint, agreed)?;
+        }
         if let Some(reason) = record.disabled {
             let sql = "UPDATE webhook_endpoint SET disabled = ?2 WHERE id = ?1";
             let mut statement = self.connection.prepare_cached(sql)?;
@@ -93,6 +96,53 @@ impl Writer<'_> {
         statement
             .execute(params![endpoint, until.unix_millis()])
             .map(drop)
+    }
+
+    pub(super) fn agree(&mut self, url: &WebhookUrl, agreed: &Agreed) -> Result<(), StoreError> {
+        let written = self.known_endpoint(url).and_then(|endpoint| {
+            endpoint.map_or(Ok(()), |endpoint| self.write_agreed(endpoint, agreed))
+        });
+        written.map_err(store_error)
+    }
+
+    fn write_agreed(&self, endpoint: i64, agreed: &Agreed) -> rusqlite::Result<()> {
+        let json = (!agreed.is_nothing()).then(|| rows::json(agreed));
+        let sql = "UPDATE webhook_endpoint SET agreed = ?2 WHERE id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement
+            .execute(params![endpoint, json.transpose()?])
+            .map(drop)
+    }
+
+    /// Forgets what held an endpoint back, and has those go on that waited for its end.
+    pub(super) fn lift(&mut self, url: &WebhookUrl) -> Result<(), StoreError> {
+        self.lift_hold(url).map_err(store_error)
+    }
+
+    fn lift_hold(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
+        let Some(endpoint) = self.known_endpoint(url)? else {
+            return Ok(());
+        };
+        let agreed = self
+            .connection
+            .prepare_cached("SELECT agreed FROM webhook_endpoint WHERE id = ?1")?
+            .query_row([endpoint], |row| Ok(rows::agreed(row, 0, url)))?;
+        if let Some(hold) = agreed.hold()
+            && let Some(since) = hold.at
+        {
+            let sql = "UPDATE webhook_open SET due_at = ?3 \
+                       WHERE endpoint = ?1 AND due_at BETWEEN ?2 AND ?4";
+            self.connection.prepare_cached(sql)?.execute(params![
+                endpoint,
+                hold.waited_from().unix_millis(),
+                since.unix_millis(),
+                hold.until.unix_millis(),
+            ])?;
+        }
+        self.connection
+            .prepare_cached("UPDATE webhook_endpoint SET held_until = NULL WHERE id = ?1")?
+            .execute([endpoint])?;
+        self.write_agreed(endpoint, &agreed.lifted())
     }
 
     fn insert_attempt(&self, record: &AttemptRecord) -> rusqlite::Result<()> {
@@ -272,7 +322,9 @@ impl Writer<'_> {
             self.bury_one(endpoint, *id, Some(at))?;
         }
         self.connection
-            .prepare_cached("UPDATE webhook_endpoint SET held_until = NULL WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE webhook_endpoint SET held_until = NULL, agreed = NULL WHERE id = ?1",
+            )?
             .execute([endpoint])?;
         Ok(ids.len())
     }

@@ -17,7 +17,7 @@ use crate::domain::id::{AlertId, DeliveryId};
 use crate::domain::payload::PayloadFormat;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::{Alert, BoxError};
+use crate::store::{Agreed, Alert, BoxError};
 
 /// SQLite's integers have a sign; ours do not need it.
 pub(super) fn int(number: u64) -> i64 {
@@ -85,6 +85,21 @@ pub(super) fn maybe_json<T: DeserializeOwned>(
         Some(text) => serde_json::from_str(text)
             .map_err(|error| unreadable(column, where_unreadable("value", &error))),
     }
+}
+
+/// Reads what was agreed on with a receiver. What cannot be read is as if nothing had been, because nothing would ever be sent otherwise.
+pub(super) fn agreed(row: &Row<'_>, column: usize, url: &WebhookUrl) -> Agreed {
+    maybe_json(row, column)
+        .unwrap_or_else(|error| {
+            let url = url.without_query();
+            log::error!(
+                endpoint = url, error:? = error;
+                "what was agreed on with endpoint {url} cannot be read; \
+                 its rate limit, hold and circuit begin anew: {error}"
+            );
+            None
+        })
+        .unwrap_or_default()
 }
 
 /// Returns `true` if an error is about one row, which cannot be read: the others can.

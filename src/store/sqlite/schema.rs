@@ -112,6 +112,8 @@ const MIGRATIONS: [&str; 3] = [
      ALTER TABLE webhook_store ADD COLUMN latest_at INTEGER;
      -- Endpoints that were removed and are not to be called until they are asked for again.
      CREATE TABLE webhook_removed (url TEXT PRIMARY KEY) WITHOUT ROWID;
+     -- What was agreed on with a receiver that asked for something, as JSON; NULL of all others.
+     ALTER TABLE webhook_endpoint ADD COLUMN agreed TEXT;
      -- Ids of events are per client. The first client to use one has it as it is; with every other client it is
      -- followed by a line break and the client's id, which no id can hold. A row without a client is from before
      -- this version and counts for all of them. `content` is a digest.

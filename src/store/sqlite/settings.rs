@@ -62,7 +62,10 @@ impl Writer<'_> {
                 self.write("INSERT OR IGNORE INTO webhook_paused VALUES (?1)", url)
             }
             Change::Disable(url, reason) => self.disable(url, *reason),
-            Change::Resume(url) => self.resume(url),
+            Change::Resume(url) => {
+                self.resume(url)?;
+                self.lift(url)
+            }
         }
     }
 

@@ -251,7 +251,7 @@ impl<'c> Writer<'c> {
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
-            log::error!(error:? = error; "transaction could not be rolled back");
+            log::error!(error:? = error; "transaction of the delivery store could not be rolled back: {error}");
         }
         let noted = std::mem::take(&mut self.noted);
         for url in noted.endpoints {

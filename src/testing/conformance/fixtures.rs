@@ -98,6 +98,7 @@ pub(super) fn record(id: DeliveryId, to: &str, number: u32, outcome: Outcome) ->
         redirects: 0,
         sent_twice: false,
         hold_until: None,
+        agreed: None,
         health: None,
         disabled: None,
         excerpt: Bytes::new(),

@@ -20,8 +20,8 @@ use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::{CompanyId, DeliveryId};
 use crate::store::{
-    Appended, AttemptRecord, Change, ContentDigest, DeadLetterQuery, DeliveryQuery, NewEvent,
-    PageLimit, Progress, Redelivery, Store, StoreError,
+    Agreed, Appended, AttemptRecord, Change, ContentDigest, DeadLetterQuery, DeliveryQuery,
+    NewEvent, PageLimit, Progress, Redelivery, Store, StoreError,
 };
 
 use self::fixtures::{
@@ -50,6 +50,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     ends_deliveries_once(&make().await).await;
     keeps_every_attempt(&make().await).await;
     keeps_how_long_an_endpoint_is_held_back(&make().await).await;
+    keeps_what_was_agreed_on(&make().await).await;
     keeps_the_health_of_an_endpoint(&make().await).await;
     discards_dead_letters(&make().await).await;
     keeps_one_callers_mistake_from_the_others(&make().await).await;
@@ -385,6 +386,47 @@ async fn keeps_how_long_an_endpoint_is_held_back(store: &impl Store) {
     );
     let other = store.endpoint(&url(B)).await.unwrap();
     assert_eq!((other.open, other.held_until), (0, None));
+}
+
+async fn keeps_what_was_agreed_on(store: &impl Store) {
+    let read = |json: &str| serde_json::from_str::<Agreed>(json).unwrap();
+    let rate = read(r#"{"lastTurn":"1970-01-01T00:00:07.000Z"}"#);
+    let all = append(store, 3, A).await;
+    let agreed = async || store.endpoint(&url(A)).await.unwrap().agreed;
+    store.agree(&url(A), rate.clone()).await.unwrap();
+    if agreed().await.is_nothing() {
+        // A store may do without, and says so in its documentation.
+        return;
+    }
+    let held = read(
+        r#"{"hold":{"until":"1970-01-01T00:01:30.000Z","status":503,"at":"1970-01-01T00:00:01.000Z"},
+            "lastTurn":"1970-01-01T00:00:08.000Z"}"#,
+    );
+    let hold = AttemptRecord {
+        hold_until: Some(at(90)),
+        agreed: Some(Box::new(held.clone())),
+        ..failed(all[0], A, 1, 90)
+    };
+    let other = failed(all[1], A, 1, 60);
+    store.record(vec![hold, other].into()).await.unwrap();
+    assert_eq!(agreed().await, held, "a record replaces it");
+    assert!(store.endpoint(&url(B)).await.unwrap().agreed.is_nothing());
+    store.keep(Change::Resume(url(A))).await.unwrap();
+    let known = store.endpoint(&url(A)).await.unwrap();
+    assert_eq!((known.held_until, known.agreed), (None, held.lifted()));
+    let waiting = store.waiting(&url(A), 10).await.unwrap();
+    let due: Vec<_> = waiting.iter().map(|it| (it.id, it.due_at)).collect();
+    assert_eq!(
+        due,
+        [(all[0], at(1)), (all[1], at(60))],
+        "what waited for the hold's end goes on"
+    );
+    store.agree(&url(A), Agreed::default()).await.unwrap();
+    assert!(agreed().await.is_nothing());
+    store.agree(&url(A), rate).await.unwrap();
+    store.remove_endpoint(&url(A), at(100)).await.unwrap();
+    store.keep(Change::RemoveEndpoint(url(A))).await.unwrap();
+    assert!(agreed().await.is_nothing(), "forgotten with the endpoint");
 }
 
 async fn keeps_the_health_of_an_endpoint(store: &impl Store) {

@@ -264,6 +264,13 @@ impl Said {
         for header in headers {
             said.take(header)?;
         }
+        if said.answer.retry_after.is_some() {
+            // A date in it counts from the answer's own.
+            let is_date = |header: &&Header<'_>| header.name.eq_ignore_ascii_case("date");
+            for header in headers.iter().filter(is_date) {
+                join(&mut said.answer.date, header.value);
+            }
+        }
         Some(said)
     }
 
@@ -294,7 +301,7 @@ impl Said {
             4 if is("host") => {}
             7 if is("upgrade") => {}
             8 if is("location") => self.take_location(header.value),
-            11 if is("retry-after") => self.take_retry_after(header.value),
+            11 if is("retry-after") => join(&mut self.answer.retry_after, header.value),
             16 if is("webhook-delivery") && self.answer.wish.is_none() => {
                 self.answer.wish = Wish::parse(header.value);
             }
@@ -310,16 +317,6 @@ impl Said {
         // Where two say different things, nobody knows which one counts.
         self.answer.location = location.filter(|_| same || !self.located);
         self.located = true;
-    }
-
-    /// Several are one list (RFC 9110 §5.3). What is no text cannot be read anyway.
-    fn take_retry_after(&mut self, value: &[u8]) {
-        let text = String::from_utf8(unfolded(value)).unwrap_or_default();
-        let all = self.answer.retry_after.take();
-        self.answer.retry_after = Some(match all {
-            None => text,
-            Some(all) => (all + ", " + &text).trim().to_owned(),
-        });
     }
 
     /// Returns `true` if nothing but the usual is in it.
@@ -373,6 +370,16 @@ impl Said {
             || (framing == Framing::Empty && announced)
             || (old && self.codings.is_some())
     }
+}
+
+/// Adds to what was there before: several are one list (RFC 9110 §5.3). What is no text cannot be
+/// read anyway.
+fn join(list: &mut Option<String>, value: &[u8]) {
+    let text = String::from_utf8(unfolded(value)).unwrap_or_default();
+    *list = Some(match list.take() {
+        None => text,
+        Some(all) => (all + ", " + &text).trim().to_owned(),
+    });
 }
 
 /// Adds to a list of which some was there before (RFC 9110 §5.3), in lower case.

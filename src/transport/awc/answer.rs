@@ -5,7 +5,7 @@ use std::io;
 use actix_http::error::ParseError;
 use awc::ClientResponse;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::header::{HeaderName, LOCATION, RETRY_AFTER};
+use awc::http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
 use futures_util::StreamExt as _;
 
 use super::stream::WEBHOOK_DELIVERY;
@@ -24,6 +24,9 @@ pub(super) async fn read(mut response: ClientResponse, reading: Reading) -> Resu
     if !response.headers().is_empty() {
         answer.location = text(&LOCATION);
         answer.retry_after = text(&RETRY_AFTER);
+        if answer.retry_after.is_some() {
+            answer.date = text(&DATE);
+        }
         answer.wish = text(&WEBHOOK_DELIVERY).and_then(|wish| Wish::parse(wish.as_bytes()));
     }
     if answer.status == 101 {

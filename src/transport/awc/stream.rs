@@ -234,6 +234,9 @@ fn write_plain_head(head: &Head, received: usize, out: &mut BytesMut) {
     if let Some(retry_after) = &answer.retry_after {
         line(&["retry-after: ", retry_after]);
     }
+    if let Some(date) = &answer.date {
+        line(&["date: ", date]);
+    }
     match answer.wish {
         Some(Wish::Disable) => line(&["webhook-delivery: disable"]),
         Some(Wish::AbortMessage) => line(&["webhook-delivery: abort-message"]),

@@ -195,7 +195,7 @@ fn failed(error: NetError) -> io::Error {
 }
 
 fn warn_unreadable(error: &NetError) {
-    log::warn!(error:% = error; "the configuration of DNS could not be read");
+    log::warn!(error:% = error; "the configuration of DNS could not be read: {error}");
 }
 
 #[expect(

@@ -1,0 +1,247 @@
+//! What the endpoint has agreed on with its receiver: when attempts may start, and what of that is kept.
+//!
+//! What an attempt changes is written with its record. The turns of a rate limit are written *before*
+//! attempts start, some at a time, because attempts that were under way in a crash are on no record.
+
+use std::time::Duration;
+
+use super::{Action, Due, EndpointMachine, STORE_AGAIN_AFTER};
+use crate::domain::agreed::{Agreed, Hold, OpenCircuit, Overload};
+use crate::domain::breaker::Circuit;
+use crate::domain::pace::Pace;
+use crate::domain::rate::{Pacer, RateLimit};
+use crate::domain::time::Timestamp;
+
+/// How late attempts of an endpoint with a rate limit may start by what the store knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reserved {
+    until: Option<Timestamp>,
+    /// What the store was asked to write.
+    asked_for: Option<Timestamp>,
+    /// When it is asked again, because it could not.
+    again_at: Option<Timestamp>,
+}
+
+/// What an attempt may change, as it was before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Agreement {
+    pub(super) hold: Option<Hold>,
+    overloaded_at: Option<Timestamp>,
+    circuit: Circuit,
+    failures_in_a_row: u32,
+}
+
+impl EndpointMachine {
+    /// Returns the time to be kept between two attempts; `None` when they may follow at once.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        let limit = self.policy.rate_limit.map(RateLimit::interval);
+        limit.max(self.pace.interval())
+    }
+
+    pub(super) fn held_until(&self) -> Option<Timestamp> {
+        self.hold.map(|hold| hold.until)
+    }
+
+    /// Returns when the rate limit, or the receiver's pace, lets the next attempt start; `None` when it may now.
+    pub(super) fn pace(&self, now: Timestamp) -> Option<Timestamp> {
+        self.pacer.not_before(self.interval()?, now)
+    }
+
+    /// Notes when the next attempt may start, if that is all that something waits for.
+    pub(super) fn pace_next(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.pace.on_wake(now) {
+            self.window.forget();
+        }
+        self.paced_until = None;
+        // Whatever else may keep it from asking has a wake of its own.
+        self.reserved.again_at = self.reserved.again_at.filter(|at| *at > now);
+        if self.interval().is_none() {
+            return;
+        }
+        self.pacer.forget_future(now);
+        if !self.queue.is_blocked() {
+            self.paced_until = self.pace(now);
+            self.reserve(now, actions);
+        }
+    }
+
+    /// Notes that an attempt starts.
+    pub(super) fn take_turn(&mut self, now: Timestamp) {
+        let Some(interval) = self.interval() else {
+            return;
+        };
+        self.pacer.on_start(interval, now);
+        if is_slow(interval) {
+            // The next one is farther away than what was reserved.
+            self.reserved.until = None;
+        }
+    }
+
+    /// Returns `true` if the store knows that an attempt may start now.
+    pub(super) fn is_reserved(&self, now: Timestamp) -> bool {
+        self.policy.rate_limit.is_none() || self.reserved.until.is_some_and(|until| now <= until)
+    }
+
+    /// Has the store know that attempts may start from now on, before they do.
+    fn reserve(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(limit) = self.policy.rate_limit else {
+            return;
+        };
+        let may_ask = self.reserved.asked_for.is_none() && self.reserved.again_at.is_none();
+        // Of those that are frequent the next ones are reserved while there is some time left.
+        let ahead = ahead(limit.interval());
+        let left = self.reserved.until.map(|until| until.since(now));
+        if may_ask && self.would_start(now) && left.is_none_or(|left| left < ahead / 4) {
+            let until = now + ahead;
+            self.reserved.asked_for = Some(until);
+            actions.push(Action::Agree(self.agreed()));
+        }
+    }
+
+    /// Notes that the store has written `Action::Agree`.
+    pub(crate) fn on_agreed(&mut self) {
+        if let Some(until) = self.reserved.asked_for.take() {
+            self.reserved.until = self.reserved.until.max(Some(until));
+        }
+    }
+
+    /// Notes that the store could not write `Action::Agree`: it is asked again a little later.
+    pub(crate) fn on_agree_failed(&mut self, now: Timestamp) {
+        if self.reserved.asked_for.take().is_some() {
+            self.reserved.again_at = Some(now + STORE_AGAIN_AFTER);
+        }
+    }
+
+    /// Returns when a store that could not write is asked again, if something waits for that.
+    pub(super) fn reserve_again_at(&self) -> Option<Timestamp> {
+        self.reserved.again_at.filter(|_| !self.queue.is_blocked())
+    }
+
+    pub(super) fn agreement(&self) -> Agreement {
+        Agreement {
+            hold: self.hold,
+            overloaded_at: self.pace.overloaded_at(),
+            circuit: self.circuit,
+            failures_in_a_row: self.tally.consecutive_transient,
+        }
+    }
+
+    /// Returns what is to be kept, if an attempt has changed it.
+    pub(super) fn agreed_since(&self, before: Agreement) -> Option<Box<Agreed>> {
+        let breaker = self.policy.circuit_breaker.is_some();
+        let changed = self.hold != before.hold
+            || self.pace.overloaded_at() != before.overloaded_at
+            || self.circuit != before.circuit
+            || (breaker && self.tally.consecutive_transient != before.failures_in_a_row);
+        let slow = |limit: RateLimit| is_slow(limit.interval());
+        let changed = changed || self.policy.rate_limit.is_some_and(slow);
+        changed.then(|| Box::new(self.agreed()))
+    }
+
+    /// Returns what is to be kept.
+    pub(super) fn agreed(&self) -> Agreed {
+        let breaker = self.policy.circuit_breaker.is_some();
+        let circuit = match self.circuit {
+            Circuit::Closed => None,
+            Circuit::Open { until, wait } => Some(OpenCircuit { until, wait }),
+            Circuit::HalfOpen { wait, .. } => Some(OpenCircuit {
+                until: Timestamp::default(),
+                wait,
+            }),
+        };
+        let overload = self.pace.overloaded_at().map(|at| Overload {
+            at,
+            interval_us: self
+                .pace
+                .interval()
+                .map(|interval| u64::try_from(interval.as_micros()).unwrap_or(u64::MAX)),
+            too_many: self.window.too_many(),
+        });
+        let reserved = self.reserved.asked_for.max(self.reserved.until);
+        Agreed {
+            hold: self.hold,
+            last_turn: self
+                .policy
+                .rate_limit
+                .and_then(|_| reserved.max(self.pacer.last())),
+            circuit,
+            failures_in_a_row: if breaker {
+                self.tally.consecutive_transient
+            } else {
+                0
+            },
+            overload,
+        }
+    }
+
+    /// Takes what was kept of the endpoint by another process.
+    pub(super) fn remember(&mut self, hold: Option<Hold>, agreed: &Agreed) {
+        let longer = |hold: &Hold| self.hold.is_none_or(|known| known.until < hold.until);
+        self.hold = hold.filter(longer).or(self.hold);
+        if self.policy.circuit_breaker.is_some() {
+            self.circuit = agreed.circuit();
+            self.tally.consecutive_transient = agreed.failures_in_a_row;
+        }
+        if let Some(last) = agreed.last_turn {
+            self.pacer = Pacer::after(last);
+        }
+        if let Some(overload) = agreed.overload {
+            let interval = overload.interval_us.map(Duration::from_micros);
+            self.pace = Pace::known(interval, overload.at);
+            self.pacer.begin(overload.at);
+            if let Some(too_many) = overload.too_many {
+                self.window.on_overload(too_many);
+            }
+        }
+    }
+
+    /// Lets go on what waits because the receiver, or its failures, said so: somebody knows better. The rate limit stays.
+    pub(super) fn lift(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.lifted |= !self.backlog.endpoint_is_read();
+        let opens = self.circuit.open_until().is_some();
+        self.circuit
+            .look_again(self.policy.circuit_breaker.as_ref());
+        if let Some(hold) = self.hold.take() {
+            self.window.restart();
+            let waited = |due_at: &Timestamp| hold.made_wait(*due_at);
+            let keys: Vec<_> = self.waiting.keys().copied().collect();
+            for key in keys.iter().filter(|(due_at, _)| waited(due_at)) {
+                if let Some(due) = self.waiting.remove(key) {
+                    let due = Due { at: now, ..due };
+                    self.waiting.insert((now, key.1), due);
+                }
+            }
+            for record in &mut self.refused {
+                record.hold_until = None;
+                record.next_attempt_at = record
+                    .next_attempt_at
+                    .map(|due_at| if waited(&due_at) { now } else { due_at });
+            }
+        } else if !opens {
+            return;
+        }
+        // It rested with only that to wait for.
+        self.rest_at = None;
+        let agreed = self.agreed();
+        for record in &mut self.refused {
+            record.agreed = record.agreed.take().map(|_| Box::new(agreed.clone()));
+        }
+        // The store has done so too, but an attempt that ended meanwhile may have been written after that.
+        actions.push(Action::Agree(agreed));
+    }
+}
+
+/// Returns `true` if attempts are so rare that each is reserved by itself.
+fn is_slow(interval: Duration) -> bool {
+    interval >= Duration::from_secs(1)
+}
+
+/// Returns for how long turns are reserved ahead. It is what an endpoint may have to wait too long
+/// after a crash.
+fn ahead(interval: Duration) -> Duration {
+    if is_slow(interval) {
+        Duration::from_millis(500)
+    } else {
+        Duration::from_secs(1)
+    }
+}

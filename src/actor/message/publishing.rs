@@ -119,7 +119,7 @@ impl Receipt {
     }
 
     /// Returns the receipt of an event that was accepted before.
-    pub(crate) fn duplicate(event_id: EventId, deliveries: usize) -> Self {
+    pub(crate) fn of_a_repetition(event_id: EventId, deliveries: usize) -> Self {
         Self {
             duplicate: true,
             ..Self::new(event_id, deliveries)

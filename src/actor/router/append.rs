@@ -100,7 +100,7 @@ impl RouterActor {
                     })
                 }
                 Appended::Remembered { deliveries } => {
-                    Ok(Receipt::duplicate(event.id.clone(), deliveries))
+                    Ok(Receipt::of_a_repetition(event.id.clone(), deliveries))
                 }
                 Appended::Full(overflow) => Err(PublishError::Overloaded(overflow.to_string())),
                 Appended::UsedByAnother if let Some(whole) = waiting.again => {

@@ -42,7 +42,7 @@ use self::removed::gives_up_what_comes_for_a_removed_endpoint;
 /// When the store breaks the contract; the message says where.
 pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     accepts_each_event_once(&make().await).await;
-    keeps_the_event_ids_of_clients_apart(&make().await).await;
+    Box::pin(keeps_the_event_ids_of_clients_apart(&make().await)).await;
     reads_queued_deliveries_in_pages(&make().await).await;
     ends_pages_at_a_number_of_bytes(&make().await).await;
     keeps_what_waits_and_loads_it_back(&make().await).await;
@@ -60,8 +60,8 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     redelivers_as_fresh_deliveries(&make().await).await;
     buries_what_a_removed_endpoint_had_open(&make().await).await;
     Box::pin(gives_up_what_comes_for_a_removed_endpoint(&make().await)).await;
-    ends_open_deliveries_by_hand(&make().await).await;
-    redelivers_the_oldest_first(&make().await).await;
+    Box::pin(ends_open_deliveries_by_hand(&make().await)).await;
+    Box::pin(redelivers_the_oldest_first(&make().await)).await;
     Box::pin(keeps_the_configuration(&make().await)).await;
     prunes_what_has_ended(&make().await).await;
     keeps_how_the_clock_stands(&make().await).await;

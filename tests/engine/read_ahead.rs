@@ -228,7 +228,7 @@ impl World {
             .transport(self.receivers.clone());
         for number in 0..self.endpoints {
             let rule = Rule::new(number.to_string(), number.to_string());
-            let endpoint = Endpoint::new(&hook(number))
+            let endpoint = Endpoint::new(hook(number))
                 .unwrap()
                 .retry(RetryPolicy::three_in_two_minutes().without_jitter())
                 .ordering(self.ordering);
@@ -292,7 +292,7 @@ fn a_backlog_of_large_bodies_is_read_as_far_as_there_is_room_whatever_the_order(
             world.ordering = ordering;
             let engine = world.start(&clock).await;
             for number in 0..world.endpoints {
-                let pause = PauseEndpoint::new(&hook(number));
+                let pause = PauseEndpoint::new(hook(number));
                 engine.supervisor().send(pause).await.unwrap().unwrap();
             }
             world.publish(&engine, 20).await;
@@ -303,7 +303,7 @@ fn a_backlog_of_large_bodies_is_read_as_far_as_there_is_room_whatever_the_order(
 
             world.receivers.answer(200, 5_000);
             for number in 0..world.endpoints {
-                let resume = actix_webhooks::ResumeEndpoint::new(&hook(number));
+                let resume = actix_webhooks::ResumeEndpoint::new(hook(number));
                 engine.supervisor().send(resume).await.unwrap().unwrap();
             }
             clock.sleep(Duration::from_mins(5)).await;
@@ -349,7 +349,7 @@ fn an_endpoint_that_is_held_or_paused_keeps_no_bodies() {
         world.publish(&engine, 200).await;
         clock.sleep(Duration::from_secs(6)).await;
         for number in 0..world.endpoints {
-            let pause = PauseEndpoint::new(&hook(number));
+            let pause = PauseEndpoint::new(hook(number));
             engine.supervisor().send(pause).await.unwrap().unwrap();
         }
         clock.sleep(Duration::from_secs(30)).await;
@@ -357,10 +357,10 @@ fn an_endpoint_that_is_held_or_paused_keeps_no_bodies() {
         let kept = world.store.read.lock().unwrap().len();
         assert_eq!(kept, 0, "bodies in memory");
         for number in 0..world.endpoints {
-            let resume = actix_webhooks::ResumeEndpoint::new(&hook(number));
+            let resume = actix_webhooks::ResumeEndpoint::new(hook(number));
             engine.supervisor().send(resume).await.unwrap().unwrap();
         }
-        clock.sleep(Duration::from_mins(60)).await;
+        clock.sleep(Duration::from_hours(1)).await;
         assert_eq!(world.open().await, 0, "nothing of it is lost");
         engine.shutdown(Duration::ZERO).await;
     });

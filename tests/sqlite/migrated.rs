@@ -54,7 +54,7 @@ fn a_file_of_the_version_before_is_gone_on_with() {
                 .transport(receivers.clone());
             let engine = engine.start().await.unwrap();
             clock.sleep(Duration::from_mins(3)).await;
-            goes_on(&engine, &receivers).await;
+            goes_on(&engine, &clock, &receivers).await;
             let again = Event::new("thing.happened", "client").id("e1");
             let again = engine.publish(again.company("company").data(serde_json::json!({"n": 1})));
             assert_eq!(again.await.unwrap().deliveries, 5, "its id is remembered");
@@ -67,7 +67,7 @@ fn a_file_of_the_version_before_is_gone_on_with() {
     }
 }
 
-async fn goes_on(engine: &Engine, receivers: &ScriptedTransport) {
+async fn goes_on(engine: &Engine, clock: &SimClock, receivers: &ScriptedTransport) {
     let status = async |url: &str| {
         let status = engine.supervisor().send(GetStatus::new(url)).await;
         status.unwrap().unwrap()
@@ -94,7 +94,7 @@ async fn goes_on(engine: &Engine, receivers: &ScriptedTransport) {
         resume.unwrap().unwrap();
     }
     while status("http://disabled.test/").await.queued > 0 {
-        actix_rt::time::sleep(Duration::from_secs(1)).await;
+        clock.sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(shown("http://disabled.test/").len(), 4);
 }

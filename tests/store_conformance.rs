@@ -5,15 +5,15 @@ use actix_webhooks::testing::store_conformance;
 
 #[actix_rt::test]
 async fn the_memory_store_keeps_the_contract() {
-    store_conformance(async || MemoryStore::new()).await;
+    Box::pin(store_conformance(async || MemoryStore::new())).await;
 }
 
 #[actix_rt::test]
 async fn the_sqlite_store_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
-    store_conformance(async || {
+    Box::pin(store_conformance(async || {
         let file = folder.path().join(format!("{}.db", fastrand::u64(..)));
         SqliteStore::open(file).unwrap()
-    })
+    }))
     .await;
 }

@@ -328,6 +328,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::actor::clock::Clock;
     use crate::store::MemoryStore;
 
     fn url(text: &str) -> WebhookUrl {
@@ -366,7 +367,7 @@ mod tests {
         outbox.look();
         sender.send(entries(&[20])).unwrap();
         let (store, mut cx) = (MemoryStore::new(), Context::from_waker(Waker::noop()));
-        let now = Instant::now();
+        let now = Clock::instant();
         let found = outbox.read(&store, 256, now, &mut cx);
         assert_eq!(found.map(|(_, read)| read.len()), Some(1));
         outbox.end_page(now);
@@ -377,7 +378,11 @@ mod tests {
 
     #[actix_rt::test]
     async fn what_an_endpoint_refuses_is_gone_over_again_ever_more_rarely_and_from_the_first() {
-        let (a, b, now) = (url("http://a.test/"), url("http://b.test/"), Instant::now());
+        let (a, b, now) = (
+            url("http://a.test/"),
+            url("http://b.test/"),
+            Clock::instant(),
+        );
         let mut outbox = Outbox {
             wanted: true,
             pages_left: 100,
@@ -428,7 +433,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_store_that_fails_while_events_are_gone_over_again_releases_nothing() {
-        let (a, now) = (url("http://a.test/"), Instant::now());
+        let (a, now) = (url("http://a.test/"), Clock::instant());
         let mut outbox = Outbox {
             wanted: true,
             pages_left: 100,

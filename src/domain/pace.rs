@@ -345,8 +345,8 @@ mod tests {
     fn ten_minutes_later_it_is_forgotten() {
         let mut pace = Pace::known(Some(Duration::from_secs(1)), NOW);
         assert!(!pace.on_wake(NOW + Duration::from_secs(599)));
-        assert!(pace.on_wake(NOW + Duration::from_secs(600)));
+        assert!(pace.on_wake(NOW + Duration::from_mins(10)));
         assert_eq!(pace, Pace::default());
-        assert!(!pace.on_wake(NOW + Duration::from_secs(600)));
+        assert!(!pace.on_wake(NOW + Duration::from_mins(10)));
     }
 }

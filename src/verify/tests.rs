@@ -254,7 +254,7 @@ fn entries_of_no_known_form_are_refused_before_the_body_is_looked_at() {
         (&public, format!("v1a,{}", STANDARD.encode([1; 63])), false),
         (&hmac, ED25519_ENTRY.to_owned(), false),
         (&hmac, "v1,AAAA v1, v1".to_owned(), false),
-        (&hmac, format!("v2,x {}", HMAC_ENTRY), true),
+        (&hmac, format!("v2,x {HMAC_ENTRY}"), true),
     ] {
         let headers = headers(&signatures);
         let claimed = verifier.claim(&&headers, at(TIMESTAMP)).map(drop);

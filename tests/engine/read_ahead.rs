@@ -228,7 +228,7 @@ impl World {
             .transport(self.receivers.clone());
         for number in 0..self.endpoints {
             let rule = Rule::new(number.to_string(), number.to_string());
-            let endpoint = Endpoint::new(hook(number))
+            let endpoint = Endpoint::new(&hook(number))
                 .unwrap()
                 .retry(RetryPolicy::three_in_two_minutes().without_jitter())
                 .ordering(self.ordering);

@@ -9,6 +9,7 @@ use super::error::store_error;
 use super::query::all;
 use super::rows::{self, int};
 use super::writer::Writer;
+use crate::domain::agreed::Agreed;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
@@ -337,11 +338,14 @@ fn unused_endpoints(
     now: Timestamp,
 ) -> Result<(Vec<i64>, i64), StoreError> {
     let sql = format!(
-        "SELECT e.id, {UNUSED} FROM webhook_endpoint e WHERE e.id > ?1 ORDER BY e.id LIMIT {LOOKED_AT}"
+        "SELECT e.id, {UNUSED}, e.agreed FROM webhook_endpoint e WHERE e.id > ?1 ORDER BY e.id LIMIT {LOOKED_AT}"
     );
     let parameters = params![after, now.unix_millis()];
     let found = all(connection, &sql, parameters, |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))
+        // What was agreed on with a receiver lives as long as it means anything.
+        let agreed: Option<Agreed> = rows::maybe_json(row, 2).unwrap_or_default();
+        let over = agreed.is_none_or(|agreed| agreed.is_over(now));
+        Ok((row.get::<_, i64>(0)?, over && row.get::<_, bool>(1)?))
     })?;
     let next = found.last().filter(|_| found.len() == LOOKED_AT);
     let next = next.map_or(0, |(id, _)| *id);

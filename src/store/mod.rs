@@ -458,12 +458,13 @@ pub struct NewAlert {
 pub enum Appended {
     /// It was stored; these are its deliveries, alert by alert, webhook by webhook.
     Stored(Vec<DeliveryId>),
-    /// It was stored, but some of its deliveries are dead letters already, because their endpoints have as much open as they may.
+    /// It was stored, but some of its deliveries are dead letters already: their endpoints have as much open as they may, or
+    /// were removed.
     StoredInPart {
         /// Its deliveries, alert by alert, webhook by webhook.
         ids: Vec<DeliveryId>,
-        /// Those of them that are dead letters.
-        dead: Vec<DeliveryId>,
+        /// Those of them that are dead letters, and why.
+        dead: Vec<(DeliveryId, DeadLetterReason)>,
     },
     /// There is no room for it; nothing of it was stored.
     Full(Overflow),

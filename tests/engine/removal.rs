@@ -2,8 +2,8 @@
 
 use actix_webhooks::store::{DeadLetterQuery, StoreError};
 use actix_webhooks::{
-    Auth, DeadLetterReason, Endpoint, GetStatus, PutEndpoint, PutRule, Redeliver, RemoveEndpoint,
-    Rule,
+    Auth, DeadLetterReason, Endpoint, GetStatus, Outcome, PutEndpoint, PutRule, Redeliver,
+    RemoveEndpoint, Rule,
 };
 
 use super::support::{HOOK, Sim, plain, simulate_with};
@@ -49,7 +49,11 @@ fn a_removed_endpoint_is_not_called_without_what_its_requests_carried() {
             let [letter] = &letters[..] else {
                 panic!("{letters:?}");
             };
-            assert_eq!(letter.reason, DeadLetterReason::EndpointRemoved);
+            let reason = DeadLetterReason::EndpointRemoved;
+            assert_eq!(letter.reason, reason);
+            // Watchers were told that its backlog was full.
+            let told = sim.outcomes();
+            assert_eq!(told, [Outcome::DeadLettered { reason }]);
             let supervisor = sim.engine.supervisor();
             let status = supervisor.send(GetStatus::new(HOOK)).await.unwrap();
             assert_eq!(status, None, "as good as unknown");

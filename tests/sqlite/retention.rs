@@ -9,8 +9,8 @@ use actix_webhooks::store::{
 };
 use actix_webhooks::testing::SimClock;
 use actix_webhooks::{
-    AlertId, AttemptSummary, DeliveryId, EventId, ListDeliveries, Outcome, PayloadFormat, RuleId,
-    Timestamp, WebhookUrl,
+    AlertId, AttemptSummary, DeadLetterReason, DeliveryId, EventId, ListDeliveries, Outcome,
+    PayloadFormat, RuleId, Timestamp, WebhookUrl,
 };
 use bytes::Bytes;
 
@@ -177,7 +177,7 @@ async fn the_limits_of_the_backlog_hold_after_reopening() {
     let [Appended::StoredInPart { ids, dead }] = &third[..] else {
         panic!("its delivery is given up: {third:?}");
     };
-    assert_eq!(ids, dead);
+    assert_eq!(*dead, [(ids[0], DeadLetterReason::BacklogFull)]);
     let letters = store
         .dead_letters(DeadLetterQuery::default())
         .await

@@ -152,15 +152,18 @@ impl RouterActor {
         &mut self,
         event: &NewEvent,
         ids: &[DeliveryId],
-        dead: &[DeliveryId],
+        dead: &[(DeliveryId, DeadLetterReason)],
     ) -> Vec<WebhookUrl> {
         let targets = event
             .alerts
             .iter()
             .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
-        let given_up = targets.zip(ids).filter(|(_, id)| dead.contains(id));
+        let reason_of = |id: &DeliveryId| dead.iter().find(|(dead, _)| dead == id);
+        let given_up = targets
+            .zip(ids)
+            .filter_map(|(target, id)| Some((target, reason_of(id)?)));
         let (mut urls, mut lost) = (Vec::new(), BTreeMap::<_, u64>::new());
-        for ((alert, url), id) in given_up {
+        for ((alert, url), (id, reason)) in given_up {
             if !urls.contains(url) {
                 urls.push(url.clone());
             }
@@ -172,9 +175,8 @@ impl RouterActor {
                     rule_id: alert.rule_id.clone(),
                     attempts_made: 0,
                 };
-                let reason = DeadLetterReason::BacklogFull;
                 let at = event.at.on_wall(self.shared.clock.offset());
-                let report = DeliveryReport::given_up(url, &ended, reason, at);
+                let report = DeliveryReport::given_up(url, &ended, *reason, at);
                 let full = self.shared.watchers.reports.tell(&report);
                 *lost.entry(url).or_default() += full;
             }
@@ -191,13 +193,16 @@ impl RouterActor {
         &mut self,
         alerts: &'a [NewAlert],
         ids: &[DeliveryId],
-        dead: &[DeliveryId],
+        dead: &[(DeliveryId, DeadLetterReason)],
         hand_over: &mut HandOver<'a>,
     ) {
         let targets = alerts
             .iter()
             .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
-        for ((alert, url), id) in targets.zip(ids).filter(|(_, id)| !dead.contains(id)) {
+        for ((alert, url), id) in targets.zip(ids) {
+            if dead.iter().any(|(dead, _)| dead == id) {
+                continue;
+            }
             let waking = !self.waking.is_empty() && self.waking.contains_key(url);
             let Some(known) = self.subscribers.get_mut(url).filter(|_| !waking) else {
                 *hand_over.unknown.entry(url.clone()).or_default() += 1;

@@ -135,7 +135,7 @@ impl Kept {
                 continue;
             };
             self.give_up(limits, id, event.at, reason);
-            dead.push(id);
+            dead.push((id, reason));
         }
         self.targets = targets;
         self.events.put(event, key, ids.len(), limits.event_ids);

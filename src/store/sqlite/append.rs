@@ -67,7 +67,7 @@ impl Writer<'_> {
                     None => self.insert_open(endpoint, alert, event.at, rows::size(&new.alert))?,
                 };
                 ids.push(id);
-                dead.extend(reason.map(|_| id));
+                dead.extend(reason.map(|reason| (id, reason)));
             }
         }
         self.take_from_outbox(event)?;

@@ -15,7 +15,14 @@ async fn publish(store: &impl Store, id: &str) -> (Vec<DeliveryId>, Vec<Delivery
     let appended = store.append(Arc::new([event(id, &["r"], &[A, B])])).await;
     match appended.unwrap().pop() {
         Some(Appended::Stored(ids)) => (ids, Vec::new()),
-        Some(Appended::StoredInPart { ids, dead }) => (ids, dead),
+        Some(Appended::StoredInPart { ids, dead }) => {
+            let removed = DeadLetterReason::EndpointRemoved;
+            assert!(
+                dead.iter().all(|(_, reason)| *reason == removed),
+                "{dead:?}"
+            );
+            (ids, dead.into_iter().map(|(id, _)| id).collect())
+        }
         other => panic!("the event is new: {other:?}"),
     }
 }

@@ -54,27 +54,40 @@
 //! | level | message | fields | when |
 //! |---|---|---|---|
 //! | debug | `attempt … of delivery … to … finished: …` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
-//! | debug | `subscriber has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
+//! | debug | `subscriber of endpoint … has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
+//! | error | `subscriber of endpoint … panicked, …` | `endpoint`, `restarts` | a bug in this crate; it is started again |
+//! | warn | `circuit of endpoint … opened; attempts wait until …` | `endpoint`, `until` | an endpoint with a circuit breaker fails |
+//! | warn | `endpoint … disabled: …` | `endpoint`, `reason` | its receiver or its policy said so |
+//! | warn | `access token could not be fetched from …: …` | `token_url`, `reason` | a fetch failed; further ones wait for 1 to 30 s |
+//! | warn | `… reports of deliveries to … that were given up are lost: …` | | a watcher's mailbox was full |
 //! | info | `rules of the store …: …` | `count` | at a start, the rules of the store that the builder does not name, has otherwise, or has removed |
 //! | error | `… cannot be used: …; it is set aside until it is put again` | `setting`, `reason` | at a start, a stored setting that cannot be read |
-//! | warn | `access token could not be fetched` | `token_url`, `reason` | a fetch failed; further ones wait for 1 to 30 s |
 //! | warn | `wall clock was set forward by …; …` (or `back`) | `set_by_ms` | the system clock was moved by 100 ms or more, or the machine slept |
 //! | error | `that the wall clock was set could not be kept; …` | `error` | a store call failed |
-//! | warn | `circuit opened; attempts wait` | `endpoint`, `until` | an endpoint with a circuit breaker fails |
-//! | warn | `endpoint disabled; …` | `endpoint`, `reason` | its receiver or its policy said so |
-//! | warn | `dead letter forgotten: …` | `delivery_id`, `limit` | the memory store holds as many dead letters as it may |
-//! | error | `subscriber panicked; it is started again` | `endpoint`, `restarts` | a bug in this crate |
-//! | error | `delivery store failed; asking again` | `endpoint`, `error` | a store call failed |
-//! | debug | `old deliveries forgotten` | `forgotten` | once a minute, if there were any |
-//! | warn | `event stays in the outbox for now, …` | `seq`, `error` | it was refused for a reason that may pass; told once a look |
-//! | error | `event in the outbox cannot be routed; it is set aside` | `seq`, `reason` | it is too large, or unreadable |
-//! | error | `event in the outbox could not be set aside; …` | `seq`, `error` | a store call failed |
-//! | error | `outbox could not be read; it is looked into again` | `error` | a store call failed |
+//! | error | `delivery store failed for endpoint …; asking again in a second: …` | `endpoint`, `error` | a store call failed |
+//! | error | `store could not be flushed …` | `error` | a store call failed at shutdown |
+//! | error | `event … in the outbox cannot be routed; it is set aside: …` | `seq`, `reason` | it is too large, or unreadable, or its id is taken |
+//! | error | `event … in the outbox could not be set aside; …` | `seq`, `error` | a store call failed |
+//! | warn | `event … stays in the outbox for now, …` | `seq`, `error` | its endpoints are full; told once a look |
+//! | warn | `event … and those after it stay in the outbox for now: …` | `seq`, `error` | a store call failed |
+//! | error | `outbox could not be read; it is looked into again: …` | `error` | a store call failed |
+//! | debug | `… old deliveries forgotten` | `forgotten` | once a minute, if there were any |
 //! | error | `old deliveries could not be forgotten; …` | `error` | a store call failed |
-//! | warn | `log could not be moved into the file; it grows until it can` | `error` | SQLite could not checkpoint |
-//! | error | `transaction could not be rolled back` | `error` | SQLite refused a rollback |
+//! | warn | `a credential of the past could not be forgotten …` | `error` | a store call failed |
+//! | warn | `dead letter … forgotten: …` | `delivery_id`, `limit` | the memory store holds as many dead letters as it may |
+//! | warn | `… dead letters forgotten early, …`, `ids of … events forgotten early: …` | | the file is larger than `SqliteOptions::max_bytes` |
+//! | warn | `dead letters that stay what they are: …` | | there is no room to start all of a query again |
+//! | error | `delivery … to … cannot be read in the delivery store and is a dead letter: …` | `endpoint`, `delivery_id` | its row is damaged |
+//! | error | `… in the delivery store cannot be read and is left out: …` | `endpoint`, where there is one | a row that is listed, or that is known of an endpoint, is damaged |
+//! | error | `delivery store's file … was removed or replaced while it is open; …` | | nothing is accepted until it is back |
+//! | warn | `delivery store's file is back where it was; it goes on` | | it is |
+//! | warn | `log of the delivery store …` | | its log cannot be moved into the file since a while: since when, and how long it is; told again when it can be |
+//! | warn | `log could not be moved into the file; …` | `error` | SQLite could not checkpoint |
+//! | error | `transaction of the delivery store could not be rolled back: …` | `error` | SQLite refused a rollback |
+//! | warn | `the configuration of DNS could not be read: …` | `error` | at a start |
+//! | warn | `this machine's own addresses could not be listed: …` | `error` | they are not refused then |
+//! | debug | `connection could not be made to …` | | the cause of an attempt's `Connect` or `Tls` |
 //! | error | `no Verifier in the application's data; …` | | a `verify::VerifiedWebhook` was to be extracted |
-//! | error | `store could not be …` | `error` | a store call failed at shutdown |
 //!
 //! URLs are logged without user info and queries; secrets and bodies are never logged.
 

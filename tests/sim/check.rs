@@ -137,14 +137,18 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
         }
         for pair in attempts.windows(2) {
             let begun = begun_at(pair[1]);
-            // Somebody who resumes an endpoint lets those go on that its receiver told to wait.
-            let lifted = matches!(pair[0].status, Some(429 | 503))
-                && life
-                    .ledger
-                    .notes()
-                    .resumed
-                    .iter()
-                    .any(|(url, at)| *url == pair[0].url && (pair[0].at..=begun).contains(at));
+            // Somebody who resumes an endpoint lets those go on that its receiver told to wait, or that were due in the last
+            // second of what is lifted.
+            let (told, due_at) = (pair[0].status, pair[0].next_attempt_at);
+            let lifts = |held_until: &Timestamp| {
+                let last = held_until.before(Duration::from_secs(1))..=*held_until;
+                matches!(told, Some(429 | 503)) || due_at.is_some_and(|at| last.contains(&at))
+            };
+            let notes = life.ledger.notes();
+            let lifted = notes.resumed.iter().any(|(url, at, held_until)| {
+                *url == pair[0].url && (pair[0].at..=begun).contains(at) && lifts(held_until)
+            });
+            drop(notes);
             if !lifted && pair[0].next_attempt_at.is_none_or(|due_at| begun < due_at) {
                 life.ledger.problem(format!(
                     "delivery {id} is tried again at {begun}, told for {:?}",

@@ -42,7 +42,7 @@ pub(crate) struct Notes {
     /// Endpoints that were removed at some time: they lost their settings, and what was open was given up.
     pub(crate) removed: BTreeSet<WebhookUrl>,
     /// Which endpoints were resumed, and when.
-    pub(crate) resumed: Vec<(WebhookUrl, Timestamp)>,
+    pub(crate) resumed: Vec<(WebhookUrl, Timestamp, Timestamp)>,
     /// When the engine that runs was started.
     pub(crate) started_at: Option<Timestamp>,
 }
@@ -259,16 +259,20 @@ impl Notes {
         }
     }
 
-    /// Takes note of that somebody has resumed an endpoint: its hold is lifted, and what waited for that goes on.
+    /// Takes note of that somebody has resumed an endpoint: its hold is lifted, and what waited for that goes on, and so does
+    /// what was due in the last second of the hold for another reason.
     pub(crate) fn resume(&mut self, url: &WebhookUrl, now: Timestamp) {
-        self.resumed.push((url.clone(), now));
         let Some(bounds) = self.endpoints.get_mut(url) else {
             return;
         };
+        let held_until = bounds.held_until.unwrap_or(now);
+        self.resumed.push((url.clone(), now, held_until));
         bounds.paused = false;
         bounds.release();
         let seen = self.keys.iter_mut().filter(|((to, _), _)| to == url);
-        for (_, seen) in seen.filter(|(_, seen)| seen.told_to_wait) {
+        let last = held_until.before(Duration::from_secs(1))..=held_until;
+        let with_it = |seen: &Seen| seen.not_before.is_some_and(|due_at| last.contains(&due_at));
+        for (_, seen) in seen.filter(|(_, seen)| seen.told_to_wait || with_it(seen)) {
             seen.not_before = None;
         }
     }

@@ -117,7 +117,7 @@ about_an_endpoint! {
     /// application → [`SupervisorActor`](crate::SupervisorActor).
     ///
     /// A hold (429 or 503 with `Retry-After`, see [`EndpointStatus::held`]) is lifted for good, and the deliveries that were
-    /// told to wait for its end go on at once; others keep their own schedule. Of an open circuit the next probe comes at once.
+    /// told to wait for its end (those due in its last second) go on at once; others keep their own schedule. Of an open circuit the next probe comes at once.
     /// The rate limit stays, and so does the pace that the receiver was found to take.
     ///
     /// ```

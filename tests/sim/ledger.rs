@@ -68,6 +68,8 @@ pub(crate) struct Bounds {
     pub(crate) paused: bool,
     pub(crate) ordering: Ordering,
     held_until: Option<Timestamp>,
+    /// Until when its receiver has asked for a hold since it was last resumed, whatever engine heard of it.
+    asked_until: Option<Timestamp>,
     /// When it was last told to wait. What the engine began in that very instant it may have begun before.
     told_at: Option<Timestamp>,
     in_flight: u32,
@@ -255,6 +257,7 @@ impl Notes {
                 .get_mut(&key.0)
                 .expect("only endpoints of this world are called");
             bounds.held_until = bounds.held_until.max(Some(until));
+            bounds.asked_until = bounds.asked_until.max(Some(until));
             bounds.told_at = Some(now);
         }
     }
@@ -265,7 +268,7 @@ impl Notes {
         let Some(bounds) = self.endpoints.get_mut(url) else {
             return;
         };
-        let held_until = bounds.held_until.unwrap_or(now);
+        let held_until = bounds.asked_until.take().unwrap_or(now);
         self.resumed.push((url.clone(), now, held_until));
         bounds.paused = false;
         bounds.release();
@@ -309,6 +312,7 @@ impl Bounds {
             paused: false,
             ordering,
             held_until: None,
+            asked_until: None,
             told_at: None,
             in_flight: 0,
             lanes: BTreeMap::new(),

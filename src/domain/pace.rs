@@ -22,6 +22,8 @@ pub(crate) struct Pace {
     /// What is counted: how many were taken, since when.
     since: Timestamp,
     taken: u32,
+    /// When the last of what is counted was answered.
+    last_at: Timestamp,
     /// How many went well since the pace was last changed, and when that was.
     well: u32,
     changed_at: Timestamp,
@@ -55,6 +57,7 @@ impl Pace {
             too_fast: interval.unwrap_or_default(),
             overloaded_at: Some(overloaded_at),
             since: overloaded_at,
+            last_at: overloaded_at,
             changed_at: overloaded_at,
             ..Self::default()
         }
@@ -86,6 +89,7 @@ impl Pace {
         if self.was_under_way(started_at) {
             return;
         }
+        self.leave_idle_time_out(started_at, now);
         let counted_for = now.since(self.since);
         if counted_for > COUNTED_FOR * 4 {
             (self.since, self.taken) = (started_at, 0);
@@ -99,6 +103,17 @@ impl Pace {
         if let Some(interval) = self.interval {
             self.grow(interval, now);
         }
+    }
+
+    /// Leaves the time out of what is counted in which there was nothing to send: it says nothing of the receiver, and with few
+    /// events it would be nearly all of the time.
+    fn leave_idle_time_out(&mut self, started_at: Timestamp, now: Timestamp) {
+        let waited = started_at.since(self.last_at);
+        let idle = waited.saturating_sub(self.interval.unwrap_or_default());
+        if idle > IDLE {
+            self.since = (self.since + idle).min(now);
+        }
+        self.last_at = self.last_at.max(now);
     }
 
     /// Becomes a little faster after every few that went well; twice as fast each time where it is
@@ -124,6 +139,7 @@ impl Pace {
         if self.was_under_way(refused.started_at) {
             return;
         }
+        self.leave_idle_time_out(refused.started_at, now);
         match refused.until {
             Some(until) => self.slow_down(until.max(now)),
             None if refused.status == 429 => self.slow_down_unasked(),
@@ -131,7 +147,7 @@ impl Pace {
         }
         let until = refused.until.unwrap_or(now).max(now);
         self.overloaded_at = Some(now);
-        (self.since, self.taken) = (until, 0);
+        (self.since, self.taken, self.last_at) = (until, 0, until);
         (self.changed_at, self.well) = (until, 0);
     }
 
@@ -204,11 +220,14 @@ impl Pace {
 }
 
 /// For how long is counted before what was counted is halved. After four times as long without
-/// anything, counting begins anew.
+/// anything, counting begins again.
 const COUNTED_FOR: Duration = Duration::from_secs(5);
 
 /// So few are not halved.
 const FEW: u32 = 10;
+
+/// A pause between two attempts that is longer, and that no pace asks for, is one in which there was nothing to send.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// After how many that went well the pace changes, how often at most, and to which share of the time
 /// between two. A receiver that lets some be saved up has time to say that it is too fast.
@@ -308,6 +327,27 @@ mod tests {
             2_100,
             "and nothing is known of how much may be"
         );
+    }
+
+    /// A receiver that got an event every few seconds and asked for one pause was then sent a backlog at the rate at which the
+    /// events had come, one every few seconds.
+    #[test]
+    fn time_in_which_there_was_nothing_to_send_says_nothing_of_the_pace() {
+        let mut pace = Pace::default();
+        for number in 0..4 {
+            let at = 4_000 * number;
+            pace.on_taken(after(at), after(at + 50));
+        }
+        let mut later = pace;
+        pace.on_overload(refused(12_050, Some(13_100)), after(12_100));
+        assert_eq!(interval(&pace), 328, "four in 0.2 s, and a pause of 1.05 s");
+        later.on_overload(refused(17_050, Some(18_100)), after(17_100));
+        assert_eq!(interval(&later), 328);
+        // And while a pace is kept, what it asks for is no idle time.
+        let mut paced = Pace::known(Some(Duration::from_secs(2)), NOW);
+        (1..=4).for_each(|number| paced.on_taken(after(2_000 * number), after(2_000 * number)));
+        paced.on_overload(refused(10_000, Some(20_000)), after(10_000));
+        assert_eq!(interval(&paced), 5_250, "four in twenty seconds");
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl TokenCache {
     }
 }
 
-/// Says whether less than `length` has passed since `then`.
+/// Returns `true` if less than `length` has passed since `then`.
 fn within(now: Timestamp, then: Timestamp, length: Duration) -> bool {
     now.since(then) < length
 }

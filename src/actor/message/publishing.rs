@@ -155,7 +155,7 @@ impl Message for PutRule {
 }
 
 /// Removes a rule: application → [`RouterActor`](crate::RouterActor). Deliveries that it led to go on, unless [`ending_deliveries`](Self::ending_deliveries)
-/// is asked for. The answer says whether there was one.
+/// is asked for. The answer is `true` if there was one.
 ///
 /// ```
 /// use actix_webhooks::{Engine, RemoveRule, Rule};
@@ -254,7 +254,7 @@ impl Message for PutClient {
 
 /// Removes a client: application → [`RouterActor`](crate::RouterActor). Its name and its authorisation are forgotten, as if it had been put without them; its
 /// deliveries go on, unless [`ending_deliveries`](Self::ending_deliveries) is asked for. Rules for it stay, and so does what may still be published for it:
-/// remove its rules first. The answer says whether there was one.
+/// remove its rules first. The answer is `true` if there was one.
 ///
 /// ```
 /// use actix_webhooks::{Client, Engine, RemoveClient};

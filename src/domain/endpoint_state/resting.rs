@@ -50,7 +50,7 @@ impl EndpointMachine {
             Circuit::Closed | Circuit::Open { .. } => self.circuit,
         };
         Past {
-            // What is open is counted anew.
+            // What is open is counted again.
             tally: Tally {
                 open: 0,
                 ..self.tally

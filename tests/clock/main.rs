@@ -222,6 +222,5 @@ const STAYS: Duration = Duration::from_secs(3);
 /// How late a retry may be: a second, and as long as a busy machine may take.
 const LATE: Duration = Duration::from_secs(5);
 
-/// For how long a child may do nothing that is seen. A receiver that
-/// asked for a pause is sent what waits at a pace that grows carefully.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// For how long a child may do nothing that is seen.
+const PATIENCE: Duration = Duration::from_mins(1);

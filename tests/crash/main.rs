@@ -437,6 +437,5 @@ fn check_times(alert: &str, requests: &[&Request]) {
 /// The argument of a child that seals its settings.
 const SEALED: &str = "sealed";
 
-/// For how long a child may do nothing that is seen. A receiver that
-/// asked for a pause is sent what waits at a pace that grows carefully.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// For how long a child may do nothing that is seen.
+const PATIENCE: Duration = Duration::from_mins(1);

@@ -1,6 +1,6 @@
 //! The pace at which a receiver takes deliveries, found out where it has said that it got too many.
 //!
-//! A 429, or a 503 that names a time, speaks of how many come in a time. How many the receiver had
+//! A 429 speaks of how many come in a time. How many the receiver had
 //! taken since the last time, and how long that took together with the wait that it asks for, is its
 //! own pace. From then on attempts are spread at a little less than that, and a little faster after
 //! every few that went well. See `docs/adr/0014-pace-after-an-overload.md`.
@@ -140,10 +140,13 @@ impl Pace {
             return;
         }
         self.leave_idle_time_out(refused.started_at, now);
-        match refused.until {
-            Some(until) => self.slow_down(until.max(now)),
-            None if refused.status == 429 => self.slow_down_unasked(),
-            None => {}
+        // A 503 says that the receiver is out of order for a while: it is held for that long, and what it takes afterwards is
+        // no slower.
+        if refused.status == 429 {
+            match refused.until {
+                Some(until) => self.slow_down(until.max(now)),
+                None => self.slow_down_unasked(),
+            }
         }
         let until = refused.until.unwrap_or(now).max(now);
         self.overloaded_at = Some(now);
@@ -350,17 +353,21 @@ mod tests {
         assert_eq!(interval(&paced), 5_250, "four in twenty seconds");
     }
 
+    /// A receiver that was out of order for a second now and then, and fast otherwise, was sent its backlog at one every
+    /// 1.6 s for minutes.
     #[test]
-    fn a_503_without_a_time_says_nothing_of_the_pace() {
-        let mut pace = Pace::default();
-        pace.on_taken(NOW, NOW);
-        let refused = Refused {
-            status: 503,
-            ..refused(0, None)
-        };
-        pace.on_overload(refused, NOW);
-        assert_eq!(pace.interval(), None);
-        assert!(pace.took_nothing());
+    fn a_503_says_nothing_of_the_pace_with_a_time_or_without() {
+        for until in [None, Some(1_000)] {
+            let mut pace = Pace::default();
+            pace.on_taken(NOW, NOW);
+            let refused = Refused {
+                status: 503,
+                ..refused(0, until)
+            };
+            pace.on_overload(refused, NOW);
+            assert_eq!(pace.interval(), None);
+            assert!(pace.took_nothing());
+        }
     }
 
     #[test]

@@ -156,6 +156,12 @@ pub(crate) struct Drain;
 #[rtype(result = "Drained")]
 pub(crate) struct Abort;
 
+/// Break off what is in flight, take and start nothing more: supervisor → subscriber. Answered once all that has ended is on
+/// record.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct BreakOff;
+
 /// There may be something new in the outbox: application → router.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

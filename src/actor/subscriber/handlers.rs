@@ -7,7 +7,7 @@ use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
 use crate::actor::message::{
-    Abort, Configure, Describe, Drain, Drained, Forget, Gate, Leave, Redelivered,
+    Abort, BreakOff, Configure, Describe, Drain, Drained, Forget, Gate, Leave, Redelivered,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
@@ -105,6 +105,21 @@ impl Handler<Drain> for SubscriberActor {
         });
         draining.answers.push(answer);
         deferred
+    }
+}
+
+impl Handler<BreakOff> for SubscriberActor {
+    type Result = Deferred<()>;
+
+    fn handle(&mut self, _: BreakOff, ctx: &mut Context<Self>) -> Deferred<()> {
+        self.close_inbox();
+        if let Some(active) = &mut self.active {
+            active.break_off();
+        }
+        for place in self.machine.break_off() {
+            self.holdings.give_back(place);
+        }
+        self.handle(Drain, ctx)
     }
 }
 

@@ -101,6 +101,12 @@ impl Active {
     fn is_idle(&self) -> bool {
         self.running.is_empty() && self.recording.is_empty()
     }
+
+    /// Ends all but what is being recorded.
+    fn break_off(&mut self) {
+        self.running = Running::default();
+        self.channel = None;
+    }
 }
 
 /// Work that has ended.

@@ -10,7 +10,8 @@ use actix::{
 };
 
 use super::SupervisorActor;
-use crate::actor::message::{Abort, EndDeliveries, Forget, ReportsLost, StartOver};
+use super::removal::end;
+use crate::actor::message::{EndDeliveries, Forget, ReportsLost, StartOver};
 use crate::actor::shared::Shared;
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::id::DeliveryId;
@@ -216,8 +217,7 @@ impl Handler<StartOver> for SupervisorActor {
         let subscriber = self.begin_removal(&url);
         let abort = async move {
             if let Some(subscriber) = subscriber {
-                // One that has just ended needs no telling.
-                let _ = subscriber.send(Abort).await;
+                end(&subscriber).await;
             }
         };
         let again = wrap_future::<_, Self>(abort).map(move |(), supervisor, ctx| {

@@ -10,7 +10,7 @@ use actix::{ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Resp
 
 use super::giving_up::GivingUp;
 use super::{Entry, Subscriber, SupervisorActor};
-use crate::actor::message::{Abort, EndpointError, RemoveEndpoint};
+use crate::actor::message::{Abort, BreakOff, EndpointError, RemoveEndpoint};
 use crate::actor::reply::Deferred;
 use crate::actor::subscriber::SubscriberActor;
 use crate::domain::dead_letter::DeadLetterReason;
@@ -113,8 +113,7 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
             let url = url.clone();
             async move {
                 if let Some(subscriber) = subscriber {
-                    // One that has just ended needs no telling.
-                    let _ = subscriber.send(Abort).await;
+                    end(&subscriber).await;
                 }
                 let told = giving_up.at_removed(&url).await?;
                 let rest = shared.call(|store| store.remove_endpoint(&url, now));
@@ -137,6 +136,18 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
         Box::pin(ended)
     }
 }
+
+/// Ends a subscriber. Its attempts are broken off, and what they have had answered is put on record and reported before, so that
+/// nothing is given up that was delivered.
+pub(super) async fn end(subscriber: &Addr<SubscriberActor>) {
+    // One that has just ended needs no telling.
+    let _ = tokio::time::timeout(RECORDED_WITHIN, subscriber.send(BreakOff)).await;
+    let _ = subscriber.send(Abort).await;
+}
+
+/// For how long a subscriber that ends tries to put on record what its attempts have had answered. The rest is attempted again
+/// or given up, as if there had been no answer.
+const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// After how long an endpoint goes on that a store does not get removed. Millions of open deliveries take minutes.
 const REMOVED_WITHIN: Duration = Duration::from_mins(10);

@@ -353,6 +353,12 @@ impl EndpointMachine {
         self.run = Run::Draining;
     }
 
+    /// Forgets the attempts in flight, and returns their places. What has ended is still recorded.
+    pub(crate) fn break_off(&mut self) -> Vec<Charge> {
+        self.late = 0;
+        self.under_way.break_off()
+    }
+
     /// Takes other settings; they apply from the next attempt on.
     pub(crate) fn configure(&mut self, policy: Arc<EndpointPolicy>) {
         self.window.set_max(policy.max_in_flight);

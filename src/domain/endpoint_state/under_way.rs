@@ -69,6 +69,21 @@ impl UnderWay {
         Some(ended)
     }
 
+    /// Forgets the attempts in flight, and returns their places.
+    pub(super) fn break_off(&mut self) -> Vec<Charge> {
+        let mut places = Vec::with_capacity(self.in_flight);
+        self.attempts.retain(|_, attempt| {
+            let Some(in_flight) = &attempt.in_flight else {
+                return true;
+            };
+            places.push(in_flight.place);
+            self.bytes = self.bytes.saturating_sub(attempt.alert.body.len());
+            false
+        });
+        self.in_flight = 0;
+        places
+    }
+
     /// Forgets an attempt that is on record, and returns what it sent; `None` if it is not about to be recorded.
     pub(super) fn take_recorded(&mut self, id: DeliveryId) -> Option<Arc<Alert>> {
         let ended = |attempt: &UnderWayAttempt| attempt.in_flight.is_none();

@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) max_body_bytes: usize,
     /// How many messages a mailbox holds.
     pub(crate) mailbox: usize,
+    /// How many endpoints without settings are remembered that have nothing to do.
+    pub(crate) endpoints_at_rest: usize,
     /// How long publishers wait for room.
     pub(crate) publish_timeout: Duration,
     /// Whether subscribers live on several arbiters, which then share the processors with each other and with receivers on the same machine.

@@ -48,6 +48,7 @@ pub struct EngineBuilder {
     max_body_bytes: usize,
     max_bytes_read_ahead: usize,
     mailbox: usize,
+    endpoints_at_rest: usize,
     publish_timeout: Duration,
     wall: Option<Wall>,
     seed: Option<u64>,
@@ -70,6 +71,7 @@ impl Default for EngineBuilder {
             max_body_bytes: 1_024 * 1_024,
             max_bytes_read_ahead: 64 * 1_024 * 1_024,
             mailbox: 256,
+            endpoints_at_rest: 100_000,
             publish_timeout: Duration::from_secs(30),
             wall: None,
             seed: None,
@@ -238,6 +240,15 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets how many endpoints without settings of their own are remembered that have nothing open: there may be a new URL every day. When there are more,
+    /// the one that has rested longest is forgotten until its next event: it is not listed, and its counts begin anew. What its receiver had agreed to, its
+    /// history and its dead letters are in the store, and stay. Those that are paused or disabled are not forgotten. Defaults to 100,000.
+    #[must_use]
+    pub fn max_endpoints_at_rest(mut self, max: usize) -> Self {
+        self.endpoints_at_rest = max;
+        self
+    }
+
     /// Sets how long [`Engine::publish`] waits for room while as many events as may wait to be stored, before it is refused with
     /// [`PublishError::Overloaded`](crate::PublishError::Overloaded). 0 means not at all. Defaults to 30 s; at most a day.
     #[must_use]
@@ -305,6 +316,7 @@ impl EngineBuilder {
             client_id_header: self.client_id_header,
             max_body_bytes: self.max_body_bytes,
             mailbox: self.mailbox,
+            endpoints_at_rest: self.endpoints_at_rest,
             publish_timeout: self.publish_timeout,
             seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
         });

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod claim;
+mod given_up;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::claim::StoreClaim;
+pub use self::given_up::GivenUp;
 pub use self::memory::{MemoryLimits, MemoryStore};
 #[cfg(all(feature = "fuzzing", feature = "sqlite"))]
 pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
@@ -79,6 +81,12 @@ pub trait Store: Send + Sync + 'static {
     /// and must not wait. Defaults to `None`.
     fn condition(&self) -> Option<Arc<str>> {
         None
+    }
+
+    /// Takes what the store has given up by itself since it was asked last, so that the engine reports it: deliveries that cannot be read,
+    /// and those to an endpoint that is removed. It is called once a second, and must not wait. Defaults to nothing.
+    fn take_given_up(&self) -> Vec<GivenUp> {
+        Vec::new()
     }
 
     /// Accepts events with their deliveries, all of the batch or, on an error, none. An event whose id is remembered for its client is not stored

@@ -12,9 +12,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage,
-    OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
-    StoreClaim, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndedDelivery, EndpointBacklog, GivenUp, Loaded, NewEvent, OpenDelivery,
+    OpenPage, OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention,
+    Store, StoreClaim, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// Wraps a store and makes the caller's thread wait for every answer.
@@ -54,6 +54,10 @@ impl<S: Store> Store for Blocking<S> {
 
     fn condition(&self) -> Option<Arc<str>> {
         self.0.condition()
+    }
+
+    fn take_given_up(&self) -> Vec<GivenUp> {
+        self.0.take_given_up()
     }
 
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {

@@ -12,9 +12,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage,
-    OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
-    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndedDelivery, EndpointBacklog, GivenUp, Loaded, NewEvent, OpenDelivery,
+    OpenPage, OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention,
+    Store, StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -153,6 +153,10 @@ impl Store for FaultyStore {
 
     fn condition(&self) -> Option<Arc<str>> {
         self.store.condition()
+    }
+
+    fn take_given_up(&self) -> Vec<GivenUp> {
+        self.store.take_given_up()
     }
 
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {

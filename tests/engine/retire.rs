@@ -7,10 +7,11 @@ use actix::fut::wrap_future;
 use actix::{Actor, AsyncContext as _, Context, Handler};
 use actix_webhooks::testing::Reply;
 use actix_webhooks::{
-    EndpointState, EndpointStatus, Engine, PauseEndpoint, Redeliver, ResumeEndpoint, WatchStatus,
+    EndpointState, EndpointStatus, Engine, EngineBuilder, ListStatus, PauseEndpoint, Redeliver,
+    ResumeEndpoint, Rule, WatchStatus,
 };
 
-use super::support::{HOOK, Sim, event, simulate};
+use super::support::{HOOK, Sim, event, plain, simulate, simulate_with};
 
 #[test]
 fn what_was_counted_and_the_window_outlive_a_retired_subscriber() {
@@ -24,6 +25,54 @@ fn what_was_counted_and_the_window_outlive_a_retired_subscriber() {
             assert_eq!(status.state, EndpointState::Idle);
         }
         assert_eq!(sim.receivers.requests().len(), 5, "each once");
+    });
+}
+
+/// URLs with tokens that change: the table of endpoints grew for ever.
+#[test]
+fn endpoints_that_have_rested_longest_are_forgotten_where_there_are_too_many() {
+    let rule = || {
+        let mut rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+        for number in 0..10 {
+            rule = rule.webhook(&format!("http://r-{number}.test/")).unwrap();
+        }
+        rule
+    };
+    let settings = |builder: EngineBuilder| {
+        let builder = builder.max_endpoints_at_rest(3).rule(rule());
+        builder.endpoint(plain(HOOK))
+    };
+    simulate_with(settings, async |sim| {
+        let listed = async || {
+            let all = sim.engine.supervisor().send(ListStatus::default()).await;
+            let all = all.unwrap();
+            let urls = all
+                .statuses
+                .iter()
+                .map(|status| status.url.as_str().to_owned());
+            urls.collect::<Vec<_>>()
+        };
+        sim.publish("first").await;
+        let pause = sim
+            .engine
+            .supervisor()
+            .send(PauseEndpoint::new("http://r-7.test/"));
+        pause.await.unwrap().unwrap();
+        assert_eq!(listed().await.len(), 11);
+        sim.sleep(120).await;
+        let resting = listed().await;
+        assert_eq!(resting.len(), 5, "{resting:?}");
+        assert!(resting.contains(&HOOK.to_owned()), "it has settings");
+        assert!(
+            resting.contains(&"http://r-7.test/".to_owned()),
+            "it is paused"
+        );
+        sim.publish("second").await;
+        sim.sleep(1).await;
+        assert_eq!(listed().await.len(), 11, "as they are again");
+        assert_eq!(sim.receivers.requests().len(), 21, "but the paused one");
+        sim.sleep(120).await;
+        assert_eq!(listed().await.len(), 5);
     });
 }
 

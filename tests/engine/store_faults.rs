@@ -1,5 +1,6 @@
 //! A store that fails, hangs or panics where operators are at work: what was asked for does not happen, and nothing else is harmed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use actix_webhooks::testing::{
 };
 use actix_webhooks::transport::{Channel, Transport};
 use actix_webhooks::{
-    Auth, BuildError, Client, Endpoint, EndpointError, Engine, GetStatus, ListDeadLetters,
-    PauseEndpoint, PutClient, PutEndpoint, PutRule, RemoveEndpoint, Rule, RuleError,
+    Auth, BuildError, Client, DeadLetterReason, Endpoint, EndpointError, Engine, GetStatus,
+    ListDeadLetters, Outcome, PauseEndpoint, PutClient, PutEndpoint, PutRule, RemoveEndpoint, Rule,
+    RuleError,
 };
 
 use futures_util::FutureExt as _;
@@ -209,6 +211,38 @@ fn an_engine_over_a_store_that_hangs_shuts_down_all_the_same() {
         let took = sim.clock.elapsed().saturating_sub(before);
         assert!(took <= Duration::from_secs(16), "{took:?}");
         assert_eq!((report.pending, report.aborted), (2, 1));
+    });
+}
+
+/// What arrived while an endpoint with a token was being removed was a dead letter, and reported to nobody.
+#[test]
+fn what_arrives_while_an_endpoint_is_removed_is_reported() {
+    let known = plain(HOOK).auth(Auth::bearer("token"));
+    over_store(known, async |sim, store| {
+        sim.receivers.on(HOOK, [Reply::hang()]);
+        sim.publish("old").await;
+        sim.sleep(1).await;
+        store.set_rare(Some(RareFault::Waits(Duration::from_secs(1))));
+        let removal = actix_rt::spawn(sim.engine.supervisor().send(RemoveEndpoint::new(HOOK)));
+        for number in 0..40 {
+            sim.publish(&format!("new {number}")).await;
+            sim.clock.sleep(Duration::from_millis(90)).await;
+        }
+        removal.await.unwrap().unwrap().unwrap();
+        sim.sleep(2).await;
+        let mut dead: Vec<_> = sim.dead_letters().await;
+        dead.reverse();
+        let told: BTreeMap<_, _> = sim
+            .reports()
+            .into_iter()
+            .map(|report| (report.delivery_id, report.outcome))
+            .collect();
+        let reason = DeadLetterReason::EndpointRemoved;
+        let expected = dead
+            .iter()
+            .map(|dead| (dead.delivery_id, Outcome::DeadLettered { reason }));
+        assert_eq!(told, expected.collect());
+        assert_eq!(sim.reports().len(), 41, "each once");
     });
 }
 

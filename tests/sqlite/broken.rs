@@ -4,13 +4,14 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_webhooks::store::{SqliteStore, StoreError};
+use actix_webhooks::store::{SqliteStore, Store as _, StoreError};
 use actix_webhooks::testing::{Reply, SimClock};
 use actix_webhooks::{
     DeadLetterReason, DeliveryId, ListAttempts, ListDeadLetters, ListDeliveries, PublishBatch,
-    Redeliver, RemoveEndpoint,
+    Redeliver, RemoveEndpoint, WebhookUrl,
 };
 
+use super::retention::new_event;
 use super::support::{HOOK, Life, crash, event, status};
 
 #[test]
@@ -140,6 +141,39 @@ fn a_row_that_cannot_be_read_is_set_aside_and_the_others_go_on() {
             crash(engine).await;
         });
     }
+}
+
+#[actix_rt::test]
+async fn what_the_store_sets_aside_is_told_once() {
+    let life = Life::new();
+    let store = SqliteStore::open(life.file()).unwrap();
+    let events: Vec<_> = ["a", "b"].map(|id| new_event(id, 1, 10)).into();
+    store.append(events.into()).await.unwrap();
+    drop(store);
+    let file = rusqlite::Connection::open(life.file()).unwrap();
+    let damage = "UPDATE webhook_alert SET body = 17 WHERE event_id = 'b'";
+    file.execute(damage, []).unwrap();
+    let store = SqliteStore::open(life.file()).unwrap();
+    let hook = WebhookUrl::parse(HOOK).unwrap();
+    let open = store.queued(&hook, DeliveryId::new(0), 10).await.unwrap();
+    assert_eq!(open.len(), 1);
+    let told = store.take_given_up();
+    let told: Vec<_> = told
+        .iter()
+        .map(|one| {
+            (
+                &one.url,
+                one.delivery.id,
+                one.delivery.event_id.as_str(),
+                one.reason,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [(&hook, DeliveryId::new(2), "b", DeadLetterReason::Unreadable)]
+    );
+    assert_eq!(store.take_given_up(), []);
 }
 
 /// The neighbours: a retry, an endpoint that is removed, and what operators ask.

@@ -6,7 +6,9 @@ use actix_webhooks::store::{
     Appended, BacklogLimits, NewEvent, OutboxError, SqliteOptions, SqliteStore, Store as _,
 };
 use actix_webhooks::testing::SimClock;
-use actix_webhooks::{Engine, Event, PauseEndpoint, PutRule, RemoveRule, ResumeEndpoint, Rule};
+use actix_webhooks::{
+    Engine, Event, PauseEndpoint, PutRule, RemoveRule, ResumeEndpoint, Rule, Timestamp,
+};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -166,6 +168,70 @@ fn what_can_never_be_routed_is_set_aside_and_holds_nobody_back() {
         assert!(status(&engine).await.url.as_str() == HOOK);
         crash(engine).await;
     });
+}
+
+/// They stayed for ever, whatever size the file had.
+#[actix_rt::test]
+async fn what_is_set_aside_gives_way_to_the_dead_letters() {
+    let life = Life::new();
+    let options = SqliteOptions {
+        max_bytes: 1_024 * 1_024,
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open_with(life.file(), options).unwrap();
+    let keep = store.retention().unwrap();
+    let mut shop = shop(&life);
+    let order = shop.transaction().unwrap();
+    for number in 0..300 {
+        let large = event(&number.to_string()).message("x".repeat(8_000));
+        SqliteStore::publish_in(&order, &large).unwrap();
+    }
+    order.commit().unwrap();
+    for entry in store.outbox(0, 300).await.unwrap() {
+        store
+            .refuse_outbox(entry.seq, "too large".to_owned())
+            .await
+            .unwrap();
+    }
+    assert_eq!(left(&shop), 300);
+    let now = Timestamp::from_unix_millis(1);
+    assert_eq!(store.prune(now, keep).await.unwrap(), 300);
+    assert_eq!(left(&shop), 0);
+}
+
+#[actix_rt::test]
+async fn the_oldest_that_were_set_aside_are_forgotten_once_there_are_too_many() {
+    let life = Life::new();
+    let store = SqliteStore::open(life.file()).unwrap();
+    let mut shop = shop(&life);
+    let order = shop.transaction().unwrap();
+    for number in 0..10_001 {
+        SqliteStore::publish_in(&order, &event(&number.to_string())).unwrap();
+    }
+    order.commit().unwrap();
+    let entries = store.outbox(0, 20_000).await.unwrap();
+    for refused in [&entries[0], &entries[9_999]] {
+        store
+            .refuse_outbox(refused.seq, "why".to_owned())
+            .await
+            .unwrap();
+        assert_eq!(left(&shop), 10_001, "not before there are");
+    }
+    store
+        .refuse_outbox(entries[10_000].seq, "why".to_owned())
+        .await
+        .unwrap();
+    assert_eq!(left(&shop), 10_001, "10,000 later, not sooner");
+    SqliteStore::publish_in(&shop.transaction().unwrap(), &event("rolled back")).unwrap();
+    let order = shop.transaction().unwrap();
+    SqliteStore::publish_in(&order, &event("last")).unwrap();
+    order.commit().unwrap();
+    let last = store.outbox(0, 20_000).await.unwrap().pop().unwrap();
+    store
+        .refuse_outbox(last.seq, "why".to_owned())
+        .await
+        .unwrap();
+    assert_eq!(left(&shop), 10_001, "one more, one less");
 }
 
 #[actix_rt::test]

@@ -55,7 +55,8 @@ impl Message for WatchStatus {
 /// Asks for a report of every attempt that ends, and of every delivery that is given up without one: application →
 /// [`SupervisorActor`](crate::SupervisorActor).
 ///
-/// The latter are those of an endpoint that is removed or full, and those ended by [`EndDeliveries`](super::EndDeliveries). Discarding a dead letter ends nothing.
+/// The latter are those of an endpoint that is removed or full, those ended by [`EndDeliveries`](super::EndDeliveries), and those that cannot be read in the store. What the store gives
+/// up by itself, the last kind and what arrives while an endpoint is removed, is reported within a second. Discarding a dead letter ends nothing.
 ///
 /// A watcher whose mailbox is full misses reports; `EndpointStatus::reports_lost` counts them. The first reports may be of attempts that ended up to a
 /// second before it asked.

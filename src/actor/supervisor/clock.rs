@@ -24,6 +24,7 @@ impl SupervisorActor {
     /// Looks now, and again and again.
     pub(super) fn watch_wall(&mut self, ctx: &mut Context<Self>) {
         self.look_at_wall(ctx);
+        self.report_given_up();
         let next = wrap_future::<_, Self>(self.shared.clock.next_look());
         ctx.spawn(next.map(|(), supervisor, ctx| supervisor.watch_wall(ctx)));
     }

@@ -171,6 +171,30 @@ fn report(
         .sum()
 }
 
+impl SupervisorActor {
+    /// Reports what the store has given up by itself.
+    pub(super) fn report_given_up(&mut self) {
+        let now = self.shared.clock.now();
+        for given_up in self.shared.store.take_given_up() {
+            let (ended, reason) = (std::slice::from_ref(&given_up.delivery), given_up.reason);
+            let lost = report(&self.shared, &given_up.url, ended, reason, now);
+            if lost > 0 {
+                self.count_lost(&given_up.url, lost);
+            }
+        }
+    }
+
+    fn count_lost(&mut self, url: &WebhookUrl, count: u64) {
+        log::warn!(
+            endpoint = url.without_query(), count;
+            "{count} reports of deliveries to {} that were given up are lost: a watcher's mailbox was full", url.without_query()
+        );
+        if let Some(entry) = self.endpoints.get_mut(url) {
+            entry.reports_lost += count;
+        }
+    }
+}
+
 impl Handler<EndDeliveries> for SupervisorActor {
     type Result = ResponseFuture<Result<u64, StoreError>>;
 
@@ -231,13 +255,7 @@ impl Handler<ReportsLost> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, ReportsLost { url, count }: ReportsLost, _: &mut Context<Self>) {
-        log::warn!(
-            endpoint = url.without_query(), count;
-            "{count} reports of deliveries to {} that were given up are lost: a watcher's mailbox was full", url.without_query()
-        );
-        if let Some(entry) = self.endpoints.get_mut(&url) {
-            entry.reports_lost += count;
-        }
+        self.count_lost(&url, count);
     }
 }
 

@@ -21,7 +21,7 @@ impl SupervisorActor {
     pub(super) fn wake(&mut self, url: &WebhookUrl, count: u64, ctx: &mut Context<Self>) {
         let entry = self.endpoints.entry(url.clone()).or_default();
         let handle = match &mut entry.subscriber {
-            Subscriber::NotStarted | Subscriber::Retired(_) => {
+            Subscriber::NotStarted | Subscriber::Retired { .. } => {
                 return self.start_subscriber(url, ctx);
             }
             Subscriber::Restarting(_) => return,
@@ -44,6 +44,7 @@ impl SupervisorActor {
     }
 
     pub(super) fn start_subscriber(&mut self, url: &WebhookUrl, ctx: &mut Context<Self>) {
+        self.note_not_at_rest(url);
         let Some(entry) = self.endpoints.get(url).filter(|_| !self.draining) else {
             return;
         };
@@ -129,8 +130,7 @@ impl SupervisorActor {
         }
         let woken = *woken;
         if let Some(past) = past {
-            entry.subscriber = Subscriber::Retired(Box::new(past));
-            entry.restarts_in_a_row = 0;
+            self.retired(url, Box::new(past));
             if woken {
                 self.start_subscriber(url, ctx);
             }
@@ -143,6 +143,15 @@ impl SupervisorActor {
             since: *since,
         };
         self.tell_router(url, handle);
+    }
+
+    fn retired(&mut self, url: &WebhookUrl, past: Box<Past>) {
+        let turn = self.at_rest.add(url.clone());
+        if let Some(entry) = self.endpoints.get_mut(url) {
+            entry.subscriber = Subscriber::Retired { past, turn };
+            entry.restarts_in_a_row = 0;
+        }
+        self.forget_excess();
     }
 
     /// Tells subscribers of deliveries that were started again by hand, and starts those that do not run.
@@ -180,7 +189,7 @@ impl SupervisorActor {
                 Some(handle.addr.clone())
             }
             Subscriber::NotStarted
-            | Subscriber::Retired(_)
+            | Subscriber::Retired { .. }
             | Subscriber::Restarting(_)
             | Subscriber::Removing { .. } => None,
         }

@@ -1,6 +1,7 @@
 //! The actor that knows every endpoint: it starts a subscriber for each that has deliveries, watches it, starts it again after a panic, and
 //! answers operators.
 
+mod at_rest;
 mod clock;
 mod ending;
 mod giving_up;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, Context, Handler};
 
+use self::at_rest::{AtRest, Turn};
 use self::clock::WallWatch;
 use super::inbox::SubscriberHandle;
 use super::message::{
@@ -46,6 +48,7 @@ pub struct SupervisorActor {
     /// The last one that was handed out: many endpoints have the same settings, and share them.
     recent_policy: RefCell<Arc<EndpointPolicy>>,
     endpoints: BTreeMap<WebhookUrl, Entry>,
+    at_rest: AtRest,
     started: u64,
     /// How many changes of endpoints were asked for.
     changes: u64,
@@ -88,7 +91,7 @@ enum Subscriber {
     #[default]
     NotStarted,
     /// It had nothing left to do and has retired; the next one goes on counting where it ended.
-    Retired(Box<Past>),
+    Retired { past: Box<Past>, turn: Turn },
     Running {
         handle: SubscriberHandle,
         incarnation: u64,
@@ -117,7 +120,7 @@ impl Subscriber {
     /// Returns what the last one left behind, if none runs.
     fn past(&self) -> Option<&Past> {
         match self {
-            Self::Retired(past) | Self::Restarting(past) => Some(past),
+            Self::Retired { past, .. } | Self::Restarting(past) => Some(past),
             Self::NotStarted
             | Self::Running { .. }
             | Self::Leaving { .. }
@@ -137,6 +140,7 @@ impl SupervisorActor {
     ) -> Self {
         let default_policy = Arc::new(default_policy);
         let mut supervisor = Self {
+            at_rest: AtRest::new(shared.endpoints_at_rest),
             shared,
             arbiters,
             router: None,
@@ -218,7 +222,7 @@ impl Entry {
                 self.disabled = self.disabled.filter(|_| self.numbers.disabled > number);
                 self.numbers.resumed = self.numbers.resumed.max(number);
                 self.resumed = resumed;
-                if let Subscriber::Retired(past) | Subscriber::Restarting(past) =
+                if let Subscriber::Retired { past, .. } | Subscriber::Restarting(past) =
                     &mut self.subscriber
                 {
                     past.lift();

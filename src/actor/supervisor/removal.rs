@@ -20,6 +20,7 @@ use crate::store::{Change, OpenQuery, Setting, StoreError};
 impl SupervisorActor {
     /// Has nobody deliver to an endpoint until [`end_removal`](Self::end_removal), and returns who did.
     pub(super) fn begin_removal(&mut self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
+        self.note_not_at_rest(url);
         let running = self.running(url);
         self.endpoints.get_mut(url)?.subscriber = Subscriber::Removing {
             woken: false,
@@ -63,6 +64,7 @@ impl SupervisorActor {
         } else {
             self.endpoints.remove(url);
         }
+        self.report_given_up();
         for answerer in waiting {
             answerer.send(());
         }

@@ -19,10 +19,12 @@ use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::backlog::{Ledger, Room};
+use crate::store::given_up::GivenUps;
 use crate::store::{
     Agreed, Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery, OpenPage, OpenQuery, PageLimit,
-    PastCredential, Redelivery, Retention, StoreError, StoredClock, WaitingDelivery, page_limit,
+    EndedDelivery, EndpointBacklog, GivenUp, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    PageLimit, PastCredential, Redelivery, Retention, StoreError, StoredClock, WaitingDelivery,
+    page_limit,
 };
 
 /// All that is kept.
@@ -57,6 +59,7 @@ pub(super) struct Kept {
     /// What was agreed on with those receivers that ask for something.
     pub(super) agreed: BTreeMap<WebhookUrl, Agreed>,
     pub(super) clock: StoredClock,
+    pub(super) given_up: GivenUps,
 }
 
 /// What is known of one endpoint: which deliveries are open, never attempted or waiting for a retry, and until when it is held back.
@@ -91,6 +94,7 @@ impl Kept {
             health: BTreeMap::new(),
             agreed: BTreeMap::new(),
             clock: StoredClock::default(),
+            given_up: GivenUps::default(),
         }
     }
 
@@ -459,9 +463,21 @@ impl Kept {
         for id in shelf.queued.iter().copied().chain(waiting) {
             let accepted = self.find(id).map(|entry| entry.accepted_at);
             let at = at.or(accepted).unwrap_or_default();
-            self.give_up(limits, id, at, DeadLetterReason::EndpointRemoved);
+            let reason = DeadLetterReason::EndpointRemoved;
+            self.give_up(limits, id, at, reason);
+            self.tell_given_up(url, id, reason);
         }
         shelf.open()
+    }
+
+    /// Has the engine report a delivery that was given up by the store itself.
+    fn tell_given_up(&self, url: &WebhookUrl, id: DeliveryId, reason: DeadLetterReason) {
+        let given_up = self.entries.get(&id).map(|entry| GivenUp {
+            url: url.clone(),
+            delivery: entry.ended(id),
+            reason,
+        });
+        self.given_up.add(given_up);
     }
 
     /// Returns what is open for the endpoints after `after`, ordered by URL.

@@ -11,9 +11,9 @@ use self::kept::{Kept, Shelf};
 use super::claim::Claimed;
 use super::{
     Agreed, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration,
-    DeadLetterQuery, DeliveryQuery, EndedDelivery, EndpointBacklog, NewEvent, OpenDelivery,
-    OpenPage, OpenQuery, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim,
-    StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeadLetterQuery, DeliveryQuery, EndedDelivery, EndpointBacklog, GivenUp, NewEvent,
+    OpenDelivery, OpenPage, OpenQuery, PageLimit, PastCredential, Redelivery, Retention, Store,
+    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -98,6 +98,10 @@ impl Default for MemoryStore {
 impl Store for MemoryStore {
     fn claim(&self) -> StoreFuture<StoreClaim> {
         done(self.claimed.claim(|| "in memory".to_owned()))
+    }
+
+    fn take_given_up(&self) -> Vec<GivenUp> {
+        self.kept().given_up.take()
     }
 
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {

@@ -49,11 +49,12 @@ use self::schema::{Role, connect, migrate};
 pub use self::seal::{Encryption, Key};
 use self::writer::{Found, Job, Task, Writer};
 use super::claim::Claimed;
+use super::given_up::GivenUps;
 use super::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, EndpointBacklog, Loaded, NewEvent, OpenDelivery, OpenPage,
-    OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
-    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndedDelivery, EndpointBacklog, GivenUp, Loaded, NewEvent, OpenDelivery,
+    OpenPage, OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention,
+    Store, StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -100,6 +101,7 @@ struct Shared {
     claimed: Claimed,
     alerts: Arc<Alerts>,
     forgotten: Forgotten,
+    given_up: Arc<GivenUps>,
     /// Through which number endpoints were looked at, of which nothing is left.
     swept: AtomicI64,
     watch: Arc<Watch>,
@@ -152,12 +154,20 @@ impl SqliteStore {
         let keeper = Keeper::new(&mut connection, wake, Arc::clone(&log), options.log_bytes)?;
         let found = Found::look(&connection, options.backlog)?;
         let watch = Arc::new(taken.watch());
+        let given_up = Arc::new(GivenUps::default());
         let (jobs, job_queue) = channel();
         let (reads, read_queue) = channel();
         let (inquiries, inquiry_queue) = channel();
         let read_queue = Arc::new(Mutex::new(read_queue));
         let mut threads = vec![
-            start_writer(connection, found, keeper, Arc::clone(&watch), job_queue)?,
+            start_writer(
+                connection,
+                found,
+                keeper,
+                Arc::clone(&watch),
+                Arc::clone(&given_up),
+                job_queue,
+            )?,
             start_keeper(path, woken, Arc::clone(&log))?,
             start_reader(
                 path,
@@ -175,6 +185,7 @@ impl SqliteStore {
             claimed: Claimed::default(),
             alerts: Arc::default(),
             forgotten: Forgotten::default(),
+            given_up,
             swept: AtomicI64::new(0),
             watch,
             log,
@@ -273,6 +284,10 @@ impl Store for SqliteStore {
     fn condition(&self) -> Option<Arc<str>> {
         let gone = self.shared.watch.error().map(|gone| gone.to_string());
         gone.or_else(|| self.shared.log.trouble()).map(Arc::from)
+    }
+
+    fn take_given_up(&self) -> Vec<GivenUp> {
+        self.shared.given_up.take()
     }
 
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
@@ -570,10 +585,11 @@ fn start_writer(
     found: Found,
     keeper: Keeper,
     watch: Arc<Watch>,
+    given_up: Arc<GivenUps>,
     jobs: Receiver<Box<dyn Job>>,
 ) -> Result<JoinHandle<()>, StoreError> {
     spawn("webhooks-write", move || {
-        Writer::new(&connection, found, keeper, watch).serve(&jobs);
+        Writer::new(&connection, found, keeper, watch, given_up).serve(&jobs);
     })
 }
 

@@ -29,7 +29,9 @@ impl SqliteStore {
     /// The engine routes the event after the commit: at once when it is told by [`Engine::notify_outbox`](crate::Engine::notify_outbox), and otherwise
     /// at its next look, within a second. Each endpoint gets events in the order in which they were stored. One that has as much open as it may holds up
     /// those for itself alone; they come out when it has room. One that turns out to be too large for the engine's limit, or whose id its client has used for
-    /// something else, is set aside with the reason in column `refused` of table `webhook_outbox`, and logged as an error.
+    /// something else, is set aside with the reason in column `refused` of table `webhook_outbox`, and logged as an error. It stays there until 10,000 more
+    /// events have come and another one is set aside, or until the file is larger than [`SqliteOptions::max_bytes`](super::SqliteOptions::max_bytes) without any delivery that could be
+    /// forgotten but dead letters.
     ///
     /// The engine writes to the same file. A transaction that reads before it writes has to be begun as one that writes (`BEGIN IMMEDIATE`): one that
     /// becomes so in the middle fails at once with "database is locked" if the engine has written meanwhile. And one that is kept open for longer
@@ -99,9 +101,29 @@ impl Writer<'_> {
         let sql = "UPDATE webhook_outbox SET refused = ?2 WHERE seq = ?1";
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
         let refused = statement.execute(params![int(seq), reason]);
-        refused.map(drop).map_err(store_error)
+        refused.map_err(store_error)?;
+        self.forget_refused(seq.saturating_sub(REFUSED_KEPT))
+            .map(drop)
+    }
+
+    /// Forgets a hundred of the events that were set aside before `seq`, the oldest first, and returns how many there were.
+    pub(super) fn forget_refused(&mut self, seq: u64) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM webhook_outbox WHERE seq IN \
+                   (SELECT seq FROM webhook_outbox WHERE seq < ?1 AND refused IS NOT NULL ORDER BY seq LIMIT 100)";
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let forgotten = statement.execute([int(seq)]).map_err(store_error)?;
+        if forgotten > 0 {
+            log::warn!(
+                forgotten;
+                "{forgotten} of the oldest events that were set aside in table webhook_outbox are forgotten: there are too many"
+            );
+        }
+        Ok(u64::try_from(forgotten).unwrap_or(u64::MAX))
     }
 }
+
+/// How many events later one that was set aside may be forgotten.
+const REFUSED_KEPT: u64 = 10_000;
 
 /// Reads an event from its JSON, with data as deep as an event may have: readers of JSON stop earlier by themselves.
 fn read(text: &str) -> Result<Event, String> {

@@ -115,6 +115,9 @@ impl SqliteStore {
                 let until = Until::Accepted(oldest.min(keep.young_events));
                 ids_forgotten += self.prune_events(until, keep.now).await?;
                 if more + ids_forgotten == 0 {
+                    more += self.forget_all_refused().await?;
+                }
+                if more + ids_forgotten == 0 {
                     more += self.prune_dead_letters().await?;
                 }
             }
@@ -124,6 +127,18 @@ impl SqliteStore {
             }
         }
         Ok(forgotten)
+    }
+
+    /// Forgets all events that were set aside in the outbox.
+    async fn forget_all_refused(&self) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            let some = self.write(0, |writer| writer.forget_refused(u64::MAX));
+            match some.await? {
+                0 => return Ok(forgotten),
+                some => forgotten += some,
+            }
+        }
     }
 
     /// Forgets a tenth of the dead letters, those of the endpoints that have the most, the oldest first.

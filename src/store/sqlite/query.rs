@@ -447,7 +447,7 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
 }
 
 /// What is shown in the place of an alert's id that cannot be read.
-const NO_ALERT: AlertId = AlertId::from_uuid(Uuid::nil());
+pub(super) const NO_ALERT: AlertId = AlertId::from_uuid(Uuid::nil());
 
 /// Reads the summary of the last attempt, if there was one.
 fn last_attempt(row: &Row<'_>, first: usize) -> Option<AttemptSummary> {

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::error::store_error;
-use super::query::Damaged;
+use super::query::{Damaged, NO_ALERT};
 use super::rows::{self, int, uint};
 use super::writer::Writer;
 use crate::domain::attempt::Outcome;
@@ -12,7 +12,7 @@ use crate::domain::health::Health;
 use crate::domain::id::DeliveryId;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::{Agreed, AttemptRecord, EndedDelivery, StoreError};
+use crate::store::{Agreed, AttemptRecord, EndedDelivery, GivenUp, StoreError};
 
 /// What the log needs to know of an open delivery that ends.
 pub(super) struct Ending {
@@ -230,6 +230,7 @@ impl Writer<'_> {
                     at,
                     DeadLetterReason::Unreadable,
                 )?;
+                self.tell_given_up(url, *id, &ending, DeadLetterReason::Unreadable)?;
                 let (endpoint, delivery_id) = (url.without_query(), id.get());
                 log::error!(
                     endpoint, delivery_id;
@@ -319,7 +320,7 @@ impl Writer<'_> {
             .query_map(params![endpoint, limit], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for id in &ids {
-            self.bury_one(endpoint, *id, Some(at))?;
+            self.bury_one(url, endpoint, *id, Some(at))?;
         }
         self.connection
             .prepare_cached(
@@ -340,16 +341,42 @@ impl Writer<'_> {
             .query_map([endpoint], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         ids.into_iter()
-            .try_for_each(|id| self.bury_one(endpoint, id, None))
+            .try_for_each(|id| self.bury_one(url, endpoint, id, None))
     }
 
-    fn bury_one(&mut self, endpoint: i64, id: i64, at: Option<Timestamp>) -> rusqlite::Result<()> {
-        let Some(ending) = self.take_open(endpoint, DeliveryId::new(uint(id)))? else {
+    fn bury_one(
+        &mut self,
+        url: &WebhookUrl,
+        endpoint: i64,
+        id: i64,
+        at: Option<Timestamp>,
+    ) -> rusqlite::Result<()> {
+        let delivery = DeliveryId::new(uint(id));
+        let Some(ending) = self.take_open(endpoint, delivery)? else {
             return Ok(());
         };
         let at = at.unwrap_or(Timestamp::from_unix_millis(ending.accepted_at));
         let reason = DeadLetterReason::EndpointRemoved;
-        self.insert_given_up(endpoint, id, &ending, at, reason)
+        self.insert_given_up(endpoint, id, &ending, at, reason)?;
+        self.tell_given_up(url, delivery, &ending, reason)
+    }
+
+    /// Has the engine report a delivery that was given up by the store itself.
+    fn tell_given_up(
+        &mut self,
+        url: &WebhookUrl,
+        id: DeliveryId,
+        ending: &Ending,
+        reason: DeadLetterReason,
+    ) -> rusqlite::Result<()> {
+        if let Some(delivery) = self.ended_delivery(id, ending)? {
+            self.note_given_up(GivenUp {
+                url: url.clone(),
+                delivery,
+                reason,
+            });
+        }
+        Ok(())
     }
 
     /// Makes those of the given deliveries that are open dead letters.
@@ -383,18 +410,27 @@ impl Writer<'_> {
             return Ok(None);
         };
         self.insert_given_up(endpoint, int(id.get()), &ending, at, reason)?;
+        self.ended_delivery(id, &ending)
+    }
+
+    /// Returns what a report says of a delivery that was given up.
+    fn ended_delivery(
+        &self,
+        id: DeliveryId,
+        ending: &Ending,
+    ) -> rusqlite::Result<Option<EndedDelivery>> {
         let sql = "SELECT id, event_id, rule_id FROM webhook_alert WHERE seq = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let ended = statement.query_row([ending.alert], |row| {
             Ok(EndedDelivery {
                 id,
-                alert_id: rows::alert_id(row, 0)?,
-                event_id: row.get::<_, String>(1)?.into(),
-                rule_id: row.get::<_, String>(2)?.into(),
+                alert_id: rows::alert_id(row, 0).unwrap_or(NO_ALERT),
+                event_id: rows::shown_text(row, 1).into(),
+                rule_id: rows::shown_text(row, 2).into(),
                 attempts_made: ending.attempts_made,
             })
         });
-        // An alert that cannot be read ends like any other; only the report of it has nothing to say.
+        // An alert that is gone ends like any other; only the report of it has nothing to say.
         ended.optional()
     }
 }

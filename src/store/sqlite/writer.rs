@@ -17,7 +17,8 @@ use super::prepared::Hot;
 use super::settings::removed;
 use crate::domain::url::WebhookUrl;
 use crate::store::backlog::Ledger;
-use crate::store::{BacklogLimits, StoreError};
+use crate::store::given_up::{GivenUps, MAX_GIVEN_UP};
+use crate::store::{BacklogLimits, GivenUp, StoreError};
 
 /// Something to be written.
 pub(super) trait Job: Send {
@@ -78,6 +79,7 @@ pub(super) struct Writer<'c> {
     noted: Noted,
     keeper: Keeper,
     watch: Arc<Watch>,
+    given_up: Arc<GivenUps>,
 }
 
 /// The highest ids given so far.
@@ -90,6 +92,8 @@ pub(super) struct LastIds {
 #[derive(Default)]
 struct Noted {
     endpoints: Vec<WebhookUrl>,
+    /// What the store has given up by itself.
+    given_up: Vec<GivenUp>,
     opened: Vec<(i64, u64)>,
     ended: Vec<(i64, u64)>,
     /// Which endpoints were removed before, if that was changed.
@@ -152,10 +156,12 @@ impl<'c> Writer<'c> {
         found: Found,
         keeper: Keeper,
         watch: Arc<Watch>,
+        given_up: Arc<GivenUps>,
     ) -> Self {
         Self {
             keeper,
             watch,
+            given_up,
             connection,
             hot: Hot::new(),
             ledger: found.ledger,
@@ -229,7 +235,10 @@ impl<'c> Writer<'c> {
             Ok(saved) => self.latest.saved = saved,
             Err(_) => self.roll_back(),
         }
-        self.noted = Noted::default();
+        let noted = std::mem::take(&mut self.noted);
+        if !noted.given_up.is_empty() {
+            self.given_up.add(noted.given_up);
+        }
         // Last, so that what is acknowledged was in the file that stands at the path.
         done.and_then(|_| self.watch.look())
     }
@@ -268,6 +277,13 @@ impl<'c> Writer<'c> {
             self.ledger.take(endpoint, 1, bytes);
         }
         self.last = noted.last;
+    }
+
+    /// Has the engine hear of a delivery that was given up by the store itself, once that is committed.
+    pub(super) fn note_given_up(&mut self, given_up: GivenUp) {
+        if self.noted.given_up.len() < MAX_GIVEN_UP {
+            self.noted.given_up.push(given_up);
+        }
     }
 
     /// Returns the number of an endpoint, a new one if it has none.
@@ -406,7 +422,7 @@ mod tests {
         let keeper = Keeper::new(connection, wake, Arc::default(), 1 << 26).unwrap();
         let found = Found::look(connection, BacklogLimits::default()).unwrap();
         let watch = Taken::take(&file(folder)).unwrap().watch();
-        Writer::new(connection, found, keeper, Arc::new(watch))
+        Writer::new(connection, found, keeper, Arc::new(watch), Arc::default())
     }
 
     #[test]

@@ -1,0 +1,74 @@
+//! Endpoints that the supervisor knows only because they once had something to deliver: there may be a new URL every day.
+
+use std::collections::BTreeMap;
+
+use super::{Entry, Subscriber, SupervisorActor};
+use crate::domain::url::WebhookUrl;
+
+/// The endpoints whose subscribers have retired, in the order in which they did.
+#[derive(Debug)]
+pub(super) struct AtRest {
+    urls: BTreeMap<Turn, WebhookUrl>,
+    last: u64,
+    /// How many of them are remembered at most.
+    max: usize,
+}
+
+/// When a subscriber retired, compared with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn(u64);
+
+impl AtRest {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            urls: BTreeMap::new(),
+            last: 0,
+            max,
+        }
+    }
+
+    pub(super) fn add(&mut self, url: WebhookUrl) -> Turn {
+        self.last += 1;
+        self.urls.insert(Turn(self.last), url);
+        Turn(self.last)
+    }
+
+    /// Returns the one that has rested longest, if there are too many.
+    fn take_excess(&mut self) -> Option<WebhookUrl> {
+        if self.urls.len() <= self.max {
+            return None;
+        }
+        self.urls.pop_first().map(|(_, url)| url)
+    }
+}
+
+impl SupervisorActor {
+    /// Forgets those that have rested longest where there are too many.
+    pub(super) fn forget_excess(&mut self) {
+        while let Some(oldest) = self.at_rest.take_excess() {
+            if self.endpoints.get(&oldest).is_some_and(Entry::is_spare) {
+                self.endpoints.remove(&oldest);
+            }
+        }
+    }
+
+    /// Takes note of that an endpoint is started again or removed.
+    pub(super) fn note_not_at_rest(&mut self, url: &WebhookUrl) {
+        let subscriber = self.endpoints.get(url).map(|entry| &entry.subscriber);
+        if let Some(Subscriber::Retired { turn, .. }) = subscriber {
+            self.at_rest.urls.remove(turn);
+        }
+    }
+}
+
+impl Entry {
+    /// Returns `true` if nothing but counts is lost with it: what was agreed with the receiver, and its health, are in the store.
+    fn is_spare(&self) -> bool {
+        let Subscriber::Retired { past, .. } = &self.subscriber else {
+            return false;
+        };
+        let has_settings = self.endpoint.is_some() || self.unreadable;
+        let is_shut = self.paused || self.disabled.is_some();
+        !has_settings && !is_shut && past.tally.open == 0
+    }
+}

@@ -57,6 +57,8 @@ pub(crate) struct Seen {
     in_flight: u32,
     first_start: Option<Timestamp>,
     not_before: Option<Timestamp>,
+    /// When it is due at the latest: a policy's own waits differ by chance.
+    due_by: Option<Timestamp>,
     /// Whether that is what the receiver asked for.
     told_to_wait: bool,
     ended: bool,
@@ -251,6 +253,8 @@ impl Notes {
         seen.told_to_wait = asked.is_some() && matches!(status, Some(429 | 503));
         let asked_for = asked.map(|asked| asked.max(soonest));
         seen.not_before = Some(asked_for.unwrap_or_else(|| (now + wait).min(last)));
+        // From 0.8 of a wait to 1.2 of it.
+        seen.due_by = Some(asked_for.unwrap_or(now + wait.mul_f64(1.5)));
         if let (Some(until), Some(429 | 503)) = (asked, status) {
             let bounds = self
                 .endpoints
@@ -274,7 +278,10 @@ impl Notes {
         bounds.release();
         let seen = self.keys.iter_mut().filter(|((to, _), _)| to == url);
         let last = held_until.before(Duration::from_secs(1))..=held_until;
-        let with_it = |seen: &Seen| seen.not_before.is_some_and(|due_at| last.contains(&due_at));
+        let with_it = |seen: &Seen| {
+            let due = seen.not_before.zip(seen.due_by);
+            due.is_some_and(|(from, until)| from <= *last.end() && until >= *last.start())
+        };
         for (_, seen) in seen.filter(|(_, seen)| seen.told_to_wait || with_it(seen)) {
             seen.not_before = None;
         }

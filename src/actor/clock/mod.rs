@@ -37,9 +37,11 @@ pub(crate) struct Wall(Arc<Anchor>);
 /// A moment by the clocks that are not set.
 #[derive(Debug)]
 struct Anchor {
-    /// What the wall clock said then.
+    /// What the wall clock said then, rounded down.
     wall: Timestamp,
     tokio: Instant,
+    /// How far behind the wall clock this may be: what it was cut by, and what passed while the clocks were read.
+    behind: Duration,
     source: Source,
 }
 
@@ -71,9 +73,12 @@ impl Wall {
     pub(crate) fn system() -> Self {
         // The wall clock first, and cut to milliseconds: the engine's time is behind it by what lies in between, and so
         // never reaches a date before the wall clock does.
-        let wall = Timestamp::from(SystemTime::now());
+        let before = SystemTime::now();
         let real = std::time::Instant::now();
-        Self::anchored(wall, Source::System { real })
+        let tokio = Instant::now();
+        let passed = SystemTime::now().duration_since(before);
+        let behind = CUT + passed.unwrap_or_default();
+        Self::anchored(before.into(), tokio, behind, Source::System { real })
     }
 
     /// Returns a clock that is only simulated, for simulations that must be repeatable.
@@ -84,18 +89,15 @@ impl Wall {
             steps: AtomicU64::new(0),
             moved_at: AtomicI64::new(0),
         };
-        Self::anchored(start, source)
+        Self::anchored(start, Clock::instant(), Duration::ZERO, source)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the shell that owns the clock"
-    )]
-    fn anchored(wall: Timestamp, source: Source) -> Self {
-        let tokio = Instant::now();
+    fn anchored(wall: Timestamp, tokio: Instant, behind: Duration, source: Source) -> Self {
         Self(Arc::new(Anchor {
             wall,
             tokio,
+            // Somebody may have set the wall clock in between.
+            behind: behind.min(MOST_BEHIND),
             source,
         }))
     }
@@ -188,7 +190,9 @@ impl Clock {
         let elapsed = wall.0.elapsed(Self::instant());
         let now = wall.0.undisturbed(elapsed);
         let kept = WallOffset::from_millis(stored.wall_ahead_ms);
-        let continued = kept.to_engine(now);
+        // It was cut to milliseconds, twice, and may be less by that.
+        let cut = i64::from(kept.millis() != 0 && !wall.0.behind.is_zero());
+        let continued = kept.to_engine(now).moved(-cut);
         // Where the clock was set back while no engine ran, no time has passed: nothing waits until it has caught up.
         let set_back = |latest: &Timestamp| *latest > continued.moved(SET_BEYOND_MS);
         let engine = stored.latest.filter(set_back).unwrap_or(continued);
@@ -212,10 +216,12 @@ impl Clock {
         self.0.start.moved(whole(elapsed))
     }
 
-    /// Returns the engine's time at a moment, rounded up: what is to come some time after it is not early when it comes so
-    /// long after this.
+    /// Returns the engine's time at a moment, rounded up to what it may be in an engine that goes on with the store: each is a
+    /// little behind the wall clock, and the next one may be less so. What is to come some time after the moment is not early when
+    /// it comes so long after this.
     pub(crate) fn at_latest(&self, moment: Instant) -> Timestamp {
-        self.0.start + self.0.wall.0.elapsed(moment)
+        let anchor = &*self.0.wall.0;
+        self.0.start + (anchor.elapsed(moment) + anchor.behind)
     }
 
     /// Returns the moment by tokio's clock, which never goes back and is not set: for deadlines that do not outlive the process.
@@ -249,7 +255,7 @@ impl Clock {
         if seen.differs_from(self.offset(), SET_BEYOND_MS) {
             self.0.offset.store(seen.millis(), Ordering::Relaxed);
         }
-        WallOffset::between(wall, self.0.start + elapsed)
+        WallOffset::between(wall, self.0.start + (elapsed + self.0.wall.0.behind))
     }
 
     /// Waits until it is time to look at the wall clock again. Where nobody but a simulation can set it, there is no need to before.
@@ -294,6 +300,12 @@ impl Clock {
 fn whole(elapsed: Duration) -> i64 {
     i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// How much a time loses that is cut to milliseconds, at most.
+const CUT: Duration = Duration::from_millis(1);
+
+/// How far behind the wall clock an engine's time may be.
+const MOST_BEHIND: Duration = Duration::from_millis(100);
 
 /// How long a wall clock that was set goes unnoticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -120,3 +120,27 @@ fn what_a_damaged_store_says_overflows_nothing() {
         }
     }
 }
+
+/// Each engine is behind the wall clock by what it was cut by, up to a millisecond; one that was killed had set a deadline that the
+/// next one, which was less behind, took to be over early.
+#[actix_rt::test]
+async fn a_deadline_is_not_early_in_the_next_engine() {
+    tokio::time::pause();
+    let system = |wall: Timestamp, behind: Duration| {
+        let real = std::time::Instant::now();
+        let source = Source::System { real };
+        let wall = Wall::anchored(wall, Clock::instant(), behind, source);
+        Clock::starting(wall, StoredClock::default())
+    };
+    // It is 0.9 ms past the millisecond.
+    let killed = system(START, Duration::from_micros(900));
+    let (ended, wait) = (Clock::instant(), Duration::from_millis(300));
+    let due = killed.at_latest(ended) + wait;
+    // 99.1 ms later a millisecond begins.
+    tokio::time::advance(Duration::from_micros(99_100)).await;
+    let next = system(START.moved(100), Duration::ZERO);
+    tokio::time::advance(Duration::from_micros(200_850)).await;
+    assert!(next.now() < due, "50 µs are left");
+    tokio::time::advance(Duration::from_micros(1_100)).await;
+    assert!(next.now() >= due, "a millisecond late at most");
+}

@@ -131,9 +131,9 @@ fn an_upward_import_is_noticed() {
         ["engine"]
     );
     for hidden in [
-        "use super::super::actor::places::Places;",
-        "#[cfg(test)]\nmod tests;\nuse crate::actor::places::Places;",
-        "#[cfg(test)]\nmod tests {\n    use crate::engine::Engine;\n}\nuse crate::actor::places::Places;",
+        "use super::super::actor::permits::Permits;",
+        "#[cfg(test)]\nmod tests;\nuse crate::actor::permits::Permits;",
+        "#[cfg(test)]\nmod tests {\n    use crate::engine::Engine;\n}\nuse crate::actor::permits::Permits;",
         "use crate::{actor, domain};",
     ] {
         assert!(!upward_uses("domain", hidden).is_empty(), "{hidden}");

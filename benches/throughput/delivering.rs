@@ -119,7 +119,7 @@ pub(crate) fn engine(urls: &[String], arbiters: usize, over: Over) -> EngineBuil
         .transport(transport)
         .default_policy(policy)
         .mailbox_capacity(1_024)
-        // One endpoint gets half of the places.
+        // One endpoint gets half of the permits.
         .max_in_flight(if urls.len() == 1 {
             2 * in_flight
         } else {

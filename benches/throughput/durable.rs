@@ -194,7 +194,7 @@ async fn deliver_batch(store: &SqliteStore, batch: usize, now: Timestamp) {
         outcome: Outcome::Delivered,
         progress: Progress {
             attempts_made: 1,
-            window_ends_at: None,
+            deadline: None,
         },
         next_attempt_at: None,
         redirects: 0,

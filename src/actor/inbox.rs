@@ -1,13 +1,13 @@
 //! What arrives for a subscriber: a short list beside its mailbox.
 //!
-//! Deliveries are not messages of their own. A subscriber that waits for a place has no use for being woken by each of them: it finds them when its
-//! turn comes, and one that is about to need a place has somebody else wait for it. What the list has no room for is only counted; it is in the store.
+//! Deliveries are not messages of their own. A subscriber that waits for a permit has no use for being woken by each of them: it finds them when its
+//! turn comes, and one that is about to need a permit has somebody else wait for it. What the list has no room for is only counted; it is in the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
 
-use super::places::{Claim, Need, Places, Waiter};
+use super::permits::{Claim, Need, Permits, Waiter};
 use super::subscriber::SubscriberActor;
 use crate::domain::delivery::OpenDelivery;
 
@@ -26,7 +26,7 @@ pub(crate) struct Gone;
 #[derive(Debug)]
 pub(crate) struct Inbox {
     arrived: Mutex<Arrived>,
-    places: Arc<Places>,
+    permits: Arc<Permits>,
     waiter: Arc<Waiter>,
 }
 
@@ -48,18 +48,18 @@ pub(crate) enum OnArrival {
     /// It wakes the subscriber.
     #[default]
     Wake,
-    /// It takes a place and wakes the subscriber, or joins the queue for a place in its stead: a subscriber could do no more with it.
+    /// It takes a permit and wakes the subscriber, or joins the queue for a permit in its stead: a subscriber could do no more with it.
     Claim(Need),
     /// It waits until the subscriber looks by itself.
     Wait,
 }
 
 impl Inbox {
-    /// Returns the inbox of a subscriber that takes its places from these.
-    pub(crate) fn new(places: Arc<Places>) -> Self {
+    /// Returns the inbox of a subscriber that takes its permits from these.
+    pub(crate) fn new(permits: Arc<Permits>) -> Self {
         Self {
             arrived: Mutex::default(),
-            places,
+            permits,
             waiter: Arc::default(),
         }
     }
@@ -117,15 +117,15 @@ impl Inbox {
             OnArrival::Wake => true,
             OnArrival::Claim(need) => {
                 let Some(first) = arrived.deliveries.first() else {
-                    // What is in the store alone has to be read before a place is of use.
+                    // What is in the store alone has to be read before a permit is of use.
                     return true;
                 };
                 let claim = self
-                    .places
+                    .permits
                     .claim(need, &first.alert.client_id, &self.waiter);
-                let has_place = matches!(claim, Claim::Place(_));
+                let has_permit = matches!(claim, Claim::Permit(_));
                 arrived.claim = Some(claim);
-                has_place
+                has_permit
             }
         }
     }
@@ -189,10 +189,10 @@ mod tests {
     use std::task::{Context, Wake, Waker};
 
     use super::*;
-    use crate::actor::places::Holdings;
+    use crate::actor::permits::Holdings;
     use crate::domain::alert::Alert;
     use crate::domain::id::DeliveryId;
-    use crate::domain::places::PlaceClass;
+    use crate::domain::permits::PermitClass;
 
     use crate::domain::retry::Progress;
 
@@ -216,16 +216,16 @@ mod tests {
         ids.map(delivery).collect()
     }
 
-    const CLASS: PlaceClass = PlaceClass::Prompt;
+    const CLASS: PermitClass = PermitClass::Prompt;
 
     /// Returns what an arrival does for a subscriber that may start.
     fn claims(inbox: &Inbox) -> OnArrival {
-        let holdings = Holdings::new(Arc::clone(&inbox.places), inbox.waiter(), 0);
+        let holdings = Holdings::new(Arc::clone(&inbox.permits), inbox.waiter(), 0);
         OnArrival::Claim(holdings.need(CLASS))
     }
 
     fn inbox() -> Inbox {
-        Inbox::new(Places::new(4))
+        Inbox::new(Permits::new(4))
     }
 
     /// Delivers one, and says whether the subscriber was woken for it.
@@ -270,10 +270,10 @@ mod tests {
 
     #[test]
     fn the_first_arrival_takes_a_place_or_waits_for_one() {
-        let (places, count) = (Places::new(4), Arc::new(Count::default()));
+        let (permits, count) = (Permits::new(4), Arc::new(Count::default()));
         let waker = Waker::from(Arc::clone(&count));
         let claiming = || {
-            let inbox = Inbox::new(Arc::clone(&places));
+            let inbox = Inbox::new(Arc::clone(&permits));
             inbox.waiter().listen(&Context::from_waker(&waker));
             inbox.until_next_look(claims(&inbox));
             inbox
@@ -281,12 +281,12 @@ mod tests {
         let inboxes: Vec<Inbox> = (0..5).map(|_| claiming()).collect();
         let woken: Vec<bool> = inboxes.iter().map(|inbox| wakes(inbox, &count)).collect();
         assert_eq!(woken, [true, true, true, true, false]);
-        // The last is woken once a place is free, with its arrival and its turn.
+        // The last is woken once a permit is free, with its arrival and its turn.
         let first = inboxes[0].take(&mut Vec::new()).1;
-        assert!(matches!(first, Some(Claim::Place(_))), "{first:?}");
+        assert!(matches!(first, Some(Claim::Permit(_))), "{first:?}");
         drop(first);
         assert_eq!(count.0.load(Ordering::Relaxed), 5);
-        let mut holdings = Holdings::new(Arc::clone(&places), inboxes[4].waiter(), 0);
+        let mut holdings = Holdings::new(Arc::clone(&permits), inboxes[4].waiter(), 0);
         let mut taken = Vec::new();
         let (_, claim) = inboxes[4].take(&mut taken);
         holdings.adopt(claim.expect("it has waited"));
@@ -297,18 +297,18 @@ mod tests {
 
     #[test]
     fn what_was_claimed_for_a_subscriber_that_ends_goes_to_others() {
-        let places = Places::new(4);
+        let permits = Permits::new(4);
         let claim = |inbox: &Inbox| {
             inbox.until_next_look(claims(inbox));
             inbox.deliver(&mut deliveries(0..1)).unwrap();
         };
-        let inboxes: Vec<Inbox> = (0..5).map(|_| Inbox::new(Arc::clone(&places))).collect();
+        let inboxes: Vec<Inbox> = (0..5).map(|_| Inbox::new(Arc::clone(&permits))).collect();
         inboxes.iter().for_each(claim);
         for inbox in inboxes {
-            let mut holdings = Holdings::new(Arc::clone(&places), inbox.waiter(), 0);
+            let mut holdings = Holdings::new(Arc::clone(&permits), inbox.waiter(), 0);
             holdings.adopt(inbox.close().expect("something was claimed"));
         }
-        let others = (0..5).map(|_| Holdings::new(Arc::clone(&places), Arc::default(), 0));
+        let others = (0..5).map(|_| Holdings::new(Arc::clone(&permits), Arc::default(), 0));
         let mut others: Vec<Holdings> = others.collect();
         let taken = others
             .iter_mut()

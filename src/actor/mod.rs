@@ -6,7 +6,7 @@ pub(crate) mod credentials;
 pub(crate) mod inbox;
 pub(crate) mod message;
 mod outbox;
-pub(crate) mod places;
+pub(crate) mod permits;
 pub(crate) mod reply;
 pub(crate) mod router;
 pub(crate) mod set_aside;

@@ -81,7 +81,7 @@ impl Outbox {
         self.sweep = Some(sweep);
     }
 
-    /// Has the outbox read at the next turn.
+    /// Has the outbox read at the next poll.
     pub(crate) fn look(&mut self) {
         self.wanted = true;
         self.rewind = true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bodies::Bodies;
 use super::clock::Clock;
 use super::credentials::Credentials;
-use super::places::Places;
+use super::permits::Permits;
 use super::set_aside::SetAside;
 use super::store_call::StoreCall;
 use super::tokens::Tokens;
@@ -15,13 +15,13 @@ use crate::store::{Store, StoreClaim, StoreFuture};
 use crate::transport::Transport;
 
 /// Handles and limits that every actor of an engine is given.
-pub(crate) struct Shared {
+pub(crate) struct EngineContext {
     /// That this engine alone works on the store: as long as one of its actors lives. Before the store, which is to be free when it is dropped.
     pub(crate) _claim: StoreClaim,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Clock,
-    pub(crate) places: Arc<Places>,
+    pub(crate) permits: Arc<Permits>,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) watchers: Watchers,
     pub(crate) credentials: Credentials,
@@ -43,16 +43,16 @@ pub(crate) struct Shared {
     pub(crate) seed: u64,
 }
 
-impl Shared {
+impl EngineContext {
     /// Makes a call to the store that cannot take its caller down.
     pub(crate) fn call<T>(&self, call: impl FnOnce(&dyn Store) -> StoreFuture<T>) -> StoreCall<T> {
         StoreCall::begin(|| call(&*self.store))
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for EngineContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("EngineContext")
             .field("clock", &self.clock)
             .finish_non_exhaustive()
     }

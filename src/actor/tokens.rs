@@ -12,7 +12,7 @@ use bytes::Bytes;
 use foldhash::HashMap;
 
 use super::clock::Clock;
-use super::shared::Shared;
+use super::shared::EngineContext;
 use zeroize::Zeroizing;
 
 use crate::domain::attempt::Failure;
@@ -48,7 +48,7 @@ struct Waiting {
 /// Returns the `Authorization` header for an attempt, fetched if it has to be; `refused` is the one that the receiver has answered with 401.
 /// `None` says that no other is to be had.
 pub(crate) async fn token_header(
-    shared: &Shared,
+    shared: &EngineContext,
     credentials: &Arc<ClientCredentials>,
     connect_timeout: Duration,
     refused: Option<&Secret>,
@@ -71,7 +71,7 @@ pub(crate) async fn token_header(
 }
 
 async fn fetch_token(
-    shared: &Shared,
+    shared: &EngineContext,
     credentials: &ClientCredentials,
     connect_timeout: Duration,
 ) -> Result<IssuedToken, Failure> {

@@ -32,21 +32,21 @@ pub struct Answer {
     /// The beginning of the body, at most [`EXCERPT_BYTES`].
     pub excerpt: Bytes,
     /// What the receiver asks for in the `webhook-delivery` header; honoured where the endpoint's policy says so.
-    pub wish: Option<Wish>,
+    pub directive: Option<Directive>,
 }
 
 /// What a receiver can ask for in the `webhook-delivery` header of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Wish {
+pub enum Directive {
     /// `disable`: send nothing more to this endpoint.
     Disable,
     /// `abort-message`: do not try this delivery again.
     AbortMessage,
 }
 
-impl Wish {
-    /// Reads the header; anything else than the two values is no wish.
+impl Directive {
+    /// Reads the header; anything else than the two values is no directive.
     pub fn parse(value: &[u8]) -> Option<Self> {
         match value.trim_ascii() {
             b"disable" => Some(Self::Disable),
@@ -74,8 +74,8 @@ impl Answer {
 
     /// Sets what the receiver asks for.
     #[must_use]
-    pub fn wish(mut self, wish: Wish) -> Self {
-        self.wish = Some(wish);
+    pub fn directive(mut self, directive: Directive) -> Self {
+        self.directive = Some(directive);
         self
     }
 
@@ -101,7 +101,7 @@ impl fmt::Debug for Answer {
             .field("location", &self.location.as_deref().map(shown_location))
             .field("retry_after", &self.retry_after)
             .field("date", &self.date)
-            .field("wish", &self.wish)
+            .field("directive", &self.directive)
             .field("excerpt", &format_args!("{} bytes", self.excerpt.len()))
             .finish()
     }

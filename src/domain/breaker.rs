@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::id::DeliveryId;
 use super::time::Timestamp;
 
-/// When a circuit breaker opens and for how long. While it is open no attempt is made and none is burned; time spent so does not count against a
+/// When a circuit breaker opens and for how long. While it is open no attempt is made and none is counted; time spent so does not count against a
 /// delivery's retry window.
 ///
 /// ```

@@ -19,8 +19,9 @@ pub enum DeadLetterReason {
     Permanent(Failure),
     /// The last attempt that the retry policy allows failed like this.
     AttemptsExhausted(Failure),
-    /// The time for retries was over when an attempt failed like this.
-    WindowOver(Failure),
+    /// An attempt failed like this when the deadline for retries had passed.
+    #[serde(alias = "window_over")]
+    DeadlinePassed(Failure),
     /// An attempt failed like this, and the receiver asked by `webhook-delivery: abort-message` not to try again.
     AbortedByReceiver(Failure),
     /// Its endpoint was removed.
@@ -42,6 +43,8 @@ tagged!(
     [
         ("permanent", Has::One("failure")),
         ("attempts_exhausted", Has::One("failure")),
+        ("deadline_passed", Has::One("failure")),
+        // As earlier versions wrote it.
         ("window_over", Has::One("failure")),
         ("aborted_by_receiver", Has::One("failure")),
     ]
@@ -53,7 +56,7 @@ impl DeadLetterReason {
         match self {
             Self::Permanent(failure)
             | Self::AttemptsExhausted(failure)
-            | Self::WindowOver(failure)
+            | Self::DeadlinePassed(failure)
             | Self::AbortedByReceiver(failure) => Some(failure),
             Self::EndpointRemoved
             | Self::BacklogFull
@@ -69,7 +72,9 @@ impl fmt::Display for DeadLetterReason {
         match self {
             Self::Permanent(failure) => write!(f, "{failure}, which is permanent"),
             Self::AttemptsExhausted(failure) => write!(f, "{failure} on the last attempt"),
-            Self::WindowOver(failure) => write!(f, "{failure} when the time for retries was over"),
+            Self::DeadlinePassed(failure) => {
+                write!(f, "{failure} when the deadline for retries had passed")
+            }
             Self::AbortedByReceiver(failure) => {
                 write!(f, "{failure}, and the receiver asked not to try again")
             }

@@ -230,7 +230,7 @@ impl Endpoint {
         self
     }
 
-    /// Sets the most attempts in flight at once. Defaults to 32. An endpoint never holds more than half of the engine's places
+    /// Sets the most attempts in flight at once. Defaults to 32. An endpoint never holds more than half of the engine's permits
     /// ([`EngineBuilder::max_in_flight`](crate::EngineBuilder::max_in_flight)), and less where others need them too.
     #[must_use]
     pub fn max_in_flight(mut self, max: u32) -> Self {

@@ -61,8 +61,8 @@ pub struct EndpointPolicy {
     #[serde(default)]
     pub disable: DisablePolicy,
     /// Whether `webhook-delivery: disable` and `abort-message` in an answer are honoured. Defaults to `false`.
-    #[serde(default)]
-    pub honours_wishes: bool,
+    #[serde(default, alias = "honoursWishes")]
+    pub honours_directives: bool,
 }
 
 impl EndpointPolicy {
@@ -79,7 +79,7 @@ impl EndpointPolicy {
             circuit_breaker: None,
             rate_limit: None,
             disable: DisablePolicy::never(),
-            honours_wishes: false,
+            honours_directives: false,
         }
     }
 

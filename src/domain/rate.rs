@@ -1,4 +1,4 @@
-//! The rate limit of an endpoint: attempts are paced, none is dropped and none is burned.
+//! The rate limit of an endpoint: attempts are paced, none is dropped and none is counted.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl RateLimit {
     }
 }
 
-/// When the next attempt may start. It remembers when the last one had its turn, not when the next
+/// When the next attempt may start. It remembers when the last one had its slot, not when the next
 /// one has: an interval that was changed since counts from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pacer {
@@ -65,14 +65,14 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// Returns the pacer of an endpoint whose last attempt had its turn at this instant.
+    /// Returns the pacer of an endpoint whose last attempt had its slot at this instant.
     pub(crate) fn after(last: Timestamp) -> Self {
         Self {
             last: Some(nanos(last)),
         }
     }
 
-    /// Returns when the last attempt had its turn, rounded up; `None` before the first.
+    /// Returns when the last attempt had its slot, rounded up; `None` before the first.
     pub(crate) fn last(self) -> Option<Timestamp> {
         self.last.map(timestamp)
     }
@@ -89,18 +89,18 @@ impl Pacer {
         // attempts are rare it is not worth being early for.
         let caught_up = if interval < RARE { MOST_CAUGHT_UP } else { 0 };
         let earliest = nanos(now) - caught_up;
-        let turn = self
+        let slot = self
             .last
             .map_or(nanos(now), |last| (last + length(interval)).max(earliest));
-        self.last = Some(turn);
+        self.last = Some(slot);
     }
 
-    /// Has the next attempt wait for its turn from now on.
+    /// Has the next attempt wait for its slot from now on.
     pub(crate) fn begin(&mut self, now: Timestamp) {
         self.last = self.last.max(Some(nanos(now)));
     }
 
-    /// Forgets that the last turn lies ahead: the wall clock was set back since. No attempt has
+    /// Forgets that the last slot lies ahead: the wall clock was set back since. No attempt has
     /// started later than now.
     pub(crate) fn forget_future(&mut self, now: Timestamp) {
         // `now` is rounded down; when the last attempt started was rounded up.
@@ -123,7 +123,7 @@ fn nanos(at: Timestamp) -> i128 {
 
 const NANOS: i128 = 1_000_000;
 
-/// How late a turn may be and still count as taken in time, in nanoseconds.
+/// How late a slot may be and still count as taken in time, in nanoseconds.
 const MOST_CAUGHT_UP: i128 = 20 * NANOS;
 
 /// Attempts that are so far apart, or farther, catch nothing up.

@@ -78,7 +78,7 @@ pub struct Progress {
     /// How many attempts have finished.
     pub attempts_made: u32,
     /// When retrying ends; `None` before the first attempt and under a policy without a window.
-    pub window_ends_at: Option<Timestamp>,
+    pub deadline: Option<Timestamp>,
 }
 
 /// What follows a transient failure.
@@ -89,7 +89,7 @@ pub(crate) enum Retry {
     /// Every attempt that the policy allows was made.
     AttemptsExhausted,
     /// The time for retries is over.
-    WindowOver,
+    DeadlinePassed,
 }
 
 impl RetryPolicy {
@@ -183,7 +183,7 @@ impl RetryPolicy {
     /// Notes that an attempt begins: the first opens the window, and time that a retry spent waiting behind a hold, a pause or an
     /// outage of the sender (`late`) does not count against it.
     pub(crate) fn begin_attempt(&self, progress: &mut Progress, now: Timestamp, late: Duration) {
-        progress.window_ends_at = match (progress.window_ends_at, self.window) {
+        progress.deadline = match (progress.deadline, self.window) {
             (_, None) => None,
             (None, Some(window)) => Some(now + window),
             (Some(end), Some(_)) => Some(end + late),
@@ -203,12 +203,12 @@ impl RetryPolicy {
         let Some(scheduled) = self.waits.get(failures - 1) else {
             return Retry::AttemptsExhausted;
         };
-        if progress.window_ends_at.is_some_and(|end| now >= end) {
-            return Retry::WindowOver;
+        if progress.deadline.is_some_and(|end| now >= end) {
+            return Retry::DeadlinePassed;
         }
         if let Some(wait) = retry_after {
             let wait = decent(wait.min(self.max_retry_after), failures, *scheduled);
-            progress.window_ends_at = progress.window_ends_at.map(|end| end + wait);
+            progress.deadline = progress.deadline.map(|end| end + wait);
             return Retry::At(now + wait);
         }
         let wait = if self.jitter {
@@ -217,11 +217,7 @@ impl RetryPolicy {
             *scheduled
         };
         let due_at = now + wait;
-        Retry::At(
-            progress
-                .window_ends_at
-                .map_or(due_at, |end| due_at.min(end)),
-        )
+        Retry::At(progress.deadline.map_or(due_at, |end| due_at.min(end)))
     }
 }
 
@@ -233,7 +229,7 @@ impl Default for RetryPolicy {
 
 /// Returns the wait that a receiver gets which asked for one of less than a second, of none, or until
 /// a date that is past: a second after the first failure and twice as long each time, but no longer
-/// than the schedule has it wait. Else every attempt would be burned in a moment.
+/// than the schedule has it wait. Else every attempt would be counted in a moment.
 fn decent(asked: Duration, failures: usize, scheduled: Duration) -> Duration {
     if asked >= SOONEST {
         return asked;
@@ -287,7 +283,7 @@ mod tests {
                 .map(Duration::from_secs);
             match policy.after_failure(&mut progress, now, asked, &mut rng) {
                 Retry::At(due_at) => now = due_at,
-                Retry::AttemptsExhausted | Retry::WindowOver => return begun,
+                Retry::AttemptsExhausted | Retry::DeadlinePassed => return begun,
             }
         }
     }

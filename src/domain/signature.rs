@@ -35,10 +35,10 @@ pub struct SigningSecret(Arc<Parsed>);
 
 struct Parsed {
     text: Zeroizing<String>,
-    key: Key,
+    key: SigningKey,
 }
 
-enum Key {
+enum SigningKey {
     /// Boxed, because it is many times as large as a key pair.
     Hmac(Box<hmac::Key>),
     Ed25519(Box<Ed25519KeyPair>),
@@ -91,7 +91,7 @@ impl SigningSecret {
     /// [`InvalidSecret`] says what the text must be.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let key = if let Some(encoded) = text.strip_prefix(HMAC_PREFIX) {
-            Key::Hmac(Box::new(hmac_key(encoded)?))
+            SigningKey::Hmac(Box::new(hmac_key(encoded)?))
         } else if let Some(encoded) = text.strip_prefix(ED25519_PREFIX) {
             let length = length(ED25519_PREFIX, "64");
             let pair = decode(encoded, length.clone())?;
@@ -100,7 +100,7 @@ impl SigningSecret {
                 return Err(length);
             }
             let pair = Ed25519KeyPair::from_seed_and_public_key(seed, public);
-            Key::Ed25519(Box::new(pair.map_err(|_| InvalidSecret::KeyPair)?))
+            SigningKey::Ed25519(Box::new(pair.map_err(|_| InvalidSecret::KeyPair)?))
         } else if text.starts_with(PUBLIC_PREFIX) {
             return Err(InvalidSecret::PublicKey);
         } else {
@@ -118,8 +118,8 @@ impl SigningSecret {
     /// Returns the public key (`whpk_…`) that receivers verify with; `None` for HMAC, where they need the secret itself.
     pub fn public_key(&self) -> Option<String> {
         match &self.0.key {
-            Key::Hmac(_) => None,
-            Key::Ed25519(pair) => {
+            SigningKey::Hmac(_) => None,
+            SigningKey::Ed25519(pair) => {
                 let public = STANDARD.encode(pair.public_key());
                 Some(format!("{PUBLIC_PREFIX}{public}"))
             }
@@ -144,11 +144,11 @@ impl SigningSecret {
     /// Adds an entry to a signature header.
     pub(crate) fn write_entry(&self, content: &Content<'_>, header: &mut String) {
         match &self.0.key {
-            Key::Hmac(key) => {
+            SigningKey::Hmac(key) => {
                 header.push_str("v1,");
                 STANDARD.encode_string(content.hmac(key), header);
             }
-            Key::Ed25519(pair) => {
+            SigningKey::Ed25519(pair) => {
                 header.push_str("v1a,");
                 STANDARD.encode_string(pair.sign(&content.whole()), header);
             }

@@ -5,7 +5,7 @@ use super::attempt::{AttemptRecord, AttemptSummary, Outcome};
 use super::breaker::Circuit;
 use super::health::Health;
 use super::pace::Pace;
-use super::places::PlaceClass;
+use super::permits::PermitClass;
 use super::rate::Pacer;
 use super::status::{EndpointState, EndpointStatus};
 use super::url::WebhookUrl;
@@ -27,7 +27,7 @@ pub(crate) struct Tally {
 
 /// What a subscriber that retires, or panics, leaves to the next one of its endpoint.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Past {
+pub(crate) struct RetiredState {
     pub(crate) tally: Tally,
     pub(crate) window: ConcurrencyWindow,
     pub(crate) circuit: Circuit,
@@ -36,13 +36,13 @@ pub(crate) struct Past {
     pub(crate) pace: Option<Box<Pace>>,
     pub(crate) hold: Option<Box<Hold>>,
     /// How its last attempt showed the endpoint.
-    pub(crate) class: PlaceClass,
+    pub(crate) class: PermitClass,
     pub(crate) reports_lost: u64,
     /// Whether there was one: what was kept in the store is older then.
     pub(crate) is_known: bool,
 }
 
-impl Past {
+impl RetiredState {
     /// Returns the status of an endpoint that nobody runs for.
     pub(crate) fn status(&self, url: WebhookUrl) -> EndpointStatus {
         let hold = self.hold.as_deref().copied();

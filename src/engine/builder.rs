@@ -12,9 +12,9 @@ use super::{Engine, start};
 use crate::actor::bodies::Bodies;
 use crate::actor::clock::{Clock, Wall};
 use crate::actor::credentials::Credentials;
-use crate::actor::places::Places;
+use crate::actor::permits::Permits;
 use crate::actor::set_aside::SetAside;
-use crate::actor::shared::Shared;
+use crate::actor::shared::EngineContext;
 use crate::actor::tokens::Tokens;
 use crate::actor::watchers::Watchers;
 use crate::domain::address::AddressRange;
@@ -198,14 +198,14 @@ impl EngineBuilder {
     /// Sets the hard limit on attempts in flight in the whole engine. Defaults to 512, which with
     /// 256 idle connections stays under the usual limit of 1,024 file descriptors; 4 to 65,536.
     ///
-    /// Half of the places are for endpoints whose last attempt ended within a second, with whatever
+    /// Half of the permits are for endpoints whose last attempt ended within a second, with whatever
     /// status: these never wait for attempts that hang. The other half is shared by endpoints of
     /// which nobody knows yet how they answer, or that answer more slowly, and those that hang,
     /// which start none while such attempts take up a quarter of all. An endpoint starts another
-    /// attempt only while more places are free than it holds: alone it gets half.
+    /// attempt only while more permits are free than it holds: alone it gets half.
     ///
-    /// Where places are short, clients take turns, within a client its endpoints, then its hosts.
-    /// With a timeout of 15 s and 512 places a client all of whose endpoints hang, or are new, has
+    /// Where permits are short, clients take turns, within a client its endpoints, then its hosts.
+    /// With a timeout of 15 s and 512 permits a client all of whose endpoints hang, or are new, has
     /// its next turn after 15 s at most while there are no more than 128 such clients, after 30 s
     /// with up to 256, and so on. An endpoint that is one of *k* of its client which hang waits for
     /// ⌈*k* / *s*⌉ + 1 timeouts at most, where *s* is its client's share of the quarter: 128
@@ -300,14 +300,14 @@ impl EngineBuilder {
             credentials,
         } = merged;
         let count = self.arbiters.unwrap_or_else(cores);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(EngineContext {
             // A simulation has one arbiter, and takes both ways in turn.
             several_arbiters: count > 1 || self.seed.is_some_and(|seed| seed % 2 == 1),
             _claim: claim,
             store: Arc::clone(&store),
             transport,
             clock,
-            places: Places::new(self.max_in_flight),
+            permits: Permits::new(self.max_in_flight),
             bodies: Bodies::new(self.max_bytes_read_ahead),
             watchers: Watchers::default(),
             credentials: Credentials::new(credentials),

@@ -49,7 +49,7 @@ pub(super) async fn merge(
     let book = CredentialBook::load(stored.rules.clone(), stored.clients.clone(), past);
     let (changes, credentials) = news.changes(book, now);
     // Asked for all at once, so that a store can write them together.
-    let kept: Vec<_> = changes.map(|change| store.keep(change)).collect();
+    let kept: Vec<_> = changes.map(|change| store.apply(change)).collect();
     for change in kept {
         change.await.map_err(BuildError::Store)?;
     }

@@ -18,10 +18,10 @@ use uuid::Uuid;
 pub use self::builder::EngineBuilder;
 use crate::actor::clock::Clock;
 use crate::actor::message::{
-    KnowEndpoints, LookIntoOutbox, PublishAtOnce, PublishInTurn, Receipt, ShutDown, Terminate, Wake,
+    KnowEndpoints, LookIntoOutbox, PublishAtOnce, PublishInLine, Receipt, ShutDown, Terminate, Wake,
 };
 use crate::actor::router::RouterActor;
-use crate::actor::shared::Shared;
+use crate::actor::shared::EngineContext;
 use crate::actor::supervisor::{Introduce, SupervisorActor};
 use crate::domain::endpoint::EndpointPolicy;
 use crate::domain::event::Event;
@@ -96,7 +96,7 @@ impl Engine {
     /// An event may have been accepted, or may be later, although the future was dropped. Publishing it again under its id is safe.
     pub async fn publish(&self, event: Event) -> Result<Receipt, PublishError> {
         let until = Clock::instant() + self.publish_timeout;
-        match self.router.send(PublishInTurn { event, until }).await {
+        match self.router.send(PublishInLine { event, until }).await {
             Ok(answer) => answer,
             Err(MailboxError::Closed | MailboxError::Timeout) => Err(PublishError::ShuttingDown),
         }
@@ -191,7 +191,7 @@ impl Event {
 
 /// Starts the actors, and has them go on with what the store holds. On an error they are stopped again.
 async fn start(
-    shared: Arc<Shared>,
+    shared: Arc<EngineContext>,
     arbiters: Vec<Arbiter>,
     default_policy: EndpointPolicy,
     configuration: Configuration,
@@ -220,7 +220,7 @@ async fn start(
 }
 
 fn start_actors(
-    shared: Arc<Shared>,
+    shared: Arc<EngineContext>,
     arbiters: Vec<Arbiter>,
     default_policy: EndpointPolicy,
     configuration: Configuration,
@@ -315,7 +315,7 @@ where
 async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
     let mut after = None;
     loop {
-        let page = store.backlogs(after.take(), RECOVERY_PAGE);
+        let page = store.open_summaries(after.take(), RECOVERY_PAGE);
         let page = page.await.map_err(BuildError::Store)?;
         let full = page.len() == RECOVERY_PAGE;
         after = page.last().map(|backlog| backlog.url.clone());

@@ -67,7 +67,7 @@ fn check_retry(now: Timestamp, wait: Option<Duration>, cap: Duration) {
         assert!(at >= now + soonest, "not at once");
         assert!(at <= now + cap.max(soonest), "not after the cap");
     }
-    assert!(progress.window_ends_at.is_some_and(|end| end >= at));
+    assert!(progress.deadline.is_some_and(|end| end >= at));
 }
 
 /// 1970, 2015, the second of a leap day, shortly before the last instant that there is, and the first.

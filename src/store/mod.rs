@@ -4,9 +4,9 @@
 //! `testing::store_conformance` (feature `test-util`) and is given to
 //! [`EngineBuilder::store`](crate::EngineBuilder::store).
 
-mod backlog;
 mod claim;
 mod given_up;
+mod ledger;
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -25,7 +25,9 @@ pub use self::memory::{MemoryLimits, MemoryStore};
 #[cfg(all(feature = "fuzzing", feature = "sqlite"))]
 pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{Encryption, ForgottenEarly, Key, OutboxError, SqliteOptions, SqliteStore};
+pub use self::sqlite::{
+    Encryption, EncryptionKey, ForgottenEarly, OutboxError, SqliteOptions, SqliteStore,
+};
 pub use self::unreadable::{Setting, UnreadableSetting};
 pub use crate::domain::agreed::Agreed;
 #[doc(no_inline)]
@@ -158,14 +160,14 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Returns the endpoints that have open deliveries, ordered by URL, those after `after`, at most `limit`.
-    fn backlogs(
+    fn open_summaries(
         &self,
         after: Option<WebhookUrl>,
         limit: usize,
-    ) -> StoreFuture<Vec<EndpointBacklog>>;
+    ) -> StoreFuture<Vec<OpenSummary>>;
 
     /// Returns what is known of an endpoint.
-    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint>;
+    fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint>;
 
     /// Returns the finished attempts of a delivery, the first one first, as far as they are kept.
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>>;
@@ -236,7 +238,7 @@ pub trait Store: Send + Sync + 'static {
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64>;
 
     /// Keeps a change of the configuration.
-    fn keep(&self, change: Change) -> StoreFuture<()>;
+    fn apply(&self, change: Change) -> StoreFuture<()>;
 
     /// Returns the configuration as it was kept; an error if any of it cannot be read.
     fn configuration(&self) -> StoreFuture<Configuration>;
@@ -276,7 +278,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Sets an event of the outbox aside with the reason why it can never be routed. Defaults to doing nothing.
-    fn refuse_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
+    fn reject_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
         let (_, _) = (seq, reason);
         Box::pin(std::future::ready(Ok(())))
     }
@@ -513,7 +515,7 @@ pub struct Overflow {
 
 /// The open deliveries of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointBacklog {
+pub struct OpenSummary {
     /// The endpoint.
     pub url: WebhookUrl,
     /// How many are open.

@@ -12,9 +12,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, EndpointBacklog, GivenUp, Loaded, NewEvent, OpenDelivery,
-    OpenPage, OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention,
-    Store, StoreClaim, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    OpenSummary, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
+    StoreClaim, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// Wraps a store and makes the caller's thread wait for every answer.
@@ -107,16 +107,16 @@ impl<S: Store> Store for Blocking<S> {
         block(self.0.agree(url, agreed))
     }
 
-    fn backlogs(
+    fn open_summaries(
         &self,
         after: Option<WebhookUrl>,
         limit: usize,
-    ) -> StoreFuture<Vec<EndpointBacklog>> {
-        block(self.0.backlogs(after, limit))
+    ) -> StoreFuture<Vec<OpenSummary>> {
+        block(self.0.open_summaries(after, limit))
     }
 
-    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
-        block(self.0.endpoint(url))
+    fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        block(self.0.endpoint_summary(url))
     }
 
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
@@ -135,8 +135,8 @@ impl<S: Store> Store for Blocking<S> {
         block(self.0.outbox(after, limit))
     }
 
-    fn refuse_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
-        block(self.0.refuse_outbox(seq, reason))
+    fn reject_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
+        block(self.0.reject_outbox(seq, reason))
     }
 
     fn has_outbox(&self) -> bool {
@@ -187,8 +187,8 @@ impl<S: Store> Store for Blocking<S> {
         block(self.0.remove_endpoint(url, now))
     }
 
-    fn keep(&self, change: Change) -> StoreFuture<()> {
-        block(self.0.keep(change))
+    fn apply(&self, change: Change) -> StoreFuture<()> {
+        block(self.0.apply(change))
     }
 
     fn configuration(&self) -> StoreFuture<Configuration> {

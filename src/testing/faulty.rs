@@ -12,9 +12,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, EndpointBacklog, GivenUp, Loaded, NewEvent, OpenDelivery,
-    OpenPage, OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention,
-    Store, StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    OpenSummary, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
+    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 
 /// How a [`FaultyStore`] misbehaves.
@@ -28,7 +28,7 @@ pub struct Faults {
     pub delay: Duration,
 }
 
-/// How a [`FaultyStore`] misbehaves in calls that are rare: `keep`, `remove_endpoint`, `open_of`, `end`, `prune`, `backlogs` and `flush`.
+/// How a [`FaultyStore`] misbehaves in calls that are rare: `keep`, `remove_endpoint`, `open_of`, `end`, `prune`, `open_summaries` and `flush`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RareFault {
@@ -206,16 +206,16 @@ impl Store for FaultyStore {
         self.call(|store| store.agree(url, agreed))
     }
 
-    fn backlogs(
+    fn open_summaries(
         &self,
         after: Option<WebhookUrl>,
         limit: usize,
-    ) -> StoreFuture<Vec<EndpointBacklog>> {
-        self.rare_call(move |store| store.backlogs(after, limit))
+    ) -> StoreFuture<Vec<OpenSummary>> {
+        self.rare_call(move |store| store.open_summaries(after, limit))
     }
 
-    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
-        self.call(|store| store.endpoint(url))
+    fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        self.call(|store| store.endpoint_summary(url))
     }
 
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
@@ -234,8 +234,8 @@ impl Store for FaultyStore {
         self.store.outbox(after, limit)
     }
 
-    fn refuse_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
-        self.store.refuse_outbox(seq, reason)
+    fn reject_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
+        self.store.reject_outbox(seq, reason)
     }
 
     fn has_outbox(&self) -> bool {
@@ -289,8 +289,8 @@ impl Store for FaultyStore {
         self.rare_call(move |store| store.remove_endpoint(&url, now))
     }
 
-    fn keep(&self, change: Change) -> StoreFuture<()> {
-        self.rare_call(move |store| store.keep(change))
+    fn apply(&self, change: Change) -> StoreFuture<()> {
+        self.rare_call(move |store| store.apply(change))
     }
 
     fn configuration(&self) -> StoreFuture<Configuration> {

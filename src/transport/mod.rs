@@ -42,7 +42,7 @@ pub use self::settings::TransportBuilder;
 pub use self::tls::InvalidCertificate;
 pub use self::token::{TokenAnswer, TokenRequest};
 pub use crate::domain::alert::Alert;
-pub use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure, Wish};
+pub use crate::domain::attempt::{Answer, Directive, EXCERPT_BYTES, Failure};
 
 pub(crate) use self::authorised::exchange_with_token;
 pub(crate) use self::exchange::exchange;

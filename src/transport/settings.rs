@@ -143,8 +143,8 @@ impl<T> TransportBuilder<T> {
         self
     }
 
-    pub(super) fn shared(self) -> Result<Arc<Shared>, InvalidCertificate> {
-        Ok(Arc::new(Shared {
+    pub(super) fn shared(self) -> Result<Arc<TransportContext>, InvalidCertificate> {
+        Ok(Arc::new(TransportContext {
             trust: Trust::new(self.provider, self.platform_roots, &self.extra_roots)?,
             guard: self.guard,
             resolver: self.resolver,
@@ -180,7 +180,7 @@ impl<T> fmt::Debug for TransportBuilder<T> {
 }
 
 /// What all channels of a transport share.
-pub(super) struct Shared {
+pub(super) struct TransportContext {
     trust: Trust,
     guard: Guard,
     resolver: Arc<dyn Resolver>,
@@ -190,7 +190,7 @@ pub(super) struct Shared {
     pub(super) idle_timeout: Duration,
 }
 
-impl Shared {
+impl TransportContext {
     /// Returns what makes connections that no endpoint's own settings are for.
     pub(super) fn connector(&self, timeout: Duration) -> Connector {
         Connector {
@@ -241,9 +241,9 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for TransportContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("TransportContext")
             .field("guard", &self.guard)
             .field("body_limit", &self.body_limit)
             .field("max_idle", &self.max_idle)
@@ -264,14 +264,17 @@ pub(super) fn authority(request: &Request) -> Result<Authority, Failure> {
 /// that the counts are right however that ends.
 #[derive(Debug)]
 pub(super) struct IdleSlot {
-    shared: Arc<Shared>,
+    shared: Arc<TransportContext>,
     /// How many its channel keeps.
     of_channel: Rc<Cell<usize>>,
 }
 
 impl IdleSlot {
     /// Returns `None` if the process keeps as many as it may.
-    pub(super) fn take(shared: &Arc<Shared>, of_channel: &Rc<Cell<usize>>) -> Option<Self> {
+    pub(super) fn take(
+        shared: &Arc<TransportContext>,
+        of_channel: &Rc<Cell<usize>>,
+    ) -> Option<Self> {
         let before = shared.idle.fetch_add(1, Ordering::Relaxed);
         of_channel.set(of_channel.get() + 1);
         let slot = Self {

@@ -18,12 +18,12 @@ use crate::domain::signature::{ED25519_PREFIX, HMAC_PREFIX, InvalidSecret, PUBLI
 
 /// A secret or public key, ready for use.
 #[derive(Clone)]
-pub(super) enum Key {
+pub(super) enum VerificationKey {
     Hmac(Arc<hmac::Key>),
     Ed25519(UnparsedPublicKey<[u8; 32]>),
 }
 
-impl Key {
+impl VerificationKey {
     /// Parses a secret or a public key.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let text = text.trim_ascii();
@@ -73,9 +73,9 @@ impl Key {
 
 /// Returns the key; `None` when there are too few or too many bytes. With none at all, anybody
 /// could sign.
-fn hmac_key(bytes: &[u8]) -> Option<Key> {
+fn hmac_key(bytes: &[u8]) -> Option<VerificationKey> {
     let usable = (1..=MAX_HMAC_BYTES).contains(&bytes.len());
-    usable.then(|| Key::Hmac(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))))
+    usable.then(|| VerificationKey::Hmac(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))))
 }
 
 /// Decodes base64 of either alphabet, with padding or without, in one line or in several.

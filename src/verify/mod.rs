@@ -35,7 +35,7 @@ use subtle::ConstantTimeEq as _;
 
 pub use self::extract::{VerifiedWebhook, WebhookRejection};
 pub use self::headers::Headers;
-use self::key::Key;
+use self::key::VerificationKey;
 use crate::domain::signature::{Content, InvalidSecret, MAX_SIGNING_SECRETS};
 use crate::domain::signing::SignatureHeaders;
 use crate::domain::time::Timestamp;
@@ -59,7 +59,7 @@ use crate::domain::time::Timestamp;
 /// ```
 #[derive(Clone)]
 pub struct Verifier {
-    keys: Vec<Key>,
+    keys: Vec<VerificationKey>,
     tolerance: Duration,
     names: SignatureHeaders,
     body_limit: usize,
@@ -115,7 +115,7 @@ impl Verifier {
     /// [`InvalidSecret`] says what the text must be.
     pub fn new(secret: &str) -> Result<Self, InvalidSecret> {
         Ok(Self {
-            keys: vec![Key::parse(secret)?],
+            keys: vec![VerificationKey::parse(secret)?],
             tolerance: Duration::from_mins(5),
             names: SignatureHeaders::STANDARD,
             body_limit: 1024 * 1024,
@@ -127,7 +127,7 @@ impl Verifier {
     /// # Errors
     /// [`InvalidSecret`] says what the text must be.
     pub fn secret(mut self, secret: &str) -> Result<Self, InvalidSecret> {
-        let key = Key::parse(secret)?;
+        let key = VerificationKey::parse(secret)?;
         if self.keys.len() >= MAX_SIGNING_SECRETS {
             return Err(InvalidSecret::TooMany);
         }
@@ -234,19 +234,19 @@ impl Verifier {
     /// Returns `true` if there is an entry of the form that one of the keys makes.
     fn could_match(&self, signatures: &str) -> bool {
         self.keys.iter().any(|key| match key {
-            Key::Hmac(_) => hmac_entries(signatures).next().is_some(),
-            Key::Ed25519(_) => ed25519_entries(signatures).next().is_some(),
+            VerificationKey::Hmac(_) => hmac_entries(signatures).next().is_some(),
+            VerificationKey::Ed25519(_) => ed25519_entries(signatures).next().is_some(),
         })
     }
 
     fn matches(&self, content: &Content<'_>, signatures: &str) -> bool {
         // Either is made once, and not before it is needed: the body may be large.
         let whole = OnceCell::new();
-        let public = |key: &&Key| matches!(key, Key::Ed25519(_));
+        let public = |key: &&VerificationKey| matches!(key, VerificationKey::Ed25519(_));
         let public = self.keys.iter().filter(public).count().max(1);
         let each = (MAX_ED25519_CHECKS / public).max(1);
         self.keys.iter().any(|key| match key {
-            Key::Hmac(key) => {
+            VerificationKey::Hmac(key) => {
                 let mut given = hmac_entries(signatures).peekable();
                 if given.peek().is_none() {
                     return false;
@@ -254,7 +254,7 @@ impl Verifier {
                 let expected = content.hmac(key);
                 given.any(|given| bool::from(expected.as_ref().ct_eq(&given)))
             }
-            Key::Ed25519(key) => ed25519_entries(signatures).take(each).any(|given| {
+            VerificationKey::Ed25519(key) => ed25519_entries(signatures).take(each).any(|given| {
                 let signed = whole.get_or_init(|| content.whole());
                 key.verify(signed, &given).is_ok()
             }),

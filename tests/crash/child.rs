@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix::System;
 use actix_webhooks::store::{
-    DeadLetterQuery, Encryption, Key, Retention, SqliteOptions, SqliteStore, Store as _, StoreError,
+    DeadLetterQuery, Encryption, EncryptionKey, Retention, SqliteOptions, SqliteStore, Store as _,
+    StoreError,
 };
 use actix_webhooks::{
     AddressRange, Endpoint, EndpointPolicy, EndpointState, Engine, Event, GetStatus,
@@ -74,7 +75,7 @@ const RULES: [&str; 7] = [RULE, ORDERED, HELD, OUTBOX, AGAIN, REMOVED, PAUSED];
 fn options(sealed: bool) -> SqliteOptions {
     SqliteOptions {
         log_bytes: 128 * 1_024,
-        encryption: sealed.then(|| Encryption::new(Key::from_bytes([7; 32]))),
+        encryption: sealed.then(|| Encryption::new(EncryptionKey::from_bytes([7; 32]))),
         ..SqliteOptions::default()
     }
 }

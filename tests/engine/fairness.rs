@@ -1,6 +1,6 @@
 //! Endpoints that hang, however many and whosever, do not keep others waiting.
 //!
-//! Before, whatever was failing shared one quarter of the places, first come, first served. One
+//! Before, whatever was failing shared one quarter of the permits, first come, first served. One
 //! rule with 10,000 URLs that hang made 2,840 of 3,000 deliveries to a healthy endpoint late, by up
 //! to 285 s; an endpoint that had answered a single 503 waited for 105 s beside 1,000 endpoints
 //! that hang, and a new one for 60 s beside 4,000.
@@ -212,7 +212,7 @@ fn ten_thousand_rules_whose_hosts_hang_keep_nobody_waiting() {
 }
 
 /// A host with 10,000 URLs of one client has always answered, and stops. Each of them looks prompt
-/// until it has had an attempt, so that they take nearly all places for one timeout after the
+/// until it has had an attempt, so that they take nearly all permits for one timeout after the
 /// other; but those of others that are left suffice for healthy endpoints, and new ones and others
 /// that hang have their turns.
 #[test]
@@ -248,7 +248,7 @@ fn ten_thousand_endpoints_that_begin_to_hang_leave_others_their_turns() {
             }
         }
         world.clock.sleep(TIMEOUT).await;
-        // Twenty that answer after 20 ms, in two places at least.
+        // Twenty that answer after 20 ms, in two permits at least.
         let bound = Duration::from_millis(200);
         for (kind, least) in [("healthy", 400 + 30), ("new", 20), ("stalls", 3)] {
             let (attempts, latest) = world.lateness.of(kind);
@@ -261,7 +261,7 @@ fn ten_thousand_endpoints_that_begin_to_hang_leave_others_their_turns() {
 
 /// Four clients with 30 endpoints each hang, and one with a single endpoint, where 16 attempts that
 /// hang may be in flight: each of five clients has three of them, and 30 endpoints that take turns
-/// of 15 s in three places wait for 165 s at most, their first turn included. The client with one
+/// of 15 s in three permits wait for 165 s at most, their first turn included. The client with one
 /// endpoint waits for one turn.
 #[test]
 fn a_turn_of_an_endpoint_that_hangs_takes_no_longer_than_is_stated() {

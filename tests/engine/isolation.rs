@@ -211,7 +211,7 @@ fn a_backlog_beyond_the_window_is_delivered_too() {
     });
 }
 
-/// While its turn lasts an endpoint keeps a place that it may not need: what it waits for has to follow what it holds, or its turn never comes.
+/// While its turn lasts an endpoint keeps a permit that it may not need: what it waits for has to follow what it holds, or its turn never comes.
 #[test]
 fn endpoints_that_are_slow_or_fail_where_places_are_few_get_their_turns() {
     for seed in 0..12 {
@@ -254,7 +254,7 @@ fn few_places(seed: u64, limit: u32) {
         sim.sleep(3_600).await;
         for number in 0..endpoints {
             let status = sim.status(&format!("http://receiver-{number}.test/")).await;
-            assert_eq!(status.queued, 0, "seed {seed}, {limit} places: {status:?}");
+            assert_eq!(status.queued, 0, "seed {seed}, {limit} permits: {status:?}");
         }
     });
 }

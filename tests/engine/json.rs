@@ -171,7 +171,7 @@ fn lengths_of_policies_are_milliseconds_and_older_ones_are_read() {
         "circuitBreaker": { "failures": 5, "firstWaitMs": 5_000, "longestWaitMs": 60_000 },
         "rateLimit": { "attempts": 3, "perMs": 2_000 },
         "disable": { "onGone": false, "whenFailing": [{ "lastingMs": 3_600_000, "failures": 7 }] },
-        "honoursWishes": false,
+        "honoursDirectives": false,
     });
     let length = |secs: u64, nanos: u32| json!({ "secs": secs, "nanos": nanos });
     let old = json!({

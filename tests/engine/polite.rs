@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_webhooks::testing::Reply;
-use actix_webhooks::transport::{Answer, Wish};
+use actix_webhooks::transport::{Answer, Directive};
 use actix_webhooks::{
     CircuitBreaker, DeadLetterReason, DisableEndpoint, DisablePolicy, Endpoint, EndpointPolicy,
     EndpointState, EngineBuilder, Event, FailingRule, Failure, ListStatus, Outcome, PublishBatch,
@@ -330,13 +330,13 @@ fn a_removed_endpoint_that_was_disabled_begins_anew() {
     });
 }
 
-fn wishes(status: u16, wish: Wish) -> Reply {
-    Reply::answer(Answer::new(status).wish(wish))
+fn directs(status: u16, directive: Directive) -> Reply {
+    Reply::answer(Answer::new(status).directive(directive))
 }
 
 fn honouring() -> Endpoint {
     let mut policy = EndpointPolicy::alert_service();
-    policy.honours_wishes = true;
+    policy.honours_directives = true;
     Endpoint::new(HOOK).unwrap().policy(policy)
 }
 
@@ -346,14 +346,16 @@ fn a_receiver_can_ask_for_no_more_attempts_of_a_delivery() {
         reason: DeadLetterReason::AbortedByReceiver(Failure::Status(503)),
     };
     simulate(honouring(), async |sim| {
-        sim.receivers.on(HOOK, [wishes(503, Wish::AbortMessage)]);
+        sim.receivers
+            .on(HOOK, [directs(503, Directive::AbortMessage)]);
         sim.publish("e").await;
         sim.sleep(1_000).await;
         assert_eq!(sim.outcomes(), [aborted]);
         assert_eq!(sim.dead_letters().await.len(), 1);
     });
     simulate(plain(HOOK), async |sim| {
-        sim.receivers.on(HOOK, [wishes(503, Wish::AbortMessage)]);
+        sim.receivers
+            .on(HOOK, [directs(503, Directive::AbortMessage)]);
         sim.publish("e").await;
         sim.sleep(1_000).await;
         assert_eq!(sim.outcomes().len(), 4, "only where the policy says so");
@@ -364,7 +366,7 @@ fn a_receiver_can_ask_for_no_more_attempts_of_a_delivery() {
 fn a_receiver_can_ask_to_be_disabled() {
     simulate(honouring(), async |sim| {
         sim.receivers
-            .on(HOOK, [wishes(200, Wish::Disable), Reply::status(200)]);
+            .on(HOOK, [directs(200, Directive::Disable), Reply::status(200)]);
         sim.publish("e").await;
         sim.publish("kept").await;
         sim.sleep(1_000).await;

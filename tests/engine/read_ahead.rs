@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_webhooks::store::{
     Alert, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    EndpointBacklog, Loaded, MemoryStore, NewEvent, OpenDelivery, OpenPage, PageLimit, Redelivery,
+    Loaded, MemoryStore, NewEvent, OpenDelivery, OpenPage, OpenSummary, PageLimit, Redelivery,
     Retention, Store, StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 use actix_webhooks::testing::SimClock;
@@ -113,15 +113,15 @@ impl Store for Large {
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
         self.store.record(batch)
     }
-    fn backlogs(
+    fn open_summaries(
         &self,
         after: Option<WebhookUrl>,
         limit: usize,
-    ) -> StoreFuture<Vec<EndpointBacklog>> {
-        self.store.backlogs(after, limit)
+    ) -> StoreFuture<Vec<OpenSummary>> {
+        self.store.open_summaries(after, limit)
     }
-    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
-        self.store.endpoint(url)
+    fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        self.store.endpoint_summary(url)
     }
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
         self.store.attempts(id)
@@ -145,8 +145,8 @@ impl Store for Large {
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
         self.store.remove_endpoint(url, now)
     }
-    fn keep(&self, change: Change) -> StoreFuture<()> {
-        self.store.keep(change)
+    fn apply(&self, change: Change) -> StoreFuture<()> {
+        self.store.apply(change)
     }
     fn configuration(&self) -> StoreFuture<Configuration> {
         self.store.configuration()

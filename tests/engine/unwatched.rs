@@ -125,7 +125,7 @@ fn a_retry_that_is_wanted_at_once_does_not_wait_for_the_next_look() {
     }
 }
 
-/// Runs a test with four places and five endpoints that nobody watches, each of which has had a delivery and is idle; all answer after 400 ms.
+/// Runs a test with four permits and five endpoints that nobody watches, each of which has had a delivery and is idle; all answer after 400 ms.
 fn crowded(seed: u64, test: impl AsyncFnOnce(Engine, SimClock, ScriptedTransport)) {
     SimClock::run(async |clock| {
         let receivers = ScriptedTransport::new();

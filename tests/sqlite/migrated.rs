@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix_webhooks::store::{
-    DeliveryQuery, Encryption, Key, SqliteOptions, SqliteStore, Store as _,
+    DeliveryQuery, Encryption, EncryptionKey, SqliteOptions, SqliteStore, Store as _,
 };
 use actix_webhooks::testing::{Blocking, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::{
@@ -23,7 +23,7 @@ const SEALED: &str = include_str!("../fixtures/files/v2-sealed.sql");
 
 fn options(sealed: bool) -> SqliteOptions {
     SqliteOptions {
-        encryption: sealed.then(|| Encryption::new(Key::from_bytes([1; 32]))),
+        encryption: sealed.then(|| Encryption::new(EncryptionKey::from_bytes([1; 32]))),
         ..SqliteOptions::default()
     }
 }

@@ -189,7 +189,7 @@ async fn what_is_set_aside_gives_way_to_the_dead_letters() {
     order.commit().unwrap();
     for entry in store.outbox(0, 300).await.unwrap() {
         store
-            .refuse_outbox(entry.seq, "too large".to_owned())
+            .reject_outbox(entry.seq, "too large".to_owned())
             .await
             .unwrap();
     }
@@ -212,13 +212,13 @@ async fn the_oldest_that_were_set_aside_are_forgotten_once_there_are_too_many() 
     let entries = store.outbox(0, 20_000).await.unwrap();
     for refused in [&entries[0], &entries[9_999]] {
         store
-            .refuse_outbox(refused.seq, "why".to_owned())
+            .reject_outbox(refused.seq, "why".to_owned())
             .await
             .unwrap();
         assert_eq!(left(&shop), 10_001, "not before there are");
     }
     store
-        .refuse_outbox(entries[10_000].seq, "why".to_owned())
+        .reject_outbox(entries[10_000].seq, "why".to_owned())
         .await
         .unwrap();
     assert_eq!(left(&shop), 10_001, "10,000 later, not sooner");
@@ -228,7 +228,7 @@ async fn the_oldest_that_were_set_aside_are_forgotten_once_there_are_too_many() 
     order.commit().unwrap();
     let last = store.outbox(0, 20_000).await.unwrap().pop().unwrap();
     store
-        .refuse_outbox(last.seq, "why".to_owned())
+        .reject_outbox(last.seq, "why".to_owned())
         .await
         .unwrap();
     assert_eq!(left(&shop), 10_001, "one more, one less");

@@ -58,7 +58,7 @@ pub(crate) fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
         outcome: Outcome::Delivered,
         progress: Progress {
             attempts_made: 1,
-            window_ends_at: None,
+            deadline: None,
         },
         next_attempt_at: None,
         redirects: 0,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix_webhooks::store::{
-    Change, Configuration, Encryption, Key, SqliteOptions, SqliteStore, Store as _, StoreError,
+    Change, Configuration, Encryption, EncryptionKey, SqliteOptions, SqliteStore, Store as _,
+    StoreError,
 };
 use actix_webhooks::testing::{Reply, SimClock};
 use actix_webhooks::{Auth, Client, Endpoint, PutClient, PutEndpoint, PutRule, Rule};
@@ -13,8 +14,8 @@ use super::support::{HOOK, Life, crash, event};
 
 const SECRET: &str = "open-sesame-4711";
 
-fn key(byte: u8) -> Key {
-    Key::from_bytes([byte; 32])
+fn key(byte: u8) -> EncryptionKey {
+    EncryptionKey::from_bytes([byte; 32])
 }
 
 fn with(encryption: Encryption) -> SqliteOptions {
@@ -50,7 +51,7 @@ fn keep(life: &Life, options: SqliteOptions, changes: impl IntoIterator<Item = C
     actix_rt::System::new().block_on(async {
         let kept: Vec<_> = changes
             .into_iter()
-            .map(|change| store.keep(change))
+            .map(|change| store.apply(change))
             .collect();
         for kept in kept {
             kept.await.unwrap();

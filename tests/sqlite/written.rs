@@ -194,7 +194,7 @@ fn policy() -> impl Strategy<Value = EndpointPolicy> {
                 Ordering::FifoPerCompany
             });
         endpoint.policy.https_only = plain.3[1];
-        endpoint.policy.honours_wishes = plain.3[2];
+        endpoint.policy.honours_directives = plain.3[2];
         if let Some((attempts, per)) = limits.0 {
             endpoint = endpoint.rate_limit(RateLimit::new(attempts, per));
         }
@@ -284,7 +284,7 @@ proptest! {
         let changes = rules.iter().cloned().map(Change::PutRule);
         let changes = changes.chain(clients.iter().cloned().map(Change::PutClient));
         for change in changes.chain(endpoints.iter().cloned().map(Change::PutEndpoint)) {
-            wait(store.keep(change)).unwrap();
+            wait(store.apply(change)).unwrap();
         }
         let (read, unreadable) = wait(store.readable()).unwrap();
         prop_assert_eq!(unreadable, vec![]);

@@ -14,14 +14,14 @@ use crate::domain::event::Event;
 use crate::domain::health::DisabledReason;
 use crate::domain::id::{ClientId, DeliveryId};
 use crate::domain::status::{EndpointStatus, ShutdownReport};
-use crate::domain::tally::Past;
+use crate::domain::tally::RetiredState;
 use crate::domain::url::WebhookUrl;
 use crate::error::PublishError;
 
 /// Publish an event once there is room: engine → router. It waits in line until then, and is refused if there is none until `until`.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Receipt, PublishError>")]
-pub(crate) struct PublishInTurn {
+pub(crate) struct PublishInLine {
     pub(crate) event: Event,
     pub(crate) until: Instant,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Retire {
 
 /// End, unless something has arrived meanwhile: supervisor → subscriber. The answer is what it leaves behind, or `None` if it stays.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Option<Past>")]
+#[rtype(result = "Option<RetiredState>")]
 pub(crate) struct Leave;
 
 /// A subscriber has ended: its own guard → supervisor.
@@ -81,7 +81,7 @@ pub(crate) struct SubscriberStopped {
     pub(crate) url: WebhookUrl,
     pub(crate) incarnation: u64,
     /// What it leaves behind.
-    pub(crate) past: Box<Past>,
+    pub(crate) past: Box<RetiredState>,
     /// How often it knows the endpoint to have been resumed.
     pub(crate) resumed: u64,
 }
@@ -129,7 +129,7 @@ pub(crate) struct Configure {
 /// Whether attempts may start: supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) enum Gate {
+pub(crate) enum RunChange {
     Pause,
     Disable(DisabledReason),
     /// For the so-manieth time.

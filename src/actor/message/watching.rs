@@ -8,7 +8,7 @@ use crate::domain::status::{DeliveryReport, EndpointStatus};
 /// [`SupervisorActor`](crate::SupervisorActor).
 ///
 /// A watcher whose mailbox is full misses states, never the last one: it is sent again until it fits. A watcher that has stopped is
-/// forgotten. What had queued up for an endpoint that waits for a place when the first watcher came is told when its turn comes; asking with
+/// forgotten. What had queued up for an endpoint that waits for a permit when the first watcher came is told when its turn comes; asking with
 /// [`GetStatus`](super::GetStatus) finds it at once.
 ///
 /// ```

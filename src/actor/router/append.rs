@@ -221,7 +221,7 @@ impl RouterActor {
                 part.deliveries.push(delivery);
             } else {
                 known.touched = (self.batches, hand_over.parts.len());
-                hand_over.parts.push(Part {
+                hand_over.parts.push(EndpointBatch {
                     url,
                     inbox: Arc::clone(&known.handle.inbox),
                     deliveries: vec![delivery],
@@ -245,13 +245,13 @@ impl RouterActor {
 /// What an append leads to.
 #[derive(Default)]
 struct HandOver<'a> {
-    parts: Vec<Part<'a>>,
+    parts: Vec<EndpointBatch<'a>>,
     /// How many deliveries there are for endpoints without a subscriber.
     unknown: BTreeMap<WebhookUrl, u64>,
 }
 
 /// Deliveries for one subscriber.
-struct Part<'a> {
+struct EndpointBatch<'a> {
     url: &'a WebhookUrl,
     inbox: Arc<Inbox>,
     deliveries: Vec<OpenDelivery>,

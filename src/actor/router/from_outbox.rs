@@ -102,7 +102,7 @@ impl RouterActor {
     fn set_aside(&mut self, seq: u64, reason: String) {
         log::error!(seq, reason; "event {seq} in the outbox cannot be routed; it is set aside: {reason}");
         let store = Arc::clone(&self.shared.store);
-        let marked = self.shared.call(|_| store.refuse_outbox(seq, reason));
+        let marked = self.shared.call(|_| store.reject_outbox(seq, reason));
         self.marking
             .push(marked.map(move |result| (seq, result)).boxed_local());
     }

@@ -1,4 +1,4 @@
-//! Messages: events wait in the inbox for the next turn, changes of the configuration are kept first.
+//! Messages: events wait in the inbox for the next poll, changes of the configuration are kept first.
 
 use std::future::ready;
 use std::rc::Rc;
@@ -9,10 +9,10 @@ use actix::{ActorContext as _, AsyncContext as _, Context, Handler};
 use futures_util::FutureExt as _;
 
 use super::publisher::{BatchAnswer, Publisher};
-use super::{Known, RouterActor};
+use super::{KnownSubscriber, RouterActor};
 use crate::actor::message::{
     CheckEndpoints, Close, EndClient, EndDeliveries, EndRule, KnowEndpoints, ListRules,
-    LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInTurn, PutClient, PutRule, Reach,
+    LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInLine, PutClient, PutRule, Reach,
     Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
 };
 use crate::actor::reply::{Answerer, Deferred};
@@ -48,12 +48,12 @@ impl Handler<PublishAtOnce> for RouterActor {
     }
 }
 
-impl Handler<PublishInTurn> for RouterActor {
+impl Handler<PublishInLine> for RouterActor {
     type Result = Deferred<Result<Receipt, PublishError>>;
 
     fn handle(
         &mut self,
-        PublishInTurn { event, until }: PublishInTurn,
+        PublishInLine { event, until }: PublishInLine,
         _: &mut Context<Self>,
     ) -> Self::Result {
         let (answerer, deferred) = Deferred::new();
@@ -292,7 +292,7 @@ impl Handler<Reach> for RouterActor {
         };
         self.subscribers.insert(
             url,
-            Known {
+            KnownSubscriber {
                 handle,
                 touched: (0, 0),
             },

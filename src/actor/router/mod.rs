@@ -1,6 +1,6 @@
 //! The actor that takes events in: it finds the rules, encodes the alerts, has them stored, and hands the deliveries on.
 //!
-//! Whatever arrived since the last turn is stored in one call. Appends are answered in the order in which they were made,
+//! Whatever arrived since the last poll is stored in one call. Appends are answered in the order in which they were made,
 //! so that a subscriber is told of its deliveries in the order of their ids.
 
 mod append;
@@ -32,7 +32,7 @@ use super::inbox::SubscriberHandle;
 use super::message::{RuleError, Wake};
 use super::outbox::Outbox;
 use super::reply::{Answerer, Deferred};
-use super::shared::Shared;
+use super::shared::EngineContext;
 use super::supervisor::SupervisorActor;
 use crate::domain::alert::Alert;
 use crate::domain::client::Client;
@@ -51,11 +51,11 @@ use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreEr
 /// It answers [`Publish`](crate::Publish), [`PublishBatch`](crate::PublishBatch), [`PutRule`](crate::PutRule), [`RemoveRule`](crate::RemoveRule),
 /// [`ListRules`](crate::ListRules), [`PutClient`](crate::PutClient) and [`RemoveClient`](crate::RemoveClient).
 pub struct RouterActor {
-    shared: Arc<Shared>,
+    shared: Arc<EngineContext>,
     supervisor: Addr<SupervisorActor>,
     rules: RoutingTable,
     clients: BTreeMap<ClientId, Client>,
-    subscribers: HashMap<WebhookUrl, Known>,
+    subscribers: HashMap<WebhookUrl, KnownSubscriber>,
     /// How many appends have ended.
     batches: u64,
     // Kept for their room.
@@ -82,7 +82,7 @@ pub struct RouterActor {
 }
 
 /// A subscriber that runs.
-struct Known {
+struct KnownSubscriber {
     handle: SubscriberHandle,
     /// In which append it was last touched, and its place there.
     touched: (u64, usize),
@@ -126,7 +126,7 @@ struct AppendEnded {
 
 impl RouterActor {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<EngineContext>,
         supervisor: Addr<SupervisorActor>,
         rules: Vec<Rule>,
         clients: Vec<Client>,
@@ -305,8 +305,8 @@ impl RouterActor {
     }
 
     /// Stores what has arrived and hands on what was stored, in rounds until there is nothing more to do.
-    fn turn(&mut self, cx: &mut TaskContext<'_>) {
-        for _ in 0..ROUNDS_PER_TURN {
+    fn poll_all(&mut self, cx: &mut TaskContext<'_>) {
+        for _ in 0..ROUNDS_PER_POLL {
             let mut worked = false;
             while let Poll::Ready(Some(ended)) = self.appending.poll_next_unpin(cx) {
                 self.on_appended(ended);
@@ -408,7 +408,7 @@ impl RouterActor {
             // Asked for all at once, so that a store can write them together; it does so in this order.
             let calls = changes.into_iter();
             let calls: Vec<_> = calls
-                .map(|change| shared.call(|store| store.keep(change)))
+                .map(|change| shared.call(|store| store.apply(change)))
                 .collect();
             for kept in calls {
                 kept.await.map_err(RuleError::Store)?;
@@ -428,7 +428,7 @@ impl RouterActor {
     }
 }
 
-/// Runs a turn whenever the actor is woken.
+/// Polls everything whenever the actor is woken.
 struct Drive;
 
 impl ActorFuture<RouterActor> for Drive {
@@ -440,7 +440,7 @@ impl ActorFuture<RouterActor> for Drive {
         _: &mut Context<RouterActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        actor.turn(cx);
+        actor.poll_all(cx);
         Poll::Pending
     }
 }
@@ -477,5 +477,5 @@ const MAX_BATCH: usize = 256;
 /// How many appends are under way at most.
 const MAX_APPENDS: usize = 64;
 
-/// How many rounds a turn has before others get theirs.
-const ROUNDS_PER_TURN: usize = 8;
+/// How many rounds one poll has before others get theirs.
+const ROUNDS_PER_POLL: usize = 8;

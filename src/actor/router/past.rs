@@ -40,7 +40,7 @@ impl RouterActor {
             for (owner, url) in old {
                 let open = match url {
                     Some(url) => store
-                        .endpoint(&url)
+                        .endpoint_summary(&url)
                         .await
                         .map_or(u64::MAX, |known| known.open),
                     None => 0,
@@ -65,7 +65,7 @@ impl RouterActor {
             return;
         }
         let change = Change::ForgetPast(owner.key());
-        let kept = self.shared.call(|store| store.keep(change));
+        let kept = self.shared.call(|store| store.apply(change));
         let forgotten = wrap_future::<_, Self>(kept).map(move |kept, router, _| match kept {
             Ok(()) => router.shared.credentials.write(|book| book.forget(&owner)),
             Err(error) => {

@@ -7,7 +7,7 @@ use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
 use crate::actor::message::{
-    Abort, BreakOff, Configure, Describe, Drain, Drained, Forget, Gate, Leave, Redelivered,
+    Abort, BreakOff, Configure, Describe, Drain, Drained, Forget, Leave, Redelivered, RunChange,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
@@ -72,14 +72,14 @@ impl Handler<Configure> for SubscriberActor {
     }
 }
 
-impl Handler<Gate> for SubscriberActor {
+impl Handler<RunChange> for SubscriberActor {
     type Result = ();
 
-    fn handle(&mut self, gate: Gate, _: &mut Context<Self>) {
-        match gate {
-            Gate::Pause => self.machine.pause(),
-            Gate::Disable(reason) => self.machine.disable(reason),
-            Gate::Resume(resumed) => {
+    fn handle(&mut self, change: RunChange, _: &mut Context<Self>) {
+        match change {
+            RunChange::Pause => self.machine.pause(),
+            RunChange::Disable(reason) => self.machine.disable(reason),
+            RunChange::Resume(resumed) => {
                 // What the store has on record by now was there when it forgot what held the endpoint back.
                 self.catch_up();
                 self.resumed = resumed;
@@ -116,8 +116,8 @@ impl Handler<BreakOff> for SubscriberActor {
         if let Some(active) = &mut self.active {
             active.break_off();
         }
-        for place in self.machine.break_off() {
-            self.holdings.give_back(place);
+        for permit in self.machine.break_off() {
+            self.holdings.give_back(permit);
         }
         self.handle(Drain, ctx)
     }

@@ -27,19 +27,19 @@ use self::running::Running;
 use super::bodies::BodyShare;
 use super::clock::Clock;
 use super::inbox::{Inbox, OnArrival};
-use super::message::{Disabled, Gate, Retire, SubscriberStopped};
-use super::places::{Holdings, Waiter};
+use super::message::{Disabled, Retire, RunChange, SubscriberStopped};
+use super::permits::{Holdings, Waiter};
 use super::reply::Answerer;
-use super::shared::Shared;
+use super::shared::EngineContext;
 use super::supervisor::SupervisorActor;
 use crate::domain::attempt::{AttemptRecord, Exchange};
 use crate::domain::credentials::Authorization;
 use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::{Endpoint, EndpointPolicy, Ordering};
-use crate::domain::endpoint_state::{Action, EndpointMachine};
 use crate::domain::health::DisabledReason;
 use crate::domain::id::DeliveryId;
-use crate::domain::tally::Past;
+use crate::domain::machine::{Action, EndpointMachine};
+use crate::domain::tally::RetiredState;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{StoreError, StoredEndpoint};
@@ -48,7 +48,7 @@ use crate::transport::Channel;
 /// Delivers to one webhook URL. Started and watched by the [`SupervisorActor`]; applications do not talk to it.
 pub(crate) struct SubscriberActor {
     url: WebhookUrl,
-    shared: Arc<Shared>,
+    shared: Arc<EngineContext>,
     endpoint: Option<Arc<Endpoint>>,
     /// The endpoint's own.
     authorization: Authorization,
@@ -64,7 +64,7 @@ pub(crate) struct SubscriberActor {
     arrivals: Vec<OpenDelivery>,
     rng: fastrand::Rng,
     active: Option<Box<Active>>,
-    // After the attempts, so that a place is free only when its attempt is gone.
+    // After the attempts, so that a permit is free only when its attempt is gone.
     holdings: Holdings,
     bodies: BodyShare,
     actions: Vec<Action>,
@@ -110,7 +110,7 @@ impl Active {
 }
 
 /// Work that has ended.
-enum Done {
+enum Completed {
     Attempt(DeliveryId, Exchange),
     /// With how many bytes it was granted, as the next one.
     Loaded(Vec<DeliveryId>, usize, Result<Loaded, StoreError>),
@@ -134,7 +134,7 @@ struct StopGuard {
     /// Whether the supervisor has to hear of the end, which it does not when it asked for it.
     armed: bool,
     /// What is left behind, and how often the endpoint was resumed by then.
-    past: Option<Box<Past>>,
+    past: Option<Box<RetiredState>>,
     resumed: u64,
 }
 
@@ -169,15 +169,15 @@ impl Drop for StopGuard {
 /// What a subscriber is started with.
 pub(crate) struct Start {
     pub(crate) url: WebhookUrl,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<EngineContext>,
     pub(crate) endpoint: Option<Arc<Endpoint>>,
     pub(crate) policy: Arc<EndpointPolicy>,
     /// What the endpoint's last subscriber left behind.
-    pub(crate) past: Past,
+    pub(crate) past: RetiredState,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) supervisor: Addr<SupervisorActor>,
     pub(crate) incarnation: u64,
-    pub(crate) gates: Vec<Gate>,
+    pub(crate) run_changes: Vec<RunChange>,
     pub(crate) resumed: u64,
     pub(crate) restarts: u32,
 }
@@ -193,25 +193,25 @@ impl SubscriberActor {
             inbox,
             supervisor,
             incarnation,
-            gates,
+            run_changes,
             resumed,
             restarts,
         } = start;
         let waiter = inbox.waiter();
         let reports_lost = past.reports_lost;
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
-        for gate in gates {
+        for gate in run_changes {
             match gate {
-                Gate::Pause => machine.pause(),
-                Gate::Disable(reason) => machine.disable(reason),
+                RunChange::Pause => machine.pause(),
+                RunChange::Disable(reason) => machine.disable(reason),
                 // One that starts is not told so.
-                Gate::Resume(_) => {}
+                RunChange::Resume(_) => {}
             }
         }
         Self {
             rng: fastrand::Rng::with_seed(shared.seed ^ hash(url.as_str()) ^ incarnation),
             holdings: Holdings::new(
-                Arc::clone(&shared.places),
+                Arc::clone(&shared.permits),
                 Arc::clone(&waiter),
                 hash(url.host()),
             ),
@@ -249,22 +249,22 @@ impl SubscriberActor {
     }
 
     /// Returns what the endpoint's next subscriber goes on from.
-    fn past(&self) -> Past {
-        Past {
+    fn past(&self) -> RetiredState {
+        RetiredState {
             reports_lost: self.feed.lost,
             ..self.machine.past()
         }
     }
 
     /// Does everything that can be done now, in rounds until one finds nothing more to do.
-    fn turn(&mut self, cx: &mut TaskContext<'_>) {
+    fn poll_all(&mut self, cx: &mut TaskContext<'_>) {
         self.waiter.listen(cx);
         self.take_arrived();
         self.holdings.accept();
         self.machine.set_tight(self.bodies.is_tight());
         let mut now = self.shared.clock.now();
         let mut settled = false;
-        for _ in 0..ROUNDS_PER_TURN {
+        for _ in 0..ROUNDS_PER_POLL {
             let mut worked = self.collect(now, cx);
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
             let started = self.start_attempts(now);
@@ -273,7 +273,7 @@ impl SubscriberActor {
             self.feed.changed |= worked;
             self.tell_status(now);
             if started && self.shared.several_arbiters {
-                // What has started is sent in the next turn, right after what the other endpoints of this arbiter send in theirs. A receiver that is
+                // What has started is sent in the next poll, right after what the other endpoints of this arbiter send in theirs. A receiver that is
                 // woken by the first of many requests costs less than one that is woken by each.
                 break;
             }
@@ -318,7 +318,7 @@ impl SubscriberActor {
         }
     }
 
-    /// Says what an arrival is good for until the next turn.
+    /// Says what an arrival is good for until the next poll.
     fn on_arrival(&self, now: Timestamp) -> OnArrival {
         if self.shared.watchers.statuses.is_watched() {
             // They are told of whatever queues up.
@@ -327,7 +327,7 @@ impl SubscriberActor {
             // It can only queue up behind what waits already.
             OnArrival::Wait
         } else if self.machine.may_start(now) && self.policy.ordering == Ordering::Unordered {
-            OnArrival::Claim(self.holdings.need(self.machine.place_class()))
+            OnArrival::Claim(self.holdings.need(self.machine.permit_class()))
         } else {
             OnArrival::Wake
         }
@@ -350,7 +350,7 @@ impl SubscriberActor {
             self.feed.changed = true;
         }
         if missed > 0 {
-            self.machine.on_backlog(missed);
+            self.machine.on_unread(missed);
             self.feed.changed = true;
         }
     }
@@ -370,7 +370,7 @@ impl SubscriberActor {
             let Some(done) = active.and_then(|active| active.running.next_ended(cx)) else {
                 break;
             };
-            self.on_done(now, done);
+            self.on_completed(now, done);
             worked = true;
         }
         worked
@@ -381,23 +381,23 @@ impl SubscriberActor {
         self.active.as_ref()?.running.look_at()
     }
 
-    fn on_done(&mut self, now: Timestamp, done: Done) {
+    fn on_completed(&mut self, now: Timestamp, done: Completed) {
         match done {
-            Done::Attempt(id, exchange) => {
+            Completed::Attempt(id, exchange) => {
                 if exchange.asks_for_a_wait() {
                     // Perhaps by a date: what that means is said by the wall clock as it is now.
                     self.machine.set_wall(self.shared.clock.look_at_wall());
                 }
                 // The attempt has ended after `now`; what waits from its end on must not be early by that.
                 let now = self.shared.clock.at_latest(Clock::instant());
-                let place =
+                let permit =
                     self.machine
                         .on_finished(now, id, &exchange, &mut self.rng, &mut self.actions);
-                if let Some(charge) = place {
+                if let Some(charge) = permit {
                     self.holdings.give_back(charge);
                 }
             }
-            Done::Loaded(ids, granted, loaded) => {
+            Completed::Loaded(ids, granted, loaded) => {
                 self.bodies.end_read(granted);
                 match loaded {
                     Ok(loaded) => {
@@ -410,7 +410,7 @@ impl SubscriberActor {
                     }
                 }
             }
-            Done::QueuedRead(granted, page) => {
+            Completed::QueuedRead(granted, page) => {
                 self.bodies.end_read(granted);
                 match page {
                     Ok(page) => {
@@ -423,29 +423,29 @@ impl SubscriberActor {
                     }
                 }
             }
-            Done::WaitingRead(limit, Ok(deliveries)) => {
+            Completed::WaitingRead(limit, Ok(deliveries)) => {
                 self.store_error = None;
                 self.machine.on_waiting_read(deliveries, limit);
             }
-            Done::WaitingRead(_, Err(error)) => {
+            Completed::WaitingRead(_, Err(error)) => {
                 self.store_failed(&error);
                 self.machine.on_waiting_read_failed(now);
             }
-            Done::EndpointRead(Ok(known)) => {
+            Completed::EndpointRead(Ok(known)) => {
                 self.store_error = None;
                 let (open, hold, health) = (known.open, known.hold(), known.health);
                 self.machine
                     .on_endpoint_read(open, hold, &known.agreed, health);
             }
-            Done::Agreed(Ok(())) => {
+            Completed::Agreed(Ok(())) => {
                 self.store_error = None;
                 self.machine.on_agreed();
             }
-            Done::Agreed(Err(error)) => {
+            Completed::Agreed(Err(error)) => {
                 self.store_failed(&error);
                 self.machine.on_agree_failed(now);
             }
-            Done::EndpointRead(Err(error)) => {
+            Completed::EndpointRead(Err(error)) => {
                 self.store_failed(&error);
                 self.machine.on_endpoint_read_failed(now);
             }
@@ -533,7 +533,7 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Runs a turn whenever the actor is woken.
+/// Polls everything whenever the actor is woken.
 struct Drive;
 
 impl ActorFuture<SubscriberActor> for Drive {
@@ -545,7 +545,7 @@ impl ActorFuture<SubscriberActor> for Drive {
         _: &mut Context<SubscriberActor>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        actor.turn(cx);
+        actor.poll_all(cx);
         Poll::Pending
     }
 }
@@ -561,5 +561,5 @@ impl Actor for SubscriberActor {
 /// How much ended work one round takes in.
 const WORK_PER_ROUND: usize = 64;
 
-/// How many rounds a turn has before others get theirs.
-const ROUNDS_PER_TURN: usize = 16;
+/// How many rounds one poll has before others get theirs.
+const ROUNDS_PER_POLL: usize = 16;

@@ -14,19 +14,19 @@ use super::SubscriberActor;
 use crate::actor::store_call::StoreCall;
 use crate::domain::attempt::{AttemptRecord, Outcome};
 use crate::domain::endpoint::Ordering;
-use crate::domain::places::PlaceClass;
+use crate::domain::permits::PermitClass;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
 /// Calls that record attempts.
 #[derive(Default)]
 pub(super) struct Recording {
-    calls: FuturesUnordered<Call>,
+    calls: FuturesUnordered<RecordCall>,
     /// How many of them are about something else than a delivery that went well.
     urgent: usize,
 }
 
-struct Call {
+struct RecordCall {
     records: Arc<[AttemptRecord]>,
     call: StoreCall<()>,
 }
@@ -34,7 +34,7 @@ struct Call {
 /// A call that has ended.
 type Recorded = (Arc<[AttemptRecord]>, Result<(), StoreError>);
 
-impl Future for Call {
+impl Future for RecordCall {
     type Output = Recorded;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Recorded> {
@@ -48,7 +48,7 @@ impl Recording {
         self.calls.is_empty()
     }
 
-    fn push(&mut self, call: Call) {
+    fn push(&mut self, call: RecordCall) {
         self.urgent += usize::from(is_urgent(&call.records));
         self.calls.push(call);
     }
@@ -85,7 +85,7 @@ impl SubscriberActor {
             Poll::Ready(result) => self.on_recorded(now, &records, &result),
             Poll::Pending => {
                 let active = self.active.get_or_insert_default();
-                active.recording.push(Call { records, call });
+                active.recording.push(RecordCall { records, call });
             }
         }
     }
@@ -115,7 +115,7 @@ impl SubscriberActor {
     fn looks_for_records_later(&self) -> bool {
         let watchers = &self.shared.watchers;
         self.machine.in_flight() > 0
-            && self.machine.place_class() == PlaceClass::Prompt
+            && self.machine.permit_class() == PermitClass::Prompt
             && self.machine.may_lag_behind()
             && self.policy.ordering == Ordering::Unordered
             && self.drain.is_none()

@@ -12,7 +12,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::Done;
+use super::Completed;
 
 /// Attempts and store calls that are under way.
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(super) struct Running {
 }
 
 struct Task {
-    future: LocalBoxFuture<'static, Done>,
+    future: LocalBoxFuture<'static, Completed>,
     /// Of an attempt, before when it is not late. It knows best itself: its time begins when it is polled for the first time.
     not_before: Option<Instant>,
     /// How it is had polled then; `None` before it was polled for the first time.
@@ -31,9 +31,9 @@ struct Task {
 }
 
 impl Future for Task {
-    type Output = Done;
+    type Output = Completed;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Done> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Completed> {
         if self.not_before.is_some() && self.waker.is_none() {
             // Always the same one.
             self.waker = Some(cx.waker().clone());
@@ -50,7 +50,7 @@ impl Running {
     /// Adds an attempt, which breaks off by itself if it is polled when it is late.
     pub(super) fn push_attempt(
         &mut self,
-        future: LocalBoxFuture<'static, Done>,
+        future: LocalBoxFuture<'static, Completed>,
         not_before: Instant,
     ) {
         if self.look_at.is_none_or(|at| not_before < at) {
@@ -60,11 +60,11 @@ impl Running {
     }
 
     /// Adds a store call.
-    pub(super) fn push_call(&mut self, future: LocalBoxFuture<'static, Done>) {
+    pub(super) fn push_call(&mut self, future: LocalBoxFuture<'static, Completed>) {
         self.push(future, None);
     }
 
-    fn push(&mut self, future: LocalBoxFuture<'static, Done>, not_before: Option<Instant>) {
+    fn push(&mut self, future: LocalBoxFuture<'static, Completed>, not_before: Option<Instant>) {
         self.tasks.push(Task {
             future,
             not_before,
@@ -73,7 +73,7 @@ impl Running {
     }
 
     /// Returns what has ended, and has the task of `cx` woken when more can go on.
-    pub(super) fn next_ended(&mut self, cx: &mut TaskContext<'_>) -> Option<Done> {
+    pub(super) fn next_ended(&mut self, cx: &mut TaskContext<'_>) -> Option<Completed> {
         if self.is_empty() {
             return None;
         }
@@ -129,7 +129,7 @@ mod tests {
         let mut running = Running::default();
         let attempt = async move {
             within(timeout, pin!(pending())).await;
-            Done::Loaded(Vec::new(), 0, Ok(Loaded::default()))
+            Completed::Loaded(Vec::new(), 0, Ok(Loaded::default()))
         };
         running.push_attempt(Box::pin(attempt), Clock::instant() + timeout);
         let mut cx = TaskContext::from_waker(Waker::noop());

@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::{Done, SubscriberActor};
+use super::{Completed, SubscriberActor};
 use crate::actor::clock::Clock;
 use crate::actor::store_call::StoreCall;
 use crate::actor::tokens::token_header;
@@ -17,8 +17,8 @@ use crate::domain::attempt::{Exchange, Failure};
 use crate::domain::auth::Secret;
 use crate::domain::credentials::Authorization;
 use crate::domain::endpoint::Endpoint;
-use crate::domain::endpoint_state::{Action, AttemptOrder};
 use crate::domain::id::DeliveryId;
+use crate::domain::machine::{Action, AttemptOrder};
 use crate::domain::oauth2::ClientCredentials;
 use crate::domain::time::Timestamp;
 use crate::domain::wall::OnWall as _;
@@ -26,20 +26,20 @@ use crate::store::{PageLimit, StoreError};
 use crate::transport::{Channel, Request, StatusSeen, exchange, exchange_with_token};
 
 impl SubscriberActor {
-    /// Starts attempts while the endpoint may and the process has places. Says whether any was started.
+    /// Starts attempts while the endpoint may and the process has permits. Says whether any was started.
     pub(super) fn start_attempts(&mut self, now: Timestamp) -> bool {
         let mut started = false;
         while let Some(client) = self.machine.next_client(now) {
-            let class = self.machine.place_class();
-            let Some(place) = self.holdings.take(class, client) else {
+            let class = self.machine.permit_class();
+            let Some(permit) = self.holdings.take(class, client) else {
                 break;
             };
             let begun = Clock::instant();
             let Some(order) = self
                 .machine
-                .start(self.shared.clock.at_latest(begun), place)
+                .start(self.shared.clock.at_latest(begun), permit)
             else {
-                self.holdings.give_back(place);
+                self.holdings.give_back(permit);
                 break;
             };
             let attempt = self.attempt(order, now);
@@ -55,7 +55,7 @@ impl SubscriberActor {
         &mut self,
         order: AttemptOrder,
         now: Timestamp,
-    ) -> LocalBoxFuture<'static, Done> {
+    ) -> LocalBoxFuture<'static, Completed> {
         let AttemptOrder {
             delivery_id,
             alert,
@@ -140,12 +140,12 @@ impl SubscriberActor {
                 Action::Load(ids) => {
                     let bytes = self.bodies.begin_read(self.machine.bytes_wanted());
                     let call = StoreCall::begin(|| store.load_within(url, ids.clone(), bytes));
-                    let done = move |result| Done::Loaded(ids, bytes, result);
+                    let done = move |result| Completed::Loaded(ids, bytes, result);
                     self.submit(now, cx, call, done);
                 }
                 Action::ReadEndpoint => {
-                    let call = StoreCall::begin(|| store.endpoint(url));
-                    self.submit(now, cx, call, Done::EndpointRead);
+                    let call = StoreCall::begin(|| store.endpoint_summary(url));
+                    self.submit(now, cx, call, Completed::EndpointRead);
                 }
                 Action::ReadQueued { after, limit } => {
                     let bytes = self.bodies.begin_read(self.machine.bytes_wanted());
@@ -154,20 +154,20 @@ impl SubscriberActor {
                         bytes,
                     };
                     let call = StoreCall::begin(|| store.queued_within(url, after, limit));
-                    let done = move |result| Done::QueuedRead(bytes, result);
+                    let done = move |result| Completed::QueuedRead(bytes, result);
                     self.submit(now, cx, call, done);
                 }
                 Action::ReadWaiting { limit } => {
                     let call = StoreCall::begin(|| store.waiting(url, limit));
                     self.submit(now, cx, call, move |result| {
-                        Done::WaitingRead(limit, result)
+                        Completed::WaitingRead(limit, result)
                     });
                 }
                 Action::Agree(agreed) => {
                     let call = StoreCall::begin(|| store.agree(url, agreed));
-                    self.submit(now, cx, call, Done::Agreed);
+                    self.submit(now, cx, call, Completed::Agreed);
                 }
-                Action::CountAsLate(places) => self.holdings.count_as_late(&places),
+                Action::CountAsLate(permits) => self.holdings.count_as_late(&permits),
                 Action::TellCircuitOpen { until } => {
                     let until = until.on_wall(self.shared.clock.offset());
                     let url = self.url.without_query();
@@ -196,10 +196,10 @@ impl SubscriberActor {
         now: Timestamp,
         cx: &mut TaskContext<'_>,
         mut call: StoreCall<T>,
-        done: impl FnOnce(Result<T, StoreError>) -> Done + 'static,
+        done: impl FnOnce(Result<T, StoreError>) -> Completed + 'static,
     ) {
         match call.poll_unpin(cx) {
-            Poll::Ready(result) => self.on_done(now, done(result)),
+            Poll::Ready(result) => self.on_completed(now, done(result)),
             Poll::Pending => self
                 .active
                 .get_or_insert_default()
@@ -213,10 +213,10 @@ impl SubscriberActor {
 fn contained(
     id: DeliveryId,
     attempt: impl Future<Output = Exchange> + 'static,
-) -> LocalBoxFuture<'static, Done> {
+) -> LocalBoxFuture<'static, Completed> {
     let panicked = |_| Exchange::failed(Failure::Panicked);
     let attempt = AssertUnwindSafe(attempt).catch_unwind();
     attempt
-        .map(move |ended| Done::Attempt(id, ended.unwrap_or_else(panicked)))
+        .map(move |ended| Completed::Attempt(id, ended.unwrap_or_else(panicked)))
         .boxed_local()
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, Subscriber, SupervisorActor};
+use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::domain::url::WebhookUrl;
 
 /// The endpoints whose subscribers have retired, in the order in which they did.
 #[derive(Debug)]
 pub(super) struct AtRest {
-    urls: BTreeMap<Turn, WebhookUrl>,
+    urls: BTreeMap<RestOrder, WebhookUrl>,
     last: u64,
     /// How many of them are remembered at most.
     max: usize,
@@ -16,7 +16,7 @@ pub(super) struct AtRest {
 
 /// When a subscriber retired, compared with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn(u64);
+pub(super) struct RestOrder(u64);
 
 impl AtRest {
     pub(super) fn new(max: usize) -> Self {
@@ -27,10 +27,10 @@ impl AtRest {
         }
     }
 
-    pub(super) fn add(&mut self, url: WebhookUrl) -> Turn {
+    pub(super) fn add(&mut self, url: WebhookUrl) -> RestOrder {
         self.last += 1;
-        self.urls.insert(Turn(self.last), url);
-        Turn(self.last)
+        self.urls.insert(RestOrder(self.last), url);
+        RestOrder(self.last)
     }
 
     /// Returns the one that has rested longest, if there are too many.
@@ -46,7 +46,11 @@ impl SupervisorActor {
     /// Forgets those that have rested longest where there are too many.
     pub(super) fn forget_excess(&mut self) {
         while let Some(oldest) = self.at_rest.take_excess() {
-            if self.endpoints.get(&oldest).is_some_and(Entry::is_spare) {
+            if self
+                .endpoints
+                .get(&oldest)
+                .is_some_and(EndpointEntry::is_spare)
+            {
                 self.endpoints.remove(&oldest);
             }
         }
@@ -55,13 +59,13 @@ impl SupervisorActor {
     /// Takes note of that an endpoint is started again or removed.
     pub(super) fn note_not_at_rest(&mut self, url: &WebhookUrl) {
         let subscriber = self.endpoints.get(url).map(|entry| &entry.subscriber);
-        if let Some(Subscriber::Retired { turn, .. }) = subscriber {
-            self.at_rest.urls.remove(turn);
+        if let Some(Subscriber::Retired { order, .. }) = subscriber {
+            self.at_rest.urls.remove(order);
         }
     }
 }
 
-impl Entry {
+impl EndpointEntry {
     /// Returns `true` if nothing but counts is lost with it: what was agreed with the receiver, and its health, are in the store.
     fn is_spare(&self) -> bool {
         let Subscriber::Retired { past, .. } = &self.subscriber else {

@@ -7,7 +7,7 @@ use actix::fut::wrap_future;
 use actix::{ActorFutureExt as _, AsyncContext as _, Context};
 
 use super::SupervisorActor;
-use crate::actor::shared::Shared;
+use crate::actor::shared::EngineContext;
 use crate::domain::wall::WallOffset;
 use crate::store::StoreError;
 
@@ -53,7 +53,7 @@ impl SupervisorActor {
 }
 
 /// Tells the store how the wall clock stands, if it does not know.
-pub(super) async fn keep_clock(shared: Arc<Shared>) -> Result<(), StoreError> {
+pub(super) async fn keep_clock(shared: Arc<EngineContext>) -> Result<(), StoreError> {
     let Some(offset) = shared.clock.not_kept() else {
         return Ok(());
     };

@@ -12,7 +12,7 @@ use actix::{
 use super::SupervisorActor;
 use super::removal::end;
 use crate::actor::message::{EndDeliveries, Forget, ReportsLost, StartOver};
-use crate::actor::shared::Shared;
+use crate::actor::shared::EngineContext;
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::id::DeliveryId;
 use crate::domain::status::DeliveryReport;
@@ -23,7 +23,7 @@ use crate::store::{EndedDelivery, OpenQuery, StoreError};
 
 /// What is given up, and why.
 pub(super) struct GivingUp {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<EngineContext>,
     pub(super) supervisor: Addr<SupervisorActor>,
     pub(super) which: OpenQuery,
     pub(super) reason: DeadLetterReason,
@@ -34,7 +34,7 @@ impl GivingUp {
     async fn everywhere(&self) -> Result<u64, StoreError> {
         let (mut count, mut after, mut busy) = (0, None, Vec::new());
         loop {
-            let page = self.shared.call(|store| store.backlogs(after, PAGE));
+            let page = self.shared.call(|store| store.open_summaries(after, PAGE));
             let page = page.await?;
             let full = page.len() == PAGE;
             after = page.last().map(|backlog| backlog.url.clone());
@@ -153,7 +153,7 @@ impl GivingUp {
 
 /// Reports deliveries of an endpoint that were given up, and returns how many reports had no place.
 fn report(
-    shared: &Shared,
+    shared: &EngineContext,
     url: &WebhookUrl,
     ended: &[EndedDelivery],
     reason: DeadLetterReason,

@@ -8,12 +8,12 @@ use actix::fut::wrap_future;
 use actix::prelude::Request;
 use actix::{Actor as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler};
 
-use super::{Entry, Subscriber, SupervisorActor};
+use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::actor::inbox::{Gone, Inbox, SubscriberHandle};
 use crate::actor::message::{Leave, Reach, Redelivered, Retire, SubscriberStopped};
 use crate::actor::subscriber::{Start, SubscriberActor};
 use crate::domain::id::DeliveryId;
-use crate::domain::tally::Past;
+use crate::domain::tally::RetiredState;
 use crate::domain::url::WebhookUrl;
 
 impl SupervisorActor {
@@ -51,7 +51,7 @@ impl SupervisorActor {
         let past = entry.subscriber.past().cloned().unwrap_or_default();
         self.started += 1;
         let (endpoint, policy) = self.settings(entry);
-        let inbox = Arc::new(Inbox::new(Arc::clone(&self.shared.places)));
+        let inbox = Arc::new(Inbox::new(Arc::clone(&self.shared.permits)));
         let start = Start {
             url: url.clone(),
             shared: Arc::clone(&self.shared),
@@ -61,15 +61,16 @@ impl SupervisorActor {
             inbox: Arc::clone(&inbox),
             supervisor: ctx.address(),
             incarnation: self.started,
-            gates: entry.gates(),
+            run_changes: entry.run_changes(),
             resumed: entry.resumed,
             restarts: entry.restarts,
         };
         let capacity = self.shared.mailbox;
-        let place = usize::try_from(self.started)
+        let permit = usize::try_from(self.started)
             .unwrap_or(0)
             .checked_rem(self.arbiters.len());
-        let addr: Addr<SubscriberActor> = match place.and_then(|place| self.arbiters.get(place)) {
+        let addr: Addr<SubscriberActor> = match permit.and_then(|permit| self.arbiters.get(permit))
+        {
             Some(arbiter) => SubscriberActor::start_in_arbiter(arbiter, move |ctx| {
                 ctx.set_mailbox_capacity(capacity);
                 SubscriberActor::new(start)
@@ -110,7 +111,7 @@ impl SupervisorActor {
         &mut self,
         url: &WebhookUrl,
         asked: u64,
-        past: Option<Past>,
+        past: Option<RetiredState>,
         ctx: &mut Context<Self>,
     ) {
         let Some(entry) = self.endpoints.get_mut(url) else {
@@ -145,10 +146,10 @@ impl SupervisorActor {
         self.tell_router(url, handle);
     }
 
-    fn retired(&mut self, url: &WebhookUrl, past: Box<Past>) {
-        let turn = self.at_rest.add(url.clone());
+    fn retired(&mut self, url: &WebhookUrl, past: Box<RetiredState>) {
+        let order = self.at_rest.add(url.clone());
         if let Some(entry) = self.endpoints.get_mut(url) {
-            entry.subscriber = Subscriber::Retired { past, turn };
+            entry.subscriber = Subscriber::Retired { past, order };
             entry.restarts_in_a_row = 0;
         }
         self.forget_excess();
@@ -167,7 +168,7 @@ impl SupervisorActor {
         let mut told = Vec::new();
         for (url, ids) in by_url {
             let subscriber = self.running(url);
-            if let Some(Entry {
+            if let Some(EndpointEntry {
                 subscriber: Subscriber::Leaving { woken, .. },
                 ..
             }) = self.endpoints.get_mut(url)
@@ -310,7 +311,7 @@ impl Handler<Restart> for SupervisorActor {
     fn handle(&mut self, Restart(url): Restart, ctx: &mut Context<Self>) {
         if matches!(
             self.endpoints.get(&url),
-            Some(Entry {
+            Some(EndpointEntry {
                 subscriber: Subscriber::Restarting(_),
                 ..
             })

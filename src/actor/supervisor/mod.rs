@@ -17,19 +17,19 @@ use std::time::Duration;
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, Context, Handler};
 
-use self::at_rest::{AtRest, Turn};
+use self::at_rest::{AtRest, RestOrder};
 use self::clock::WallWatch;
 use super::inbox::SubscriberHandle;
 use super::message::{
-    CheckEndpoints, Disabled, EndpointError, Gate, KnowEndpoints, RuleError, Wake,
+    CheckEndpoints, Disabled, EndpointError, KnowEndpoints, RuleError, RunChange, Wake,
 };
 use super::reply::Answerer;
 use super::router::RouterActor;
-use super::shared::Shared;
+use super::shared::EngineContext;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy, InvalidEndpoint};
 use crate::domain::health::DisabledReason;
 use crate::domain::status::EndpointState;
-use crate::domain::tally::Past;
+use crate::domain::tally::RetiredState;
 use crate::domain::time::Timestamp;
 use crate::domain::url::{WebhookUrl, shown};
 use crate::store::{Retention, Setting, UnreadableSetting};
@@ -40,14 +40,14 @@ use crate::store::{Retention, Setting, UnreadableSetting};
 /// [`WatchStatus`](crate::WatchStatus), [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver), [`ListDeliveries`](crate::ListDeliveries), [`ListAttempts`](crate::ListAttempts), [`ListDeadLetters`](crate::ListDeadLetters),
 /// [`DiscardDeadLetters`](crate::DiscardDeadLetters) and [`EndDeliveries`](crate::EndDeliveries).
 pub struct SupervisorActor {
-    shared: Arc<Shared>,
+    shared: Arc<EngineContext>,
     /// Where subscribers run; none means on the supervisor's own arbiter.
     arbiters: Vec<ArbiterHandle>,
     router: Option<Addr<RouterActor>>,
     default_policy: Arc<EndpointPolicy>,
     /// The last one that was handed out: many endpoints have the same settings, and share them.
     recent_policy: RefCell<Arc<EndpointPolicy>>,
-    endpoints: BTreeMap<WebhookUrl, Entry>,
+    endpoints: BTreeMap<WebhookUrl, EndpointEntry>,
     at_rest: AtRest,
     started: u64,
     /// How many changes of endpoints were asked for.
@@ -59,7 +59,7 @@ pub struct SupervisorActor {
 
 /// What the supervisor knows of one endpoint.
 #[derive(Debug, Default)]
-struct Entry {
+struct EndpointEntry {
     endpoint: Option<Arc<Endpoint>>,
     paused: bool,
     disabled: Option<DisabledReason>,
@@ -72,13 +72,13 @@ struct Entry {
     restarts_in_a_row: u32,
     /// How many reports were lost of deliveries that were given up without an attempt.
     reports_lost: u64,
-    numbers: Numbers,
+    numbers: ChangeNumbers,
     subscriber: Subscriber,
 }
 
 /// Which changes were applied last. The store makes them in the order in which they were asked for; its answers may be taken up in another.
 #[derive(Clone, Copy, Debug, Default)]
-struct Numbers {
+struct ChangeNumbers {
     settings: u64,
     paused: u64,
     disabled: u64,
@@ -91,7 +91,10 @@ enum Subscriber {
     #[default]
     NotStarted,
     /// It had nothing left to do and has retired; the next one goes on counting where it ended.
-    Retired { past: Box<Past>, turn: Turn },
+    Retired {
+        past: Box<RetiredState>,
+        order: RestOrder,
+    },
     Running {
         handle: SubscriberHandle,
         incarnation: u64,
@@ -106,7 +109,7 @@ enum Subscriber {
         woken: bool,
     },
     /// It panicked and is started again after a while; the next one goes on from what it has left behind.
-    Restarting(Box<Past>),
+    Restarting(Box<RetiredState>),
     /// The endpoint is being removed: nobody delivers to it meanwhile.
     Removing {
         /// Whether something has arrived since.
@@ -118,7 +121,7 @@ enum Subscriber {
 
 impl Subscriber {
     /// Returns what the last one left behind, if none runs.
-    fn past(&self) -> Option<&Past> {
+    fn past(&self) -> Option<&RetiredState> {
         match self {
             Self::Retired { past, .. } | Self::Restarting(past) => Some(past),
             Self::NotStarted
@@ -131,7 +134,7 @@ impl Subscriber {
 
 impl SupervisorActor {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<EngineContext>,
         arbiters: Vec<ArbiterHandle>,
         default_policy: EndpointPolicy,
         endpoints: Vec<Endpoint>,
@@ -179,7 +182,7 @@ impl SupervisorActor {
         self.changes
     }
 
-    fn entry(&self, url: &str) -> Result<(WebhookUrl, &Entry), EndpointError> {
+    fn entry(&self, url: &str) -> Result<(WebhookUrl, &EndpointEntry), EndpointError> {
         let unknown = || EndpointError::Unknown(shown(url));
         let url = WebhookUrl::parse(url).map_err(|_| unknown())?;
         let known = self.endpoints.get_key_value(&url);
@@ -192,7 +195,7 @@ impl SupervisorActor {
     }
 
     /// Returns the settings and the policy of an endpoint.
-    fn settings(&self, entry: &Entry) -> (Option<Arc<Endpoint>>, Arc<EndpointPolicy>) {
+    fn settings(&self, entry: &EndpointEntry) -> (Option<Arc<Endpoint>>, Arc<EndpointPolicy>) {
         let Some(endpoint) = &entry.endpoint else {
             return (None, Arc::clone(&self.default_policy));
         };
@@ -204,20 +207,20 @@ impl SupervisorActor {
     }
 }
 
-impl Entry {
-    /// Applies a change of the gates as far as none that was asked for later has been applied, and returns what the subscriber has to hear.
-    fn apply(&mut self, gate: Gate, number: u64) -> Vec<Gate> {
-        match gate {
-            Gate::Pause if number > self.numbers.resumed => {
+impl EndpointEntry {
+    /// Applies a change of the run_changes as far as none that was asked for later has been applied, and returns what the subscriber has to hear.
+    fn apply(&mut self, change: RunChange, number: u64) -> Vec<RunChange> {
+        match change {
+            RunChange::Pause if number > self.numbers.resumed => {
                 self.paused = true;
                 self.numbers.paused = self.numbers.paused.max(number);
             }
-            Gate::Disable(reason) if number > self.numbers.resumed => {
+            RunChange::Disable(reason) if number > self.numbers.resumed => {
                 self.disabled = Some(reason);
                 self.numbers.disabled = self.numbers.disabled.max(number);
             }
-            Gate::Pause | Gate::Disable(_) => return Vec::new(),
-            Gate::Resume(resumed) => {
+            RunChange::Pause | RunChange::Disable(_) => return Vec::new(),
+            RunChange::Resume(resumed) => {
                 self.paused &= self.numbers.paused > number;
                 self.disabled = self.disabled.filter(|_| self.numbers.disabled > number);
                 self.numbers.resumed = self.numbers.resumed.max(number);
@@ -227,10 +230,10 @@ impl Entry {
                 {
                     past.lift();
                 }
-                return [gate].into_iter().chain(self.gates()).collect();
+                return [change].into_iter().chain(self.run_changes()).collect();
             }
         }
-        vec![gate]
+        vec![change]
     }
 
     /// Returns why it is disabled, if it is.
@@ -239,25 +242,25 @@ impl Entry {
         unreadable.or(self.disabled)
     }
 
-    /// Takes settings in, and returns what a subscriber that ran without any has to hear of the gates.
-    fn set(&mut self, endpoint: Endpoint) -> Vec<Gate> {
+    /// Takes settings in, and returns what a subscriber that ran without any has to hear of the run_changes.
+    fn set(&mut self, endpoint: Endpoint) -> Vec<RunChange> {
         self.endpoint = Some(Arc::new(endpoint));
         if !std::mem::take(&mut self.unreadable) {
             return Vec::new();
         }
         self.resumed += 1;
-        let opened = Gate::Resume(self.resumed);
-        [opened].into_iter().chain(self.gates()).collect()
+        let opened = RunChange::Resume(self.resumed);
+        [opened].into_iter().chain(self.run_changes()).collect()
     }
 
-    /// Returns the gates that are shut.
-    fn gates(&self) -> Vec<Gate> {
-        let paused = self.paused.then_some(Gate::Pause);
-        let disabled = self.disabled_for().map(Gate::Disable);
+    /// Returns the run_changes that are shut.
+    fn run_changes(&self) -> Vec<RunChange> {
+        let paused = self.paused.then_some(RunChange::Pause);
+        let disabled = self.disabled_for().map(RunChange::Disable);
         paused.into_iter().chain(disabled).collect()
     }
 
-    /// Returns what the gates make of the state of an endpoint that nobody runs for.
+    /// Returns what the run_changes make of the state of an endpoint that nobody runs for.
     fn gated(&self) -> Option<EndpointState> {
         let disabled = self.disabled_for().map(|reason| EndpointState::Disabled {
             reason: reason.to_string(),
@@ -345,7 +348,7 @@ impl Handler<CheckEndpoints> for SupervisorActor {
         _: &mut Context<Self>,
     ) -> Self::Result {
         let settings = |url| {
-            let entry: &Entry = self.endpoints.get(url)?;
+            let entry: &EndpointEntry = self.endpoints.get(url)?;
             let stays = !matches!(entry.subscriber, Subscriber::Removing { .. });
             entry.endpoint.as_ref().filter(|_| stays)
         };
@@ -411,22 +414,22 @@ mod tests {
     #[test]
     fn gates_end_as_they_were_asked_for() {
         let asked = [
-            Gate::Pause,
-            Gate::Disable(DisabledReason::Application),
-            Gate::Resume(1),
+            RunChange::Pause,
+            RunChange::Disable(DisabledReason::Application),
+            RunChange::Resume(1),
         ];
         for first in asked {
             for second in asked {
-                let mut expected = Entry::default();
+                let mut expected = EndpointEntry::default();
                 expected.apply(first, 1);
                 expected.apply(second, 2);
-                let (mut entry, mut told) = (Entry::default(), Entry::default());
-                for (gate, number) in [(second, 2), (first, 1)] {
-                    for gate in entry.apply(gate, number) {
-                        match gate {
-                            Gate::Pause => told.paused = true,
-                            Gate::Disable(reason) => told.disabled = Some(reason),
-                            Gate::Resume(_) => (told.paused, told.disabled) = (false, None),
+                let (mut entry, mut told) = (EndpointEntry::default(), EndpointEntry::default());
+                for (change, number) in [(second, 2), (first, 1)] {
+                    for change in entry.apply(change, number) {
+                        match change {
+                            RunChange::Pause => told.paused = true,
+                            RunChange::Disable(reason) => told.disabled = Some(reason),
+                            RunChange::Resume(_) => (told.paused, told.disabled) = (false, None),
                         }
                     }
                 }

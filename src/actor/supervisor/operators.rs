@@ -1,4 +1,4 @@
-//! What the supervisor does for operators: settings, gates, questions, redelivery.
+//! What the supervisor does for operators: settings, run_changes, questions, redelivery.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use actix::{
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, join_all};
 
-use super::{Entry, Subscriber, SupervisorActor};
+use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::actor::message::{
-    Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, Gate, GetStatus,
+    Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, GetStatus,
     ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, ListUnreadable, PauseEndpoint,
-    PutEndpoint, Redeliver, Redeliveries, ResumeEndpoint, StatusFilter, StatusPage,
+    PutEndpoint, Redeliver, Redeliveries, ResumeEndpoint, RunChange, StatusFilter, StatusPage,
     WatchDeliveries, WatchStatus,
 };
 use crate::domain::attempt::Attempt;
@@ -28,33 +28,33 @@ use crate::domain::wall::OnWall as _;
 use crate::store::{Change, Redelivery, Setting, StoreError, UnreadableSetting, page_limit};
 
 impl SupervisorActor {
-    /// Has an endpoint's gate opened or shut, now and after a restart.
-    fn set_gate(
+    /// Pauses, disables or resumes an endpoint, now and after a restart.
+    fn change_run(
         &mut self,
         url: &str,
-        gate: Gate,
+        change: RunChange,
     ) -> ResponseActFuture<Self, Result<(), EndpointError>> {
         let url = match self.entry(url) {
-            Ok((url, entry)) if entry.unreadable && matches!(gate, Gate::Resume(_)) => {
+            Ok((url, entry)) if entry.unreadable && matches!(change, RunChange::Resume(_)) => {
                 let refused = EndpointError::Unreadable(url.without_query().to_owned());
                 return Box::pin(wrap_future(std::future::ready(Err(refused))));
             }
             Ok((url, _)) => url,
             Err(error) => return Box::pin(wrap_future(std::future::ready(Err(error)))),
         };
-        let change = match gate {
-            Gate::Pause => Change::Pause(url.clone()),
-            Gate::Disable(reason) => Change::Disable(url.clone(), reason),
-            Gate::Resume(_) => Change::Resume(url.clone()),
+        let kept = match change {
+            RunChange::Pause => Change::Pause(url.clone()),
+            RunChange::Disable(reason) => Change::Disable(url.clone(), reason),
+            RunChange::Resume(_) => Change::Resume(url.clone()),
         };
         let number = self.number_change();
-        let keep = wrap_future::<_, Self>(self.shared.call(|store| store.keep(change)));
+        let keep = wrap_future::<_, Self>(self.shared.call(|store| store.apply(kept)));
         let apply = keep.then(move |kept, supervisor, ctx: &mut Context<Self>| {
             let (this, shared) = (ctx.address(), Arc::clone(&supervisor.shared));
             let subscriber = supervisor.running(&url).filter(|_| kept.is_ok());
-            let mut gates = Vec::new();
+            let mut run_changes = Vec::new();
             if let (Ok(()), Some(entry)) = (&kept, supervisor.endpoints.get_mut(&url)) {
-                gates = entry.apply(gate, number);
+                run_changes = entry.apply(change, number);
             }
             wrap_future(async move {
                 kept.map_err(EndpointError::Store)?;
@@ -62,7 +62,7 @@ impl SupervisorActor {
                 let mut told = false;
                 if let Some(subscriber) = subscriber {
                     told = true;
-                    for gate in gates {
+                    for gate in run_changes {
                         told &= subscriber.send(gate).await.is_ok();
                     }
                 }
@@ -82,7 +82,7 @@ impl SupervisorActor {
     fn describe(
         &self,
         url: &WebhookUrl,
-        entry: &Entry,
+        entry: &EndpointEntry,
         this: Addr<Self>,
     ) -> impl Future<Output = EndpointStatus> + use<> {
         let past = entry.subscriber.past().map_or_else(
@@ -97,7 +97,7 @@ impl SupervisorActor {
         let gated = entry.gated();
         let (now, offset) = (self.shared.clock.now(), self.shared.clock.offset());
         let stored = matches!(entry.subscriber, Subscriber::NotStarted)
-            .then(|| self.shared.call(|store| store.endpoint(url)));
+            .then(|| self.shared.call(|store| store.endpoint_summary(url)));
         let lost = entry.reports_lost;
         status.reports_lost += lost;
         let leaving = matches!(entry.subscriber, Subscriber::Leaving { .. });
@@ -160,16 +160,16 @@ impl Handler<PutEndpoint> for SupervisorActor {
         let change = Change::PutEndpoint(endpoint.clone());
         let number = self.number_change();
         let kept = match self.removal_ended(&endpoint.url, ctx) {
-            None => Either::Left(self.shared.call(|store| store.keep(change))),
+            None => Either::Left(self.shared.call(|store| store.apply(change))),
             Some(ended) => {
                 let shared = Arc::clone(&self.shared);
-                Either::Right(ended.then(move |_| shared.call(|store| store.keep(change))))
+                Either::Right(ended.then(move |_| shared.call(|store| store.apply(change))))
             }
         };
         let apply = wrap_future::<_, Self>(kept).then(move |kept, supervisor, _| {
             let url = endpoint.url.clone();
             let mut configure = None;
-            let mut gates = Vec::new();
+            let mut run_changes = Vec::new();
             if kept.is_ok() {
                 let setting = Setting::Endpoint { url: url.clone() };
                 supervisor.shared.set_aside.forget(&setting);
@@ -177,7 +177,7 @@ impl Handler<PutEndpoint> for SupervisorActor {
                 // The answer to one that was put later may have been taken up first.
                 if number > entry.numbers.settings {
                     entry.numbers.settings = number;
-                    gates = entry.set(endpoint);
+                    run_changes = entry.set(endpoint);
                     let settings = supervisor.endpoints.get(&url);
                     let settings = settings.map(|entry| supervisor.settings(entry));
                     configure = supervisor.running(&url).zip(settings);
@@ -187,7 +187,7 @@ impl Handler<PutEndpoint> for SupervisorActor {
                 if let Some((subscriber, (endpoint, policy))) = configure {
                     // One that has just ended is started again with these settings.
                     let _ = subscriber.send(Configure { endpoint, policy }).await;
-                    for gate in gates {
+                    for gate in run_changes {
                         let _ = subscriber.send(gate).await;
                     }
                 }
@@ -206,7 +206,7 @@ impl Handler<PauseEndpoint> for SupervisorActor {
         PauseEndpoint { url }: PauseEndpoint,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        self.set_gate(&url, Gate::Pause)
+        self.change_run(&url, RunChange::Pause)
     }
 }
 
@@ -218,7 +218,7 @@ impl Handler<DisableEndpoint> for SupervisorActor {
         DisableEndpoint { url }: DisableEndpoint,
         _: &mut Context<Self>,
     ) -> Self::Result {
-        self.set_gate(&url, Gate::Disable(DisabledReason::Application))
+        self.change_run(&url, RunChange::Disable(DisabledReason::Application))
     }
 }
 
@@ -231,7 +231,7 @@ impl Handler<ResumeEndpoint> for SupervisorActor {
         _: &mut Context<Self>,
     ) -> Self::Result {
         let resumed = self.entry(&url).map_or(0, |(_, entry)| entry.resumed);
-        self.set_gate(&url, Gate::Resume(resumed + 1))
+        self.change_run(&url, RunChange::Resume(resumed + 1))
     }
 }
 

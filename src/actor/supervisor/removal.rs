@@ -9,7 +9,7 @@ use actix::prelude::Request;
 use actix::{ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseActFuture};
 
 use super::giving_up::GivingUp;
-use super::{Entry, Subscriber, SupervisorActor};
+use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::actor::message::{Abort, BreakOff, EndpointError, RemoveEndpoint};
 use crate::actor::reply::Deferred;
 use crate::actor::subscriber::SubscriberActor;
@@ -52,10 +52,10 @@ impl SupervisorActor {
         if removed {
             let setting = Setting::Endpoint { url: url.clone() };
             self.shared.set_aside.forget(&setting);
-            *entry = Entry {
+            *entry = EndpointEntry {
                 // What its last subscriber may still say of it is out of date.
                 resumed: entry.resumed + 1,
-                ..Entry::default()
+                ..EndpointEntry::default()
             };
         }
         if woken || !removed {
@@ -122,7 +122,7 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
                 let open = told + rest.await?;
                 // Last, so that nothing of what was open can go out without the endpoint's settings.
                 let forget = Change::RemoveEndpoint(url);
-                shared.call(|store| store.keep(forget)).await?;
+                shared.call(|store| store.apply(forget)).await?;
                 Ok(open)
             }
         };
@@ -149,7 +149,7 @@ pub(super) async fn end(subscriber: &Addr<SubscriberActor>) {
 
 /// For how long a subscriber that ends tries to put on record what its attempts have had answered. The rest is attempted again
 /// or given up, as if there had been no answer.
-const RECORDED_WITHIN: Duration = Duration::from_secs(5);
+const RECORDED_WITHIN: Duration = Duration::from_secs(30);
 
 /// After how long an endpoint goes on that a store does not get removed. Millions of open deliveries take minutes.
 const REMOVED_WITHIN: Duration = Duration::from_mins(10);

@@ -16,14 +16,14 @@ use crate::store::{
 
 /// One delivery.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct StoredDelivery {
     pub(super) alert: Arc<Alert>,
     pub(super) url: WebhookUrl,
     pub(super) accepted_at: Timestamp,
     pub(super) state: DeliveryState,
     pub(super) progress: Progress,
-    /// The number of the endpoint's shelf.
-    pub(super) shelf: u64,
+    /// The number of the endpoint's queue.
+    pub(super) queue: u64,
     pub(super) last: Option<KeptAttempt>,
     /// Those before the last one. Most deliveries have none.
     earlier: Vec<KeptAttempt>,
@@ -49,11 +49,11 @@ impl KeptAttempt {
     }
 }
 
-impl Entry {
+impl StoredDelivery {
     pub(super) fn new(
         alert: Arc<Alert>,
         url: WebhookUrl,
-        shelf: u64,
+        queue: u64,
         accepted_at: Timestamp,
     ) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Entry {
             accepted_at,
             state: DeliveryState::Queued,
             progress: Progress::default(),
-            shelf,
+            queue,
             last: None,
             earlier: Vec::new(),
         }

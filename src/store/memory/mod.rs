@@ -1,19 +1,19 @@
 //! A store in memory: as fast as it gets, and gone with the process.
 
 mod entry;
-mod kept;
 mod remembered;
+mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::entry::Entry;
-use self::kept::{Kept, Shelf};
+use self::entry::StoredDelivery;
+use self::state::{EndpointQueue, State};
 use super::claim::Claimed;
 use super::{
     Agreed, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration,
-    DeadLetterQuery, DeliveryQuery, EndedDelivery, EndpointBacklog, GivenUp, NewEvent,
-    OpenDelivery, OpenPage, OpenQuery, PageLimit, PastCredential, Redelivery, Retention, Store,
-    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeadLetterQuery, DeliveryQuery, EndedDelivery, GivenUp, NewEvent, OpenDelivery, OpenPage,
+    OpenQuery, OpenSummary, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim,
+    StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -35,7 +35,7 @@ use crate::domain::url::WebhookUrl;
 #[derive(Debug)]
 pub struct MemoryStore {
     limits: MemoryLimits,
-    kept: Mutex<Kept>,
+    state: Mutex<State>,
     claimed: Claimed,
 }
 
@@ -78,14 +78,14 @@ impl MemoryStore {
     pub fn with_limits(limits: MemoryLimits) -> Self {
         Self {
             limits,
-            kept: Mutex::new(Kept::new(limits.backlog)),
+            state: Mutex::new(State::new(limits.backlog)),
             claimed: Claimed::default(),
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Every change below is complete or not begun when a panic could pass through, so a poisoned lock is harmless.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,11 +101,11 @@ impl Store for MemoryStore {
     }
 
     fn take_given_up(&self) -> Vec<GivenUp> {
-        self.kept().given_up.take()
+        self.state().given_up.take()
     }
 
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
-        let mut kept = self.kept();
+        let mut kept = self.state();
         done(Ok(batch
             .iter()
             .map(|event| {
@@ -125,7 +125,7 @@ impl Store for MemoryStore {
             deliveries: limit,
             bytes: usize::MAX,
         };
-        done(Ok(self.kept().queued(url, after, limit).deliveries))
+        done(Ok(self.state().queued(url, after, limit).deliveries))
     }
 
     fn queued_within(
@@ -134,20 +134,20 @@ impl Store for MemoryStore {
         after: DeliveryId,
         limit: PageLimit,
     ) -> StoreFuture<OpenPage> {
-        done(Ok(self.kept().queued(url, after, limit)))
+        done(Ok(self.state().queued(url, after, limit)))
     }
 
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
-        done(Ok(self.kept().waiting(url, limit)))
+        done(Ok(self.state().waiting(url, limit)))
     }
 
     fn load(&self, _: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
-        let kept = self.kept();
+        let kept = self.state();
         done(Ok(ids.iter().filter_map(|id| kept.load(*id)).collect()))
     }
 
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
-        let mut kept = self.kept();
+        let mut kept = self.state();
         for record in &*batch {
             kept.record(&self.limits, record);
             kept.note_time(record.summary.at);
@@ -155,38 +155,38 @@ impl Store for MemoryStore {
         done(Ok(()))
     }
 
-    fn backlogs(
+    fn open_summaries(
         &self,
         after: Option<WebhookUrl>,
         limit: usize,
-    ) -> StoreFuture<Vec<EndpointBacklog>> {
-        done(Ok(self.kept().backlogs(after.as_ref(), limit)))
+    ) -> StoreFuture<Vec<OpenSummary>> {
+        done(Ok(self.state().open_summaries(after.as_ref(), limit)))
     }
 
-    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
-        let kept = self.kept();
-        let shelf = kept.shelf_of(url);
+    fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+        let kept = self.state();
+        let queue = kept.queue_of(url);
         done(Ok(StoredEndpoint {
-            open: shelf.map_or(0, Shelf::open),
-            held_until: shelf.and_then(|shelf| shelf.held_until),
+            open: queue.map_or(0, EndpointQueue::open),
+            held_until: queue.and_then(|queue| queue.held_until),
             health: kept.health.get(url).copied().unwrap_or_default(),
             agreed: kept.agreed.get(url).cloned().unwrap_or_default(),
         }))
     }
 
     fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
-        self.kept().agree(url, agreed);
+        self.state().agree(url, agreed);
         done(Ok(()))
     }
 
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
-        let kept = self.kept();
+        let kept = self.state();
         let found = kept.find(id);
-        done(Ok(found.map(Entry::attempts).unwrap_or_default()))
+        done(Ok(found.map(StoredDelivery::attempts).unwrap_or_default()))
     }
 
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
-        let mut kept = self.kept();
+        let mut kept = self.state();
         let letters = kept.dead_letters(&query);
         for letter in &letters {
             kept.unlist(&self.limits, letter.delivery_id);
@@ -195,11 +195,11 @@ impl Store for MemoryStore {
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
-        done(Ok(self.kept().deliveries(&query)))
+        done(Ok(self.state().deliveries(&query)))
     }
 
     fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
-        done(Ok(self.kept().dead_letters(&query)))
+        done(Ok(self.state().dead_letters(&query)))
     }
 
     fn redeliver(
@@ -207,7 +207,7 @@ impl Store for MemoryStore {
         which: Redelivery,
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
-        done(self.kept().redeliver(&self.limits, &which, now))
+        done(self.state().redeliver(&self.limits, &which, now))
     }
 
     fn open_of(
@@ -217,7 +217,7 @@ impl Store for MemoryStore {
         after: DeliveryId,
         limit: usize,
     ) -> StoreFuture<Vec<DeliveryId>> {
-        done(Ok(self.kept().open_of(url, &which, after, limit)))
+        done(Ok(self.state().open_of(url, &which, after, limit)))
     }
 
     fn end(
@@ -227,7 +227,7 @@ impl Store for MemoryStore {
         reason: DeadLetterReason,
         now: Timestamp,
     ) -> StoreFuture<Vec<EndedDelivery>> {
-        let mut kept = self.kept();
+        let mut kept = self.state();
         let ended = ids
             .into_iter()
             .filter_map(|id| kept.end(&self.limits, url, id, reason, now));
@@ -235,21 +235,21 @@ impl Store for MemoryStore {
     }
 
     fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
-        let count = self.kept().matching(&query).count();
+        let count = self.state().matching(&query).count();
         done(Ok(u64::try_from(count).unwrap_or(u64::MAX)))
     }
 
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
-        done(Ok(self.kept().remove_endpoint(&self.limits, url, now)))
+        done(Ok(self.state().remove_endpoint(&self.limits, url, now)))
     }
 
-    fn keep(&self, change: Change) -> StoreFuture<()> {
-        self.kept().keep(&self.limits, change);
+    fn apply(&self, change: Change) -> StoreFuture<()> {
+        self.state().keep(&self.limits, change);
         done(Ok(()))
     }
 
     fn configuration(&self) -> StoreFuture<Configuration> {
-        let kept = self.kept();
+        let kept = self.state();
         done(Ok(Configuration {
             rules: kept.rules.values().cloned().collect(),
             clients: kept.clients.values().cloned().collect(),
@@ -260,30 +260,30 @@ impl Store for MemoryStore {
     }
 
     fn removed(&self) -> StoreFuture<Vec<WebhookUrl>> {
-        let mut removed: Vec<_> = self.kept().removed.iter().cloned().collect();
+        let mut removed: Vec<_> = self.state().removed.iter().cloned().collect();
         removed.sort();
         done(Ok(removed))
     }
 
     fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
-        done(Ok(self.kept().past.values().cloned().collect()))
+        done(Ok(self.state().past.values().cloned().collect()))
     }
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
-        done(Ok(self.kept().prune(now, keep)))
+        done(Ok(self.state().prune(now, keep)))
     }
 
     fn clock(&self) -> StoreFuture<StoredClock> {
-        done(Ok(self.kept().clock))
+        done(Ok(self.state().clock))
     }
 
     fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
-        self.kept().clock.wall_ahead_ms = wall_ahead_ms;
+        self.state().clock.wall_ahead_ms = wall_ahead_ms;
         done(Ok(()))
     }
 
     fn open_total(&self) -> StoreFuture<u64> {
-        done(Ok(self.kept().open))
+        done(Ok(self.state().open))
     }
 
     fn flush(&self) -> StoreFuture<()> {

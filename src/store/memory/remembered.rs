@@ -19,7 +19,7 @@ pub(super) struct Remembered {
     texts: HashMap<EventId, Seen>,
     /// Those of clients that were not the first to use an id.
     shared: HashMap<(EventId, u64), Seen>,
-    in_order: VecDeque<(Timestamp, Key)>,
+    in_order: VecDeque<(Timestamp, EventKey)>,
     clients: RandomState,
 }
 
@@ -34,7 +34,7 @@ struct Seen {
 
 /// An event id as it is looked up.
 #[derive(Debug)]
-pub(super) enum Key {
+pub(super) enum EventKey {
     Uuid([u8; 16]),
     Text(EventId),
     /// That of a client which was not the first to use it.
@@ -43,18 +43,18 @@ pub(super) enum Key {
 
 /// What is known of the id of an event.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum EventIdFound {
     /// It is new.
-    Nothing(Key),
+    Nothing(EventKey),
     /// Only another client has used it.
-    UsedByAnother(Key),
+    UsedByAnother(EventKey),
     /// The client has published this event before, and it led to so many deliveries.
     Same(usize),
     /// The client has published another event with it.
     Different,
 }
 
-impl Key {
+impl EventKey {
     fn of(id: &EventId) -> Self {
         let text = id.as_str();
         let uuid = Uuid::try_parse(text).ok();
@@ -71,12 +71,12 @@ impl Key {
 }
 
 impl Seen {
-    fn compare(&self, content: Option<ContentDigest>) -> Found {
+    fn compare(&self, content: Option<ContentDigest>) -> EventIdFound {
         let differs = |(one, other): (&ContentDigest, ContentDigest)| *one != other;
         if self.content.as_deref().zip(content).is_some_and(differs) {
-            return Found::Different;
+            return EventIdFound::Different;
         }
-        Found::Same(usize::try_from(self.deliveries).unwrap_or(usize::MAX))
+        EventIdFound::Same(usize::try_from(self.deliveries).unwrap_or(usize::MAX))
     }
 }
 
@@ -97,40 +97,40 @@ impl Remembered {
         id: &EventId,
         client: &ClientId,
         content: Option<ContentDigest>,
-    ) -> Found {
+    ) -> EventIdFound {
         let client = self.clients.hash_one(client);
         if !self.shared.is_empty()
             && let Some(seen) = self.shared.get(&(id.clone(), client))
         {
             return seen.compare(content);
         }
-        let key = Key::of(id);
+        let key = EventKey::of(id);
         match self.get(&key) {
-            None => Found::Nothing(key),
+            None => EventIdFound::Nothing(key),
             Some(seen) if seen.client == client => seen.compare(content),
-            Some(_) => Found::UsedByAnother(Key::Shared(id.clone(), client)),
+            Some(_) => EventIdFound::UsedByAnother(EventKey::Shared(id.clone(), client)),
         }
     }
 
-    fn get(&self, key: &Key) -> Option<&Seen> {
+    fn get(&self, key: &EventKey) -> Option<&Seen> {
         match key {
-            Key::Uuid(uuid) => self.uuids.get(uuid),
-            Key::Text(text) => self.texts.get(text),
-            Key::Shared(text, client) => self.shared.get(&(text.clone(), *client)),
+            EventKey::Uuid(uuid) => self.uuids.get(uuid),
+            EventKey::Text(text) => self.texts.get(text),
+            EventKey::Shared(text, client) => self.shared.get(&(text.clone(), *client)),
         }
     }
 
     /// Remembers an event by the key under which it was not found, and forgets the oldest beyond `limit`.
-    pub(super) fn put(&mut self, event: &NewEvent, key: Key, deliveries: usize, limit: usize) {
+    pub(super) fn put(&mut self, event: &NewEvent, key: EventKey, deliveries: usize, limit: usize) {
         let seen = Seen {
             deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
             client: self.clients.hash_one(&event.client_id),
             content: event.content.map(Box::new),
         };
         match &key {
-            Key::Uuid(uuid) => self.uuids.insert(*uuid, seen),
-            Key::Text(text) => self.texts.insert(text.clone(), seen),
-            Key::Shared(text, client) => self.shared.insert((text.clone(), *client), seen),
+            EventKey::Uuid(uuid) => self.uuids.insert(*uuid, seen),
+            EventKey::Text(text) => self.texts.insert(text.clone(), seen),
+            EventKey::Shared(text, client) => self.shared.insert((text.clone(), *client), seen),
         };
         self.in_order.push_back((event.at, key));
         if self.in_order.len() > limit {
@@ -147,9 +147,9 @@ impl Remembered {
 
     fn forget_oldest(&mut self) {
         match self.in_order.pop_front() {
-            Some((_, Key::Uuid(uuid))) => self.uuids.remove(&uuid),
-            Some((_, Key::Text(text))) => self.texts.remove(&text),
-            Some((_, Key::Shared(text, client))) => self.shared.remove(&(text, client)),
+            Some((_, EventKey::Uuid(uuid))) => self.uuids.remove(&uuid),
+            Some((_, EventKey::Text(text))) => self.texts.remove(&text),
+            Some((_, EventKey::Shared(text, client))) => self.shared.remove(&(text, client)),
             None => None,
         };
     }
@@ -181,12 +181,12 @@ mod tests {
         };
         let deliveries = usize::try_from(number).unwrap();
         match remembered.find(&event.id, &event.client_id, None) {
-            Found::Nothing(key) | Found::UsedByAnother(key) => {
+            EventIdFound::Nothing(key) | EventIdFound::UsedByAnother(key) => {
                 remembered.put(&event, key, deliveries, limit);
                 None
             }
-            Found::Same(deliveries) => Some(deliveries),
-            Found::Different => unreachable!("there is no content"),
+            EventIdFound::Same(deliveries) => Some(deliveries),
+            EventIdFound::Different => unreachable!("there is no content"),
         }
     }
 
@@ -224,7 +224,7 @@ mod tests {
         let known = |remembered: &Remembered| {
             ids.map(|(id, client)| {
                 let found = remembered.find(&id.into(), &client.into(), None);
-                matches!(found, Found::Same(_))
+                matches!(found, EventIdFound::Same(_))
             })
         };
         assert_eq!(known(&remembered), [false, true, true, true]);

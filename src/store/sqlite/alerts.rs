@@ -7,10 +7,10 @@ use crate::store::Alert;
 
 /// Which alerts are in memory, by their numbers in the file. It keeps none of them there.
 #[derive(Debug, Default)]
-pub(super) struct Alerts(Mutex<Known>);
+pub(super) struct Alerts(Mutex<CachedAlert>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct CachedAlert {
     alerts: HashMap<i64, Weak<Alert>>,
     /// At how many those are looked for that nobody has any more.
     look_at: usize,

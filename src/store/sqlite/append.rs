@@ -10,7 +10,7 @@ use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::id::{CompanyId, DeliveryId};
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::backlog::Room;
+use crate::store::ledger::Room;
 use crate::store::{Alert, Appended, NewEvent, Overflow, StoreError};
 
 impl Writer<'_> {

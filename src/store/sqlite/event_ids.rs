@@ -13,7 +13,7 @@ use crate::domain::id::{ClientId, EventId};
 use crate::store::{Appended, NewEvent, StoreError};
 
 /// What is known of the id of an event.
-pub(super) enum Found {
+pub(super) enum EventIdFound {
     Nothing,
     /// Only another client has used it.
     UsedByAnother,
@@ -24,7 +24,7 @@ pub(super) enum Found {
     },
 }
 
-impl Found {
+impl EventIdFound {
     /// Returns the answer to an event with that id, if it is not to be stored.
     pub(super) fn answer(&self, event: &NewEvent) -> Option<Appended> {
         match self {
@@ -58,7 +58,7 @@ impl Writer<'_> {
         if let Some(answer) = found.answer(event) {
             return Ok(Some(answer));
         }
-        let shared = matches!(found, Found::UsedByAnother);
+        let shared = matches!(found, EventIdFound::UsedByAnother);
         self.ids_are_shared |= shared;
         self.insert_event(event, deliveries, shared)?;
         Ok(None)
@@ -88,18 +88,18 @@ impl Writer<'_> {
     }
 
     /// Returns what is known of the id of an event.
-    pub(super) fn find_event(&self, event: &NewEvent) -> rusqlite::Result<Found> {
+    pub(super) fn find_event(&self, event: &NewEvent) -> rusqlite::Result<EventIdFound> {
         let shared = shared_id(&event.id, &event.client_id);
         if let Some((deliveries, content, _)) = self.remembered(&shared)? {
-            return Ok(Found::Own {
+            return Ok(EventIdFound::Own {
                 deliveries,
                 content,
             });
         }
         Ok(match self.remembered(event.id.as_str())? {
-            None => Found::Nothing,
-            Some((_, _, Some(client))) if event.client_id != *client => Found::UsedByAnother,
-            Some((deliveries, content, _)) => Found::Own {
+            None => EventIdFound::Nothing,
+            Some((_, _, Some(client))) if event.client_id != *client => EventIdFound::UsedByAnother,
+            Some((deliveries, content, _)) => EventIdFound::Own {
                 deliveries,
                 content,
             },

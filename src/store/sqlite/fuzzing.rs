@@ -81,7 +81,7 @@ fn read_all(file: &Connection) {
         10,
     ));
     readable(query::endpoint(file, &url));
-    readable(query::backlogs(file, None, 10));
+    readable(query::open_summaries(file, None, 10));
     for id in 1..4 {
         readable(query::attempts(file, DeliveryId::new(id)));
     }

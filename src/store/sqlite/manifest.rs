@@ -1,6 +1,6 @@
 //! Which sealed rows there are, so that none is removed, added or put back in an older form by whoever has no key.
 //!
-//! A sealed row cannot be changed or moved, but an older one of the same place could take its place again: a token that was
+//! A sealed row cannot be changed or moved, but an older one of the same field could take its place again: a token that was
 //! revoked would be used once more. So one sealed value, the manifest, holds a sum over all of them: of every row a keyed hash
 //! (HMAC-SHA256 with a key that stands only in the manifest), added up lane by lane, so that a change of one row costs the same
 //! however many there are (a multiset hash with a secret key: Clarke and others, "Incremental Multiset Hash Functions", 2003).
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::error::{damaged, store_error};
 use super::query::all;
-use super::seal::{Encryption, Place};
+use super::seal::{Encryption, SealedField};
 use super::sealing::{self, SEALED, SETTINGS};
 use crate::store::StoreError;
 
@@ -74,11 +74,11 @@ impl Manifest {
         connection: &Connection,
         encryption: &Encryption,
     ) -> Result<(), StoreError> {
-        let place = Place {
+        let field = SealedField {
             table: SEALED,
             key: "manifest",
         };
-        let sealed = encryption.seal(place, &self.text())?;
+        let sealed = encryption.seal(field, &self.text())?;
         let sql = "INSERT INTO webhook_sealed VALUES ('manifest', ?1) ON CONFLICT (id) DO UPDATE SET json = ?1";
         let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
         let written = statement.execute(params![sealed]);
@@ -94,12 +94,12 @@ impl Manifest {
     /// Notes that a row is about to be written or removed; `before` is what stands there.
     pub(super) fn replace(
         &mut self,
-        place: Place<'_>,
+        field: SealedField<'_>,
         before: Option<&[u8]>,
         after: Option<&[u8]>,
     ) {
         let hashing = self.hashing();
-        let tag = |value: &[u8]| tag(&hashing, place.table, place.key.as_bytes(), value);
+        let tag = |value: &[u8]| tag(&hashing, field.table, field.key.as_bytes(), value);
         let (before, after) = (before.map(tag), after.map(tag));
         if let Some(before) = before {
             self.change(&before, u64::wrapping_sub);
@@ -166,11 +166,11 @@ fn tag(hashing: &hmac::Key, table: &str, key: &[u8], value: &[u8]) -> hmac::Tag 
 /// Returns what stands in a row of settings, as it is.
 pub(super) fn value(
     connection: &Connection,
-    place: Place<'_>,
+    field: SealedField<'_>,
     column: &str,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let sql = format!("SELECT json FROM {} WHERE {column} = ?1", place.table);
-    let found = all(connection, &sql, [place.key], |row| {
+    let sql = format!("SELECT json FROM {} WHERE {column} = ?1", field.table);
+    let found = all(connection, &sql, [field.key], |row| {
         Ok(row.get_ref(0)?.as_bytes()?.to_vec())
     });
     Ok(found?.pop())
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_manifest_is_read_as_it_was_written_and_knows_what_changed() {
-        let place = |key| Place {
+        let field = |key| SealedField {
             table: "webhook_rule",
             key,
         };
@@ -190,18 +190,18 @@ mod tests {
             key: Zeroizing::new([7; 32]),
             sum: [0; 4],
         };
-        manifest.replace(place("a"), None, Some(b"one"));
+        manifest.replace(field("a"), None, Some(b"one"));
         let one = manifest.sum;
-        manifest.replace(place("b"), None, Some(b"two"));
+        manifest.replace(field("b"), None, Some(b"two"));
         let again = Manifest::parse(&manifest.text()).unwrap();
         assert_eq!((&*again.key, again.sum), (&[7; 32], manifest.sum));
         assert!(Manifest::parse(&manifest.text()[1..]).is_none());
         assert!(Manifest::parse(&manifest.text().replace('0', "x")).is_none());
-        manifest.replace(place("b"), Some(b"two"), Some(b"three"));
+        manifest.replace(field("b"), Some(b"two"), Some(b"three"));
         assert_ne!(manifest.sum, again.sum);
-        manifest.replace(place("b"), Some(b"three"), None);
+        manifest.replace(field("b"), Some(b"three"), None);
         assert_eq!(manifest.sum, one);
-        manifest.replace(place("a"), Some(b"one"), None);
+        manifest.replace(field("a"), Some(b"one"), None);
         assert_eq!(manifest.sum, [0; 4]);
     }
 }

@@ -2,13 +2,13 @@
 
 mod alerts;
 mod append;
+mod checkpointer;
 mod clock;
 mod error;
 mod event_ids;
 mod file;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
-mod keeper;
 mod manifest;
 mod options;
 mod outbox;
@@ -37,24 +37,24 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::alerts::Alerts;
+use self::checkpointer::{Checkpointer, Log, keep};
 use self::file::{Taken, Watch};
-use self::keeper::{Keeper, Log, keep};
 pub use self::options::SqliteOptions;
 pub use self::outbox::OutboxError;
 pub use self::prune::ForgottenEarly;
-use self::prune::{Cut, Forgotten};
+use self::prune::{Forgotten, PruneCut};
 use self::query::{Damaged, Page};
 use self::reader::{Deadline, Question};
 use self::schema::{Role, connect, migrate};
-pub use self::seal::{Encryption, Key};
-use self::writer::{Found, Job, Task, Writer};
+pub use self::seal::{Encryption, EncryptionKey};
+use self::writer::{Job, Task, Writer, WriterState};
 use super::claim::Claimed;
 use super::given_up::GivenUps;
 use super::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, EndpointBacklog, GivenUp, Loaded, NewEvent, OpenDelivery,
-    OpenPage, OpenQuery, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention,
-    Store, StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    OpenSummary, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
+    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
 use crate::domain::delivery::Delivery;
@@ -89,10 +89,10 @@ use crate::domain::url::WebhookUrl;
 /// ```
 #[derive(Clone)]
 pub struct SqliteStore {
-    shared: Arc<Shared>,
+    shared: Arc<StoreContext>,
 }
 
-struct Shared {
+struct StoreContext {
     options: SqliteOptions,
     /// Apart from the other options: jobs and questions share it, and must not hold the store.
     encryption: Option<Arc<Encryption>>,
@@ -151,8 +151,9 @@ impl SqliteStore {
         prepare(&mut connection, encryption.as_deref())?;
         let (wake, woken) = sync_channel(1);
         let log = Arc::<Log>::default();
-        let keeper = Keeper::new(&mut connection, wake, Arc::clone(&log), options.log_bytes)?;
-        let found = Found::look(&connection, options.backlog)?;
+        let checkpointer =
+            Checkpointer::new(&mut connection, wake, Arc::clone(&log), options.log_bytes)?;
+        let found = WriterState::look(&connection, options.backlog)?;
         let watch = Arc::new(taken.watch());
         let given_up = Arc::new(GivenUps::default());
         let (jobs, job_queue) = channel();
@@ -163,12 +164,12 @@ impl SqliteStore {
             start_writer(
                 connection,
                 found,
-                keeper,
+                checkpointer,
                 Arc::clone(&watch),
                 Arc::clone(&given_up),
                 job_queue,
             )?,
-            start_keeper(path, woken, Arc::clone(&log))?,
+            start_checkpointer(path, woken, Arc::clone(&log))?,
             start_reader(
                 path,
                 Arc::new(Mutex::new(inquiry_queue)),
@@ -178,7 +179,7 @@ impl SqliteStore {
         for _ in 0..READERS {
             threads.push(start_reader(path, Arc::clone(&read_queue), None)?);
         }
-        let shared = Shared {
+        let shared = StoreContext {
             options,
             encryption,
             path: given,
@@ -257,7 +258,7 @@ impl SqliteStore {
     }
 }
 
-impl Drop for Shared {
+impl Drop for StoreContext {
     fn drop(&mut self) {
         self.senders = None;
         for thread in self.threads.drain(..) {
@@ -386,15 +387,15 @@ impl Store for SqliteStore {
         self.write(0, move |writer| writer.agree(&url, &agreed))
     }
 
-    fn backlogs(
+    fn open_summaries(
         &self,
         after: Option<WebhookUrl>,
         limit: usize,
-    ) -> StoreFuture<Vec<EndpointBacklog>> {
-        self.read(move |connection| query::backlogs(connection, after.as_ref(), limit))
+    ) -> StoreFuture<Vec<OpenSummary>> {
+        self.read(move |connection| query::open_summaries(connection, after.as_ref(), limit))
     }
 
-    fn endpoint(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
+    fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
         let url = url.clone();
         self.read(move |connection| query::endpoint(connection, &url))
     }
@@ -452,20 +453,22 @@ impl Store for SqliteStore {
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
         let (store, url) = (self.clone(), url.clone());
         Box::pin(async move {
-            let mut buried = 0;
+            let mut dead_lettered = 0;
             loop {
                 let url = url.clone();
-                let work = move |writer: &mut Writer<'_>| writer.bury(&url, now, BURIED_AT_ONCE);
+                let work = move |writer: &mut Writer<'_>| {
+                    writer.dead_letter_open(&url, now, DEAD_LETTERED_AT_ONCE)
+                };
                 let some = store.write(0, work).await?;
-                buried += u64::try_from(some).unwrap_or(u64::MAX);
-                if some < BURIED_AT_ONCE {
-                    return Ok(buried);
+                dead_lettered += u64::try_from(some).unwrap_or(u64::MAX);
+                if some < DEAD_LETTERED_AT_ONCE {
+                    return Ok(dead_lettered);
                 }
             }
         })
     }
 
-    fn keep(&self, change: Change) -> StoreFuture<()> {
+    fn apply(&self, change: Change) -> StoreFuture<()> {
         let encryption = self.shared.encryption.clone();
         self.write(0, move |writer| writer.keep(&change, encryption.as_deref()))
     }
@@ -499,7 +502,7 @@ impl Store for SqliteStore {
 
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
         let ended = now.before(keep.ended);
-        let cut = Cut {
+        let cut = PruneCut {
             now,
             ended,
             dead: now.before(keep.dead_letters),
@@ -513,8 +516,8 @@ impl Store for SqliteStore {
         self.read(move |connection| outbox::outbox(connection, after, limit))
     }
 
-    fn refuse_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
-        self.write(0, move |writer| writer.refuse_outbox(seq, &reason))
+    fn reject_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
+        self.write(0, move |writer| writer.reject_outbox(seq, &reason))
     }
 
     fn has_outbox(&self) -> bool {
@@ -582,18 +585,18 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 fn start_writer(
     connection: Connection,
-    found: Found,
-    keeper: Keeper,
+    found: WriterState,
+    checkpointer: Checkpointer,
     watch: Arc<Watch>,
     given_up: Arc<GivenUps>,
     jobs: Receiver<Box<dyn Job>>,
 ) -> Result<JoinHandle<()>, StoreError> {
     spawn("webhooks-write", move || {
-        Writer::new(&connection, found, keeper, watch, given_up).serve(&jobs);
+        Writer::new(&connection, found, checkpointer, watch, given_up).serve(&jobs);
     })
 }
 
-fn start_keeper(
+fn start_checkpointer(
     path: &Path,
     woken: Receiver<()>,
     log: Arc<Log>,
@@ -623,4 +626,4 @@ fn stopped() -> StoreError {
 const READERS: usize = 2;
 
 /// How many deliveries of a removed endpoint one transaction ends.
-const BURIED_AT_ONCE: usize = 500;
+const DEAD_LETTERED_AT_ONCE: usize = 500;

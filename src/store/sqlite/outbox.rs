@@ -97,17 +97,17 @@ pub(super) fn outbox(
 }
 
 impl Writer<'_> {
-    pub(super) fn refuse_outbox(&mut self, seq: u64, reason: &str) -> Result<(), StoreError> {
+    pub(super) fn reject_outbox(&mut self, seq: u64, reason: &str) -> Result<(), StoreError> {
         let sql = "UPDATE webhook_outbox SET refused = ?2 WHERE seq = ?1";
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
         let refused = statement.execute(params![int(seq), reason]);
         refused.map_err(store_error)?;
-        self.forget_refused(seq.saturating_sub(REFUSED_KEPT))
+        self.forget_rejected(seq.saturating_sub(REJECTED_KEPT))
             .map(drop)
     }
 
     /// Forgets a hundred of the events that were set aside before `seq`, the oldest first, and returns how many there were.
-    pub(super) fn forget_refused(&mut self, seq: u64) -> Result<u64, StoreError> {
+    pub(super) fn forget_rejected(&mut self, seq: u64) -> Result<u64, StoreError> {
         let sql = "DELETE FROM webhook_outbox WHERE seq IN \
                    (SELECT seq FROM webhook_outbox WHERE seq < ?1 AND refused IS NOT NULL ORDER BY seq LIMIT 100)";
         let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
@@ -123,7 +123,7 @@ impl Writer<'_> {
 }
 
 /// How many events later one that was set aside may be forgotten.
-const REFUSED_KEPT: u64 = 10_000;
+const REJECTED_KEPT: u64 = 10_000;
 
 /// Reads an event from its JSON, with data as deep as an event may have: readers of JSON stop earlier by themselves.
 fn read(text: &str) -> Result<Event, String> {

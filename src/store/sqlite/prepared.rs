@@ -28,7 +28,7 @@ impl<'c> Prepared<'c> {
 }
 
 /// The statements that every delivery needs.
-pub(super) struct Hot<'c> {
+pub(super) struct HotStatements<'c> {
     pub(super) begin: Prepared<'c>,
     pub(super) commit: Prepared<'c>,
     pub(super) save_last_ids: Prepared<'c>,
@@ -40,7 +40,7 @@ pub(super) struct Hot<'c> {
     pub(super) insert_ended: Prepared<'c>,
 }
 
-impl Hot<'_> {
+impl HotStatements<'_> {
     pub(super) const fn new() -> Self {
         Self {
             begin: Prepared::new("BEGIN IMMEDIATE"),

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 
 /// What is forgotten.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cut {
+pub(super) struct PruneCut {
     /// When it is: what is later than that was written when a clock was wrong, and says nothing about what comes after it.
     pub(super) now: Timestamp,
     /// Deliveries that ended before.
@@ -30,7 +30,7 @@ pub(super) struct Cut {
 
 /// What a step has come to.
 #[derive(Clone, Copy, Debug, Default)]
-struct Step {
+struct PruneStep {
     forgotten: u64,
     /// Where the next step goes on; `None` when there is nothing more.
     next: Option<i64>,
@@ -45,13 +45,13 @@ struct Candidate {
 
 impl SqliteStore {
     /// Forgets deliveries step by step, with room for others in between, and returns how many.
-    async fn prune_ended(&self, cut: Cut) -> Result<u64, StoreError> {
+    async fn prune_ended(&self, cut: PruneCut) -> Result<u64, StoreError> {
         let (mut forgotten, mut next) = (0, Some(0));
         while let Some(after) = next {
             let step = self
                 .write(0, move |writer| writer.prune_ended(after, cut))
                 .await?;
-            let Step {
+            let PruneStep {
                 forgotten: more,
                 next: following,
             } = step;
@@ -61,7 +61,7 @@ impl SqliteStore {
         Ok(forgotten)
     }
 
-    pub(super) async fn prune_all(self, keep: Cut) -> Result<u64, StoreError> {
+    pub(super) async fn prune_all(self, keep: PruneCut) -> Result<u64, StoreError> {
         let mut forgotten = self.prune_ended(keep).await?;
         let until = Until::Accepted(keep.young_events.min(keep.ended));
         self.prune_events(until, keep.now).await?;
@@ -96,7 +96,7 @@ impl SqliteStore {
     }
 
     /// Forgets earlier what there is no room for. What that is, readers find out.
-    async fn prune_by_size(&self, keep: Cut) -> Result<u64, StoreError> {
+    async fn prune_by_size(&self, keep: PruneCut) -> Result<u64, StoreError> {
         let max_bytes = self.shared.options.max_bytes;
         let mut forgotten = 0;
         while self.inquire(used).await? > max_bytes {
@@ -109,13 +109,13 @@ impl SqliteStore {
             let mut more = 0;
             if ids_forgotten == 0 {
                 if let Some(through) = self.inquire(oldest_ended).await? {
-                    more += self.prune_ended(Cut { through, ..keep }).await?;
+                    more += self.prune_ended(PruneCut { through, ..keep }).await?;
                 }
                 let oldest = self.inquire(oldest_kept).await?;
                 let until = Until::Accepted(oldest.min(keep.young_events));
                 ids_forgotten += self.prune_events(until, keep.now).await?;
                 if more + ids_forgotten == 0 {
-                    more += self.forget_all_refused().await?;
+                    more += self.forget_all_rejected().await?;
                 }
                 if more + ids_forgotten == 0 {
                     more += self.prune_dead_letters().await?;
@@ -130,10 +130,10 @@ impl SqliteStore {
     }
 
     /// Forgets all events that were set aside in the outbox.
-    async fn forget_all_refused(&self) -> Result<u64, StoreError> {
+    async fn forget_all_rejected(&self) -> Result<u64, StoreError> {
         let mut forgotten = 0;
         loop {
-            let some = self.write(0, |writer| writer.forget_refused(u64::MAX));
+            let some = self.write(0, |writer| writer.forget_rejected(u64::MAX));
             match some.await? {
                 0 => return Ok(forgotten),
                 some => forgotten += some,
@@ -370,11 +370,11 @@ fn unused_endpoints(
 
 impl Writer<'_> {
     /// Forgets some of the deliveries with ids after `after` that ended before the cut.
-    fn prune_ended(&mut self, after: i64, cut: Cut) -> Result<Step, StoreError> {
+    fn prune_ended(&mut self, after: i64, cut: PruneCut) -> Result<PruneStep, StoreError> {
         self.prune_some(after, cut).map_err(store_error)
     }
 
-    fn prune_some(&mut self, after: i64, cut: Cut) -> rusqlite::Result<Step> {
+    fn prune_some(&mut self, after: i64, cut: PruneCut) -> rusqlite::Result<PruneStep> {
         let latest = cut.ended.max(cut.dead).unix_millis();
         let sql = "SELECT id, alert, CASE listed WHEN 1 THEN ended_at < ?4 ELSE ended_at < ?3 OR id <= ?6 END, \
                           accepted_at < ?5 OR accepted_at > ?7 OR id <= ?6 \
@@ -402,7 +402,7 @@ impl Writer<'_> {
                 },
             )?
             .collect::<rusqlite::Result<_>>()?;
-        let mut step = Step::default();
+        let mut step = PruneStep::default();
         for (candidate, _) in candidates.iter().filter(|(candidate, _)| candidate.forget) {
             self.forget(candidate)?;
             step.forgotten += 1;

@@ -14,8 +14,8 @@ use crate::domain::id::{AlertId, ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
-    Attempt, DeadLetterQuery, DeliveryQuery, DeliveryStage, EndpointBacklog, OpenDelivery,
-    OpenQuery, PageLimit, Progress, StoreError, StoredEndpoint, WaitingDelivery, page_limit,
+    Attempt, DeadLetterQuery, DeliveryQuery, DeliveryStage, OpenDelivery, OpenQuery, OpenSummary,
+    PageLimit, Progress, StoreError, StoredEndpoint, WaitingDelivery, page_limit,
 };
 
 const ENDPOINT: &str = "(SELECT id FROM webhook_endpoint WHERE url = ?1)";
@@ -112,7 +112,7 @@ fn open(row: &Row<'_>, alerts: &Alerts) -> rusqlite::Result<OpenDelivery> {
         id: rows::id(row, 0)?,
         progress: Progress {
             attempts_made: row.get(1)?,
-            window_ends_at: rows::maybe_time(row, 2)?,
+            deadline: rows::maybe_time(row, 2)?,
         },
         due_at: rows::maybe_time(row, 3)?,
         alert: rows::alert(row, 4, alerts)?,
@@ -209,11 +209,11 @@ fn known_or_not<T>(url: &WebhookUrl, what: &str, read: rusqlite::Result<Option<T
     })
 }
 
-pub(super) fn backlogs(
+pub(super) fn open_summaries(
     connection: &Connection,
     after: Option<&WebhookUrl>,
     limit: usize,
-) -> Result<Vec<EndpointBacklog>, StoreError> {
+) -> Result<Vec<OpenSummary>, StoreError> {
     let sql = "SELECT e.url, \
                  (SELECT COUNT(*) FROM webhook_open o WHERE o.endpoint = e.id), \
                  (SELECT accepted_at FROM webhook_open o WHERE o.endpoint = e.id ORDER BY id LIMIT 1), \
@@ -223,15 +223,15 @@ pub(super) fn backlogs(
                ORDER BY e.url";
     let after = after.map_or("", WebhookUrl::as_str);
     let read = || {
-        let mut backlogs = Vec::new();
+        let mut open_summaries = Vec::new();
         let mut statement = connection.prepare_cached(sql)?;
         let mut found = statement.query(params![after])?;
-        while backlogs.len() < limit
+        while open_summaries.len() < limit
             && let Some(row) = found.next()?
         {
             // A page that is not full is the last one, so that what is left out must not make it shorter.
             match rows::url(row, 0) {
-                Ok(url) => backlogs.push(EndpointBacklog {
+                Ok(url) => open_summaries.push(OpenSummary {
                     url,
                     open: row.get(1)?,
                     // A delivery whose row is damaged is set aside when it is read.
@@ -241,7 +241,7 @@ pub(super) fn backlogs(
                 Err(error) => skipped("URL of an endpoint with open deliveries", &error),
             }
         }
-        Ok(backlogs)
+        Ok(open_summaries)
     };
     read().map_err(store_error)
 }

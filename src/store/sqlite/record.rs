@@ -63,7 +63,7 @@ impl Writer<'_> {
             endpoint,
             int(record.delivery_id.get()),
             record.progress.attempts_made,
-            record.progress.window_ends_at.map(Timestamp::unix_millis),
+            record.progress.deadline.map(Timestamp::unix_millis),
             due_at.unix_millis(),
         ])?;
         Ok(updated > 0)
@@ -296,16 +296,16 @@ impl Writer<'_> {
     }
 
     /// Makes what an endpoint has open dead letters, at most `limit`, and returns how many.
-    pub(super) fn bury(
+    pub(super) fn dead_letter_open(
         &mut self,
         url: &WebhookUrl,
         at: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.bury_some(url, at, limit).map_err(store_error)
+        self.dead_letter_some(url, at, limit).map_err(store_error)
     }
 
-    fn bury_some(
+    fn dead_letter_some(
         &mut self,
         url: &WebhookUrl,
         at: Timestamp,
@@ -320,7 +320,7 @@ impl Writer<'_> {
             .query_map(params![endpoint, limit], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for id in &ids {
-            self.bury_one(url, endpoint, *id, Some(at))?;
+            self.dead_letter_one(url, endpoint, *id, Some(at))?;
         }
         self.connection
             .prepare_cached(
@@ -331,7 +331,7 @@ impl Writer<'_> {
     }
 
     /// Makes everything that an endpoint has open dead letters, each as of when it was accepted.
-    pub(super) fn bury_rest(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
+    pub(super) fn dead_letter_rest(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
         let Some(endpoint) = self.known_endpoint(url)? else {
             return Ok(());
         };
@@ -341,10 +341,10 @@ impl Writer<'_> {
             .query_map([endpoint], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         ids.into_iter()
-            .try_for_each(|id| self.bury_one(url, endpoint, id, None))
+            .try_for_each(|id| self.dead_letter_one(url, endpoint, id, None))
     }
 
-    fn bury_one(
+    fn dead_letter_one(
         &mut self,
         url: &WebhookUrl,
         endpoint: i64,

@@ -32,7 +32,7 @@ enum One {
 }
 
 /// A delivery that is to be started again.
-struct Found {
+struct RedeliverableRow {
     endpoint: i64,
     alert: i64,
     url: WebhookUrl,
@@ -132,14 +132,22 @@ impl SqliteStore {
 
 impl Writer<'_> {
     /// Returns a delivery that has ended, of which the listed dead letters alone may be wanted.
-    fn ended(&self, id: DeliveryId, only_listed: bool) -> rusqlite::Result<Option<Found>> {
+    fn ended(
+        &self,
+        id: DeliveryId,
+        only_listed: bool,
+    ) -> rusqlite::Result<Option<RedeliverableRow>> {
         let tables = "webhook_ended d JOIN webhook_endpoint e ON e.id = d.endpoint";
         let listed = i64::from(only_listed);
         self.find(tables, "d.id = ?1 AND d.listed >= ?2", id, listed)
     }
 
     /// Returns a delivery that is open for an endpoint.
-    fn open(&self, id: DeliveryId, endpoint: Option<i64>) -> rusqlite::Result<Option<Found>> {
+    fn open(
+        &self,
+        id: DeliveryId,
+        endpoint: Option<i64>,
+    ) -> rusqlite::Result<Option<RedeliverableRow>> {
         let tables = "webhook_open d JOIN webhook_endpoint e ON e.id = d.endpoint";
         let Some(endpoint) = endpoint else {
             return Ok(None);
@@ -153,14 +161,14 @@ impl Writer<'_> {
         which: &str,
         id: DeliveryId,
         second: i64,
-    ) -> rusqlite::Result<Option<Found>> {
+    ) -> rusqlite::Result<Option<RedeliverableRow>> {
         let sql = format!(
             "SELECT d.endpoint, d.alert, e.url, LENGTH(a.body) FROM {tables} \
              JOIN webhook_alert a ON a.seq = d.alert WHERE {which}"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let found = statement.query_row(params![int(id.get()), second], |row| {
-            Ok(Found {
+            Ok(RedeliverableRow {
                 endpoint: row.get(0)?,
                 alert: row.get(1)?,
                 url: rows::url(row, 2)?,
@@ -174,10 +182,10 @@ impl Writer<'_> {
     fn redeliver(
         &mut self,
         id: DeliveryId,
-        found: Option<Found>,
+        found: Option<RedeliverableRow>,
         now: Timestamp,
     ) -> rusqlite::Result<One> {
-        let Some(Found {
+        let Some(RedeliverableRow {
             endpoint,
             alert,
             url,

@@ -19,18 +19,18 @@ use crate::store::StoreError;
 /// file and its copies: without them what was sealed is lost.
 ///
 /// ```
-/// use actix_webhooks::store::Key;
+/// use actix_webhooks::store::EncryptionKey;
 ///
-/// let key = Key::from_bytes([7; 32]);
-/// assert_eq!(format!("{key:?}"), format!("Key({})", key.id()));
+/// let key = EncryptionKey::from_bytes([7; 32]);
+/// assert_eq!(format!("{key:?}"), format!("EncryptionKey({})", key.id()));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct EncryptionKey {
     bytes: Zeroizing<[u8; 32]>,
     id: KeyId,
 }
 
-impl Key {
+impl EncryptionKey {
     /// Returns the key with these bytes. Wipe the copy that is left with you.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         let bytes = Zeroizing::new(bytes);
@@ -44,9 +44,9 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for EncryptionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({})", self.id)
+        write!(f, "EncryptionKey({})", self.id)
     }
 }
 
@@ -56,13 +56,13 @@ impl fmt::Debug for Key {
 /// sealed again while the store is being opened; from the next time on the new key is enough.
 ///
 /// ```
-/// use actix_webhooks::store::{Encryption, Key, SqliteOptions, SqliteStore};
+/// use actix_webhooks::store::{Encryption, EncryptionKey, SqliteOptions, SqliteStore};
 ///
 /// # fn main() -> Result<(), actix_webhooks::store::StoreError> {
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("webhooks.db");
 /// # let (new, old) = ([1; 32], [2; 32]);
-/// let encryption = Encryption::new(Key::from_bytes(new)).also_reads(Key::from_bytes(old));
+/// let encryption = Encryption::new(EncryptionKey::from_bytes(new)).also_reads(EncryptionKey::from_bytes(old));
 /// let options = SqliteOptions { encryption: Some(encryption), ..SqliteOptions::default() };
 /// let store = SqliteStore::open_with(&path, options)?;
 /// # drop(store);
@@ -71,8 +71,8 @@ impl fmt::Debug for Key {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encryption {
-    key: Key,
-    older: Vec<Key>,
+    key: EncryptionKey,
+    older: Vec<EncryptionKey>,
     /// Whether a file with plain settings is sealed at its first opening.
     pub(super) seals_plain: bool,
     /// Whether settings are taken that are not those that were sealed last.
@@ -81,7 +81,7 @@ pub struct Encryption {
 
 impl Encryption {
     /// Returns encryption that seals with `key` and reads what was sealed with it.
-    pub fn new(key: Key) -> Self {
+    pub fn new(key: EncryptionKey) -> Self {
         Self {
             key,
             older: Vec::new(),
@@ -92,7 +92,7 @@ impl Encryption {
 
     /// Reads what was sealed with an older key too, and seals it again with the first one.
     #[must_use]
-    pub fn also_reads(mut self, older: Key) -> Self {
+    pub fn also_reads(mut self, older: EncryptionKey) -> Self {
         self.older.push(older);
         self
     }
@@ -116,13 +116,13 @@ impl Encryption {
     }
 
     /// Seals a value of a row.
-    pub(super) fn seal(&self, place: Place<'_>, text: &str) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn seal(&self, field: SealedField<'_>, text: &str) -> Result<Vec<u8>, StoreError> {
         let mut nonce = [0; NONCE];
         let drawn = getrandom::fill(&mut nonce);
         drawn.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
         let mut sealed = vec![VERSION];
         sealed.extend_from_slice(&self.key.id.0);
-        let associated = place.associated(&sealed);
+        let associated = field.associated(&sealed);
         let payload = Payload {
             msg: text.as_bytes(),
             aad: &associated,
@@ -138,28 +138,28 @@ impl Encryption {
     /// Opens a sealed value of a row.
     pub(super) fn open(
         &self,
-        place: Place<'_>,
+        field: SealedField<'_>,
         sealed: &[u8],
     ) -> Result<Zeroizing<String>, StoreError> {
         let Parts {
             header,
             nonce,
             body,
-        } = Parts::of(place, sealed)?;
+        } = Parts::of(field, sealed)?;
         let id = KeyId::in_header(header);
         let mut keys = std::iter::once(&self.key).chain(&self.older);
         let key = keys.find(|key| key.id == id);
         let key = key.ok_or_else(|| StoreError::Sealed(id.to_string()))?;
-        let associated = place.associated(header);
+        let associated = field.associated(header);
         let payload = Payload {
             msg: body,
             aad: &associated,
         };
         let opened = key.cipher().decrypt(&XNonce::from(*nonce), payload);
-        let opened = opened.map_err(|_| place.damaged("was changed since it was sealed"))?;
+        let opened = opened.map_err(|_| field.damaged("was changed since it was sealed"))?;
         let text = String::from_utf8(opened).map_err(|error| {
             error.into_bytes().zeroize();
-            place.damaged("is not a text")
+            field.damaged("is not a text")
         })?;
         Ok(Zeroizing::new(text))
     }
@@ -171,8 +171,8 @@ impl Encryption {
 }
 
 /// Returns the error for a sealed value in a store that was opened without a key.
-pub(super) fn no_key(place: Place<'_>, sealed: &[u8]) -> StoreError {
-    match Parts::of(place, sealed) {
+pub(super) fn no_key(field: SealedField<'_>, sealed: &[u8]) -> StoreError {
+    match Parts::of(field, sealed) {
         Ok(parts) => StoreError::Sealed(KeyId::in_header(parts.header).to_string()),
         Err(error) => error,
     }
@@ -180,12 +180,12 @@ pub(super) fn no_key(place: Place<'_>, sealed: &[u8]) -> StoreError {
 
 /// Which row of which table a value belongs to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct SealedField<'a> {
     pub(super) table: &'static str,
     pub(super) key: &'a str,
 }
 
-impl Place<'_> {
+impl SealedField<'_> {
     fn associated(self, header: &[u8]) -> Vec<u8> {
         [header, self.table.as_bytes(), &[0], self.key.as_bytes()].concat()
     }
@@ -204,7 +204,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(place: Place<'_>, sealed: &'a [u8]) -> Result<Self, StoreError> {
+    fn of(field: SealedField<'_>, sealed: &'a [u8]) -> Result<Self, StoreError> {
         let parts = || {
             let (header, rest) = sealed.split_first_chunk()?;
             let (nonce, body) = rest.split_first_chunk()?;
@@ -215,9 +215,9 @@ impl<'a> Parts<'a> {
             })
         };
         if sealed.first() != Some(&VERSION) {
-            return Err(place.damaged("is sealed in a way that this version does not know"));
+            return Err(field.damaged("is sealed in a way that this version does not know"));
         }
-        parts().ok_or_else(|| place.damaged("is cut short"))
+        parts().ok_or_else(|| field.damaged("is cut short"))
     }
 }
 
@@ -256,7 +256,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-impl Key {
+impl EncryptionKey {
     /// The cipher wipes its own copy of the key.
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.bytes).into())
@@ -275,50 +275,50 @@ const NONCE: usize = 24;
 mod tests {
     use super::*;
 
-    const PLACE: Place<'_> = Place {
+    const FIELD: SealedField<'_> = SealedField {
         table: "webhook_rule",
         key: "rule",
     };
 
     fn encryption(byte: u8) -> Encryption {
-        Encryption::new(Key::from_bytes([byte; 32]))
+        Encryption::new(EncryptionKey::from_bytes([byte; 32]))
     }
 
     #[test]
     fn what_was_sealed_is_opened_in_its_own_place_only() {
         let (first, other) = (
             encryption(1),
-            encryption(2).also_reads(Key::from_bytes([1; 32])),
+            encryption(2).also_reads(EncryptionKey::from_bytes([1; 32])),
         );
-        let sealed = first.seal(PLACE, "hush").unwrap();
-        assert_ne!(sealed, first.seal(PLACE, "hush").unwrap(), "another nonce");
+        let sealed = first.seal(FIELD, "hush").unwrap();
+        assert_ne!(sealed, first.seal(FIELD, "hush").unwrap(), "another nonce");
         assert!(!sealed.windows(4).any(|bytes| bytes == b"hush"));
         for encryption in [&first, &other] {
-            assert_eq!(*encryption.open(PLACE, &sealed).unwrap(), "hush");
+            assert_eq!(*encryption.open(FIELD, &sealed).unwrap(), "hush");
         }
         assert!(first.is_current(&sealed) && !other.is_current(&sealed));
         let (table, key) = ("webhook_client", "elsewhere");
-        for place in [Place { table, ..PLACE }, Place { key, ..PLACE }] {
-            let opened = first.open(place, &sealed);
+        for field in [SealedField { table, ..FIELD }, SealedField { key, ..FIELD }] {
+            let opened = first.open(field, &sealed);
             assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
         }
-        let opened = encryption(2).open(PLACE, &sealed);
+        let opened = encryption(2).open(FIELD, &sealed);
         let Err(StoreError::Sealed(id)) = opened else {
             panic!("{opened:?}");
         };
-        assert_eq!(id, Key::from_bytes([1; 32]).id());
+        assert_eq!(id, EncryptionKey::from_bytes([1; 32]).id());
     }
 
     #[test]
     fn nothing_that_was_changed_or_cut_is_opened() {
         let encryption = encryption(1);
-        let sealed = encryption.seal(PLACE, "hush").unwrap();
+        let sealed = encryption.seal(FIELD, "hush").unwrap();
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert!(encryption.open(PLACE, &changed).is_err(), "byte {at}");
+            assert!(encryption.open(FIELD, &changed).is_err(), "byte {at}");
             assert!(
-                encryption.open(PLACE, &sealed[..at]).is_err(),
+                encryption.open(FIELD, &sealed[..at]).is_err(),
                 "cut at {at}"
             );
         }
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn no_key_is_shown() {
-        let encryption = encryption(0xAB).also_reads(Key::from_bytes([0xCD; 32]));
+        let encryption = encryption(0xAB).also_reads(EncryptionKey::from_bytes([0xCD; 32]));
         let shown = format!("{encryption:?} {encryption:#?}").to_lowercase();
         for bytes in ["171", "abab", "205", "cdcd"] {
             assert!(!shown.contains(bytes), "{shown}");

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::error::{damaged, store_error};
 use super::manifest::Manifest;
 use super::query::all;
-use super::seal::{Encryption, Place, no_key};
+use super::seal::{Encryption, SealedField, no_key};
 use crate::store::StoreError;
 
 /// A table of settings, with the column that names a row.
@@ -38,15 +38,15 @@ pub(super) fn text(
 ) -> Result<Zeroizing<String>, StoreError> {
     let key = row.get_ref(0).map_err(store_error)?;
     let key = key.as_str().map_err(|error| store_error(error.into()))?;
-    let place = Place { table, key };
+    let field = SealedField { table, key };
     match (row.get_ref(1).map_err(store_error)?, encryption) {
-        (ValueRef::Blob(sealed), Some(encryption)) => encryption.open(place, sealed),
-        (ValueRef::Blob(sealed), None) => Err(no_key(place, sealed)),
+        (ValueRef::Blob(sealed), Some(encryption)) => encryption.open(field, sealed),
+        (ValueRef::Blob(sealed), None) => Err(no_key(field, sealed)),
         (ValueRef::Text(plain), _) => {
-            let plain = std::str::from_utf8(plain).map_err(|_| place.damaged("is not a text"))?;
+            let plain = std::str::from_utf8(plain).map_err(|_| field.damaged("is not a text"))?;
             Ok(Zeroizing::new(plain.to_owned()))
         }
-        _ => Err(place.damaged("is neither a text nor sealed")),
+        _ => Err(field.damaged("is neither a text nor sealed")),
     }
 }
 
@@ -196,7 +196,7 @@ fn seal_table(
     for_each(connection, table, column, encryption, |key, text, how| {
         found_plain |= how == How::Plain;
         if how != How::Sealed {
-            let sealed = encryption.seal(Place { table, key }, text)?;
+            let sealed = encryption.seal(SealedField { table, key }, text)?;
             let mut statement = connection.prepare_cached(&update).map_err(store_error)?;
             let done = statement.execute(params![key, sealed]);
             done.map_err(store_error)?;

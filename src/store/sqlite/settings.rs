@@ -13,7 +13,7 @@ use super::error::{damaged, store_error};
 use super::manifest::{self, Manifest};
 use super::query::all;
 use super::rows;
-use super::seal::{Encryption, Place};
+use super::seal::{Encryption, SealedField};
 use super::sealing::{self, CLIENT, ENDPOINT, PAST, RULE, Table};
 use super::writer::Writer;
 use crate::domain::auth::Auth;
@@ -101,7 +101,7 @@ impl Writer<'_> {
     ) -> Result<(), StoreError> {
         if self.shapes_requests(url, encryption).map_err(store_error)? {
             // What has come since it was asked what is open would go out without its settings.
-            self.bury_rest(url).map_err(store_error)?;
+            self.dead_letter_rest(url).map_err(store_error)?;
             self.mark_removed(url).map_err(store_error)?;
         }
         let mut sealing = Sealing {
@@ -158,7 +158,7 @@ impl Sealing<'_> {
         let mut statement = self.connection.prepare_cached(&sql).map_err(store_error)?;
         let written = match self.encryption {
             Some(encryption) => {
-                let sealed = encryption.seal(Place { table, key }, &text)?;
+                let sealed = encryption.seal(SealedField { table, key }, &text)?;
                 self.note((table, column), key, Some(&sealed))?;
                 statement.execute(params![key, sealed])
             }
@@ -188,9 +188,9 @@ impl Sealing<'_> {
         };
         let gone = || damaged("the manifest of the sealed settings was removed; restore the file");
         let mut manifest = Manifest::read(self.connection, encryption)?.ok_or_else(gone)?;
-        let place = Place { table, key };
-        let before = manifest::value(self.connection, place, column)?;
-        manifest.replace(place, before.as_deref(), after);
+        let field = SealedField { table, key };
+        let before = manifest::value(self.connection, field, column)?;
+        manifest.replace(field, before.as_deref(), after);
         manifest.write(self.connection, encryption)
     }
 }

@@ -8,16 +8,16 @@ use std::sync::mpsc::Receiver;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
+use super::checkpointer::Checkpointer;
 use super::clock::Latest;
 use super::error::store_error;
 use super::event_ids;
 use super::file::Watch;
-use super::keeper::Keeper;
-use super::prepared::Hot;
+use super::prepared::HotStatements;
 use super::settings::removed;
 use crate::domain::url::WebhookUrl;
-use crate::store::backlog::Ledger;
 use crate::store::given_up::{GivenUps, MAX_GIVEN_UP};
+use crate::store::ledger::Ledger;
 use crate::store::{BacklogLimits, GivenUp, StoreError};
 
 /// Something to be written.
@@ -66,7 +66,7 @@ where
 /// What only the writer has: its connection, and what it knows without asking the file.
 pub(super) struct Writer<'c> {
     pub(super) connection: &'c Connection,
-    pub(super) hot: Hot<'c>,
+    pub(super) hot: HotStatements<'c>,
     pub(super) ledger: Ledger<i64>,
     pub(super) endpoints: HashMap<WebhookUrl, i64>,
     /// Endpoints that are not to be called until they are asked for again.
@@ -76,8 +76,8 @@ pub(super) struct Writer<'c> {
     pub(super) ids_are_shared: bool,
     pub(super) latest: Latest,
     /// What was noted during the transaction, to be taken back if it is rolled back.
-    noted: Noted,
-    keeper: Keeper,
+    noted: TransactionNotes,
+    checkpointer: Checkpointer,
     watch: Arc<Watch>,
     given_up: Arc<GivenUps>,
 }
@@ -90,7 +90,7 @@ pub(super) struct LastIds {
 }
 
 #[derive(Default)]
-struct Noted {
+struct TransactionNotes {
     endpoints: Vec<WebhookUrl>,
     /// What the store has given up by itself.
     given_up: Vec<GivenUp>,
@@ -102,7 +102,7 @@ struct Noted {
 }
 
 /// What a writer starts with, as the file has it.
-pub(super) struct Found {
+pub(super) struct WriterState {
     ledger: Ledger<i64>,
     removed: HashSet<WebhookUrl>,
     last: LastIds,
@@ -110,7 +110,7 @@ pub(super) struct Found {
     latest: Latest,
 }
 
-impl Found {
+impl WriterState {
     pub(super) fn look(connection: &Connection, limits: BacklogLimits) -> Result<Self, StoreError> {
         let mut found = Self {
             ledger: Ledger::new(limits),
@@ -153,24 +153,24 @@ impl Found {
 impl<'c> Writer<'c> {
     pub(super) fn new(
         connection: &'c Connection,
-        found: Found,
-        keeper: Keeper,
+        found: WriterState,
+        checkpointer: Checkpointer,
         watch: Arc<Watch>,
         given_up: Arc<GivenUps>,
     ) -> Self {
         Self {
-            keeper,
+            checkpointer,
             watch,
             given_up,
             connection,
-            hot: Hot::new(),
+            hot: HotStatements::new(),
             ledger: found.ledger,
             endpoints: HashMap::new(),
             removed: found.removed,
             last: found.last,
             ids_are_shared: found.ids_are_shared,
             latest: found.latest,
-            noted: Noted::default(),
+            noted: TransactionNotes::default(),
         }
     }
 
@@ -187,7 +187,7 @@ impl<'c> Writer<'c> {
                 Err(_) if batch.len() > 1 => self.one_by_one(batch),
                 Err(error) => finish(batch, &Err(error)),
             }
-            self.keeper.after_commit(self.connection);
+            self.checkpointer.after_commit(self.connection);
         }
     }
 
@@ -361,7 +361,7 @@ impl<'c> Writer<'c> {
 
     /// Has the log moved into the file soon.
     pub(super) fn move_log(&mut self) {
-        self.keeper.ask();
+        self.checkpointer.ask();
     }
 
     pub(super) fn note_opened(&mut self, endpoint: i64, bytes: u64) {
@@ -419,10 +419,16 @@ mod tests {
 
     fn writer<'c>(folder: &tempfile::TempDir, connection: &'c mut Connection) -> Writer<'c> {
         let (wake, _) = sync_channel(1);
-        let keeper = Keeper::new(connection, wake, Arc::default(), 1 << 26).unwrap();
-        let found = Found::look(connection, BacklogLimits::default()).unwrap();
+        let checkpointer = Checkpointer::new(connection, wake, Arc::default(), 1 << 26).unwrap();
+        let found = WriterState::look(connection, BacklogLimits::default()).unwrap();
         let watch = Taken::take(&file(folder)).unwrap().watch();
-        Writer::new(connection, found, keeper, Arc::new(watch), Arc::default())
+        Writer::new(
+            connection,
+            found,
+            checkpointer,
+            Arc::new(watch),
+            Arc::default(),
+        )
     }
 
     #[test]

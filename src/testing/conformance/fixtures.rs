@@ -27,7 +27,7 @@ pub(super) fn url(text: &str) -> WebhookUrl {
 pub(super) fn progress(attempts_made: u32) -> Progress {
     Progress {
         attempts_made,
-        window_ends_at: Some(at(120)),
+        deadline: Some(at(120)),
     }
 }
 

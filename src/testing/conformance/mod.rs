@@ -325,7 +325,7 @@ async fn keeps_one_callers_mistake_from_the_others(store: &impl Store) {
     }
     assert!(all.is_sorted_by(|one, next| one < next), "{all:?}");
     assert_eq!(store.open_total().await.unwrap(), 40);
-    assert_eq!(store.endpoint(&url(A)).await.unwrap().open, 40);
+    assert_eq!(store.endpoint_summary(&url(A)).await.unwrap().open, 40);
     let queued = store.queued(&url(A), DeliveryId::new(0), 100).await;
     let queued: Vec<_> = queued.unwrap().iter().map(|delivery| delivery.id).collect();
     assert_eq!(queued, all);
@@ -378,13 +378,13 @@ async fn keeps_how_long_an_endpoint_is_held_back(store: &impl Store) {
         held(all[2], None),
     ];
     store.record(batch.into()).await.unwrap();
-    let known = store.endpoint(&url(A)).await.unwrap();
+    let known = store.endpoint_summary(&url(A)).await.unwrap();
     assert_eq!(
         (known.open, known.held_until),
         (3, Some(at(90))),
         "the longest"
     );
-    let other = store.endpoint(&url(B)).await.unwrap();
+    let other = store.endpoint_summary(&url(B)).await.unwrap();
     assert_eq!((other.open, other.held_until), (0, None));
 }
 
@@ -392,7 +392,7 @@ async fn keeps_what_was_agreed_on(store: &impl Store) {
     let read = |json: &str| serde_json::from_str::<Agreed>(json).unwrap();
     let rate = read(r#"{"lastTurn":"1970-01-01T00:00:07.000Z"}"#);
     let all = append(store, 3, A).await;
-    let agreed = async || store.endpoint(&url(A)).await.unwrap().agreed;
+    let agreed = async || store.endpoint_summary(&url(A)).await.unwrap().agreed;
     store.agree(&url(A), rate.clone()).await.unwrap();
     if agreed().await.is_nothing() {
         // A store may do without, and says so in its documentation.
@@ -410,9 +410,16 @@ async fn keeps_what_was_agreed_on(store: &impl Store) {
     let other = failed(all[1], A, 1, 60);
     store.record(vec![hold, other].into()).await.unwrap();
     assert_eq!(agreed().await, held, "a record replaces it");
-    assert!(store.endpoint(&url(B)).await.unwrap().agreed.is_nothing());
-    store.keep(Change::Resume(url(A))).await.unwrap();
-    let known = store.endpoint(&url(A)).await.unwrap();
+    assert!(
+        store
+            .endpoint_summary(&url(B))
+            .await
+            .unwrap()
+            .agreed
+            .is_nothing()
+    );
+    store.apply(Change::Resume(url(A))).await.unwrap();
+    let known = store.endpoint_summary(&url(A)).await.unwrap();
     assert_eq!((known.held_until, known.agreed), (None, held.lifted()));
     let waiting = store.waiting(&url(A), 10).await.unwrap();
     let due: Vec<_> = waiting.iter().map(|it| (it.id, it.due_at)).collect();
@@ -425,7 +432,7 @@ async fn keeps_what_was_agreed_on(store: &impl Store) {
     assert!(agreed().await.is_nothing());
     store.agree(&url(A), rate).await.unwrap();
     store.remove_endpoint(&url(A), at(100)).await.unwrap();
-    store.keep(Change::RemoveEndpoint(url(A))).await.unwrap();
+    store.apply(Change::RemoveEndpoint(url(A))).await.unwrap();
     assert!(agreed().await.is_nothing(), "forgotten with the endpoint");
 }
 
@@ -446,22 +453,25 @@ async fn keeps_the_health_of_an_endpoint(store: &impl Store) {
         judged(all[1], None, None),
     ];
     store.record(batch.into()).await.unwrap();
-    assert_eq!(store.endpoint(&url(A)).await.unwrap().health, failing);
+    assert_eq!(
+        store.endpoint_summary(&url(A)).await.unwrap().health,
+        failing
+    );
     assert!(store.configuration().await.unwrap().disabled.is_empty());
     let gone = judged(all[2], Some(Health::default()), Some(DisabledReason::Gone));
     store.record(vec![gone].into()).await.unwrap();
-    let known = store.endpoint(&url(A)).await.unwrap();
+    let known = store.endpoint_summary(&url(A)).await.unwrap();
     assert_eq!(known.health, Health::default());
     let disabled = Change::Disable(url(B), DisabledReason::Application);
-    store.keep(disabled).await.unwrap();
+    store.apply(disabled).await.unwrap();
     let disabled = store.configuration().await.unwrap().disabled;
     let expected = [
         (url(A), DisabledReason::Gone),
         (url(B), DisabledReason::Application),
     ];
     assert_eq!(disabled, expected);
-    store.keep(Change::Resume(url(A))).await.unwrap();
-    store.keep(Change::RemoveEndpoint(url(B))).await.unwrap();
+    store.apply(Change::Resume(url(A))).await.unwrap();
+    store.apply(Change::RemoveEndpoint(url(B))).await.unwrap();
     assert!(store.configuration().await.unwrap().disabled.is_empty());
 }
 
@@ -472,19 +482,19 @@ async fn counts_backlogs_by_endpoint(store: &impl Store) {
         .record(vec![failed(all[0], B, 1, 60)].into())
         .await
         .unwrap();
-    let backlogs = store.backlogs(None, 10).await.unwrap();
-    let shown: Vec<_> = backlogs
+    let open_summaries = store.open_summaries(None, 10).await.unwrap();
+    let shown: Vec<_> = open_summaries
         .iter()
         .map(|backlog| (backlog.url.as_str(), backlog.open, backlog.next_due))
         .collect();
     assert_eq!(shown, [(A, 1, None), (B, 2, Some(at(60)))]);
-    assert_eq!(backlogs[0].oldest, at(0));
-    let second = store.backlogs(Some(url(A)), 10).await.unwrap();
+    assert_eq!(open_summaries[0].oldest, at(0));
+    let second = store.open_summaries(Some(url(A)), 10).await.unwrap();
     assert_eq!(
         second.len(),
         1,
         "a page begins after the last URL of the one before"
     );
-    assert_eq!(store.backlogs(None, 1).await.unwrap().len(), 1);
-    assert_eq!(store.endpoint(&url(B)).await.unwrap().open, 2);
+    assert_eq!(store.open_summaries(None, 1).await.unwrap().len(), 1);
+    assert_eq!(store.endpoint_summary(&url(B)).await.unwrap().open, 2);
 }

@@ -250,7 +250,7 @@ pub(super) async fn ends_open_deliveries_by_hand(store: &impl Store) {
         "they have ended, and one is of another endpoint"
     );
     assert_eq!(store.open_total().await.unwrap(), 3);
-    assert_eq!(store.endpoint(&url(A)).await.unwrap().open, 1);
+    assert_eq!(store.endpoint_summary(&url(A)).await.unwrap().open, 1);
     let letters = store
         .dead_letters(DeadLetterQuery::default())
         .await
@@ -320,14 +320,14 @@ pub(super) async fn keeps_the_configuration(store: &impl Store) {
         Change::Pause(url(B)),
         Change::Resume(url(B)),
     ] {
-        store.keep(change).await.unwrap();
+        store.apply(change).await.unwrap();
     }
     let kept = store.configuration().await.unwrap();
     assert_eq!(kept.rules, [rule("r1"), rule("r2")]);
     assert_eq!(kept.clients, [Client::new("c").name("new")]);
     assert_eq!(kept.endpoints, [endpoint]);
     assert_eq!(kept.paused, [url(A)]);
-    store.keep(Change::RemoveEndpoint(url(A))).await.unwrap();
+    store.apply(Change::RemoveEndpoint(url(A))).await.unwrap();
     let kept = store.configuration().await.unwrap();
     assert!(kept.endpoints.is_empty() && kept.paused.is_empty());
     keeps_credentials_of_the_past(store).await;
@@ -341,20 +341,20 @@ async fn keeps_credentials_of_the_past(store: &impl Store) {
     let past = book.before_rule(&old.id, None, at(5));
     let key = past[0].key();
     for past in past.iter().cloned().map(Change::KeepPast) {
-        store.keep(past.clone()).await.unwrap();
-        store.keep(past).await.unwrap();
+        store.apply(past.clone()).await.unwrap();
+        store.apply(past).await.unwrap();
     }
     let kept = store.past_credentials().await.unwrap();
     assert_eq!(kept, past, "one with the same key takes its place");
     book.keep(past[0].clone());
     let later = book.before_rule(&old.id, None, at(6));
     store
-        .keep(Change::KeepPast(later[0].clone()))
+        .apply(Change::KeepPast(later[0].clone()))
         .await
         .unwrap();
     let kept = store.past_credentials().await.unwrap();
     assert_eq!(kept, later);
-    store.keep(Change::ForgetPast(key)).await.unwrap();
+    store.apply(Change::ForgetPast(key)).await.unwrap();
     assert_eq!(store.past_credentials().await.unwrap(), []);
 }
 

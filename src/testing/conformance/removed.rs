@@ -41,7 +41,7 @@ async fn letters(store: &impl Store) -> Vec<DeliveryId> {
 pub(super) async fn gives_up_what_comes_for_a_removed_endpoint(store: &impl Store) {
     let signed = || Endpoint::new(A).unwrap().auth(Auth::bearer("token"));
     let plain = Endpoint::new(B).unwrap().max_in_flight(1);
-    let keep = async |change| store.keep(change).await.unwrap();
+    let keep = async |change| store.apply(change).await.unwrap();
     keep(Change::PutEndpoint(signed())).await;
     keep(Change::PutEndpoint(plain)).await;
     // It comes while the endpoint is being removed.

@@ -7,7 +7,7 @@ use httparse::{Header, ParserConfig, Response, Status};
 
 use super::Unclear;
 use super::lenient::hides_framing;
-use crate::domain::attempt::{Answer, Wish};
+use crate::domain::attempt::{Answer, Directive};
 
 /// The head of a final answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -302,8 +302,8 @@ impl Said {
             7 if is("upgrade") => {}
             8 if is("location") => self.take_location(header.value),
             11 if is("retry-after") => join(&mut self.answer.retry_after, header.value),
-            16 if is("webhook-delivery") && self.answer.wish.is_none() => {
-                self.answer.wish = Wish::parse(header.value);
+            16 if is("webhook-delivery") && self.answer.directive.is_none() => {
+                self.answer.directive = Directive::parse(header.value);
             }
             _ => return Some(()),
         }

@@ -9,7 +9,7 @@ use awc::http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
 use futures_util::StreamExt as _;
 
 use super::stream::WEBHOOK_DELIVERY;
-use crate::domain::attempt::{Answer, Failure, Wish};
+use crate::domain::attempt::{Answer, Directive, Failure};
 use crate::transport::answer::{Excerpt, Reading};
 use crate::transport::line::Broken;
 
@@ -27,7 +27,8 @@ pub(super) async fn read(mut response: ClientResponse, reading: Reading) -> Resu
         if answer.retry_after.is_some() {
             answer.date = text(&DATE);
         }
-        answer.wish = text(&WEBHOOK_DELIVERY).and_then(|wish| Wish::parse(wish.as_bytes()));
+        answer.directive =
+            text(&WEBHOOK_DELIVERY).and_then(|directive| Directive::parse(directive.as_bytes()));
     }
     if answer.status == 101 {
         // What would follow is not HTTP.

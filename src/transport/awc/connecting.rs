@@ -19,14 +19,14 @@ use super::request::OutgoingSlot;
 use super::stream::Stream;
 use crate::transport::connect::{Authority, Connectors};
 use crate::transport::line::{Broken, Line};
-use crate::transport::settings::{IdleSlot, Shared};
+use crate::transport::settings::{IdleSlot, TransportContext};
 
 /// What the connections of an endpoint share.
 pub(super) struct Connecting {
     pub(super) connectors: Connectors,
     /// What the stream needs to know of the request that is being sent.
     pub(super) outgoing: OutgoingSlot,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<TransportContext>,
     /// How many of them are idle.
     pub(super) idle_count: Rc<Cell<usize>>,
 }

@@ -24,7 +24,7 @@ use self::request::{OutgoingSlot, Prepared};
 use super::connect::Authority;
 use super::line::Broken;
 use super::request::RequestHeaders;
-use super::settings::{Shared, TransportBuilder, authority};
+use super::settings::{TransportBuilder, TransportContext, authority};
 use super::tls::InvalidCertificate;
 use super::token::{TokenAnswer, TokenRequest};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
@@ -43,7 +43,7 @@ use crate::domain::url::WebhookUrl;
 /// ```
 #[derive(Clone)]
 pub struct AwcTransport {
-    shared: Arc<Shared>,
+    shared: Arc<TransportContext>,
 }
 
 impl AwcTransport {

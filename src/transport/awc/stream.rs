@@ -22,7 +22,7 @@ use zeroize::Zeroize as _;
 
 use super::connecting::Connecting;
 use super::request::write_head;
-use crate::domain::attempt::{Failure, Wish};
+use crate::domain::attempt::{Directive, Failure};
 use crate::transport::answer::{Body, Framing, Head, Piece};
 use crate::transport::line::{Broken, COPIED, Line, put_together};
 use crate::transport::settings::IdleSlot;
@@ -237,9 +237,9 @@ fn write_plain_head(head: &Head, received: usize, out: &mut BytesMut) {
     if let Some(date) = &answer.date {
         line(&["date: ", date]);
     }
-    match answer.wish {
-        Some(Wish::Disable) => line(&["webhook-delivery: disable"]),
-        Some(Wish::AbortMessage) => line(&["webhook-delivery: abort-message"]),
+    match answer.directive {
+        Some(Directive::Disable) => line(&["webhook-delivery: disable"]),
+        Some(Directive::AbortMessage) => line(&["webhook-delivery: abort-message"]),
         None => {}
     }
     if !head.keeps {

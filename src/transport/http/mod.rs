@@ -21,7 +21,7 @@ use self::head::FixedHead;
 use super::connect::{Authority, Connectors};
 use super::line::Broken;
 use super::request::RequestHeaders;
-use super::settings::{IdleSlot, Shared, TransportBuilder, authority};
+use super::settings::{IdleSlot, TransportBuilder, TransportContext, authority};
 use super::tls::InvalidCertificate;
 use super::token::{TokenAnswer, TokenRequest};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
@@ -41,7 +41,7 @@ use crate::domain::url::WebhookUrl;
 /// ```
 #[derive(Clone)]
 pub struct HttpTransport {
-    shared: Arc<Shared>,
+    shared: Arc<TransportContext>,
 }
 
 impl HttpTransport {
@@ -99,7 +99,7 @@ struct OpenChannel(Rc<HttpChannel>);
 
 /// The connections to one endpoint, and to where its redirects lead.
 struct HttpChannel {
-    shared: Arc<Shared>,
+    shared: Arc<TransportContext>,
     url: WebhookUrl,
     // Apart, so that what every exchange needs lies close together.
     connectors: Box<Connectors>,

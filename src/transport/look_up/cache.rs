@@ -11,10 +11,10 @@ use super::Answer;
 /// where it leads is judged for every connection anew.
 #[derive(Default)]
 pub(super) struct Cache {
-    entries: HashMap<String, Entry>,
+    entries: HashMap<String, CachedName>,
 }
 
-struct Entry {
+struct CachedName {
     answer: Answer,
     until: Instant,
 }
@@ -31,7 +31,7 @@ impl Cache {
             AFTER_ERROR
         };
         let until = now + kept;
-        self.entries.insert(name, Entry { answer, until });
+        self.entries.insert(name, CachedName { answer, until });
     }
 
     /// Returns what is known of a name and still holds.

@@ -20,7 +20,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use tokio::time::Instant;
 
 use super::system::SystemLookUp;
-use super::{Found, LookUp};
+use super::{LookUp, LookUpFound};
 use crate::transport::own_addresses::own_addresses;
 
 /// Asks the name servers of `/etc/resolv.conf`, after `/etc/hosts`, without a thread per look-up.
@@ -102,7 +102,7 @@ impl DnsLookUp {
 }
 
 impl LookUp for DnsLookUp {
-    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<Found>> {
+    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<LookUpFound>> {
         let Some(resolver) = self.resolver() else {
             return SystemLookUp.look_up(name);
         };
@@ -162,7 +162,7 @@ fn resolver(config: ResolverConfig, mut options: ResolverOpts) -> Result<TokioRe
         .build()
 }
 
-fn found(answer: &LookupIp) -> io::Result<Found> {
+fn found(answer: &LookupIp) -> io::Result<LookUpFound> {
     let mut addresses: Vec<IpAddr> = answer.iter().collect();
     if addresses.is_empty() {
         return Err(io::Error::from(io::ErrorKind::NotFound));
@@ -173,7 +173,7 @@ fn found(answer: &LookupIp) -> io::Result<Found> {
     }
     let records = answer.as_lookup().answers();
     let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
-    Ok(Found {
+    Ok(LookUpFound {
         addresses,
         ttl: Duration::from_secs(ttl.into()),
     })

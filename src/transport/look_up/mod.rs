@@ -26,12 +26,12 @@ use super::resolve::Resolving;
 /// Finds the addresses of one name, on the thread of look-ups.
 pub(super) trait LookUp: 'static {
     /// Begins a look-up. Dropping the future gives it up.
-    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<Found>>;
+    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<LookUpFound>>;
 }
 
 /// The addresses of a name.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct LookUpFound {
     /// The preferred one first; at least one.
     addresses: Vec<IpAddr>,
     /// For how long they hold.

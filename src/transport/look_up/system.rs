@@ -6,18 +6,18 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::{Found, LookUp};
+use super::{LookUp, LookUpFound};
 
 /// Asks `getaddrinfo`, which takes a thread until it returns, given up or not.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::transport) struct SystemLookUp;
 
 impl LookUp for SystemLookUp {
-    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<Found>> {
+    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<LookUpFound>> {
         let name = name.to_owned();
         async move {
             let found = tokio::net::lookup_host((name, 0)).await?;
-            Ok(Found {
+            Ok(LookUpFound {
                 addresses: found.map(|address| address.ip()).collect(),
                 ttl: TTL,
             })

@@ -197,9 +197,9 @@ fn a_look_up_that_panics_takes_no_other_along() {
     #[derive(Clone)]
     struct Panics;
     impl LookUp for Panics {
-        fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<Found>> {
+        fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<LookUpFound>> {
             assert!(name != "panic.test", "a look-up that panics, on purpose");
-            let found = Found {
+            let found = LookUpFound {
                 addresses: nines(),
                 ttl: Duration::ZERO,
             };

@@ -3,7 +3,7 @@
 //! For a name there is one look-up at a time, whose answer is for all who wait. How many there are
 //! is bounded, and those that are not answered leave room for the others: a look-up has one second
 //! of its own, and then only few may go on; a zone begins only so many at once; and names that were
-//! found before come first, with places that no others take.
+//! found before come first, with slots that no others take.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::cache::Cache;
-use super::{Answer, Found, LookUp, Question};
+use super::{Answer, LookUp, LookUpFound, Question};
 
 /// Answers questions, each by the cache, by a look-up that is under way, or by one of its own.
 pub(super) struct Flights<L> {
@@ -28,7 +28,7 @@ pub(super) struct Flights<L> {
     cache: Cache,
     /// Who waits for which name, whether its look-up has begun or not.
     callers: HashMap<String, Vec<oneshot::Sender<Answer>>>,
-    under_way: FuturesUnordered<LocalBoxFuture<'static, Step>>,
+    under_way: FuturesUnordered<LocalBoxFuture<'static, FlightStep>>,
     zones: HashMap<String, Zone>,
     total: Load,
     /// How many questions have had to wait, ever: the order in which they do.
@@ -52,7 +52,7 @@ struct Waiting {
 
 impl Waiting {
     /// Returns how many look-ups may be in their first second for this one to begin.
-    fn places(&self) -> usize {
+    fn slots(&self) -> usize {
         if self.proven { MAX_YOUNG } else { MAX_UNPROVEN }
     }
 }
@@ -66,19 +66,19 @@ struct Load {
 }
 
 /// What comes of a look-up that is under way.
-enum Step {
+enum FlightStep {
     /// It is a second old and not answered.
-    Slow(String, LocalBoxFuture<'static, io::Result<Found>>),
+    Slow(String, LocalBoxFuture<'static, io::Result<LookUpFound>>),
     Ended {
         name: String,
-        result: io::Result<Found>,
+        result: io::Result<LookUpFound>,
         slow: bool,
     },
 }
 
 enum Happened {
     Asked(Question),
-    Stepped(Step),
+    Stepped(FlightStep),
     NobodyIsLeft,
 }
 
@@ -100,8 +100,10 @@ impl<L: LookUp> Flights<L> {
         loop {
             match poll_fn(|cx| self.poll_happened(&mut questions, cx)).await {
                 Happened::Asked(question) => self.asked(question),
-                Happened::Stepped(Step::Slow(name, look_up)) => self.became_slow(name, look_up),
-                Happened::Stepped(Step::Ended { name, result, slow }) => {
+                Happened::Stepped(FlightStep::Slow(name, look_up)) => {
+                    self.became_slow(name, look_up)
+                }
+                Happened::Stepped(FlightStep::Ended { name, result, slow }) => {
                     self.ended_under_way(name, result, slow);
                 }
                 Happened::NobodyIsLeft => return,
@@ -156,8 +158,8 @@ impl<L: LookUp> Flights<L> {
         let total = self.total.young;
         let may_begin = |zone: &&mut Zone| {
             let first = zone.waiting.front();
-            let has_place = first.is_some_and(|first| total < first.places());
-            has_place && zone.load.young < MAX_YOUNG_OF_ZONE
+            let has_slot = first.is_some_and(|first| total < first.slots());
+            has_slot && zone.load.young < MAX_YOUNG_OF_ZONE
         };
         let rank = |zone: &&mut Zone| {
             let first = zone.waiting.front();
@@ -178,18 +180,22 @@ impl<L: LookUp> Flights<L> {
         let mut look_up = self.look_up.look_up(&name);
         let begun = async move {
             match timeout(GRACE, &mut look_up).await {
-                Ok(result) => Step::Ended {
+                Ok(result) => FlightStep::Ended {
                     name,
                     result,
                     slow: false,
                 },
-                Err(_) => Step::Slow(name, look_up),
+                Err(_) => FlightStep::Slow(name, look_up),
             }
         };
         self.under_way.push(begun.boxed_local());
     }
 
-    fn became_slow(&mut self, name: String, look_up: LocalBoxFuture<'static, io::Result<Found>>) {
+    fn became_slow(
+        &mut self,
+        name: String,
+        look_up: LocalBoxFuture<'static, io::Result<LookUpFound>>,
+    ) {
         self.load(&name, |load| load.young -= 1);
         let zone = self.zones.get(zone_of(&name));
         let slow_of_zone = zone.map_or(0, |zone| zone.load.slow);
@@ -200,7 +206,7 @@ impl<L: LookUp> Flights<L> {
         self.load(&name, |load| load.slow += 1);
         let going_on = async move {
             let ended = timeout(LONGEST.saturating_sub(GRACE), look_up).await;
-            Step::Ended {
+            FlightStep::Ended {
                 name,
                 result: ended.unwrap_or_else(|_| Err(unanswered())),
                 slow: true,
@@ -209,7 +215,7 @@ impl<L: LookUp> Flights<L> {
         self.under_way.push(going_on.boxed_local());
     }
 
-    fn ended_under_way(&mut self, name: String, result: io::Result<Found>, slow: bool) {
+    fn ended_under_way(&mut self, name: String, result: io::Result<LookUpFound>, slow: bool) {
         if slow {
             self.load(&name, |load| load.slow -= 1);
         } else {
@@ -218,7 +224,7 @@ impl<L: LookUp> Flights<L> {
         self.ended(name, result);
     }
 
-    fn ended(&mut self, name: String, result: io::Result<Found>) {
+    fn ended(&mut self, name: String, result: io::Result<LookUpFound>) {
         let ttl = result.as_ref().map_or(Duration::ZERO, |found| found.ttl);
         let answer: Answer = match result {
             Ok(found) => Ok(found.addresses.into()),

@@ -22,7 +22,7 @@ impl Scripted {
 }
 
 impl LookUp for Scripted {
-    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<Found>> {
+    fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<LookUpFound>> {
         self.begun.borrow_mut().push(name.to_owned());
         let (name, times) = (name.to_owned(), self.times(name));
         Box::pin(async move {
@@ -36,7 +36,7 @@ impl LookUp for Scripted {
                 return Err(io::Error::from(io::ErrorKind::NotFound));
             }
             let last = u8::try_from(times).unwrap();
-            Ok(Found {
+            Ok(LookUpFound {
                 addresses: vec![IpAddr::from([9, 9, 9, last])],
                 ttl: Duration::from_mins(1),
             })
@@ -239,7 +239,7 @@ fn nothing_is_kept_of_a_zone_with_nothing_under_way() {
         let name = flights.next_to_begin().unwrap();
         flights.begin(name);
         let step = flights.under_way.next().await;
-        let Some(Step::Ended { name, result, slow }) = step else {
+        let Some(FlightStep::Ended { name, result, slow }) = step else {
             panic!("it is answered")
         };
         flights.ended_under_way(name, result, slow);

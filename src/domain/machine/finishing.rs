@@ -9,19 +9,21 @@ use super::under_way::InFlight;
 use super::{Action, EndpointMachine, LATE_AFTER, STORE_AGAIN_AFTER};
 use crate::domain::agreed::Hold;
 use crate::domain::alert::Alert;
-use crate::domain::attempt::{AttemptRecord, AttemptSummary, Exchange, Failure, Outcome, Wish};
+use crate::domain::attempt::{
+    AttemptRecord, AttemptSummary, Directive, Exchange, Failure, Outcome,
+};
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::health::{DisabledReason, Health};
 use crate::domain::id::DeliveryId;
 use crate::domain::pace::Refused;
-use crate::domain::places::{Charge, PlaceClass};
+use crate::domain::permits::{Charge, PermitClass};
 use crate::domain::response::{ResponseClass, holds_endpoint};
 use crate::domain::retry::{Progress, Retry};
 use crate::domain::retry_after::parse_retry_after;
 use crate::domain::time::Timestamp;
 
 impl EndpointMachine {
-    /// Takes the end of an attempt, decides what it means, and has it recorded. Returns the place
+    /// Takes the end of an attempt, decides what it means, and has it recorded. Returns the permit
     /// that is free again.
     pub(crate) fn on_finished(
         &mut self,
@@ -35,10 +37,10 @@ impl EndpointMachine {
         self.late -= u32::from(ended.late);
         let is_late = ended.late || now.since(ended.started_at) >= LATE_AFTER;
         self.class = match (is_late, &exchange.result) {
-            // It has freed its place at once, whatever that means for the delivery.
-            (false, _) => PlaceClass::Prompt,
-            (true, Ok(_)) => PlaceClass::Unproven,
-            (true, Err(_)) => PlaceClass::Hanging,
+            // It has freed its permit at once, whatever that means for the delivery.
+            (false, _) => PermitClass::Prompt,
+            (true, Ok(_)) => PermitClass::Unproven,
+            (true, Err(_)) => PermitClass::Hanging,
         };
         let before = self.agreement();
         let mut progress = ended.progress;
@@ -77,7 +79,7 @@ impl EndpointMachine {
                 .unwrap_or_default(),
         };
         actions.push(Action::Record(record));
-        Some(ended.place)
+        Some(ended.permit)
     }
 
     /// Decides what the end of an attempt means for its delivery and for the endpoint.
@@ -130,7 +132,7 @@ impl EndpointMachine {
         } else {
             self.window.restart();
         }
-        if self.wishes(exchange, Wish::AbortMessage) {
+        if self.directs(exchange, Directive::AbortMessage) {
             progress.attempts_made = progress.attempts_made.saturating_add(1);
             let reason = DeadLetterReason::AbortedByReceiver(failure);
             return (Outcome::DeadLettered { reason }, None);
@@ -188,9 +190,10 @@ impl EndpointMachine {
         }
     }
 
-    fn wishes(&self, exchange: &Exchange, wish: Wish) -> bool {
+    fn directs(&self, exchange: &Exchange, directive: Directive) -> bool {
         let answer = exchange.result.as_ref().ok();
-        self.policy.honours_wishes && answer.is_some_and(|answer| answer.wish == Some(wish))
+        self.policy.honours_directives
+            && answer.is_some_and(|answer| answer.directive == Some(directive))
     }
 
     /// Decides when a delivery is tried again after a transient failure.
@@ -210,9 +213,9 @@ impl EndpointMachine {
                 },
                 None,
             ),
-            Retry::WindowOver => (
+            Retry::DeadlinePassed => (
                 Outcome::DeadLettered {
-                    reason: DeadLetterReason::WindowOver(failure),
+                    reason: DeadLetterReason::DeadlinePassed(failure),
                 },
                 None,
             ),
@@ -248,7 +251,7 @@ impl EndpointMachine {
         actions: &mut Vec<Action>,
     ) -> (Option<Health>, Option<DisabledReason>) {
         let policy = &self.policy.disable;
-        let asked = self.wishes(exchange, Wish::Disable);
+        let asked = self.directs(exchange, Directive::Disable);
         let health = &mut self.tally.health;
         let (changed, failing) = if outcome == Outcome::Delivered {
             (health.on_success(), false)
@@ -276,6 +279,7 @@ impl EndpointMachine {
     pub(crate) fn on_recorded(&mut self, record: &AttemptRecord) -> Option<Arc<Alert>> {
         let id = record.delivery_id;
         let alert = self.under_way.take_recorded(id)?;
+        self.unread.note_recorded(id);
         self.tally.count(record);
         match record.next_attempt_at {
             Some(due_at) => self.wait((due_at, id), alert.company_id.clone()),
@@ -318,9 +322,9 @@ impl EndpointMachine {
             if attempt.started_at + LATE_AFTER <= now {
                 attempt.late = true;
                 newly_late += 1;
-                if attempt.place.class == PlaceClass::Prompt {
-                    attempt.place.class = PlaceClass::Late;
-                    moved.push(attempt.place.site);
+                if attempt.permit.class == PermitClass::Prompt {
+                    attempt.permit.class = PermitClass::Late;
+                    moved.push(attempt.permit.site);
                 }
             } else {
                 oldest = Some(oldest.map_or(attempt.started_at, |at: Timestamp| {

@@ -1,11 +1,11 @@
 //! The state machine of one endpoint: what may start, what waits, and what is to be done next.
 //!
 //! It is given events (deliveries, finished attempts, answers of the store, the passing of time) and pushes [`Action`]s; it does no I/O and
-//! reads no clock. The shell around it performs the actions, takes places for attempts, and wakes it at
+//! reads no clock. The shell around it performs the actions, takes permits for attempts, and wakes it at
 //! [`next_wake`](EndpointMachine::next_wake).
 //!
 //! A delivery is in exactly one place here: in the queue (its alert in memory), in flight, being recorded, or waiting for a retry (its
-//! alert in the store). What does not fit in the window is in the store alone, and `Backlog` remembers that there is more.
+//! alert in the store). What does not fit in the buffer is in the store alone, and `Unread` remembers that there is more.
 
 mod agreeing;
 mod finishing;
@@ -24,18 +24,18 @@ use self::under_way::UnderWay;
 use super::agreed::{Agreed, Hold};
 use super::alert::Alert;
 use super::attempt::AttemptRecord;
-use super::backlog::Backlog;
 use super::breaker::Circuit;
 use super::endpoint::{EndpointPolicy, Ordering};
 use super::health::{DisabledReason, Health};
 use super::id::{ClientId, CompanyId, DeliveryId};
 use super::pace::Pace;
-use super::places::{Charge, PlaceClass, SiteId};
+use super::permits::{Charge, PermitClass, SiteId};
 use super::queue::Queue;
 use super::rate::Pacer;
 use super::status::{EndpointState, EndpointStatus};
-use super::tally::{Past, Tally};
+use super::tally::{RetiredState, Tally};
 use super::time::Timestamp;
+use super::unread::Unread;
 use super::url::WebhookUrl;
 use super::wall::WallOffset;
 use super::window::ConcurrencyWindow;
@@ -63,7 +63,7 @@ pub(crate) enum Action {
     },
     /// Write what the endpoint has agreed on, then call `on_agreed` or `on_agree_failed`.
     Agree(Agreed),
-    /// Attempts in flight of an endpoint that was prompt have become late: count their places,
+    /// Attempts in flight of an endpoint that was prompt have become late: count their permits,
     /// which are at these sites, to those of the hanging.
     CountAsLate(Vec<SiteId>),
     /// Tell that the circuit breaker has opened.
@@ -88,7 +88,7 @@ pub(crate) struct AttemptOrder {
 
 /// Whether attempts may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
+enum RunState {
     Running,
     Paused,
     /// The engine shuts down: what is in flight ends, nothing starts.
@@ -97,7 +97,7 @@ enum Run {
 
 /// A delivery that is read back, or will be when it is due.
 #[derive(Debug, Default)]
-struct Due {
+struct WaitingRetry {
     company: Option<CompanyId>,
     /// Whether those behind it wait for it where order is kept. One that was started again by hand has not passed the gate yet.
     closed_lane: bool,
@@ -105,7 +105,7 @@ struct Due {
     at: Timestamp,
 }
 
-impl Due {
+impl WaitingRetry {
     /// Returns a delivery that was attempted before.
     fn retry(company: Option<CompanyId>, at: Timestamp) -> Self {
         Self {
@@ -121,11 +121,11 @@ impl Due {
 pub(crate) struct EndpointMachine {
     url: WebhookUrl,
     policy: Arc<EndpointPolicy>,
-    run: Run,
+    run: RunState,
     window: ConcurrencyWindow,
     queue: Queue,
     /// Retries that are due, with the companies by which order is kept: being read back, or in the queue already.
-    due: BTreeMap<DeliveryId, Due>,
+    due: BTreeMap<DeliveryId, WaitingRetry>,
     /// How many of them are being read back.
     loading: usize,
     /// Whether all endpoints together have read so much that each reads only a little more.
@@ -133,10 +133,10 @@ pub(crate) struct EndpointMachine {
     under_way: UnderWay,
     late: u32,
     /// How its last attempt showed it.
-    class: PlaceClass,
+    class: PermitClass,
     /// Attempts that have ended and that the store refused for now, to be handed out again at `record_again_at`.
     refused: Vec<AttemptRecord>,
-    waiting: BTreeMap<(Timestamp, DeliveryId), Due>,
+    waiting: BTreeMap<(Timestamp, DeliveryId), WaitingRetry>,
     forgotten: Forgotten,
     hold: Option<Hold>,
     circuit: Circuit,
@@ -150,7 +150,7 @@ pub(crate) struct EndpointMachine {
     /// Whether somebody has resumed it before the store was asked about it: what that says may be out of date.
     lifted: bool,
     disabled: Option<DisabledReason>,
-    backlog: Backlog,
+    unread: Unread,
     tally: Tally,
     /// How the wall clock stood when it was asked for: what receivers say as a date is wall time.
     wall: WallOffset,
@@ -162,12 +162,12 @@ pub(crate) struct EndpointMachine {
 impl EndpointMachine {
     /// Returns the state of an endpoint of which nothing was read from the store yet.
     /// The past is what the endpoint's last subscriber left behind.
-    pub(crate) fn new(url: WebhookUrl, policy: Arc<EndpointPolicy>, past: Past) -> Self {
+    pub(crate) fn new(url: WebhookUrl, policy: Arc<EndpointPolicy>, past: RetiredState) -> Self {
         Self {
             url,
             window: past.window.with_max(policy.max_in_flight),
             policy,
-            run: Run::Running,
+            run: RunState::Running,
             queue: Queue::default(),
             due: BTreeMap::new(),
             loading: 0,
@@ -187,7 +187,7 @@ impl EndpointMachine {
             is_known: past.is_known,
             lifted: false,
             disabled: None,
-            backlog: Backlog::unread(),
+            unread: Unread::unread(),
             tally: past.tally,
             wall: WallOffset::default(),
             late_check_at: None,
@@ -196,7 +196,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Says whether an attempt may start, if the process has a place for it.
+    /// Says whether an attempt may start, if the process has a permit for it.
     pub(crate) fn can_start(&self, now: Timestamp) -> bool {
         !self.queue.is_blocked() && self.may_start(now)
     }
@@ -208,9 +208,9 @@ impl EndpointMachine {
 
     /// The same, but for what the store has to know before.
     fn would_start(&self, now: Timestamp) -> bool {
-        self.run == Run::Running
+        self.run == RunState::Running
             && self.disabled.is_none()
-            && self.backlog.endpoint_is_read()
+            && self.unread.endpoint_is_read()
             && self.lanes_are_known()
             && self.hold.is_none()
             && self.circuit.lets_through()
@@ -233,16 +233,16 @@ impl EndpointMachine {
     }
 
     /// Returns how the endpoint counts against the process-wide limit.
-    pub(crate) fn place_class(&self) -> PlaceClass {
+    pub(crate) fn permit_class(&self) -> PermitClass {
         if self.late > 0 {
-            PlaceClass::Hanging
+            PermitClass::Hanging
         } else {
             self.class
         }
     }
 
-    /// Starts the next attempt in this place; `None` when none [`can_start`](Self::can_start).
-    pub(crate) fn start(&mut self, now: Timestamp, place: Charge) -> Option<AttemptOrder> {
+    /// Starts the next attempt in this permit; `None` when none [`can_start`](Self::can_start).
+    pub(crate) fn start(&mut self, now: Timestamp, permit: Charge) -> Option<AttemptOrder> {
         if !self.can_start(now) {
             return None;
         }
@@ -263,7 +263,7 @@ impl EndpointMachine {
         };
         self.late_check_at.get_or_insert(now + LATE_AFTER);
         self.rest_at = None;
-        self.under_way.start(delivery, now, place);
+        self.under_way.start(delivery, now, permit);
         Some(order)
     }
 
@@ -286,7 +286,7 @@ impl EndpointMachine {
         self.judge_lateness(now, actions);
         self.leave_to_store(now);
         self.load_due(now, actions);
-        self.read_backlog(now, actions);
+        self.read_unread(now, actions);
         self.rest(now, actions);
         hold_ends || probes
     }
@@ -302,7 +302,7 @@ impl EndpointMachine {
             self.late_check_at,
             self.record_again_at,
             self.reserve_again_at(),
-            self.backlog.again_at(),
+            self.unread.again_at(),
             rest_at,
         ]
         .into_iter()
@@ -312,8 +312,8 @@ impl EndpointMachine {
 
     /// Stops starting attempts until [`resume`](Self::resume).
     pub(crate) fn pause(&mut self) {
-        if self.run == Run::Running {
-            self.run = Run::Paused;
+        if self.run == RunState::Running {
+            self.run = RunState::Paused;
         }
     }
 
@@ -333,8 +333,8 @@ impl EndpointMachine {
             record.health = None;
         }
         self.lift(now, actions);
-        if self.run == Run::Paused {
-            self.run = Run::Running;
+        if self.run == RunState::Paused {
+            self.run = RunState::Running;
         }
     }
 
@@ -350,10 +350,10 @@ impl EndpointMachine {
 
     /// Starts nothing more; what is in flight ends.
     pub(crate) fn drain(&mut self) {
-        self.run = Run::Draining;
+        self.run = RunState::Draining;
     }
 
-    /// Forgets the attempts in flight, and returns their places. What has ended is still recorded.
+    /// Forgets the attempts in flight, and returns their permits. What has ended is still recorded.
     pub(crate) fn break_off(&mut self) -> Vec<Charge> {
         self.late = 0;
         self.under_way.break_off()
@@ -375,7 +375,7 @@ impl EndpointMachine {
 
     /// Says whether the store was asked what is open, so that the status is not that of an endpoint without deliveries.
     pub(crate) fn knows_what_is_open(&self) -> bool {
-        self.backlog.endpoint_is_read()
+        self.unread.endpoint_is_read()
     }
 
     /// Says whether so little is not on record yet that nothing is held up by it soon.
@@ -401,10 +401,10 @@ impl EndpointMachine {
                     .map(|reason| reason.to_string())
                     .unwrap_or_default(),
             },
-            (Run::Paused, ..) => EndpointState::Paused,
+            (RunState::Paused, ..) => EndpointState::Paused,
             (_, Some(until), _) if held_until.is_some() => EndpointState::RateLimited { until },
             (_, Some(until), _) => EndpointState::CircuitOpen { until },
-            _ if busy || self.backlog.more_queued() => EndpointState::Delivering,
+            _ if busy || self.unread.more_queued() => EndpointState::Delivering,
             (_, None, Some(until)) => EndpointState::BackingOff { until },
             (_, None, None) => EndpointState::Idle,
         };
@@ -443,7 +443,7 @@ impl EndpointMachine {
             .into_iter()
             .filter(|delivery| !forgotten.contains(delivery.id));
         for delivery in queued {
-            let past_gate = |due: &Due| due.closed_lane;
+            let past_gate = |due: &WaitingRetry| due.closed_lane;
             if self.due.get(&delivery.id).is_some_and(past_gate) {
                 self.queue.push_due(ordering, delivery);
             } else {
@@ -457,7 +457,7 @@ impl EndpointMachine {
 pub(crate) const LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// The most deliveries of one endpoint that are in memory with their alerts, those in flight not counted.
-pub(crate) const WINDOW: usize = 256;
+pub(crate) const MAX_BUFFERED: usize = 256;
 
 /// How many bytes of bodies of one endpoint are in memory, those in flight not counted, before no more are added: so many with a small concurrency
 /// window, eight times as many with one of 64 and more.

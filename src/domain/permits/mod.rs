@@ -1,19 +1,19 @@
 //! Who may start an attempt when the whole process is near its limit.
 //!
 //! There is one hard limit on attempts in flight, and there are three kinds of endpoints
-//! ([`PlaceClass`]). Those that answer promptly have half of the places for themselves. Those of
+//! ([`PermitClass`]). Those that answer promptly have half of the permits for themselves. Those of
 //! which nobody knows yet how they answer share the other half with those that hang, and those that
 //! hang start attempts only while such attempts hold less than a quarter.
 //!
 //! In its first second an endpoint that begins to hang looks like any other. So an endpoint takes
-//! another place only while more are free than it holds already: however many attempts it may have,
-//! it leaves as many places free as it takes, and n endpoints that begin to hang at once leave one
-//! place in n + 1. For the same reason a client that holds more than an eighth of the places leaves
+//! another permit only while more are free than it holds already: however many attempts it may have,
+//! it leaves as many permits free as it takes, and n endpoints that begin to hang at once leave one
+//! permit in n + 1. For the same reason a client that holds more than an eighth of the permits leaves
 //! the last of them to others: 4 of 512, and an eighth of what is there for attempts that may hang.
-//! And a client that has nothing in flight gets its place among those that may hang, however many
+//! And a client that has nothing in flight gets its permit among those that may hang, however many
 //! prompt endpoints of others have begun to.
 //!
-//! Where places are short, there are turns: first comes the client that holds fewest, of several
+//! Where permits are short, there are turns: first comes the client that holds fewest, of several
 //! the one whose last turn was longest ago; within it the endpoint that holds fewest, then the host
 //! where the client holds fewest, of several the one whose last turn was longest ago, then the
 //! endpoint that has waited longest. Nobody starves: what somebody holds ends within a timeout, and
@@ -32,37 +32,37 @@ pub(crate) use self::sites::SiteId;
 
 /// How an endpoint counts against the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum PlaceClass {
-    /// It answers within [`LATE_AFTER`](super::endpoint_state::LATE_AFTER), with whatever status.
+pub(crate) enum PermitClass {
+    /// It answers within [`LATE_AFTER`](super::machine::LATE_AFTER), with whatever status.
     Prompt,
     /// Nobody knows yet whether it answers, or it does, but takes longer than that.
     #[default]
     Unproven,
     /// It keeps an attempt waiting for longer than that, or has kept the last one waiting in vain.
     Hanging,
-    /// As `Hanging`, of a place that was taken as `Prompt`: nothing starts as this.
+    /// As `Hanging`, of a permit that was taken as `Prompt`: nothing starts as this.
     Late,
 }
 
-/// As what a place counts, and on whose account.
+/// As what a permit counts, and on whose account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
-    pub(crate) class: PlaceClass,
+    pub(crate) class: PermitClass,
     pub(crate) site: SiteId,
 }
 
 /// Where a waiter is found until its turn has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Turn {
+pub(crate) struct Ticket {
     pub(crate) charge: Charge,
-    /// How many places its endpoint holds.
+    /// How many permits its endpoint holds.
     held: u32,
     ticket: u64,
 }
 
-/// The places for attempts in flight, and who waits for one. `W` is how a waiter is told.
+/// The permits for attempts in flight, and who waits for one. `W` is how a waiter is told.
 #[derive(Debug)]
-pub(crate) struct PlaceBook<W> {
+pub(crate) struct PermitBook<W> {
     limit: u32,
     taken: PerClass<u32>,
     sites: Sites,
@@ -70,8 +70,8 @@ pub(crate) struct PlaceBook<W> {
     next_ticket: u64,
 }
 
-impl<W> PlaceBook<W> {
-    /// Returns a book of `limit` places (at least four).
+impl<W> PermitBook<W> {
+    /// Returns a book of `limit` permits (at least four).
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             limit: limit.max(4),
@@ -99,42 +99,42 @@ impl<W> PlaceBook<W> {
         self.sites.leave(site);
     }
 
-    /// Takes a place for an endpoint that holds `held`, if there is one for it and nobody waits
+    /// Takes a permit for an endpoint that holds `held`, if there is one for it and nobody waits
     /// whose turn comes first.
     pub(crate) fn take(&mut self, charge: Charge, held: u32) -> bool {
         let client = self.sites.client_of(charge.site);
-        let may = self.has_place(charge.class, client, held) && self.goes_first(charge, held);
+        let may = self.has_permit(charge.class, client, held) && self.goes_first(charge, held);
         if may {
             self.hold(charge);
         }
         may
     }
 
-    /// Joins the queue for a place; [`next_grant`](Self::next_grant) hands the waiter out when its
+    /// Joins the queue for a permit; [`next_grant`](Self::next_grant) hands the waiter out when its
     /// turn comes.
-    pub(crate) fn wait(&mut self, charge: Charge, held: u32, waiter: W) -> Turn {
+    pub(crate) fn wait(&mut self, charge: Charge, held: u32, waiter: W) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.sites.use_once_more(charge.site);
         self.enqueue(charge, (held, ticket), waiter);
-        Turn {
+        Ticket {
             charge,
             held,
             ticket,
         }
     }
 
-    /// Moves a waiter whose endpoint now holds another number of places to where that puts it, and
+    /// Moves a waiter whose endpoint now holds another number of permits to where that puts it, and
     /// returns its turn. One whose turn has come already is not in the queue any more.
-    pub(crate) fn hold_instead(&mut self, turn: Turn, held: u32) -> Turn {
+    pub(crate) fn hold_instead(&mut self, turn: Ticket, held: u32) -> Ticket {
         if let Some(waiter) = self.dequeue(turn) {
             self.enqueue(turn.charge, (held, turn.ticket), waiter);
         }
-        Turn { held, ..turn }
+        Ticket { held, ..turn }
     }
 
     /// Leaves the queue. Returns `true` if the waiter was still in it.
-    pub(crate) fn leave(&mut self, turn: Turn) -> bool {
+    pub(crate) fn leave(&mut self, turn: Ticket) -> bool {
         let was_in_it = self.dequeue(turn).is_some();
         if was_in_it {
             self.sites.leave(turn.charge.site);
@@ -142,33 +142,36 @@ impl<W> PlaceBook<W> {
         was_in_it
     }
 
-    /// Gives a place back.
+    /// Gives a permit back.
     pub(crate) fn give_back(&mut self, charge: Charge) {
         let taken = self.taken.of_mut(charge.class);
-        debug_assert!(*taken > 0, "a place is given back once");
+        debug_assert!(*taken > 0, "a permit is given back once");
         *taken = taken.saturating_sub(1);
         let client = self.sites.client_of(charge.site);
         self.sites.release(charge);
         self.settle(charge.class, client, charge.site);
     }
 
-    /// Counts a place of a prompt endpoint to those of the hanging from now on, even past their
+    /// Counts a permit of a prompt endpoint to those of the hanging from now on, even past their
     /// quarter: then none of them starts more, but for the first of a client that has none.
     pub(crate) fn count_as_late(&mut self, site: SiteId) {
-        let class = PlaceClass::Prompt;
-        debug_assert!(self.taken.prompt > 0, "only a taken place can change sides");
+        let class = PermitClass::Prompt;
+        debug_assert!(
+            self.taken.prompt > 0,
+            "only a taken permit can change sides"
+        );
         self.taken.prompt = self.taken.prompt.saturating_sub(1);
         self.taken.late += 1;
         self.sites
-            .reclassify(Charge { class, site }, PlaceClass::Late);
+            .reclassify(Charge { class, site }, PermitClass::Late);
         let client = self.sites.client_of(site);
-        self.settle(PlaceClass::Prompt, client, site);
+        self.settle(PermitClass::Prompt, client, site);
     }
 
-    /// Takes a free place for the waiter whose turn it is, if there is one.
+    /// Takes a free permit for the waiter whose turn it is, if there is one.
     pub(crate) fn next_grant(&mut self) -> Option<W> {
-        let first = |class| Some((self.first_with_a_place(class)?, class));
-        let first = PlaceClass::ALL.into_iter().filter_map(first).min_by_key(
+        let first = |class| Some((self.first_with_a_permit(class)?, class));
+        let first = PermitClass::ALL.into_iter().filter_map(first).min_by_key(
             // The first of two that are equal, which is the prompt one.
             |((rank, _), _)| *rank,
         );
@@ -191,7 +194,7 @@ impl<W> PlaceBook<W> {
     }
 
     /// Returns `true` if nobody waits whose turn would come before that of an endpoint which has
-    /// just begun to want a place.
+    /// just begun to want a permit.
     fn goes_first(&self, Charge { class, site }: Charge, held: u32) -> bool {
         if self.queues.of(class).is_empty() {
             return true;
@@ -206,12 +209,12 @@ impl<W> PlaceBook<W> {
             site_since: self.next_ticket,
             ticket: self.next_ticket,
         };
-        let first = self.first_with_a_place(class);
+        let first = self.first_with_a_permit(class);
         first.is_none_or(|(first, _)| rank < first)
     }
 
-    /// Returns the first waiter of a class for which there is a place, by its client.
-    fn first_with_a_place(&self, class: PlaceClass) -> Option<(Rank, ClientKey)> {
+    /// Returns the first waiter of a class for which there is a permit, by its client.
+    fn first_with_a_permit(&self, class: PermitClass) -> Option<(Rank, ClientKey)> {
         let queue = self.queues.of(class);
         let least = queue.least_endpoint_holds()?;
         let free = |share: Share| share.free_to_begin;
@@ -220,19 +223,19 @@ impl<W> PlaceBook<W> {
             return None;
         }
         let mut firsts = queue.firsts();
-        firsts.find(|(rank, client)| self.has_place(class, *client, rank.endpoint_holds))
+        firsts.find(|(rank, client)| self.has_permit(class, *client, rank.endpoint_holds))
     }
 
-    /// Returns `true` if there is a place for an endpoint that holds `held`.
-    fn has_place(&self, class: PlaceClass, client: ClientKey, held: u32) -> bool {
+    /// Returns `true` if there is a permit for an endpoint that holds `held`.
+    fn has_permit(&self, class: PermitClass, client: ClientKey, held: u32) -> bool {
         let client = self.sites.held_by_client(client);
-        let has_place = |share: Share| share.has_place_beside(held, client);
-        self.shares(class).into_iter().flatten().all(has_place)
+        let has_permit = |share: Share| share.has_permit_beside(held, client);
+        self.shares(class).into_iter().flatten().all(has_permit)
     }
 
-    /// Returns the shares out of which a class takes its places: all, the half of those that may
+    /// Returns the shares out of which a class takes its permits: all, the half of those that may
     /// hang, the quarter of those that do.
-    fn shares(&self, class: PlaceClass) -> [Option<Share>; 3] {
+    fn shares(&self, class: PermitClass) -> [Option<Share>; 3] {
         let (limit, taken) = (self.limit, &self.taken);
         let free = limit.saturating_sub(taken.prompt + taken.late + may_hang(taken));
         let all = Share {
@@ -241,7 +244,7 @@ impl<W> PlaceBook<W> {
             much: limit / 8,
             last: limit / 128,
             // If all else is taken by those that begin to hang, a little is left for the prompt.
-            very_last: if class == PlaceClass::Prompt {
+            very_last: if class == PermitClass::Prompt {
                 0
             } else {
                 limit / 256
@@ -260,13 +263,13 @@ impl<W> PlaceBook<W> {
         };
         let may_hang = || share(limit / 2, may_hang);
         match class {
-            PlaceClass::Prompt | PlaceClass::Late => [Some(all), None, None],
-            PlaceClass::Unproven => [Some(all), may_hang(), None],
-            PlaceClass::Hanging => [Some(all), may_hang(), share(limit / 4, |held| held.hanging)],
+            PermitClass::Prompt | PermitClass::Late => [Some(all), None, None],
+            PermitClass::Unproven => [Some(all), may_hang(), None],
+            PermitClass::Hanging => [Some(all), may_hang(), share(limit / 4, |held| held.hanging)],
         }
     }
 
-    fn settle(&mut self, class: PlaceClass, client: ClientKey, site: SiteId) {
+    fn settle(&mut self, class: PermitClass, client: ClientKey, site: SiteId) {
         let queue = self.queues.of_mut(class);
         if !queue.is_empty() {
             let holds = holds(&self.sites, class, client, site);
@@ -281,7 +284,7 @@ impl<W> PlaceBook<W> {
         queue.insert((client, site), key, holds, waiter);
     }
 
-    fn dequeue(&mut self, turn: Turn) -> Option<W> {
+    fn dequeue(&mut self, turn: Ticket) -> Option<W> {
         let Charge { class, site } = turn.charge;
         let client = self.sites.client_of(site);
         let holds = holds(&self.sites, class, client, site);
@@ -290,7 +293,7 @@ impl<W> PlaceBook<W> {
     }
 }
 
-fn holds(sites: &Sites, class: PlaceClass, client: ClientKey, site: SiteId) -> Holds {
+fn holds(sites: &Sites, class: PermitClass, client: ClientKey, site: SiteId) -> Holds {
     Holds {
         client: *sites.held_by_client(client).of(class),
         site: *sites.held_by_site(site).of(class),
@@ -301,24 +304,24 @@ fn may_hang(held: &PerClass<u32>) -> u32 {
     held.unproven + held.hanging
 }
 
-/// Places that classes have in common.
+/// Permits that classes have in common.
 struct Share {
     free: u32,
-    /// The same for a client that holds none of them: late places of others are not counted.
+    /// The same for a client that holds none of them: late permits of others are not counted.
     free_to_begin: u32,
     /// A client that holds more than this leaves the last ones to others.
     much: u32,
     last: u32,
     /// How many are left to others by everyone.
     very_last: u32,
-    /// How many of them somebody holds, late places apart.
+    /// How many of them somebody holds, late permits apart.
     of: fn(&PerClass<u32>) -> u32,
 }
 
 impl Share {
-    /// Returns `true` if there is a place for an endpoint that holds `held`, and whose client holds
+    /// Returns `true` if there is a permit for an endpoint that holds `held`, and whose client holds
     /// so many.
-    fn has_place_beside(&self, held: u32, client: PerClass<u32>) -> bool {
+    fn has_permit_beside(&self, held: u32, client: PerClass<u32>) -> bool {
         let by_client = (self.of)(&client);
         let free = if by_client + client.late == 0 {
             self.free_to_begin
@@ -334,7 +337,7 @@ impl Share {
     }
 }
 
-impl PlaceClass {
+impl PermitClass {
     /// Those as which attempts start.
     const ALL: [Self; 3] = [Self::Prompt, Self::Unproven, Self::Hanging];
 }
@@ -349,21 +352,21 @@ struct PerClass<T> {
 }
 
 impl<T> PerClass<T> {
-    fn of(&self, class: PlaceClass) -> &T {
+    fn of(&self, class: PermitClass) -> &T {
         match class {
-            PlaceClass::Prompt => &self.prompt,
-            PlaceClass::Unproven => &self.unproven,
-            PlaceClass::Hanging => &self.hanging,
-            PlaceClass::Late => &self.late,
+            PermitClass::Prompt => &self.prompt,
+            PermitClass::Unproven => &self.unproven,
+            PermitClass::Hanging => &self.hanging,
+            PermitClass::Late => &self.late,
         }
     }
 
-    fn of_mut(&mut self, class: PlaceClass) -> &mut T {
+    fn of_mut(&mut self, class: PermitClass) -> &mut T {
         match class {
-            PlaceClass::Prompt => &mut self.prompt,
-            PlaceClass::Unproven => &mut self.unproven,
-            PlaceClass::Hanging => &mut self.hanging,
-            PlaceClass::Late => &mut self.late,
+            PermitClass::Prompt => &mut self.prompt,
+            PermitClass::Unproven => &mut self.unproven,
+            PermitClass::Hanging => &mut self.hanging,
+            PermitClass::Late => &mut self.late,
         }
     }
 }

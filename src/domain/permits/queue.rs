@@ -1,4 +1,4 @@
-//! The order of those who wait for a place of one class.
+//! The order of those who wait for a permit of one class.
 //!
 //! Waiters stand by client, within a client by host, and within a host by what their endpoint
 //! holds. Only the first of each host and of each client is compared with others, so that a client
@@ -11,14 +11,14 @@ use super::sites::{ClientKey, SiteId};
 /// How a waiter compares with all others of its class: the least goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    /// How many places of the class its client holds.
+    /// How many permits of the class its client holds.
     pub(super) client_holds: u32,
     /// When its client had its last turn, or began to wait. Else a client with thousands of old
     /// tickets would go before one with a single new one whenever both hold none.
     pub(super) client_since: u64,
-    /// How many places its endpoint holds, of any class.
+    /// How many permits its endpoint holds, of any class.
     pub(super) endpoint_holds: u32,
-    /// How many places of the class its client holds at its host.
+    /// How many permits of the class its client holds at its host.
     pub(super) site_holds: u32,
     /// When its host had its last turn among those of its client, or began to wait.
     pub(super) site_since: u64,
@@ -32,7 +32,7 @@ pub(super) struct Queue<W> {
     clients: BTreeMap<ClientKey, ClientQueue<W>>,
     /// The first waiter of each client.
     firsts: BTreeSet<(Rank, ClientKey)>,
-    /// How many of those there are whose endpoints hold so many places.
+    /// How many of those there are whose endpoints hold so many permits.
     by_endpoint_holds: BTreeMap<u32, u32>,
 }
 
@@ -79,7 +79,7 @@ impl<W> Queue<W> {
         self.firsts.is_empty()
     }
 
-    /// Adds a waiter whose endpoint holds so many places.
+    /// Adds a waiter whose endpoint holds so many permits.
     pub(super) fn insert(
         &mut self,
         (client, site): (ClientKey, SiteId),
@@ -133,7 +133,7 @@ impl<W> Queue<W> {
         Some((site, waiter))
     }
 
-    /// Moves a site and its client to where they belong now that they hold so many places.
+    /// Moves a site and its client to where they belong now that they hold so many permits.
     pub(super) fn settle(&mut self, (client, site): (ClientKey, SiteId), holds: Holds) {
         let Some(queue) = self.clients.get_mut(&client) else {
             return;
@@ -163,7 +163,7 @@ impl<W> Queue<W> {
         self.firsts.iter().copied()
     }
 
-    /// Returns the least that any endpoint of a first waiter holds: if there is no place for that
+    /// Returns the least that any endpoint of a first waiter holds: if there is no permit for that
     /// one, there is for none.
     pub(super) fn least_endpoint_holds(&self) -> Option<u32> {
         self.by_endpoint_holds.keys().next().copied()

@@ -94,7 +94,7 @@ impl Log {
 }
 
 /// The writer's part: it looks at how long the log is.
-pub(super) struct Keeper {
+pub(super) struct Checkpointer {
     log: Arc<Log>,
     wake: SyncSender<()>,
     asked: bool,
@@ -122,7 +122,7 @@ impl Pause {
     }
 }
 
-impl Keeper {
+impl Checkpointer {
     pub(super) fn new(
         connection: &mut Connection,
         wake: SyncSender<()>,

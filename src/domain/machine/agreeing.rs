@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Due, EndpointMachine, STORE_AGAIN_AFTER};
+use super::{Action, EndpointMachine, STORE_AGAIN_AFTER, WaitingRetry};
 use crate::domain::agreed::{Agreed, Hold, OpenCircuit, Overload};
 use crate::domain::breaker::Circuit;
 use crate::domain::pace::Pace;
@@ -197,7 +197,7 @@ impl EndpointMachine {
 
     /// Lets go on what waits because the receiver, or its failures, said so: somebody knows better. The rate limit stays.
     pub(super) fn lift(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        self.lifted |= !self.backlog.endpoint_is_read();
+        self.lifted |= !self.unread.endpoint_is_read();
         let opens = self.circuit.open_until().is_some();
         self.circuit
             .look_again(self.policy.circuit_breaker.as_ref());
@@ -207,7 +207,7 @@ impl EndpointMachine {
             let keys: Vec<_> = self.waiting.keys().copied().collect();
             for key in keys.iter().filter(|(due_at, _)| waited(due_at)) {
                 if let Some(due) = self.waiting.remove(key) {
-                    let due = Due { at: now, ..due };
+                    let due = WaitingRetry { at: now, ..due };
                     self.waiting.insert((now, key.1), due);
                 }
             }

@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use crate::domain::alert::Alert;
 use crate::domain::delivery::OpenDelivery;
 use crate::domain::id::DeliveryId;
-use crate::domain::places::Charge;
+use crate::domain::permits::Charge;
 use crate::domain::retry::Progress;
 use crate::domain::time::Timestamp;
 
@@ -32,8 +32,8 @@ struct UnderWayAttempt {
 pub(super) struct InFlight {
     pub(super) progress: Progress,
     pub(super) started_at: Timestamp,
-    /// As what its place counts.
-    pub(super) place: Charge,
+    /// As what its permit counts.
+    pub(super) permit: Charge,
     pub(super) late: bool,
     /// How many were in flight when it started, itself included.
     pub(super) at_once: u32,
@@ -41,12 +41,12 @@ pub(super) struct InFlight {
 
 impl UnderWay {
     /// Notes that an attempt has started.
-    pub(super) fn start(&mut self, delivery: OpenDelivery, started_at: Timestamp, place: Charge) {
+    pub(super) fn start(&mut self, delivery: OpenDelivery, started_at: Timestamp, permit: Charge) {
         let at_once = u32::try_from(self.in_flight + 1).unwrap_or(u32::MAX);
         let in_flight = Some(InFlight {
             progress: delivery.progress,
             started_at,
-            place,
+            permit,
             late: false,
             at_once,
         });
@@ -69,19 +69,19 @@ impl UnderWay {
         Some(ended)
     }
 
-    /// Forgets the attempts in flight, and returns their places.
+    /// Forgets the attempts in flight, and returns their permits.
     pub(super) fn break_off(&mut self) -> Vec<Charge> {
-        let mut places = Vec::with_capacity(self.in_flight);
+        let mut permits = Vec::with_capacity(self.in_flight);
         self.attempts.retain(|_, attempt| {
             let Some(in_flight) = &attempt.in_flight else {
                 return true;
             };
-            places.push(in_flight.place);
+            permits.push(in_flight.permit);
             self.bytes = self.bytes.saturating_sub(attempt.alert.body.len());
             false
         });
         self.in_flight = 0;
-        places
+        permits
     }
 
     /// Forgets an attempt that is on record, and returns what it sent; `None` if it is not about to be recorded.

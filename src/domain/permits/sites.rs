@@ -1,12 +1,12 @@
-//! Who holds places: clients, and within each client the hosts that it calls.
+//! Who holds permits: clients, and within each client the hosts that it calls.
 //!
 //! A client at one host is a *site*. Clients and hosts are texts; here they are told apart once,
-//! when an endpoint becomes active, and are small numbers from then on, so that a place that is
+//! when an endpoint becomes active, and are small numbers from then on, so that a permit that is
 //! taken or given back hashes nothing.
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::{Charge, PerClass, PlaceClass};
+use super::{Charge, PerClass, PermitClass};
 use crate::domain::id::ClientId;
 
 /// A client's endpoints at one host. It stays the same while anybody uses it.
@@ -17,7 +17,7 @@ pub(crate) struct SiteId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClientKey(u32);
 
-/// All sites in use, and how many places each holds.
+/// All sites in use, and how many permits each holds.
 #[derive(Debug)]
 pub(super) struct Sites {
     clients: Slots<Client>,
@@ -37,7 +37,7 @@ struct Client {
 struct Site {
     client: ClientKey,
     host: u64,
-    /// How many endpoints, places and waiters refer to it.
+    /// How many endpoints, permits and waiters refer to it.
     uses: u32,
     held: PerClass<u32>,
 }
@@ -126,20 +126,20 @@ impl Sites {
         owner.is_some_and(|owner| owner.id == *client)
     }
 
-    /// Counts a place that was taken.
+    /// Counts a permit that was taken.
     pub(super) fn hold(&mut self, Charge { class, site }: Charge) {
         self.change(site, |held| *held.of_mut(class) += 1);
         self.use_once_more(site);
     }
 
-    /// Counts a place that was given back.
+    /// Counts a permit that was given back.
     pub(super) fn release(&mut self, Charge { class, site }: Charge) {
         self.change(site, |held| *held.of_mut(class) -= 1);
         self.leave(site);
     }
 
-    /// Counts a place as one of another class.
-    pub(super) fn reclassify(&mut self, Charge { class, site }: Charge, to: PlaceClass) {
+    /// Counts a permit as one of another class.
+    pub(super) fn reclassify(&mut self, Charge { class, site }: Charge, to: PermitClass) {
         self.change(site, |held| {
             *held.of_mut(class) -= 1;
             *held.of_mut(to) += 1;

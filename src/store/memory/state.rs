@@ -6,8 +6,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use super::MemoryLimits;
-use super::entry::{Entry, size};
-use super::remembered::{Found, Remembered};
+use super::entry::{StoredDelivery, size};
+use super::remembered::{EventIdFound, Remembered};
 use crate::domain::attempt::Outcome;
 use crate::domain::client::Client;
 use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
@@ -18,33 +18,32 @@ use crate::domain::id::{ClientId, DeliveryId, RuleId};
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::domain::url::WebhookUrl;
-use crate::store::backlog::{Ledger, Room};
 use crate::store::given_up::GivenUps;
+use crate::store::ledger::{Ledger, Room};
 use crate::store::{
     Agreed, Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, EndpointBacklog, GivenUp, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    PageLimit, PastCredential, Redelivery, Retention, StoreError, StoredClock, WaitingDelivery,
-    page_limit,
+    EndedDelivery, GivenUp, NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, PageLimit,
+    PastCredential, Redelivery, Retention, StoreError, StoredClock, WaitingDelivery, page_limit,
 };
 
 /// All that is kept.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct State {
     last_id: u64,
-    last_shelf: u64,
+    last_queue: u64,
     /// Every delivery, whatever became of it.
-    entries: HashMap<DeliveryId, Entry>,
+    entries: HashMap<DeliveryId, StoredDelivery>,
     /// How many of them are open.
     pub(super) open: u64,
     /// Those that were delivered, and dead letters that were redelivered or discarded, in the order in which that happened.
     ended: VecDeque<DeliveryId>,
     /// Dead letters that are listed.
     dead: BTreeSet<DeliveryId>,
-    shelf_numbers: HashMap<WebhookUrl, u64>,
-    shelves: HashMap<u64, Shelf>,
+    queue_numbers: HashMap<WebhookUrl, u64>,
+    queues: HashMap<u64, EndpointQueue>,
     ledger: Ledger<u64>,
     events: Remembered,
-    // Kept for its room.
+    // State for its room.
     targets: Vec<(u64, u64)>,
     pub(super) rules: BTreeMap<RuleId, Rule>,
     pub(super) clients: BTreeMap<ClientId, Client>,
@@ -64,23 +63,23 @@ pub(super) struct Kept {
 
 /// What is known of one endpoint: which deliveries are open, never attempted or waiting for a retry, and until when it is held back.
 #[derive(Debug, Default)]
-pub(super) struct Shelf {
+pub(super) struct EndpointQueue {
     pub(super) held_until: Option<Timestamp>,
     pub(super) queued: BTreeSet<DeliveryId>,
     pub(super) waiting: BTreeSet<(Timestamp, DeliveryId)>,
 }
 
-impl Kept {
+impl State {
     pub(super) fn new(limits: BacklogLimits) -> Self {
         Self {
             last_id: 0,
-            last_shelf: 0,
+            last_queue: 0,
             entries: HashMap::new(),
             open: 0,
             ended: VecDeque::new(),
             dead: BTreeSet::new(),
-            shelf_numbers: HashMap::new(),
-            shelves: HashMap::new(),
+            queue_numbers: HashMap::new(),
+            queues: HashMap::new(),
             ledger: Ledger::new(limits),
             events: Remembered::new(),
             targets: Vec::new(),
@@ -101,11 +100,11 @@ impl Kept {
     pub(super) fn append_one(&mut self, limits: &MemoryLimits, event: &NewEvent) -> Appended {
         let found = self.events.find(&event.id, &event.client_id, event.content);
         let key = match found {
-            Found::Nothing(key) => key,
-            Found::UsedByAnother(key) if event.alerts_are_its_own => key,
-            Found::UsedByAnother(_) => return Appended::UsedByAnother,
-            Found::Same(deliveries) => return Appended::Remembered { deliveries },
-            Found::Different => return Appended::IdTaken,
+            EventIdFound::Nothing(key) => key,
+            EventIdFound::UsedByAnother(key) if event.alerts_are_its_own => key,
+            EventIdFound::UsedByAnother(_) => return Appended::UsedByAnother,
+            EventIdFound::Same(deliveries) => return Appended::Remembered { deliveries },
+            EventIdFound::Different => return Appended::IdTaken,
         };
         let urls = event
             .alerts
@@ -115,10 +114,10 @@ impl Kept {
         targets.clear();
         targets.extend(
             urls.clone()
-                .map(|(alert, url)| (self.shelf(url), size(alert))),
+                .map(|(alert, url)| (self.queue(url), size(alert))),
         );
         let sizes = targets.iter().zip(urls.clone());
-        let sizes = sizes.map(|((shelf, size), (_, url))| (*shelf, url, *size));
+        let sizes = sizes.map(|((queue, size), (_, url))| (*queue, url, *size));
         let removed = &self.removed;
         let sizes = sizes.filter(|(_, url, _)| removed.is_empty() || !removed.contains(*url));
         let full = match self.ledger.room(sizes) {
@@ -128,12 +127,17 @@ impl Kept {
         };
         let mut ids = Vec::with_capacity(targets.len());
         let mut dead = Vec::new();
-        for ((shelf, _), (alert, url)) in targets.iter().zip(urls) {
-            let id = self.open(Entry::new(Arc::clone(alert), url.clone(), *shelf, event.at));
+        for ((queue, _), (alert, url)) in targets.iter().zip(urls) {
+            let id = self.open(StoredDelivery::new(
+                Arc::clone(alert),
+                url.clone(),
+                *queue,
+                event.at,
+            ));
             ids.push(id);
             let reason = if self.is_removed(url) {
                 DeadLetterReason::EndpointRemoved
-            } else if full.contains(shelf) {
+            } else if full.contains(queue) {
                 DeadLetterReason::BacklogFull
             } else {
                 continue;
@@ -155,30 +159,31 @@ impl Kept {
         !self.removed.is_empty() && self.removed.contains(url)
     }
 
-    /// Returns the number of an endpoint's shelf, a new one if there is none.
-    fn shelf(&mut self, url: &WebhookUrl) -> u64 {
-        if let Some(number) = self.shelf_numbers.get(url) {
+    /// Returns the number of an endpoint's queue, a new one if there is none.
+    fn queue(&mut self, url: &WebhookUrl) -> u64 {
+        if let Some(number) = self.queue_numbers.get(url) {
             return *number;
         }
-        self.last_shelf += 1;
-        self.shelf_numbers.insert(url.clone(), self.last_shelf);
-        self.shelves.insert(self.last_shelf, Shelf::default());
-        self.last_shelf
+        self.last_queue += 1;
+        self.queue_numbers.insert(url.clone(), self.last_queue);
+        self.queues
+            .insert(self.last_queue, EndpointQueue::default());
+        self.last_queue
     }
 
-    pub(super) fn shelf_of(&self, url: &WebhookUrl) -> Option<&Shelf> {
-        self.shelves.get(self.shelf_numbers.get(url)?)
+    pub(super) fn queue_of(&self, url: &WebhookUrl) -> Option<&EndpointQueue> {
+        self.queues.get(self.queue_numbers.get(url)?)
     }
 
-    fn open(&mut self, entry: Entry) -> DeliveryId {
+    fn open(&mut self, entry: StoredDelivery) -> DeliveryId {
         self.last_id += 1;
         let id = DeliveryId::new(self.last_id);
-        self.shelves
-            .entry(entry.shelf)
+        self.queues
+            .entry(entry.queue)
             .or_default()
             .queued
             .insert(id);
-        self.ledger.add(entry.shelf, 1, entry.size());
+        self.ledger.add(entry.queue, 1, entry.size());
         self.open += 1;
         self.entries.insert(id, entry);
         id
@@ -195,12 +200,12 @@ impl Kept {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        if let Some(shelf) = self.shelves.get_mut(&entry.shelf) {
-            shelf.take(id, entry.state);
+        if let Some(queue) = self.queues.get_mut(&entry.queue) {
+            queue.take(id, entry.state);
         }
         entry.state = DeliveryState::DeadLettered { at, reason };
         self.open -= 1;
-        self.ledger.take(entry.shelf, 1, entry.size());
+        self.ledger.take(entry.queue, 1, entry.size());
         self.list_dead(limits, id);
     }
 
@@ -212,14 +217,14 @@ impl Kept {
         let on_record = entry
             .last_attempt()
             .is_some_and(|last| last.number >= record.summary.number);
-        let Some(shelf) = self.shelves.get_mut(&entry.shelf) else {
+        let Some(queue) = self.queues.get_mut(&entry.queue) else {
             return;
         };
         if on_record || !entry.state.is_open() {
             return;
         }
-        shelf.take(id, entry.state);
-        shelf.held_until = shelf.held_until.max(record.hold_until);
+        queue.take(id, entry.state);
+        queue.held_until = queue.held_until.max(record.hold_until);
         match record.health {
             Some(health) if health != Health::default() => {
                 self.health.insert(record.url.clone(), health);
@@ -238,7 +243,7 @@ impl Kept {
             Outcome::Failed { .. } => {
                 let due_at = record.next_attempt_at.unwrap_or(at);
                 entry.state = DeliveryState::Waiting { due_at };
-                shelf.waiting.insert((due_at, id));
+                queue.waiting.insert((due_at, id));
                 return;
             }
             Outcome::Delivered => entry.state = DeliveryState::Delivered { at },
@@ -247,7 +252,7 @@ impl Kept {
             }
         }
         self.open -= 1;
-        self.ledger.take(entry.shelf, 1, entry.size());
+        self.ledger.take(entry.queue, 1, entry.size());
         if record.outcome == Outcome::Delivered {
             self.keep_ended(limits, id);
         } else {
@@ -287,14 +292,14 @@ impl Kept {
         }
     }
 
-    pub(super) fn find(&self, id: DeliveryId) -> Option<&Entry> {
+    pub(super) fn find(&self, id: DeliveryId) -> Option<&StoredDelivery> {
         self.entries.get(&id)
     }
 
     pub(super) fn queued(&self, url: &WebhookUrl, after: DeliveryId, limit: PageLimit) -> OpenPage {
         let next = DeliveryId::new(after.get().saturating_add(1));
-        let shelf = self.shelf_of(url).into_iter();
-        let ids = shelf.flat_map(|shelf| shelf.queued.range(next..));
+        let queue = self.queue_of(url).into_iter();
+        let ids = queue.flat_map(|queue| queue.queued.range(next..));
         OpenPage::of(ids.filter_map(|id| self.load(*id)), limit)
     }
 
@@ -308,7 +313,8 @@ impl Kept {
             .iter()
             .filter(|(id, entry)| entry.matches(**id, query))
             .collect();
-        let newest_first = |a: &(&DeliveryId, &Entry), b: &(&DeliveryId, &Entry)| b.0.cmp(a.0);
+        let newest_first =
+            |a: &(&DeliveryId, &StoredDelivery), b: &(&DeliveryId, &StoredDelivery)| b.0.cmp(a.0);
         let limit = page_limit(query.limit);
         if found.len() > limit {
             // Of a million, a page has to be sorted.
@@ -360,7 +366,7 @@ impl Kept {
         after: DeliveryId,
         limit: usize,
     ) -> Vec<DeliveryId> {
-        let Some(shelf) = self.shelf_of(url) else {
+        let Some(queue) = self.queue_of(url) else {
             return Vec::new();
         };
         let asked = |id: &DeliveryId| {
@@ -377,9 +383,9 @@ impl Kept {
             })
         };
         let next = DeliveryId::new(after.get().saturating_add(1));
-        let queued = shelf.queued.range(next..).copied();
+        let queued = queue.queued.range(next..).copied();
         let mut found: Vec<DeliveryId> = queued.filter(asked).take(limit).collect();
-        let waiting = shelf.waiting.iter().map(|(_, id)| *id);
+        let waiting = queue.waiting.iter().map(|(_, id)| *id);
         found.extend(waiting.filter(|id| *id > after).filter(asked));
         found.sort_unstable();
         found.truncate(limit);
@@ -428,13 +434,16 @@ impl Kept {
             if self.is_removed(&url) {
                 return Err(StoreError::EndpointRemoved(url));
             }
-            let shelf = self.shelf(&url);
-            if let Some(overflow) = self.ledger.overflow(shelf, &url, size(&alert)) {
+            let queue = self.queue(&url);
+            if let Some(overflow) = self.ledger.overflow(queue, &url, size(&alert)) {
                 full.get_or_insert(overflow);
                 continue;
             }
             self.unlist(limits, id);
-            again.push((self.open(Entry::new(alert, url.clone(), shelf, now)), url));
+            again.push((
+                self.open(StoredDelivery::new(alert, url.clone(), queue, now)),
+                url,
+            ));
         }
         match full {
             Some(overflow) if again.is_empty() => Err(StoreError::Full(overflow)),
@@ -448,26 +457,31 @@ impl Kept {
         url: &WebhookUrl,
         at: Timestamp,
     ) -> u64 {
-        self.bury(limits, url, Some(at))
+        self.dead_letter_open(limits, url, Some(at))
     }
 
     /// Gives up what is open for an endpoint, as of `at`, or as of when each was accepted.
-    fn bury(&mut self, limits: &MemoryLimits, url: &WebhookUrl, at: Option<Timestamp>) -> u64 {
-        let Some(number) = self.shelf_numbers.remove(url) else {
+    fn dead_letter_open(
+        &mut self,
+        limits: &MemoryLimits,
+        url: &WebhookUrl,
+        at: Option<Timestamp>,
+    ) -> u64 {
+        let Some(number) = self.queue_numbers.remove(url) else {
             return 0;
         };
-        let Some(shelf) = self.shelves.remove(&number) else {
+        let Some(queue) = self.queues.remove(&number) else {
             return 0;
         };
-        let waiting = shelf.waiting.iter().map(|(_, id)| *id);
-        for id in shelf.queued.iter().copied().chain(waiting) {
+        let waiting = queue.waiting.iter().map(|(_, id)| *id);
+        for id in queue.queued.iter().copied().chain(waiting) {
             let accepted = self.find(id).map(|entry| entry.accepted_at);
             let at = at.or(accepted).unwrap_or_default();
             let reason = DeadLetterReason::EndpointRemoved;
             self.give_up(limits, id, at, reason);
             self.tell_given_up(url, id, reason);
         }
-        shelf.open()
+        queue.open()
     }
 
     /// Has the engine report a delivery that was given up by the store itself.
@@ -481,41 +495,41 @@ impl Kept {
     }
 
     /// Returns what is open for the endpoints after `after`, ordered by URL.
-    pub(super) fn backlogs(
+    pub(super) fn open_summaries(
         &self,
         after: Option<&WebhookUrl>,
         limit: usize,
-    ) -> Vec<EndpointBacklog> {
+    ) -> Vec<OpenSummary> {
         let later = |url: &WebhookUrl| after.is_none_or(|after| url > after);
         let mut urls: Vec<_> = self
-            .shelf_numbers
+            .queue_numbers
             .iter()
             .filter(|(url, _)| later(url))
             .collect();
         urls.sort_by(|a, b| a.0.cmp(b.0));
-        let backlogs = urls
+        let open_summaries = urls
             .into_iter()
-            .filter_map(|(url, number)| self.backlog(url, self.shelves.get(number)?));
-        backlogs.take(limit).collect()
+            .filter_map(|(url, number)| self.backlog(url, self.queues.get(number)?));
+        open_summaries.take(limit).collect()
     }
 
-    fn backlog(&self, url: &WebhookUrl, shelf: &Shelf) -> Option<EndpointBacklog> {
-        let waiting = shelf.waiting.iter().map(|(_, id)| id);
+    fn backlog(&self, url: &WebhookUrl, queue: &EndpointQueue) -> Option<OpenSummary> {
+        let waiting = queue.waiting.iter().map(|(_, id)| id);
         // Ids ascend with time, so that the smallest is the oldest.
-        let oldest = shelf.queued.first().into_iter().chain(waiting).min()?;
+        let oldest = queue.queued.first().into_iter().chain(waiting).min()?;
         let oldest = self.find(*oldest)?.accepted_at;
-        let next_due = shelf.waiting.first().map(|(due_at, _)| *due_at);
-        Some(EndpointBacklog {
+        let next_due = queue.waiting.first().map(|(due_at, _)| *due_at);
+        Some(OpenSummary {
             url: url.clone(),
-            open: shelf.open(),
+            open: queue.open(),
             oldest,
             next_due,
         })
     }
 
     pub(super) fn waiting(&self, url: &WebhookUrl, limit: usize) -> Vec<WaitingDelivery> {
-        let shelf = self.shelf_of(url).into_iter();
-        let waiting = shelf.flat_map(|shelf| &shelf.waiting).take(limit);
+        let queue = self.queue_of(url).into_iter();
+        let waiting = queue.flat_map(|queue| &queue.waiting).take(limit);
         let found = waiting.filter_map(|(due_at, id)| {
             let company_id = self.find(*id)?.alert.company_id.clone();
             Some(WaitingDelivery {
@@ -570,22 +584,22 @@ impl Kept {
         let agreed = self.agreed.remove(url).unwrap_or_default();
         let hold = agreed.hold();
         agree(&mut self.agreed, url, agreed.lifted());
-        let shelf = self.shelf_numbers.get(url);
-        let Some(shelf) = shelf.and_then(|number| self.shelves.get_mut(number)) else {
+        let queue = self.queue_numbers.get(url);
+        let Some(queue) = queue.and_then(|number| self.queues.get_mut(number)) else {
             return;
         };
-        shelf.held_until = None;
+        queue.held_until = None;
         let Some((hold, since)) = hold.and_then(|hold| Some((hold, hold.at?))) else {
             return;
         };
-        let waiting = std::mem::take(&mut shelf.waiting);
+        let waiting = std::mem::take(&mut queue.waiting);
         for (due_at, id) in waiting {
             let due_at = if hold.made_wait(due_at) {
                 since
             } else {
                 due_at
             };
-            shelf.waiting.insert((due_at, id));
+            queue.waiting.insert((due_at, id));
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.state = DeliveryState::Waiting { due_at };
             }
@@ -600,7 +614,7 @@ impl Kept {
         self.agreed.remove(&url);
         if settings.is_some_and(|endpoint| endpoint.shapes_requests()) {
             // What has come since it was asked what is open would go out without its settings.
-            self.bury(limits, &url, None);
+            self.dead_letter_open(limits, &url, None);
             self.removed.insert(url);
         }
     }
@@ -612,7 +626,7 @@ impl Kept {
 
     pub(super) fn prune(&mut self, now: Timestamp, keep: Retention) -> u64 {
         let before = self.entries.len();
-        let ended_since = |entry: &Entry, since: Timestamp| match entry.state {
+        let ended_since = |entry: &StoredDelivery, since: Timestamp| match entry.state {
             DeliveryState::Delivered { at } | DeliveryState::DeadLettered { at, .. } => at >= since,
             DeliveryState::Queued | DeliveryState::Waiting { .. } => true,
         };
@@ -624,12 +638,12 @@ impl Kept {
         self.ended.retain(|id| entries.contains_key(id));
         self.dead.retain(|id| entries.contains_key(id));
         self.events.forget_before(now.before(keep.event_ids));
-        self.shelves
-            .retain(|_, shelf| shelf.open() > 0 || shelf.held_until.is_some_and(|at| at >= now));
+        self.queues
+            .retain(|_, queue| queue.open() > 0 || queue.held_until.is_some_and(|at| at >= now));
         self.agreed.retain(|_, agreed| !agreed.is_over(now));
-        let shelves = &self.shelves;
-        self.shelf_numbers
-            .retain(|_, number| shelves.contains_key(number));
+        let queues = &self.queues;
+        self.queue_numbers
+            .retain(|_, number| queues.contains_key(number));
         u64::try_from(before - self.entries.len()).unwrap_or(u64::MAX)
     }
 }
@@ -642,7 +656,7 @@ fn agree(kept: &mut BTreeMap<WebhookUrl, Agreed>, url: &WebhookUrl, agreed: Agre
     }
 }
 
-impl Shelf {
+impl EndpointQueue {
     /// Takes out an open delivery.
     fn take(&mut self, id: DeliveryId, state: DeliveryState) {
         if let DeliveryState::Waiting { due_at } = state {

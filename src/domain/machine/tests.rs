@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::attempt::{Answer, AttemptRecord, Exchange, Failure};
 use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
-use crate::domain::places::PlaceBook;
+use crate::domain::permits::PermitBook;
 use crate::domain::rate::RateLimit;
 use crate::domain::retry::{Progress, RetryPolicy};
 use fastrand::Rng;
@@ -39,7 +39,7 @@ fn machine() -> EndpointMachine {
     let mut machine = EndpointMachine::new(
         WebhookUrl::parse("http://a.test/").unwrap(),
         Arc::new(policy),
-        Past::default(),
+        RetiredState::default(),
     );
     let reads = pump(&mut machine, NOW);
     assert!(matches!(
@@ -55,10 +55,10 @@ fn machine() -> EndpointMachine {
 }
 
 impl EndpointMachine {
-    /// Starts the next attempt, in a place such as it would get.
+    /// Starts the next attempt, in a permit such as it would get.
     fn start_one(&mut self, now: Timestamp) -> Option<AttemptOrder> {
-        let class = self.place_class();
-        let site = PlaceBook::<()>::new(4).site(None, &"c".into(), 0);
+        let class = self.permit_class();
+        let site = PermitBook::<()>::new(4).site(None, &"c".into(), 0);
         self.start(now, Charge { class, site })
     }
 }
@@ -151,26 +151,26 @@ fn a_record_that_is_handed_out_again_counts_once() {
 #[test]
 fn an_attempt_that_takes_long_makes_its_endpoint_one_that_hangs_while_it_lasts() {
     let mut machine = machine();
-    machine.class = PlaceClass::Prompt;
+    machine.class = PermitClass::Prompt;
     machine.on_deliveries([delivery(1)]);
     machine.start_one(NOW).unwrap();
     assert_eq!(
-        (machine.place_class(), machine.next_wake()),
-        (PlaceClass::Prompt, Some(at(1)))
+        (machine.permit_class(), machine.next_wake()),
+        (PermitClass::Prompt, Some(at(1)))
     );
     let late = pump(&mut machine, at(1));
-    assert!(matches!(&late[..], [Action::CountAsLate(places)] if places.len() == 1));
-    assert_eq!(machine.place_class(), PlaceClass::Hanging);
+    assert!(matches!(&late[..], [Action::CountAsLate(permits)] if permits.len() == 1));
+    assert_eq!(machine.permit_class(), PermitClass::Hanging);
     let record = finish(&mut machine, at(3), 1, Answer::new(200));
     machine.on_recorded(&record);
     assert_eq!(
-        machine.place_class(),
-        PlaceClass::Unproven,
+        machine.permit_class(),
+        PermitClass::Unproven,
         "slow, but it answers"
     );
 }
 
-/// What counts is for how long an attempt holds its place: a receiver that is in trouble and says
+/// What counts is for how long an attempt holds its permit: a receiver that is in trouble and says
 /// so costs the others nothing.
 #[test]
 fn an_endpoint_is_prompt_once_it_has_answered_within_a_second_whatever_the_answer() {
@@ -184,32 +184,32 @@ fn an_endpoint_is_prompt_once_it_has_answered_within_a_second_whatever_the_answe
         }
     };
     let cases = [
-        ((answered(200), 10), PlaceClass::Prompt),
-        ((answered(503), 999), PlaceClass::Prompt),
-        ((answered(410), 10), PlaceClass::Prompt),
-        (failed(Failure::Connect), PlaceClass::Prompt),
-        (failed(Failure::Panicked), PlaceClass::Prompt),
-        ((answered(200), 1_000), PlaceClass::Unproven),
-        ((answered(503), 14_999), PlaceClass::Unproven),
+        ((answered(200), 10), PermitClass::Prompt),
+        ((answered(503), 999), PermitClass::Prompt),
+        ((answered(410), 10), PermitClass::Prompt),
+        (failed(Failure::Connect), PermitClass::Prompt),
+        (failed(Failure::Panicked), PermitClass::Prompt),
+        ((answered(200), 1_000), PermitClass::Unproven),
+        ((answered(503), 14_999), PermitClass::Unproven),
         (
             (Exchange::failed(Failure::Timeout), 15_000),
-            PlaceClass::Hanging,
+            PermitClass::Hanging,
         ),
         (
             (Exchange::failed(Failure::Connect), 5_000),
-            PlaceClass::Hanging,
+            PermitClass::Hanging,
         ),
     ];
     for ((exchange, millis), class) in cases {
         let mut machine = machine();
-        assert_eq!(machine.place_class(), PlaceClass::Unproven);
+        assert_eq!(machine.permit_class(), PermitClass::Unproven);
         machine.on_deliveries([delivery(1)]);
         machine.start_one(NOW).unwrap();
         let end = NOW + Duration::from_millis(millis);
         let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
         machine.on_finished(end, DeliveryId::new(1), &exchange, &mut rng, &mut actions);
         assert_eq!(
-            machine.place_class(),
+            machine.permit_class(),
             class,
             "{exchange:?} after {millis} ms"
         );
@@ -318,7 +318,7 @@ fn a_redelivery_behind_others_is_counted_once() {
     let loads = pump(&mut machine, NOW);
     assert!(matches!(&loads[..], [Action::Load(ids)] if ids.len() == 1));
     machine.on_loaded(&[DeliveryId::new(8)], all(vec![delivery(8)]));
-    machine.on_backlog(1);
+    machine.on_unread(1);
     let reads = pump(&mut machine, NOW);
     assert!(
         matches!(reads[..], [Action::ReadQueued { .. }]),
@@ -340,7 +340,7 @@ fn the_retry_that_others_wait_for_is_read_though_there_is_no_room() {
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503));
     machine.on_recorded(&record);
-    machine.on_deliveries((2..=WINDOW as u64 + 50).map(delivery));
+    machine.on_deliveries((2..=MAX_BUFFERED as u64 + 50).map(delivery));
     assert_eq!(machine.room(), 0);
     machine.on_redelivered(vec![DeliveryId::new(1), DeliveryId::new(2)]);
     let loads = pump(&mut machine, at(15));
@@ -398,7 +398,7 @@ fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
     assert_eq!(machine.status().queued, 300);
     assert!(
         pump(&mut machine, NOW).is_empty(),
-        "half of the window must be free"
+        "half of the buffer must be free"
     );
     for id in 1..=129 {
         machine.start_one(NOW).unwrap();
@@ -531,6 +531,47 @@ fn a_waiting_delivery_is_not_taken_in_twice_by_a_read_that_comes_late() {
     assert!(matches!(&pump(&mut machine, at(15))[..], [Action::Load(ids)] if ids.len() == 1));
 }
 
+/// It was taken in with the time that it had waited for, and attempted again at once (simulated seed 17677).
+#[test]
+fn what_is_recorded_during_a_read_is_not_taken_in_as_it_was_before() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1), delivery(2)]);
+    machine.start_one(NOW).unwrap();
+    let record = finish(&mut machine, NOW, 1, Answer::new(503));
+    machine.unread.note_waiting();
+    let reads = pump(&mut machine, NOW);
+    assert!(
+        matches!(reads[..], [Action::ReadWaiting { .. }]),
+        "{reads:?}"
+    );
+    // The store has recorded it before the read is answered; it is left to the store alone.
+    machine.on_recorded(&record).unwrap();
+    let old = WaitingDelivery {
+        id: DeliveryId::new(1),
+        due_at: NOW,
+        company_id: None,
+    };
+    machine.on_waiting_read(vec![old.clone()], 100);
+    assert_eq!(loads(&mut machine, NOW), 0, "it is due in 15 s");
+    let new = WaitingDelivery {
+        due_at: at(15),
+        ..old
+    };
+    machine.on_waiting_read(vec![new], 100);
+    assert_eq!(loads(&mut machine, at(14)), 0);
+    assert_eq!(loads(&mut machine, at(15)), 1);
+}
+
+/// Returns how many deliveries are to be read back.
+fn loads(machine: &mut EndpointMachine, now: Timestamp) -> usize {
+    let actions = pump(machine, now);
+    let loads = actions.iter().map(|action| match action {
+        Action::Load(ids) => ids.len(),
+        _ => 0,
+    });
+    loads.sum()
+}
+
 #[test]
 fn an_endpoint_at_rest_needs_no_waking() {
     let mut machine = machine();
@@ -547,7 +588,7 @@ fn an_endpoint_at_rest_needs_no_waking() {
 #[test]
 fn one_started_again_by_hand_that_a_read_found_first_is_attempted_once() {
     let mut machine = machine();
-    machine.on_backlog(1);
+    machine.on_unread(1);
     pump(&mut machine, NOW);
     machine.on_queued_read(page(vec![delivery(11)], 100));
     let again = |machine: &mut EndpointMachine| {
@@ -572,7 +613,7 @@ fn a_lane_opens_when_what_closed_it_is_gone() {
     let mut policy = EndpointPolicy::alert_service();
     policy.ordering = Ordering::Fifo;
     let url = WebhookUrl::parse("http://a.test/").unwrap();
-    let mut machine = EndpointMachine::new(url, Arc::new(policy), Past::default());
+    let mut machine = EndpointMachine::new(url, Arc::new(policy), RetiredState::default());
     pump(&mut machine, NOW);
     machine.on_endpoint_read(1, None, &Agreed::default(), Health::default());
     let waiting = WaitingDelivery {

@@ -2,19 +2,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 
-use super::PlaceClass::{Hanging, Late, Prompt, Unproven};
+use super::PermitClass::{Hanging, Late, Prompt, Unproven};
 use super::*;
 
-type Book = PlaceBook<&'static str>;
+type Book = PermitBook<&'static str>;
 
-/// Returns what a place of a client at a host counts as.
-fn at<W>(book: &mut PlaceBook<W>, class: PlaceClass, client: &str, host: u64) -> Charge {
+/// Returns what a permit of a client at a host counts as.
+fn at<W>(book: &mut PermitBook<W>, class: PermitClass, client: &str, host: u64) -> Charge {
     let site = book.site(None, &client.into(), host);
     Charge { class, site }
 }
 
-/// Has endpoints that hold none take as many places as they may, and returns how many those are.
-fn take_all<W>(book: &mut PlaceBook<W>, charge: Charge) -> u32 {
+/// Has endpoints that hold none take as many permits as they may, and returns how many those are.
+fn take_all<W>(book: &mut PermitBook<W>, charge: Charge) -> u32 {
     let taken = (0_u32..).take_while(|_| book.take(charge, 0));
     taken.fold(0, |count, _| count + 1)
 }
@@ -25,7 +25,7 @@ fn fill(book: &mut Book, charge: Charge) -> u32 {
     taken.fold(0, |count, _| count + 1)
 }
 
-fn free<W>(book: &PlaceBook<W>) -> u32 {
+fn free<W>(book: &PermitBook<W>) -> u32 {
     let [all, ..] = book.shares(Prompt);
     all.unwrap().free
 }
@@ -168,7 +168,7 @@ fn turns_go_by_client_then_by_endpoint_then_by_host_then_by_time() {
     assert_eq!(order, expected);
 }
 
-/// Ten thousand wait for one client, and the next place that becomes free is another client's all
+/// Ten thousand wait for one client, and the next permit that becomes free is another client's all
 /// the same.
 #[test]
 fn a_client_whose_endpoints_hang_leaves_places_to_others() {
@@ -193,7 +193,7 @@ fn a_client_whose_endpoints_hang_leaves_places_to_others() {
     assert_eq!(book.next_grant(), Some("late"));
 }
 
-/// A client may hold one place at a time, and ten thousand of its endpoints wait at one host: one
+/// A client may hold one permit at a time, and ten thousand of its endpoints wait at one host: one
 /// at another host has the next turn but one.
 #[test]
 fn hosts_take_turns_however_many_wait_at_each() {
@@ -212,11 +212,11 @@ fn hosts_take_turns_however_many_wait_at_each() {
     assert_eq!(book.next_grant(), Some("one"));
 }
 
-/// There are more clients than places, each with many that wait: none has two turns before another
+/// There are more clients than permits, each with many that wait: none has two turns before another
 /// has had one.
 #[test]
 fn clients_take_turns_however_many_of_theirs_wait() {
-    let mut book = PlaceBook::new(16);
+    let mut book = PermitBook::new(16);
     let clients: Vec<Charge> = (0..10)
         .map(|client| at(&mut book, Hanging, &client.to_string(), 0))
         .collect();
@@ -234,7 +234,7 @@ fn clients_take_turns_however_many_of_theirs_wait() {
             in_flight.push_back(client);
             turns.push(client);
         }
-        let client = in_flight.pop_front().expect("somebody has a place");
+        let client = in_flight.pop_front().expect("somebody has a permit");
         book.give_back(clients.get(client).copied().unwrap_or(late));
     }
     turns.truncate(11);
@@ -242,7 +242,7 @@ fn clients_take_turns_however_many_of_theirs_wait() {
 }
 
 /// Clients with hundreds of endpoints each, all of which begin to hang in the same second, look
-/// like prompt ones. They leave the last places to those that hold little.
+/// like prompt ones. They leave the last permits to those that hold little.
 #[test]
 fn clients_that_begin_to_hang_as_a_whole_leave_places_to_others() {
     for clients in 1..=7 {
@@ -330,14 +330,14 @@ struct Modelled {
     client: u64,
     host: u64,
     held: Vec<Charge>,
-    waits: Option<Turn>,
-    /// How many places went to others of its class since it began to wait.
+    waits: Option<Ticket>,
+    /// How many permits went to others of its class since it began to wait.
     passed: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Want(usize, PlaceClass),
+    Want(usize, PermitClass),
     End(usize),
     Late(usize),
     Leave(usize),
@@ -355,7 +355,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 struct Model {
-    book: PlaceBook<usize>,
+    book: PermitBook<usize>,
     endpoints: Vec<Modelled>,
 }
 
@@ -369,7 +369,7 @@ impl Model {
             passed: 0,
         };
         Self {
-            book: PlaceBook::new(limit),
+            book: PermitBook::new(limit),
             endpoints: (0..24).map(endpoint).collect(),
         }
     }
@@ -399,7 +399,7 @@ impl Model {
         self.grant();
     }
 
-    fn want(&mut self, who: usize, class: PlaceClass) {
+    fn want(&mut self, who: usize, class: PermitClass) {
         let endpoint = &mut self.endpoints[who];
         if endpoint.waits.is_some() {
             return;
@@ -427,7 +427,7 @@ impl Model {
     fn grant(&mut self) {
         while let Some(who) = self.book.next_grant() {
             let turn = self.endpoints[who].waits.take();
-            let turn = turn.expect("only a waiter is granted a place");
+            let turn = turn.expect("only a waiter is granted a permit");
             self.endpoints[who].held.push(turn.charge);
         }
     }
@@ -478,7 +478,7 @@ proptest! {
     }
 
     /// Attempts end in the order in which they began, as if each had timed out, and whoever has had
-    /// a place wants the next one at once.
+    /// a permit wants the next one at once.
     #[test]
     fn a_turn_takes_no_longer_than_is_stated(
         limit in 4..64_u32,
@@ -489,10 +489,10 @@ proptest! {
     }
 }
 
-/// Runs clients of so many endpoints each, and checks how long any endpoint waits, in places that
+/// Runs clients of so many endpoints each, and checks how long any endpoint waits, in permits that
 /// end.
-fn fair_turns(limit: u32, class: PlaceClass, sizes: &[usize]) {
-    let mut book = PlaceBook::new(limit);
+fn fair_turns(limit: u32, class: PermitClass, sizes: &[usize]) {
+    let mut book = PermitBook::new(limit);
     let mut endpoints = Vec::new();
     for (client, size) in sizes.iter().enumerate() {
         for number in 0..*size {
@@ -502,13 +502,13 @@ fn fair_turns(limit: u32, class: PlaceClass, sizes: &[usize]) {
             ));
         }
     }
-    let places = match class {
+    let permits = match class {
         Prompt => limit,
         Unproven => limit / 2,
         Hanging | Late => limit / 4,
     } as usize;
     let (mut in_flight, mut waits_since) = (VecDeque::new(), BTreeMap::new());
-    let wants = |book: &mut PlaceBook<usize>, who: usize| {
+    let wants = |book: &mut PermitBook<usize>, who: usize| {
         let charge = endpoints[who].1;
         let taken = book.take(charge, 0);
         if !taken {
@@ -524,7 +524,7 @@ fn fair_turns(limit: u32, class: PlaceClass, sizes: &[usize]) {
         }
     }
     for ended in 1..600 {
-        let who = in_flight.pop_front().expect("somebody has a place");
+        let who = in_flight.pop_front().expect("somebody has a permit");
         book.give_back(endpoints[who].1);
         if wants(&mut book, who) {
             in_flight.push_back(who);
@@ -534,11 +534,11 @@ fn fair_turns(limit: u32, class: PlaceClass, sizes: &[usize]) {
         while let Some(next) = book.next_grant() {
             in_flight.push_back(next);
             let waited = ended - waits_since.remove(&next).unwrap_or(ended);
-            // In the time in which all places become free once, a client gets as many as any other,
+            // In the time in which all permits become free once, a client gets as many as any other,
             // or one.
             let its_own = sizes[endpoints[next].0];
-            let rounds = 2 + its_own.div_ceil((places / sizes.len()).max(1));
-            let most = rounds * places.max(sizes.len());
+            let rounds = 2 + its_own.div_ceil((permits / sizes.len()).max(1));
+            let most = rounds * permits.max(sizes.len());
             assert!(waited <= most, "one of {its_own} waited for {waited}");
         }
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::forgetting::Forgotten;
 use super::under_way::UnderWay;
-use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER, Run};
+use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER, RunState};
 use crate::domain::breaker::Circuit;
-use crate::domain::tally::{Past, Tally};
+use crate::domain::tally::{RetiredState, Tally};
 use crate::domain::time::Timestamp;
 
 impl EndpointMachine {
@@ -33,23 +33,23 @@ impl EndpointMachine {
 
     /// Says whether nothing is left of the endpoint but its tally, so that its subscriber can end and another can go on later.
     pub(crate) fn may_retire(&self) -> bool {
-        self.run != Run::Draining
+        self.run != RunState::Draining
             && self.is_quiet()
             && self.waiting.is_empty()
             && self.hold.is_none()
             && self.circuit.open_until().is_none()
-            && self.backlog.is_read()
+            && self.unread.is_read()
             && self.tally.open == 0
     }
 
     /// Returns what the endpoint's next subscriber goes on from, when this one retires or panics.
-    pub(crate) fn past(&self) -> Past {
+    pub(crate) fn past(&self) -> RetiredState {
         let circuit = match self.circuit {
             // Its probe ends with the subscriber.
             Circuit::HalfOpen { wait, .. } => Circuit::HalfOpen { wait, probe: None },
             Circuit::Closed | Circuit::Open { .. } => self.circuit,
         };
-        Past {
+        RetiredState {
             // What is open is counted again.
             tally: Tally {
                 open: 0,
@@ -62,7 +62,7 @@ impl EndpointMachine {
             hold: self.hold.map(Box::new),
             class: self.class,
             reports_lost: 0,
-            is_known: self.is_known || self.backlog.endpoint_is_read(),
+            is_known: self.is_known || self.unread.endpoint_is_read(),
         }
     }
 

@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use crate::domain::id::ClientId;
-use crate::domain::places::{Charge, PlaceBook, PlaceClass, SiteId, Turn};
+use crate::domain::permits::{Charge, PermitBook, PermitClass, SiteId, Ticket};
 
-/// The places for attempts in flight.
+/// The permits for attempts in flight.
 #[derive(Debug)]
-pub(crate) struct Places(Mutex<PlaceBook<Arc<Waiter>>>);
+pub(crate) struct Permits(Mutex<PermitBook<Arc<Waiter>>>);
 
-type Book<'a> = MutexGuard<'a, PlaceBook<Arc<Waiter>>>;
+type Book<'a> = MutexGuard<'a, PermitBook<Arc<Waiter>>>;
 
-/// Where one subscriber is reached when its turn for a place has come, or when something has arrived.
+/// Where one subscriber is reached when its turn for a permit has come, or when something has arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
-    /// Set with the book locked, so that a waiter is either in the book or was granted a place.
+    /// Set with the book locked, so that a waiter is either in the book or was granted a permit.
     granted: AtomicBool,
     /// Set in the subscriber's first turn, before it looks.
     waker: OnceLock<Waker>,
@@ -35,13 +35,13 @@ impl Waiter {
     }
 }
 
-/// What a subscriber needs a place for.
+/// What a subscriber needs a permit for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Need {
-    pub(crate) class: PlaceClass,
-    /// How many places it holds.
+    pub(crate) class: PermitClass,
+    /// How many permits it holds.
     held: u32,
-    /// The site of its last place, which will be that of the next one unless another client's
+    /// The site of its last permit, which will be that of the next one unless another client's
     /// delivery comes.
     site: Option<SiteId>,
     /// The hash of its host.
@@ -52,20 +52,20 @@ pub(crate) struct Need {
 #[must_use]
 #[derive(Debug)]
 pub(crate) enum Claim {
-    Place(Place),
-    Waits(Turn),
+    Permit(Permit),
+    Waits(Ticket),
 }
 
-impl Places {
+impl Permits {
     pub(crate) fn new(limit: u32) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(PlaceBook::new(limit))))
+        Arc::new(Self(Mutex::new(PermitBook::new(limit))))
     }
 
     fn book(&self) -> Book<'_> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands free places to those whose turn it is.
+    /// Hands free permits to those whose turn it is.
     fn grant<'a>(&'a self, mut book: Book<'a>) {
         while let Some(waiter) = book.next_grant() {
             waiter.granted.store(true, Ordering::Release);
@@ -75,7 +75,7 @@ impl Places {
         }
     }
 
-    /// Takes a place for a delivery of a client, or joins the queue for one in the subscriber's
+    /// Takes a permit for a delivery of a client, or joins the queue for one in the subscriber's
     /// stead: then it is woken when its turn has come.
     pub(crate) fn claim(
         self: &Arc<Self>,
@@ -87,13 +87,13 @@ impl Places {
         let site = book.site(need.site, client, need.host);
         let taken = Self::take_or_wait(&mut book, need, site, waiter);
         if need.site != Some(site) {
-            // The place, or the turn, keeps it from now on.
+            // The permit, or the turn, keeps it from now on.
             book.leave_site(site);
         }
         match taken {
-            Ok(charge) => Claim::Place(Place {
+            Ok(charge) => Claim::Permit(Permit {
                 charge,
-                places: Some(Arc::clone(self)),
+                permits: Some(Arc::clone(self)),
             }),
             Err(turn) => {
                 self.grant(book);
@@ -102,14 +102,14 @@ impl Places {
         }
     }
 
-    /// Takes a place or joins the queue. Then places have to be granted: one may be free for this
+    /// Takes a permit or joins the queue. Then permits have to be granted: one may be free for this
     /// very waiter, and nobody would tell it.
     fn take_or_wait(
         book: &mut Book<'_>,
         need: Need,
         site: SiteId,
         waiter: &Arc<Waiter>,
-    ) -> Result<Charge, Turn> {
+    ) -> Result<Charge, Ticket> {
         let class = need.class;
         let charge = Charge { class, site };
         if book.take(charge, need.held) {
@@ -126,46 +126,46 @@ impl Places {
     }
 }
 
-/// A place that nobody uses yet. Dropping it gives it back.
+/// A permit that nobody uses yet. Dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Permit {
     charge: Charge,
     /// `None` once it is in use.
-    places: Option<Arc<Places>>,
+    permits: Option<Arc<Permits>>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(places) = self.places.take() {
-            places.give_back(self.charge);
+        if let Some(permits) = self.permits.take() {
+            permits.give_back(self.charge);
         }
     }
 }
 
-/// The places that one subscriber holds for its attempts. Dropping it gives them all back, however the subscriber ends.
+/// The permits that one subscriber holds for its attempts. Dropping it gives them all back, however the subscriber ends.
 #[derive(Debug)]
 pub(crate) struct Holdings {
-    places: Arc<Places>,
+    permits: Arc<Permits>,
     waiter: Arc<Waiter>,
     /// The hash of its host.
     host: u64,
-    /// Where its last place was counted.
+    /// Where its last permit was counted.
     site: Option<SiteId>,
     /// How many it holds, by how they count: one entry as a rule.
     held: Vec<(Charge, u32)>,
     in_all: u32,
-    spare: Option<Place>,
+    spare: Option<Permit>,
     /// How many more deliveries this turn lasts.
     turn_left: u32,
-    /// What it waits for, until a place is granted.
-    waiting: Option<Turn>,
+    /// What it waits for, until a permit is granted.
+    waiting: Option<Ticket>,
 }
 
 impl Holdings {
     /// Returns the holdings of a subscriber whose host has this hash.
-    pub(crate) fn new(places: Arc<Places>, waiter: Arc<Waiter>, host: u64) -> Self {
+    pub(crate) fn new(permits: Arc<Permits>, waiter: Arc<Waiter>, host: u64) -> Self {
         Self {
-            places,
+            permits,
             waiter,
             host,
             site: None,
@@ -177,8 +177,8 @@ impl Holdings {
         }
     }
 
-    /// Returns what the subscriber would need a place for.
-    pub(crate) fn need(&self, class: PlaceClass) -> Need {
+    /// Returns what the subscriber would need a permit for.
+    pub(crate) fn need(&self, class: PermitClass) -> Need {
         Need {
             class,
             held: self.in_all,
@@ -187,11 +187,11 @@ impl Holdings {
         }
     }
 
-    /// Takes a place for an attempt at a delivery of a client, or joins the queue for one: then the
+    /// Takes a permit for an attempt at a delivery of a client, or joins the queue for one: then the
     /// subscriber is woken when its turn has come.
-    pub(crate) fn take(&mut self, class: PlaceClass, client: &ClientId) -> Option<Charge> {
+    pub(crate) fn take(&mut self, class: PermitClass, client: &ClientId) -> Option<Charge> {
         if let Some(mut spare) = self.spare.take() {
-            spare.places = None;
+            spare.permits = None;
             if spare.charge.class == class {
                 // Also for another client's delivery: the turn stays on the account of the one with
                 // which it began.
@@ -202,22 +202,22 @@ impl Holdings {
         }
         if let Some(turn) = self.waiting {
             // Else it waits among those it no longer belongs to.
-            if turn.charge.class == class || !self.places.book().leave(turn) {
+            if turn.charge.class == class || !self.permits.book().leave(turn) {
                 return None;
             }
         }
         let need = self.need(class);
-        let mut book = self.places.book();
+        let mut book = self.permits.book();
         let site = book.site(self.site, client, self.host);
         if self.site != Some(site)
             && let Some(before) = self.site.replace(site)
         {
             book.leave_site(before);
         }
-        let taken = Places::take_or_wait(&mut book, need, site, &self.waiter);
+        let taken = Permits::take_or_wait(&mut book, need, site, &self.waiter);
         self.waiting = taken.err();
         if taken.is_err() {
-            self.places.grant(book);
+            self.permits.grant(book);
             return None;
         }
         drop(book);
@@ -229,84 +229,84 @@ impl Holdings {
     /// Takes over what was claimed for the subscriber since its last turn.
     pub(crate) fn adopt(&mut self, claim: Claim) {
         match claim {
-            Claim::Place(place) => self.begin_turn(place),
+            Claim::Permit(permit) => self.begin_turn(permit),
             Claim::Waits(turn) => self.waiting = Some(turn),
         }
     }
 
-    /// Takes a place that was granted since the last turn, if there is one.
+    /// Takes a permit that was granted since the last turn, if there is one.
     pub(crate) fn accept(&mut self) {
         let granted = &self.waiter.granted;
-        if let Some(Turn { charge, .. }) = self.waiting
+        if let Some(Ticket { charge, .. }) = self.waiting
             && granted.load(Ordering::Acquire)
             && granted.swap(false, Ordering::Acquire)
         {
             self.waiting = None;
-            let places = Some(Arc::clone(&self.places));
-            self.begin_turn(Place { charge, places });
+            let permits = Some(Arc::clone(&self.permits));
+            self.begin_turn(Permit { charge, permits });
         }
     }
 
-    fn begin_turn(&mut self, place: Place) {
-        let site = place.charge.site;
+    fn begin_turn(&mut self, permit: Permit) {
+        let site = permit.charge.site;
         if self.site != Some(site) {
-            let mut book = self.places.book();
+            let mut book = self.permits.book();
             book.return_to_site(site);
             if let Some(before) = self.site.replace(site) {
                 book.leave_site(before);
             }
         }
         self.turn_left = TURN_LENGTH - 1;
-        self.spare = Some(place);
+        self.spare = Some(permit);
     }
 
-    /// Returns `true` if its turn for a place is still to come.
+    /// Returns `true` if its turn for a permit is still to come.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// Gives back a place that was granted and is not needed.
+    /// Gives back a permit that was granted and is not needed.
     pub(crate) fn drop_spare(&mut self) {
         if let Some(mut spare) = self.spare.take() {
-            spare.places = None;
+            spare.permits = None;
             self.put_back(spare.charge);
         }
     }
 
-    /// Gives a place back that is counted as held no longer. A waiter's turn follows what it holds: it might never come otherwise.
+    /// Gives a permit back that is counted as held no longer. A waiter's turn follows what it holds: it might never come otherwise.
     fn put_back(&mut self, charge: Charge) {
-        let mut book = self.places.book();
+        let mut book = self.permits.book();
         book.give_back(charge);
         if let Some(turn) = &mut self.waiting {
             // One whose turn has come already stays granted.
             *turn = book.hold_instead(*turn, self.in_all);
         }
-        self.places.grant(book);
+        self.permits.grant(book);
     }
 
-    /// Gives back the place of an attempt that has ended. While a turn lasts, the place is kept for the endpoint's next delivery: to tell another
-    /// endpoint of every single place would cost more than the turns are worth.
+    /// Gives back the permit of an attempt that has ended. While a turn lasts, the permit is kept for the endpoint's next delivery: to tell another
+    /// endpoint of every single permit would cost more than the turns are worth.
     pub(crate) fn give_back(&mut self, charge: Charge) {
         self.remove(charge);
-        if charge.class == PlaceClass::Prompt && self.turn_left > 0 && self.spare.is_none() {
+        if charge.class == PermitClass::Prompt && self.turn_left > 0 && self.spare.is_none() {
             self.turn_left -= 1;
-            self.spare = Some(Place {
+            self.spare = Some(Permit {
                 charge,
-                places: Some(Arc::clone(&self.places)),
+                permits: Some(Arc::clone(&self.permits)),
             });
             return;
         }
         self.put_back(charge);
     }
 
-    /// Counts the places of prompt attempts at these sites to those of the hanging from now on.
+    /// Counts the permits of prompt attempts at these sites to those of the hanging from now on.
     pub(crate) fn count_as_late(&mut self, sites: &[SiteId]) {
         for site in sites.iter().copied() {
             let charge = |class| Charge { class, site };
-            self.remove(charge(PlaceClass::Prompt));
-            self.add(charge(PlaceClass::Late));
+            self.remove(charge(PermitClass::Prompt));
+            self.add(charge(PermitClass::Late));
         }
-        let mut book = self.places.book();
+        let mut book = self.permits.book();
         let sites = sites.iter().copied();
         sites.for_each(|site| book.count_as_late(site));
     }
@@ -317,7 +317,7 @@ impl Holdings {
             self.held = Vec::new();
         }
         if let Some(site) = self.site.take() {
-            self.places.book().leave_site(site);
+            self.permits.book().leave_site(site);
         }
     }
 
@@ -343,72 +343,72 @@ impl Holdings {
 impl Drop for Holdings {
     fn drop(&mut self) {
         if let Some(turn) = self.waiting.take()
-            && !self.places.book().leave(turn)
+            && !self.permits.book().leave(turn)
         {
-            self.places.give_back(turn.charge);
+            self.permits.give_back(turn.charge);
         }
         for (charge, count) in std::mem::take(&mut self.held) {
-            (0..count).for_each(|_| self.places.give_back(charge));
+            (0..count).for_each(|_| self.permits.give_back(charge));
         }
         self.rest();
     }
 }
 
-/// How many prompt deliveries one after another a turn for a place lasts.
+/// How many prompt deliveries one after another a turn for a permit lasts.
 const TURN_LENGTH: u32 = 8;
 
 #[cfg(test)]
 mod tests {
-    use super::PlaceClass::{Hanging, Prompt};
+    use super::PermitClass::{Hanging, Prompt};
     use super::*;
 
     /// A waiter that is said to hold more than it does might wait for ever.
     #[test]
     fn a_waiter_that_gives_back_what_it_kept_for_its_turn_holds_nothing() {
-        let places = Places::new(8);
+        let permits = Permits::new(8);
         let client = ClientId::from("client");
         let taking = |class| {
-            let mut holdings = Holdings::new(Arc::clone(&places), Arc::default(), 0);
-            let place = holdings.take(class, &client).unwrap();
-            (holdings, place)
+            let mut holdings = Holdings::new(Arc::clone(&permits), Arc::default(), 0);
+            let permit = holdings.take(class, &client).unwrap();
+            (holdings, permit)
         };
         let mut hanging = [Hanging, Hanging].map(taking);
-        let (mut waiter, place) = taking(Prompt);
+        let (mut waiter, permit) = taking(Prompt);
         let _others = [Prompt; 5].map(taking);
         assert_eq!(waiter.take(Hanging, &client), None, "a quarter is taken");
-        waiter.give_back(place);
+        waiter.give_back(permit);
         waiter.drop_spare();
         let _last = taking(Prompt);
         assert!(waiter.is_waiting());
-        let (holdings, place) = &mut hanging[0];
-        holdings.give_back(*place);
+        let (holdings, permit) = &mut hanging[0];
+        holdings.give_back(*permit);
         waiter.accept();
         assert!(
             !waiter.is_waiting(),
-            "one place is free, for one that holds none"
+            "one permit is free, for one that holds none"
         );
     }
 
     #[test]
     fn an_endpoint_that_ends_gives_back_every_place_however_it_counts() {
-        let places = Places::new(16);
+        let permits = Permits::new(16);
         let clients = ["a", "b"].map(ClientId::from);
-        let mut holdings = Holdings::new(Arc::clone(&places), Arc::default(), 0);
+        let mut holdings = Holdings::new(Arc::clone(&permits), Arc::default(), 0);
         for client in &clients {
-            let place = holdings.take(Prompt, client).unwrap();
+            let permit = holdings.take(Prompt, client).unwrap();
             holdings.take(Prompt, client).unwrap();
-            holdings.count_as_late(&[place.site]);
+            holdings.count_as_late(&[permit.site]);
         }
         assert_eq!(holdings.in_all, 4);
         let waiter = Arc::<Waiter>::default();
-        let mut other = Holdings::new(Arc::clone(&places), Arc::clone(&waiter), 0);
+        let mut other = Holdings::new(Arc::clone(&permits), Arc::clone(&waiter), 0);
         while other.take(Prompt, &clients[0]).is_some() {}
         assert!(other.is_waiting());
         drop(holdings);
         other.accept();
         assert!(!other.is_waiting());
         drop(other);
-        let mut last = Holdings::new(places, Arc::default(), 0);
+        let mut last = Holdings::new(permits, Arc::default(), 0);
         let taken = (0..).take_while(|_| last.take(Prompt, &clients[0]).is_some());
         assert_eq!(taken.count(), 8, "half of all, alone");
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, BYTES_AHEAD, Due, EndpointMachine, MAX_WAITING, Run, SHUT_FOR_LONG, STORE_AGAIN_AFTER,
-    WINDOW,
+    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, RunState, SHUT_FOR_LONG,
+    STORE_AGAIN_AFTER, WaitingRetry,
 };
 use crate::domain::agreed::{Agreed, Hold};
 use crate::domain::bodies::A_LITTLE;
@@ -18,14 +18,14 @@ impl EndpointMachine {
     /// Takes deliveries that were just accepted, in their order. What does not fit stays in the store.
     pub(crate) fn on_deliveries(&mut self, deliveries: impl IntoIterator<Item = OpenDelivery>) {
         for delivery in deliveries {
-            if self.backlog.has_seen(delivery.id) || self.forgotten.contains(delivery.id) {
+            if self.unread.has_seen(delivery.id) || self.forgotten.contains(delivery.id) {
                 continue;
             }
             self.tally.open += 1;
-            if self.backlog.more_queued() || self.room() == 0 {
-                self.backlog.note_queued();
+            if self.unread.more_queued() || self.room() == 0 {
+                self.unread.note_queued();
             } else {
-                self.backlog.see(delivery.id);
+                self.unread.see(delivery.id);
                 self.queue.push(self.policy.ordering, delivery);
             }
         }
@@ -41,7 +41,7 @@ impl EndpointMachine {
         agreed: &Agreed,
         health: Health,
     ) {
-        self.backlog.endpoint_read();
+        self.unread.endpoint_read();
         if self.tally.health == Health::default() {
             self.tally.health = health;
         }
@@ -51,29 +51,29 @@ impl EndpointMachine {
             self.remember(hold, agreed);
         }
         // A count that comes late counts deliveries that have ended since; once all is in memory it is known better.
-        if self.backlog.more_queued() || self.backlog.more_waiting() {
+        if self.unread.more_queued() || self.unread.more_waiting() {
             self.tally.open = self.tally.open.max(open);
         }
     }
 
     /// Notes that `Action::ReadEndpoint` failed: it is tried again a little later.
     pub(crate) fn on_endpoint_read_failed(&mut self, now: Timestamp) {
-        self.backlog.endpoint_read_failed(now + STORE_AGAIN_AFTER);
+        self.unread.endpoint_read_failed(now + STORE_AGAIN_AFTER);
     }
 
     /// Notes that the store holds `count` deliveries more than this machine was told of.
-    pub(crate) fn on_backlog(&mut self, count: u64) {
+    pub(crate) fn on_unread(&mut self, count: u64) {
         self.tally.open += count;
-        self.backlog.note_queued();
+        self.unread.note_queued();
         self.rest_at = None;
     }
 
     /// Takes what `Action::ReadQueued` found.
     pub(crate) fn on_queued_read(&mut self, OpenPage { deliveries, more }: OpenPage) {
-        self.backlog.queued_read(more);
+        self.unread.queued_read(more);
         for delivery in deliveries {
-            if !self.backlog.has_seen(delivery.id) {
-                self.backlog.see(delivery.id);
+            if !self.unread.has_seen(delivery.id) {
+                self.unread.see(delivery.id);
                 if !self.forgotten.contains(delivery.id) {
                     self.queue.push(self.policy.ordering, delivery);
                 }
@@ -84,8 +84,9 @@ impl EndpointMachine {
 
     /// Takes what `Action::ReadWaiting` found.
     pub(crate) fn on_waiting_read(&mut self, deliveries: Vec<WaitingDelivery>, limit: usize) {
-        self.backlog.waiting_read(deliveries.len() == limit);
-        // What was read may be older than what is known: a delivery may wait for a later retry by now.
+        let recorded = self.unread.waiting_read(deliveries.len() == limit);
+        // What was read may be older than what is known: a delivery may have ended by now, or wait for a later retry, here or in
+        // the store alone.
         let waiting: BTreeSet<DeliveryId> = self.waiting.keys().map(|(_, id)| *id).collect();
         let mut found = false;
         for WaitingDelivery {
@@ -96,9 +97,9 @@ impl EndpointMachine {
         {
             let known =
                 self.due.contains_key(&id) || self.under_way.contains(id) || waiting.contains(&id);
-            if !known && !self.forgotten.contains(id) {
+            if !known && !recorded.contains(&id) && !self.forgotten.contains(id) {
                 found = true;
-                let due = Due::retry(company_id, due_at);
+                let due = WaitingRetry::retry(company_id, due_at);
                 self.waiting.insert((due_at, id), due);
                 self.spill();
             }
@@ -112,12 +113,12 @@ impl EndpointMachine {
 
     /// Notes that `Action::ReadQueued` failed: it is tried again a little later.
     pub(crate) fn on_queued_read_failed(&mut self, now: Timestamp) {
-        self.backlog.queued_read_failed(now + STORE_AGAIN_AFTER);
+        self.unread.queued_read_failed(now + STORE_AGAIN_AFTER);
     }
 
     /// Notes that `Action::ReadWaiting` failed: it is tried again a little later.
     pub(crate) fn on_waiting_read_failed(&mut self, now: Timestamp) {
-        self.backlog.waiting_read_failed(now + STORE_AGAIN_AFTER);
+        self.unread.waiting_read_failed(now + STORE_AGAIN_AFTER);
     }
 
     /// Takes deliveries that were started again by hand. Their ids may have been passed already, by deliveries that were handed over first; or a read
@@ -126,12 +127,12 @@ impl EndpointMachine {
         ids.retain(|id| !self.is_under_way(*id));
         self.tally.open += u64::try_from(ids.len()).unwrap_or(u64::MAX);
         let (passed, ahead): (Vec<_>, Vec<_>) =
-            ids.into_iter().partition(|id| self.backlog.has_seen(*id));
+            ids.into_iter().partition(|id| self.unread.has_seen(*id));
         if !ahead.is_empty() {
-            self.backlog.note_queued();
+            self.unread.note_queued();
         }
         // They are read back by their ids, as those are whose retries are due, and like them as far as there is room.
-        let at_once = |id| ((Timestamp::default(), id), Due::default());
+        let at_once = |id| ((Timestamp::default(), id), WaitingRetry::default());
         self.waiting.extend(passed.into_iter().map(at_once));
         self.rest_at = None;
     }
@@ -178,18 +179,19 @@ impl EndpointMachine {
         let at = now + STORE_AGAIN_AFTER;
         for id in asked {
             if let Some(due) = self.due.remove(id) {
-                self.waiting.insert((at, *id), Due { at, ..due });
+                self.waiting.insert((at, *id), WaitingRetry { at, ..due });
             }
         }
     }
 
     pub(super) fn wait(&mut self, key: (Timestamp, DeliveryId), company: Option<CompanyId>) {
         let last = self.waiting.keys().next_back();
-        if self.backlog.more_waiting() && last.is_none_or(|last| key > *last) {
+        if self.unread.more_waiting() && last.is_none_or(|last| key > *last) {
             // Whatever is in the store alone is due after everything that waits here.
-            self.backlog.note_waiting();
+            self.unread.note_waiting();
         } else {
-            self.waiting.insert(key, Due::retry(company, key.0));
+            self.waiting
+                .insert(key, WaitingRetry::retry(company, key.0));
             self.spill();
         }
     }
@@ -204,14 +206,14 @@ impl EndpointMachine {
             && last.get().closed_lane
         {
             last.remove();
-            self.backlog.note_waiting();
+            self.unread.note_waiting();
         }
     }
 
     /// How many more deliveries may be in memory with their alerts.
     pub(super) fn room(&self) -> usize {
         let (_, by_size) = self.room_by_size();
-        let by_count = WINDOW.saturating_sub(self.queue.len());
+        let by_count = MAX_BUFFERED.saturating_sub(self.queue.len());
         by_count.min(by_size).saturating_sub(self.due.len())
     }
 
@@ -223,10 +225,10 @@ impl EndpointMachine {
     /// How many bytes of bodies may be in memory, those in flight not counted.
     fn bytes_ahead(&self) -> usize {
         if self.tight {
-            // Those in flight are: they may be as many as there are places.
+            // Those in flight are: they may be as many as there are permits.
             return A_LITTLE.saturating_sub(self.under_way.bytes());
         }
-        let window = usize::try_from(self.window.size()).unwrap_or(WINDOW);
+        let window = usize::try_from(self.window.size()).unwrap_or(MAX_BUFFERED);
         let bytes = window.saturating_mul(BYTES_AHEAD / 8);
         bytes.clamp(BYTES_AHEAD, 8 * BYTES_AHEAD)
     }
@@ -244,8 +246,10 @@ impl EndpointMachine {
     /// For how many deliveries the backlog is read ahead: for some rounds of the concurrency window, so that a thousand endpoints which have just
     /// started, or which fail, do not fill the memory with what they cannot send yet.
     pub(super) fn read_ahead(&self) -> usize {
-        let window = usize::try_from(self.window.size()).unwrap_or(WINDOW);
-        window.saturating_mul(8).clamp(WINDOW / 8, WINDOW)
+        let window = usize::try_from(self.window.size()).unwrap_or(MAX_BUFFERED);
+        window
+            .saturating_mul(8)
+            .clamp(MAX_BUFFERED / 8, MAX_BUFFERED)
     }
 
     /// Returns `true` if due retries may be read back. Of an ordered endpoint whichever is due may be the one that the others wait for: one is always read.
@@ -255,10 +259,10 @@ impl EndpointMachine {
 
     /// Returns `true` if attempts may start as far as it is known: for an endpoint that may not, nothing is read.
     fn lets_read(&self) -> bool {
-        self.run == Run::Running
+        self.run == RunState::Running
             && self.disabled.is_none()
             && self.circuit.open_until().is_none()
-            && self.backlog.endpoint_is_read()
+            && self.unread.endpoint_is_read()
     }
 
     /// Returns `true` if nothing in memory may start, nor will without another delivery being read back.
@@ -308,7 +312,7 @@ impl EndpointMachine {
     pub(super) fn leave_to_store(&mut self, now: Timestamp) {
         let long = now + SHUT_FOR_LONG;
         let shut_until = self.held_until().max(self.circuit.open_until());
-        let shut = self.run == Run::Paused
+        let shut = self.run == RunState::Paused
             || self.disabled.is_some()
             || shut_until.is_some_and(|until| until >= long);
         if !shut || self.queue.len() == 0 || self.policy.ordering != Ordering::Unordered {
@@ -317,7 +321,7 @@ impl EndpointMachine {
         for delivery in self.queue.take_all() {
             self.due.remove(&delivery.id);
             let at = delivery.due_at.unwrap_or_default();
-            let due = Due {
+            let due = WaitingRetry {
                 company: delivery.alert.company_id.clone(),
                 // One that was never attempted is found among those that wait here alone.
                 closed_lane: delivery.due_at.is_some(),
@@ -328,45 +332,45 @@ impl EndpointMachine {
         self.queue.shrink();
     }
 
-    pub(super) fn read_backlog(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        self.backlog.pass(now);
-        if self.backlog.may_read_endpoint(now) {
-            self.backlog.begin_endpoint_read();
+    pub(super) fn read_unread(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.unread.pass(now);
+        if self.unread.may_read_endpoint(now) {
+            self.unread.begin_endpoint_read();
             actions.push(Action::ReadEndpoint);
         }
         let ordered = self.policy.ordering != Ordering::Unordered;
         let has_room = ordered || self.waiting.len() < MAX_WAITING / 2;
-        if has_room && self.backlog.may_read_waiting(now) {
+        if has_room && self.unread.may_read_waiting(now) {
             let known = self.due.len() + self.under_way.len() + self.waiting.len();
             let limit = if ordered {
                 usize::MAX
             } else {
                 known + MAX_WAITING
             };
-            self.backlog.begin_waiting_read();
+            self.unread.begin_waiting_read();
             actions.push(Action::ReadWaiting { limit });
         }
         let (ahead, loaded) = (self.read_ahead(), self.queue.len() + self.due.len());
         let limit = ahead.saturating_sub(loaded).min(self.room());
         // Half of what there may be at a time, so that not every start leads to a read.
         let wanted = 2 * limit > ahead.min(self.room_by_size().0);
-        let may = wanted && self.lanes_are_known() && self.backlog.may_read_queued(now);
+        let may = wanted && self.lanes_are_known() && self.unread.may_read_queued(now);
         // One with nothing open needs no room, and knows then that it has nothing to do.
-        let nothing = self.tally.open == 0 && self.backlog.endpoint_is_read();
+        let nothing = self.tally.open == 0 && self.unread.endpoint_is_read();
         if may && (nothing || self.lets_read() && self.held_until().is_none()) {
-            let after = self.backlog.begin_queued_read();
+            let after = self.unread.begin_queued_read();
             actions.push(Action::ReadQueued { after, limit });
         }
     }
 
     /// Says whether every delivery that keeps others back is in memory: before that, nothing is let through.
     pub(super) fn lanes_are_known(&self) -> bool {
-        self.policy.ordering == Ordering::Unordered || !self.backlog.more_waiting()
+        self.policy.ordering == Ordering::Unordered || !self.unread.more_waiting()
     }
 
     /// Once everything open is in memory, the count can be checked against it.
     pub(super) fn correct_count(&mut self) {
-        if !self.backlog.more_queued() && !self.backlog.more_waiting() {
+        if !self.unread.more_queued() && !self.unread.more_waiting() {
             // Deliveries in `due` that are read back already are in the queue too.
             let read_back = self.queue.count_among(&self.due);
             let known = self.queue.len() + self.due.len() - read_back

@@ -1,5 +1,7 @@
 //! What one endpoint has in the store beyond what its subscriber holds in memory.
 
+use std::collections::BTreeSet;
+
 use super::id::DeliveryId;
 use super::time::Timestamp;
 
@@ -7,13 +9,15 @@ use super::time::Timestamp;
 ///
 /// Deliveries are read in ascending order of their ids, so that one position tells what was seen. Whatever becomes known to be in
 /// the store while a read is under way may have been missed by it, and has it done again.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Backlog {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unread {
     position: DeliveryId,
     /// What the store knows of the endpoint itself.
     endpoint: Pages,
     queued: Pages,
     waiting: Pages,
+    /// What was recorded while those that wait are being read: what the read finds of it is older.
+    recorded: BTreeSet<DeliveryId>,
     again_at: Option<Timestamp>,
 }
 
@@ -46,7 +50,7 @@ impl Pages {
     }
 }
 
-impl Backlog {
+impl Unread {
     /// Returns the backlog of an endpoint of whose deliveries nothing was read yet.
     pub(crate) fn unread() -> Self {
         let unread = Pages {
@@ -132,15 +136,25 @@ impl Backlog {
 
     pub(crate) fn begin_waiting_read(&mut self) {
         self.again_at = None;
+        self.recorded.clear();
         self.waiting.begin();
+    }
+
+    /// Notes that an attempt of a delivery is on record.
+    pub(crate) fn note_recorded(&mut self, id: DeliveryId) {
+        if self.waiting.reading {
+            self.recorded.insert(id);
+        }
     }
 
     pub(crate) fn queued_read(&mut self, full_page: bool) {
         self.queued.end(full_page);
     }
 
-    pub(crate) fn waiting_read(&mut self, full_page: bool) {
+    /// Ends reading, and returns of which deliveries something was recorded meanwhile.
+    pub(crate) fn waiting_read(&mut self, full_page: bool) -> BTreeSet<DeliveryId> {
         self.waiting.end(full_page);
+        std::mem::take(&mut self.recorded)
     }
 
     /// Notes that a read of deliveries that were never attempted failed and may be tried again at `again_at`.
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_arrives_during_a_read_has_it_done_again() {
-        let mut backlog = Backlog::unread();
+        let mut backlog = Unread::unread();
         assert_eq!(backlog.begin_queued_read(), DeliveryId::new(0));
         assert!(!backlog.may_read_queued(NOW), "one read at a time");
         backlog.note_queued();
@@ -188,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_failed_read_waits_before_it_is_tried_again() {
-        let mut backlog = Backlog::unread();
+        let mut backlog = Unread::unread();
         backlog.begin_waiting_read();
         let later = Timestamp::from_unix_millis(5);
         backlog.waiting_read_failed(later);
@@ -206,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_failed_read_of_one_kind_leaves_the_other_under_way() {
-        let mut backlog = Backlog::unread();
+        let mut backlog = Unread::unread();
         backlog.begin_queued_read();
         backlog.begin_waiting_read();
         backlog.waiting_read_failed(NOW);

@@ -36,7 +36,7 @@ async fn pay(number: web::Path<u32>, engine: web::Data<Engine>) -> impl Responde
 /// Shows how every endpoint does.
 #[get("/webhooks")]
 async fn webhooks(query: web::Query<ListStatus>, engine: web::Data<Engine>) -> impl Responder {
-    match engine.supervisor().send(query.into_inner()).await {
+    match engine.endpoints(query.into_inner()).await {
         Ok(page) => HttpResponse::Ok().json(page),
         Err(_) => HttpResponse::ServiceUnavailable().finish(),
     }

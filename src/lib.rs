@@ -126,7 +126,7 @@ pub use rusqlite;
 
 pub use crate::actor::message::{
     DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
-    GetStatus, ListAttempts, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
+    GetStatus, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
     ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
     Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
     StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
@@ -163,8 +163,8 @@ pub use crate::domain::signing::{EndpointSecret, SignatureHeaders};
 pub use crate::domain::status::{DeliveryReport, EndpointState, EndpointStatus, ShutdownReport};
 pub use crate::domain::time::Timestamp;
 pub use crate::domain::url::{InvalidUrl, WebhookUrl};
-pub use crate::engine::{Engine, EngineBuilder};
-pub use crate::error::{BuildError, PublishError};
+pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, Updates};
+pub use crate::error::{BuildError, OperateError, PublishError};
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

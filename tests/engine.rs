@@ -8,6 +8,7 @@ mod engine {
     mod bound;
     mod clocks;
     mod ending;
+    mod facade;
     mod fairness;
     mod ids;
     mod isolation;

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use actix_webhooks::store::SqliteStore;
 use actix_webhooks::{
-    AddressRange, Auth, Client, Endpoint, Engine, Event, InvalidUrl, PublishBatch, RetryPolicy,
-    Rule, WatchDeliveries, WatchStatus,
+    AddressRange, Auth, Client, Endpoint, Engine, Event, InvalidUrl, RetryPolicy, Rule,
 };
 
 use self::receivers::{Customer, Receivers};
@@ -31,15 +30,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     println!("events live in {}", file.display());
     let engine = start_engine(&receivers, SqliteStore::open(&file)?).await?;
 
-    let watch = Watch::start();
-    engine
-        .supervisor()
-        .send(WatchStatus::new(watch.statuses()))
-        .await?;
-    engine
-        .supervisor()
-        .send(WatchDeliveries::new(watch.reports()))
-        .await?;
+    let mut watch = Watch::of(&engine).await?;
 
     let events: Vec<Event> = include_str!("../events.jsonl")
         .lines()
@@ -47,7 +38,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         .collect::<Result<_, _>>()?;
     println!("publishing {} events of two clients\n", events.len());
     let mut deliveries = 0;
-    for receipt in engine.router().send(PublishBatch::new(events)).await? {
+    for receipt in engine.publish_all(events).await? {
         deliveries += receipt?.deliveries;
     }
 
@@ -57,7 +48,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         "\nshut down: {} deliveries pending, {} attempts broken off",
         report.pending, report.aborted
     );
-    Ok(print_table(&receivers, &watch.ended(), deliveries))
+    Ok(print_table(&receivers, &watch.ended, deliveries))
 }
 
 async fn start_engine(

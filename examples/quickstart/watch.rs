@@ -1,12 +1,11 @@
-//! An actor that is told how every endpoint does and how every attempt ends.
+//! Notes how the deliveries of every endpoint end, and prints how the endpoints do meanwhile.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler, Recipient};
-use actix_webhooks::{DeliveryReport, EndpointState, EndpointStatus, Outcome};
-use tokio::sync::Notify;
+use actix_webhooks::{
+    DeliveryReport, EndpointState, EndpointStatus, Engine, OperateError, Outcome, Updates,
+};
 
 /// How the deliveries of one endpoint ended.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,121 +14,84 @@ pub(crate) struct Ended {
     pub(crate) dead_lettered: usize,
 }
 
-/// A running watcher.
+/// What an engine tells.
 pub(crate) struct Watch {
-    addr: Addr<Watcher>,
-    notes: Notes,
-}
-
-#[derive(Clone, Default)]
-struct Notes {
-    ended: Arc<Mutex<BTreeMap<String, Ended>>>,
-    news: Arc<Notify>,
-}
-
-impl Notes {
-    fn ended(&self) -> MutexGuard<'_, BTreeMap<String, Ended>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct Watcher {
-    notes: Notes,
+    statuses: Updates<EndpointStatus>,
+    reports: Updates<DeliveryReport>,
     shown: BTreeMap<String, EndpointStatus>,
+    pub(crate) ended: BTreeMap<String, Ended>,
 }
 
 impl Watch {
-    pub(crate) fn start() -> Self {
-        let notes = Notes::default();
-        let addr = Watcher {
-            notes: notes.clone(),
+    pub(crate) async fn of(engine: &Engine) -> Result<Self, OperateError> {
+        Ok(Self {
+            statuses: engine.watch_statuses(1_024).await?,
+            reports: engine.watch_deliveries(1_024).await?,
             shown: BTreeMap::new(),
-        }
-        .start();
-        Self { addr, notes }
-    }
-
-    pub(crate) fn statuses(&self) -> Recipient<EndpointStatus> {
-        self.addr.clone().recipient()
-    }
-
-    pub(crate) fn reports(&self) -> Recipient<DeliveryReport> {
-        self.addr.clone().recipient()
-    }
-
-    pub(crate) fn ended(&self) -> BTreeMap<String, Ended> {
-        self.notes.ended().clone()
+            ended: BTreeMap::new(),
+        })
     }
 
     /// Waits until so many deliveries have ended, or for so long.
-    pub(crate) async fn all_ended(&self, deliveries: usize, at_most: Duration) {
-        let count = || {
-            self.notes
-                .ended()
-                .values()
-                .map(|ended| ended.delivered + ended.dead_lettered)
-                .sum::<usize>()
-        };
-        let all = async {
-            while count() < deliveries {
-                self.notes.news.notified().await;
+    pub(crate) async fn all_ended(&mut self, deliveries: usize, at_most: Duration) {
+        if tokio::time::timeout(at_most, self.until(deliveries))
+            .await
+            .is_err()
+        {
+            let count = self.count();
+            println!("gave up waiting: {count} of {deliveries} deliveries have ended");
+        }
+    }
+
+    async fn until(&mut self, deliveries: usize) {
+        while self.count() < deliveries {
+            tokio::select! {
+                Some(status) = self.statuses.next() => self.show(status),
+                Some(report) = self.reports.next() => self.note(&report),
+                else => return,
             }
-        };
-        if tokio::time::timeout(at_most, all).await.is_err() {
-            println!(
-                "gave up waiting: {} of {deliveries} deliveries have ended",
-                count()
-            );
         }
     }
-}
 
-impl Actor for Watcher {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.set_mailbox_capacity(1_024);
+    fn count(&self) -> usize {
+        let ended = self.ended.values();
+        ended
+            .map(|ended| ended.delivered + ended.dead_lettered)
+            .sum()
     }
-}
 
-impl Handler<EndpointStatus> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, status: EndpointStatus, _: &mut Context<Self>) {
-        let before = self
-            .shown
-            .insert(status.url.as_str().to_owned(), status.clone());
-        if before.is_none_or(|before| {
-            before.state != status.state || before.delivered != status.delivered
-        }) {
-            let state = match status.state {
-                EndpointState::BackingOff { until } => format!("backing off until {until}"),
-                EndpointState::RateLimited { until } => format!("rate limited until {until}"),
-                other => format!("{other:?}").to_lowercase(),
-            };
-            println!(
-                "{:<34} {:>3} queued {:>2} in flight {:>3} delivered {:>2} dead  {state}",
-                status.url.as_str(),
-                status.queued,
-                status.in_flight,
-                status.delivered,
-                status.dead_lettered
-            );
-        }
-    }
-}
-
-impl Handler<DeliveryReport> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, report: DeliveryReport, _: &mut Context<Self>) {
-        let mut ended = self.notes.ended();
-        let ended = ended.entry(report.url.as_str().to_owned()).or_default();
+    fn note(&mut self, report: &DeliveryReport) {
+        let ended = self.ended.entry(report.url.as_str().to_owned());
+        let ended = ended.or_default();
         match report.outcome {
             Outcome::Delivered => ended.delivered += 1,
             Outcome::DeadLettered { .. } => ended.dead_lettered += 1,
-            _ => return,
+            // It is tried again.
+            _ => {}
         }
-        self.notes.news.notify_one();
+    }
+
+    /// Prints a status if it differs from the one before in more than its counts of attempts.
+    fn show(&mut self, status: EndpointStatus) {
+        let url = status.url.as_str().to_owned();
+        let before = self.shown.insert(url, status.clone());
+        if before.is_some_and(|before| {
+            before.state == status.state && before.delivered == status.delivered
+        }) {
+            return;
+        }
+        let state = match status.state {
+            EndpointState::BackingOff { until } => format!("backing off until {until}"),
+            EndpointState::RateLimited { until } => format!("rate limited until {until}"),
+            other => format!("{other:?}").to_lowercase(),
+        };
+        println!(
+            "{:<34} {:>3} queued {:>2} in flight {:>3} delivered {:>2} dead  {state}",
+            status.url.as_str(),
+            status.queued,
+            status.in_flight,
+            status.delivered,
+            status.dead_lettered
+        );
     }
 }

@@ -87,7 +87,7 @@ impl Permits {
         let site = book.site(need.site, client, need.host);
         let taken = Self::take_or_wait(&mut book, need, site, waiter);
         if need.site != Some(site) {
-            // The permit, or the turn, keeps it from now on.
+            // The permit, or the ticket, keeps it from now on.
             book.leave_site(site);
         }
         match taken {
@@ -95,9 +95,9 @@ impl Permits {
                 charge,
                 permits: Some(Arc::clone(self)),
             }),
-            Err(turn) => {
+            Err(ticket) => {
                 self.grant(book);
-                Claim::Waits(turn)
+                Claim::Waits(ticket)
             }
         }
     }
@@ -200,9 +200,9 @@ impl Holdings {
             }
             self.put_back(spare.charge);
         }
-        if let Some(turn) = self.waiting {
+        if let Some(ticket) = self.waiting {
             // Else it waits among those it no longer belongs to.
-            if turn.charge.class == class || !self.permits.book().leave(turn) {
+            if ticket.charge.class == class || !self.permits.book().leave(ticket) {
                 return None;
             }
         }
@@ -230,7 +230,7 @@ impl Holdings {
     pub(crate) fn adopt(&mut self, claim: Claim) {
         match claim {
             Claim::Permit(permit) => self.begin_turn(permit),
-            Claim::Waits(turn) => self.waiting = Some(turn),
+            Claim::Waits(ticket) => self.waiting = Some(ticket),
         }
     }
 
@@ -277,9 +277,9 @@ impl Holdings {
     fn put_back(&mut self, charge: Charge) {
         let mut book = self.permits.book();
         book.give_back(charge);
-        if let Some(turn) = &mut self.waiting {
+        if let Some(ticket) = &mut self.waiting {
             // One whose turn has come already stays granted.
-            *turn = book.hold_instead(*turn, self.in_all);
+            *ticket = book.hold_instead(*ticket, self.in_all);
         }
         self.permits.grant(book);
     }
@@ -342,10 +342,10 @@ impl Holdings {
 
 impl Drop for Holdings {
     fn drop(&mut self) {
-        if let Some(turn) = self.waiting.take()
-            && !self.permits.book().leave(turn)
+        if let Some(ticket) = self.waiting.take()
+            && !self.permits.book().leave(ticket)
         {
-            self.permits.give_back(turn.charge);
+            self.permits.give_back(ticket.charge);
         }
         for (charge, count) in std::mem::take(&mut self.held) {
             (0..count).for_each(|_| self.permits.give_back(charge));

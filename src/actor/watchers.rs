@@ -5,6 +5,8 @@ use std::sync::{PoisonError, RwLock};
 
 use actix::prelude::SendError;
 use actix::{Message, Recipient};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::domain::status::{DeliveryReport, EndpointStatus};
 
@@ -15,6 +17,52 @@ pub(crate) struct Watchers {
     pub(crate) reports: WatchList<DeliveryReport>,
 }
 
+/// Who is told: an actor, or whoever takes it from a channel.
+#[derive(Debug)]
+pub(crate) enum Watcher<M>
+where
+    M: Message<Result = ()> + Send + 'static,
+{
+    Actor(Recipient<M>),
+    Channel(mpsc::Sender<M>),
+}
+
+/// What became of a message to a watcher.
+enum Told {
+    Taken,
+    /// There was no room for it.
+    Full,
+    /// The watcher is gone.
+    Gone,
+}
+
+impl<M> Watcher<M>
+where
+    M: Message<Result = ()> + Send + 'static,
+{
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Actor(recipient) => recipient.connected(),
+            Self::Channel(updates) => !updates.is_closed(),
+        }
+    }
+
+    fn tell(&self, message: M) -> Told {
+        match self {
+            Self::Actor(recipient) => match recipient.try_send(message) {
+                Ok(()) => Told::Taken,
+                Err(SendError::Full(_)) => Told::Full,
+                Err(SendError::Closed(_)) => Told::Gone,
+            },
+            Self::Channel(updates) => match updates.try_send(message) {
+                Ok(()) => Told::Taken,
+                Err(TrySendError::Full(_)) => Told::Full,
+                Err(TrySendError::Closed(_)) => Told::Gone,
+            },
+        }
+    }
+}
+
 /// The watchers of one kind of message.
 #[derive(Debug)]
 pub(crate) struct WatchList<M>
@@ -22,7 +70,7 @@ where
     M: Message<Result = ()> + Send + 'static,
 {
     watched: AtomicBool,
-    recipients: RwLock<Vec<Recipient<M>>>,
+    watchers: RwLock<Vec<Watcher<M>>>,
 }
 
 impl<M> Default for WatchList<M>
@@ -32,7 +80,7 @@ where
     fn default() -> Self {
         Self {
             watched: AtomicBool::new(false),
-            recipients: RwLock::default(),
+            watchers: RwLock::default(),
         }
     }
 }
@@ -41,43 +89,38 @@ impl<M> WatchList<M>
 where
     M: Message<Result = ()> + Clone + Send + 'static,
 {
-    pub(crate) fn add(&self, recipient: Recipient<M>) {
-        let mut recipients = self
-            .recipients
+    pub(crate) fn add(&self, watcher: Watcher<M>) {
+        let mut watchers = self
+            .watchers
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        recipients.retain(Recipient::connected);
-        recipients.push(recipient);
+        watchers.retain(Watcher::is_there);
+        watchers.push(watcher);
         self.watched.store(true, Ordering::Relaxed);
     }
 
-    /// Says whether anyone watches, so that nothing is made for nobody.
+    /// Returns `true` if anyone watches, so that nothing is made for nobody.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
     }
 
-    /// Tells every watcher, and returns how many had no place for it.
+    /// Tells every watcher, and returns how many had no room for it.
     pub(crate) fn tell(&self, message: &M) -> u64 {
         let (mut full, mut gone) = (0, false);
-        for recipient in &*self
-            .recipients
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
-            match recipient.try_send(message.clone()) {
-                Ok(()) => {}
-                Err(SendError::Full(_)) => full += 1,
-                Err(SendError::Closed(_)) => gone = true,
+        for watcher in &*self.watchers.read().unwrap_or_else(PoisonError::into_inner) {
+            match watcher.tell(message.clone()) {
+                Told::Taken => {}
+                Told::Full => full += 1,
+                Told::Gone => gone = true,
             }
         }
         if gone {
-            let mut recipients = self
-                .recipients
+            let mut watchers = self
+                .watchers
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
-            recipients.retain(Recipient::connected);
-            self.watched
-                .store(!recipients.is_empty(), Ordering::Relaxed);
+            watchers.retain(Watcher::is_there);
+            self.watched.store(!watchers.is_empty(), Ordering::Relaxed);
         }
         full
     }

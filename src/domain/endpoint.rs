@@ -102,6 +102,9 @@ pub struct ClientIdentity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidEndpoint {
+    /// Its URL cannot be called.
+    #[error("URL {0}")]
+    Url(#[from] InvalidUrl),
     /// A text cannot be used.
     #[error(transparent)]
     Text(#[from] InvalidText),

@@ -52,7 +52,7 @@ impl Pages {
 
 impl Unread {
     /// Returns the backlog of an endpoint of whose deliveries nothing was read yet.
-    pub(crate) fn unread() -> Self {
+    pub(crate) fn of_everything() -> Self {
         let unread = Pages {
             more: true,
             ..Pages::default()
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_arrives_during_a_read_has_it_done_again() {
-        let mut backlog = Unread::unread();
+        let mut backlog = Unread::of_everything();
         assert_eq!(backlog.begin_queued_read(), DeliveryId::new(0));
         assert!(!backlog.may_read_queued(NOW), "one read at a time");
         backlog.note_queued();
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_failed_read_waits_before_it_is_tried_again() {
-        let mut backlog = Unread::unread();
+        let mut backlog = Unread::of_everything();
         backlog.begin_waiting_read();
         let later = Timestamp::from_unix_millis(5);
         backlog.waiting_read_failed(later);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_failed_read_of_one_kind_leaves_the_other_under_way() {
-        let mut backlog = Unread::unread();
+        let mut backlog = Unread::of_everything();
         backlog.begin_queued_read();
         backlog.begin_waiting_read();
         backlog.waiting_read_failed(NOW);

@@ -2,8 +2,10 @@
 
 mod builder;
 mod merging;
+mod operating;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -16,6 +18,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use self::builder::EngineBuilder;
+pub use self::operating::EndpointHandle;
+pub use self::watching::Updates;
 use crate::actor::clock::Clock;
 use crate::actor::message::{
     KnowEndpoints, LookIntoOutbox, PublishAtOnce, PublishInLine, Receipt, ShutDown, Terminate, Wake,

@@ -624,6 +624,18 @@ pub enum Redelivery {
     DeadLetters(DeadLetterQuery),
 }
 
+impl From<DeliveryId> for Redelivery {
+    fn from(id: DeliveryId) -> Self {
+        Self::One(id)
+    }
+}
+
+impl From<DeadLetterQuery> for Redelivery {
+    fn from(query: DeadLetterQuery) -> Self {
+        Self::DeadLetters(query)
+    }
+}
+
 impl Redelivery {
     /// Returns the choice with its wall times turned into the engine's.
     #[must_use]

@@ -4,6 +4,7 @@
 //! - [`ScriptedTransport`] plays the receivers and notes every request.
 //! - [`FaultyStore`] makes a store fail and delay.
 //! - [`Blocking`] makes a store answer at once, so that simulated time stands still meanwhile.
+//! - [`Recorder`] notes the statuses and reports of an engine.
 //! - [`store_conformance`] checks that a store keeps the contract of [`Store`](crate::store::Store).
 //!
 //! ```
@@ -30,11 +31,13 @@
 mod blocking;
 mod conformance;
 mod faulty;
+mod recorder;
 mod scripted;
 mod sim_clock;
 
 pub use self::blocking::Blocking;
 pub use self::conformance::store_conformance;
 pub use self::faulty::{Faults, FaultyStore, RareFault};
+pub use self::recorder::Recorder;
 pub use self::scripted::{Reply, ScriptedTransport, SentRequest, SentTokenRequest};
 pub use self::sim_clock::SimClock;

@@ -551,12 +551,7 @@ fn one_url_in_three_spellings_gets_one_delivery() {
             let receipt = sim.engine.publish(event("given")).await.unwrap();
             assert_eq!(receipt.deliveries, 1);
             for rule in [read, set] {
-                sim.engine
-                    .router()
-                    .send(PutRule(rule))
-                    .await
-                    .unwrap()
-                    .unwrap();
+                sim.engine.put_rule(rule).await.unwrap();
             }
             let receipt = sim.engine.publish(event("put")).await.unwrap();
             assert_eq!(receipt.deliveries, 2);

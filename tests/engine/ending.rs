@@ -6,8 +6,8 @@ use actix_webhooks::store::{BacklogLimits, DeadLetterQuery, MemoryLimits, Memory
 use actix_webhooks::testing::{Faults, FaultyStore, RareFault, Reply};
 use actix_webhooks::{
     DeadLetterReason, DeliveryReport, EndDeliveries, Endpoint, EndpointState, Event, Ordering,
-    Outcome, PauseEndpoint, PublishBatch, PutRule, Redeliver, RemoveClient, RemoveEndpoint,
-    RemoveRule, ResumeEndpoint, Rule,
+    Outcome, PauseEndpoint, PublishBatch, Redeliver, RemoveClient, RemoveEndpoint, RemoveRule,
+    ResumeEndpoint, Rule,
 };
 
 use super::support::{HOOK, Sim, event, plain, simulate, simulate_with};
@@ -99,12 +99,7 @@ fn a_delivery_that_is_given_up_because_its_endpoint_is_full_is_reported() {
 /// Two rules and two clients that share one URL.
 async fn shared(sim: &Sim) {
     let other = Rule::new("other", "other").webhook(HOOK).unwrap();
-    sim.engine
-        .router()
-        .send(PutRule(other))
-        .await
-        .unwrap()
-        .unwrap();
+    sim.engine.put_rule(other).await.unwrap();
     for (number, client) in (0..40).zip(["client-1", "client-2"].into_iter().cycle()) {
         let event = Event::new(if number < 20 { "other" } else { "thing" }, client);
         sim.engine

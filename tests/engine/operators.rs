@@ -6,8 +6,8 @@ use actix_webhooks::store::{DeadLetterQuery, DeliveryQuery, DeliveryStage, Store
 use actix_webhooks::testing::Reply;
 use actix_webhooks::{
     DeadLetterReason, DeliveryId, DeliveryState, DiscardDeadLetters, EndpointState, ListAttempts,
-    ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint, Redeliver, RemoveEndpoint,
-    ResumeEndpoint, Rule, StatusFilter,
+    ListDeliveries, ListStatus, PauseEndpoint, PutEndpoint, Redeliver, ResumeEndpoint, Rule,
+    StatusFilter,
 };
 
 use super::support::{HOOK, plain, simulate, simulate_with};
@@ -70,13 +70,7 @@ fn a_removed_endpoint_leaves_its_open_deliveries_as_dead_letters() {
             sim.publish(id).await;
         }
         sim.sleep(1).await;
-        let removed = sim
-            .engine
-            .supervisor()
-            .send(RemoveEndpoint::new(HOOK))
-            .await
-            .unwrap()
-            .unwrap();
+        let removed = sim.engine.endpoint(HOOK).remove().await.unwrap();
         assert_eq!(removed, 3);
         assert_eq!(
             sim.receivers.in_flight(),

@@ -1,13 +1,12 @@
 //! A subscriber that panics is started again from the store.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
-use actix_webhooks::testing::{ScriptedTransport, SimClock};
+use actix_webhooks::testing::{Recorder, ScriptedTransport, SimClock};
 use actix_webhooks::transport::{Channel, Transport};
-use actix_webhooks::{Endpoint, EndpointStatus, Engine, GetStatus, Rule, WatchStatus};
+use actix_webhooks::{Endpoint, Engine, Rule};
 
 use super::support::{HOOK, event};
 
@@ -25,20 +24,6 @@ impl Transport for Fragile {
             panic!("scripted panic of an actor");
         }
         self.receivers.open(endpoint, client_id_header)
-    }
-}
-
-struct Watcher(Arc<Mutex<Vec<EndpointStatus>>>);
-
-impl Actor for Watcher {
-    type Context = Context<Self>;
-}
-
-impl Handler<EndpointStatus> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, status: EndpointStatus, _: &mut Context<Self>) {
-        self.0.lock().unwrap().push(status);
     }
 }
 
@@ -86,9 +71,8 @@ fn a_subscriber_that_panics_is_started_again_and_loses_nothing() {
             .start()
             .await
             .unwrap();
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let watch = WatchStatus::new(Watcher(Arc::clone(&told)).start().recipient());
-        engine.supervisor().send(watch).await.unwrap();
+        let recorder = Recorder::new();
+        recorder.watch_statuses(&engine).await.unwrap();
         for number in 0..10 {
             engine.publish(event(&number.to_string())).await.unwrap();
         }
@@ -96,18 +80,13 @@ fn a_subscriber_that_panics_is_started_again_and_loses_nothing() {
         engine.publish(event("while it is down")).await.unwrap();
         assert!(receivers.requests().is_empty());
         clock.sleep(Duration::from_secs(5)).await;
-        let status = engine
-            .supervisor()
-            .send(GetStatus::new(HOOK))
-            .await
-            .unwrap()
-            .unwrap();
+        let status = engine.endpoint(HOOK).status().await.unwrap().unwrap();
         assert_eq!(
             (status.restarts, status.delivered, status.queued),
             (3, 11, 0)
         );
         assert_eq!(receivers.requests().len(), 11, "each once");
-        let told = told.lock().unwrap().clone();
+        let told = recorder.statuses();
         assert_eq!(told.last().unwrap().restarts, 3, "watchers are told too");
         engine.publish(event("afterwards")).await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;

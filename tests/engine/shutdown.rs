@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_webhooks::store::MemoryStore;
 use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
-use actix_webhooks::{Engine, EngineBuilder, GetStatus, PauseEndpoint, PublishError, Rule};
+use actix_webhooks::{Engine, EngineBuilder, PublishError, Rule};
 
 use super::support::{HOOK, event, plain, simulate};
 
@@ -102,12 +102,7 @@ fn an_engine_goes_on_with_what_the_one_before_left_in_the_store() {
             .start()
             .await
             .unwrap();
-        first
-            .supervisor()
-            .send(PauseEndpoint::new(other))
-            .await
-            .unwrap()
-            .unwrap();
+        first.endpoint(other).pause().await.unwrap();
         for number in 0..300 {
             first.publish(event(&number.to_string())).await.unwrap();
         }
@@ -117,12 +112,7 @@ fn an_engine_goes_on_with_what_the_one_before_left_in_the_store() {
         clock.sleep(Duration::from_secs(5)).await;
         let second = build().start().await.unwrap();
         clock.sleep(Duration::from_mins(1)).await;
-        let status = second
-            .supervisor()
-            .send(GetStatus::new(HOOK))
-            .await
-            .unwrap()
-            .unwrap();
+        let status = second.endpoint(HOOK).status().await.unwrap().unwrap();
         assert_eq!((status.queued, status.dead_lettered), (0, 0));
         let to_hook = receivers
             .requests()
@@ -130,12 +120,7 @@ fn an_engine_goes_on_with_what_the_one_before_left_in_the_store() {
             .filter(|sent| sent.request.url == HOOK)
             .count();
         assert_eq!(to_hook, 301, "each once, and the failed one twice");
-        let paused = second
-            .supervisor()
-            .send(GetStatus::new(other))
-            .await
-            .unwrap()
-            .unwrap();
+        let paused = second.endpoint(other).status().await.unwrap().unwrap();
         assert_eq!(paused.queued, 300, "it is paused still");
         let receipt = second.publish(event("7")).await.unwrap();
         assert_eq!(receipt.deliveries, 2, "the rule was kept");

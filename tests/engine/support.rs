@@ -1,13 +1,12 @@
 //! An engine on a simulated clock, with scripted receivers and a watcher that notes everything.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
-use actix_webhooks::testing::{ScriptedTransport, SimClock};
+use actix_webhooks::store::DeadLetterQuery;
+use actix_webhooks::testing::{Recorder, ScriptedTransport, SimClock};
 use actix_webhooks::{
     DeadLetter, DeliveryReport, Endpoint, EndpointState, EndpointStatus, Engine, EngineBuilder,
-    Event, GetStatus, ListDeadLetters, Outcome, RetryPolicy, Rule, WatchDeliveries, WatchStatus,
+    Event, Outcome, RetryPolicy, Rule,
 };
 
 pub(crate) const HOOK: &str = "http://receiver.test/hook";
@@ -17,40 +16,7 @@ pub(crate) struct Sim {
     pub(crate) engine: Engine,
     pub(crate) clock: SimClock,
     pub(crate) receivers: ScriptedTransport,
-    pub(crate) notes: Notes,
-}
-
-/// What a watcher was told.
-#[derive(Clone, Default)]
-pub(crate) struct Notes {
-    reports: Arc<Mutex<Vec<DeliveryReport>>>,
-    states: Arc<Mutex<Vec<EndpointState>>>,
-}
-
-struct Watcher(Notes);
-
-impl Actor for Watcher {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.set_mailbox_capacity(100_000);
-    }
-}
-
-impl Handler<DeliveryReport> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, report: DeliveryReport, _: &mut Context<Self>) {
-        self.0.reports.lock().unwrap().push(report);
-    }
-}
-
-impl Handler<EndpointStatus> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, status: EndpointStatus, _: &mut Context<Self>) {
-        self.0.states.lock().unwrap().push(status.state);
-    }
+    pub(crate) recorder: Recorder,
 }
 
 /// Runs a test with an engine that has one rule for everything, to [`HOOK`], and no jitter.
@@ -73,23 +39,13 @@ pub(crate) fn simulate_with(
             .simulated(&clock, 1)
             .transport(receivers.clone());
         let engine = settings(builder).start().await.unwrap();
-        let notes = Notes::default();
-        let watcher = Watcher(notes.clone()).start();
-        engine
-            .supervisor()
-            .send(WatchDeliveries::new(watcher.clone().recipient()))
-            .await
-            .unwrap();
-        engine
-            .supervisor()
-            .send(WatchStatus::new(watcher.recipient()))
-            .await
-            .unwrap();
+        let recorder = Recorder::new();
+        recorder.watch(&engine).await.unwrap();
         test(Sim {
             engine,
             clock,
             receivers,
-            notes,
+            recorder,
         })
         .await;
     });
@@ -134,7 +90,7 @@ impl Sim {
     }
 
     pub(crate) fn reports(&self) -> Vec<DeliveryReport> {
-        self.notes.reports.lock().unwrap().clone()
+        self.recorder.reports()
     }
 
     pub(crate) fn outcomes(&self) -> Vec<Outcome> {
@@ -145,24 +101,17 @@ impl Sim {
     }
 
     pub(crate) fn states(&self) -> Vec<EndpointState> {
-        self.notes.states.lock().unwrap().clone()
+        let statuses = self.recorder.statuses().into_iter();
+        statuses.map(|status| status.state).collect()
     }
 
     pub(crate) async fn status(&self, url: &str) -> EndpointStatus {
-        self.engine
-            .supervisor()
-            .send(GetStatus::new(url))
-            .await
-            .unwrap()
-            .unwrap()
+        let status = self.engine.endpoint(url).status().await;
+        status.unwrap().expect("the endpoint is known")
     }
 
     pub(crate) async fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.engine
-            .supervisor()
-            .send(ListDeadLetters::default())
-            .await
-            .unwrap()
-            .unwrap()
+        let letters = self.engine.dead_letters(DeadLetterQuery::default());
+        letters.await.unwrap()
     }
 }

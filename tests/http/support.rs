@@ -5,17 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix_webhooks::testing::Recorder;
 use actix_webhooks::transport::TransportBuilder;
 use actix_webhooks::{
     AddressRange, DeadLetterReason, DeliveryReport, Endpoint, Engine, EngineBuilder, Event,
-    Failure, Outcome, RetryPolicy, Rule, WatchDeliveries,
+    Failure, Outcome, RetryPolicy, Rule,
 };
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -41,40 +40,9 @@ pub(crate) fn run_for(limit: Duration, test: impl Future<Output = ()>) {
 /// A running engine, and what it reports.
 pub(crate) struct Bed {
     pub(crate) engine: Engine,
-    watcher: Addr<Watcher>,
-    reports: mpsc::UnboundedReceiver<DeliveryReport>,
-}
-
-struct Watcher(mpsc::UnboundedSender<DeliveryReport>);
-
-/// Answered when everything sent to the watcher before was noted.
-struct Flush;
-
-impl Message for Flush {
-    type Result = ();
-}
-
-impl Actor for Watcher {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.set_mailbox_capacity(100_000);
-    }
-}
-
-impl Handler<DeliveryReport> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, report: DeliveryReport, _: &mut Context<Self>) {
-        // Nobody listens any more once the test is over.
-        let _ = self.0.send(report);
-    }
-}
-
-impl Handler<Flush> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, _: Flush, _: &mut Context<Self>) {}
+    recorder: Recorder,
+    /// How many reports were taken.
+    taken: usize,
 }
 
 impl Bed {
@@ -91,14 +59,12 @@ impl Bed {
 
     pub(crate) async fn start(builder: EngineBuilder) -> Self {
         let engine = builder.start().await.unwrap();
-        let (sender, reports) = mpsc::unbounded_channel();
-        let watcher = Watcher(sender).start();
-        let watch = WatchDeliveries::new(watcher.clone().recipient());
-        engine.supervisor().send(watch).await.unwrap();
+        let recorder = Recorder::new();
+        recorder.watch_deliveries(&engine).await.unwrap();
         Self {
             engine,
-            watcher,
-            reports,
+            recorder,
+            taken: 0,
         }
     }
 
@@ -108,7 +74,9 @@ impl Bed {
 
     /// Returns the next report, waiting for it.
     pub(crate) async fn report(&mut self) -> DeliveryReport {
-        self.reports.recv().await.expect("the watcher lives")
+        self.taken += 1;
+        let reports = self.recorder.reports_once(self.taken).await;
+        reports[self.taken - 1].clone()
     }
 
     /// Publishes an event and returns how its one attempt ended.
@@ -120,12 +88,12 @@ impl Bed {
     }
 
     /// Shuts the engine down; every report must have been taken, and nothing may be left to do.
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(self) {
         let shutdown = self.engine.shutdown(Duration::from_secs(5)).await;
         assert_eq!((shutdown.pending, shutdown.aborted), (0, 0));
-        self.watcher.send(Flush).await.unwrap();
-        let further = self.reports.try_recv().ok();
-        assert_eq!(further, None, "one report for each delivery");
+        self.recorder.catch_up().await;
+        let further = &self.recorder.reports()[self.taken..];
+        assert_eq!(further, [], "one report for each delivery");
     }
 }
 

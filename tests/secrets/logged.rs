@@ -4,18 +4,16 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
 use actix_webhooks::store::MemoryStore;
 use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::transport::{Answer, Failure};
 use actix_webhooks::{
-    AddressRange, Auth, CircuitBreaker, Client, DeliveryReport, DisablePolicy, Endpoint, Engine,
-    EngineBuilder, Event, ListDeadLetters, RetryPolicy, Rule, WatchDeliveries,
+    AddressRange, Auth, CircuitBreaker, Client, DisablePolicy, Endpoint, Engine, EngineBuilder,
+    Event, ListDeadLetters, RetryPolicy, Rule,
 };
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::json;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{HOOK, QUERY, SECRET, hides};
 
@@ -141,20 +139,6 @@ fn nothing_secret_is_logged_while_receivers_and_store_fail() {
     check(&["finished: ", "delivery store failed"]);
 }
 
-struct Watcher(UnboundedSender<DeliveryReport>);
-
-impl Actor for Watcher {
-    type Context = Context<Self>;
-}
-
-impl Handler<DeliveryReport> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, report: DeliveryReport, _: &mut Context<Self>) {
-        self.0.send(report).unwrap();
-    }
-}
-
 #[test]
 fn nothing_secret_is_logged_by_a_real_connection_that_fails() {
     capture();
@@ -165,12 +149,9 @@ fn nothing_secret_is_logged_by_a_real_connection_that_fails() {
         let builder = Engine::builder().allow_addresses(AddressRange::loopback());
         let hook = format!("https://127.0.0.1:{port}/hook?token={QUERY}");
         let engine = settings(builder, &hook).start().await.unwrap();
-        let (reports, mut reported) = unbounded_channel();
-        let watcher = Watcher(reports).start();
-        let watch = WatchDeliveries::new(watcher.recipient());
-        engine.supervisor().send(watch).await.unwrap();
+        let mut reports = engine.watch_deliveries(10).await.unwrap();
         engine.publish(event(0)).await.unwrap();
-        assert!(reported.recv().await.unwrap().outcome.is_final());
+        assert!(reports.next().await.unwrap().outcome.is_final());
         engine.shutdown(Duration::from_secs(1)).await;
     });
     check(&["finished: ", "connection could not be made"]);

@@ -99,7 +99,7 @@ async fn nothing_is_lost(life: &Life<'_>, deliveries: &[Delivery]) {
 fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
     let lost_any = life.ledger.notes().keys.values().any(|seen| seen.lost > 0);
     let mut reports = BTreeMap::<DeliveryId, Vec<DeliveryReport>>::new();
-    for report in &*life.heard.reports.lock().unwrap() {
+    for report in &life.heard.reports.reports() {
         reports
             .entry(report.delivery_id)
             .or_default()
@@ -233,7 +233,7 @@ fn order_is_kept(life: &Life<'_>, deliveries: &[Delivery]) {
         .map(|delivery| (delivery.id, company_of(delivery)))
         .collect();
     let mut spans = BTreeMap::<DeliveryId, (WebhookUrl, Timestamp, Timestamp)>::new();
-    let reports = life.heard.reports.lock().unwrap();
+    let reports = life.heard.reports.reports();
     for report in reports.iter().filter(|report| is_of_an_attempt(report)) {
         let (begun, ended) = (begun_at(report), report.at);
         spans
@@ -295,7 +295,7 @@ fn healthy_ones_go_on(life: &Life<'_>, deliveries: &[Delivery]) {
         if !place.waits_for_nothing() || world.is_touched(number) {
             continue;
         }
-        let reports = life.heard.reports.lock().unwrap();
+        let reports = life.heard.reports.reports();
         let own = reports
             .iter()
             .filter(|report| report.url.as_str() == place.url);
@@ -332,7 +332,7 @@ fn healthy_ones_go_on(life: &Life<'_>, deliveries: &[Delivery]) {
 }
 
 async fn watchers_know_the_end(life: &Life<'_>) {
-    let heard = life.heard.statuses.lock().unwrap().clone();
+    let heard = life.heard.statuses.latest_statuses();
     let removed = life.ledger.notes().removed.clone();
     for status in life.statuses().await {
         let url = status.url.clone();

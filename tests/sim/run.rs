@@ -137,7 +137,7 @@ impl<'a> Life<'a> {
             .iter()
             .filter_map(|place| place.settings.clone())
             .collect();
-        let heard = Heard::default();
+        let heard = Heard::nothing();
         let engine = start(
             world,
             &clock,
@@ -208,7 +208,7 @@ impl<'a> Life<'a> {
     /// Returns how many attempts of each key are on record.
     pub(crate) fn recorded(&self) -> BTreeMap<Key, u32> {
         let mut recorded = BTreeMap::new();
-        let reports = self.heard.reports.lock().unwrap();
+        let reports = self.heard.reports.reports();
         for report in reports.iter().filter(|report| is_of_an_attempt(report)) {
             *recorded
                 .entry((report.url.clone(), report.alert_id))

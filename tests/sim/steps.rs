@@ -1,12 +1,12 @@
 //! The steps of a world: the application and the operators at work, and a restart.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
+use actix_webhooks::testing::Recorder;
 use actix_webhooks::{
-    Endpoint, Engine, Event, PauseEndpoint, PublishBatch, PublishError, PutEndpoint, Receipt,
-    Redeliver, RemoveEndpoint, ResumeEndpoint, WebhookUrl,
+    Endpoint, Engine, Event, PauseEndpoint, PublishBatch, PublishError, Receipt, Redeliver,
+    RemoveEndpoint, ResumeEndpoint, WebhookUrl,
 };
 use futures_util::future::join_all;
 
@@ -103,12 +103,7 @@ impl Life<'_> {
         self.bounds(url, |bounds| {
             bounds.max_in_flight = bounds.max_in_flight.max(max);
         });
-        self.engine
-            .supervisor()
-            .send(PutEndpoint(endpoint.clone()))
-            .await
-            .unwrap()
-            .unwrap();
+        self.engine.put_endpoint(endpoint.clone()).await.unwrap();
         self.bounds(url, |bounds| bounds.max_in_flight = max);
     }
 
@@ -182,8 +177,8 @@ impl Life<'_> {
             ));
         }
         self.heard = Heard {
-            reports: Arc::clone(&self.heard.reports),
-            statuses: Arc::default(),
+            reports: self.heard.reports.clone(),
+            statuses: Recorder::new(),
         };
         let seed = self.world.seed + (self.engines << 32);
         self.engine = start(

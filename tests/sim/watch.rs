@@ -1,26 +1,27 @@
 //! An engine with watchers that note everything.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-
-use actix::{Actor, Context, Handler};
-use actix_webhooks::testing::{FaultyStore, SimClock};
-use actix_webhooks::{
-    DeliveryReport, Endpoint, EndpointStatus, Engine, WatchDeliveries, WatchStatus, WebhookUrl,
-};
+use actix_webhooks::testing::{FaultyStore, Recorder, SimClock};
+use actix_webhooks::{Endpoint, Engine};
 
 use super::ledger::Watched;
 use super::world::{World, default_policy};
 
 /// What watchers were told.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Heard {
-    pub(crate) reports: Arc<Mutex<Vec<DeliveryReport>>>,
-    /// The last status of each endpoint, of the engine that runs now, where statuses are watched.
-    pub(crate) statuses: Arc<Mutex<BTreeMap<WebhookUrl, EndpointStatus>>>,
+    pub(crate) reports: Recorder,
+    /// Those of the engine that runs now, where statuses are watched.
+    pub(crate) statuses: Recorder,
 }
 
-struct Watcher(Heard);
+impl Heard {
+    pub(crate) fn nothing() -> Self {
+        Self {
+            reports: Recorder::new(),
+            statuses: Recorder::new(),
+        }
+    }
+}
 
 /// Starts an engine on the world's store, and has it watched.
 pub(crate) async fn start(
@@ -46,46 +47,9 @@ pub(crate) async fn start(
     }
     transport.ledger.notes().started_at = Some(clock.now());
     let engine = builder.start().await.unwrap();
-    let watcher = Watcher(heard.clone()).start();
-    engine
-        .supervisor()
-        .send(WatchDeliveries::new(watcher.clone().recipient()))
-        .await
-        .unwrap();
+    heard.reports.watch_deliveries(&engine).await.unwrap();
     if world.watches_statuses {
-        engine
-            .supervisor()
-            .send(WatchStatus::new(watcher.recipient()))
-            .await
-            .unwrap();
+        heard.statuses.watch_statuses(&engine).await.unwrap();
     }
     engine
-}
-
-impl Actor for Watcher {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.set_mailbox_capacity(1_000_000);
-    }
-}
-
-impl Handler<DeliveryReport> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, report: DeliveryReport, _: &mut Context<Self>) {
-        self.0.reports.lock().unwrap().push(report);
-    }
-}
-
-impl Handler<EndpointStatus> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, status: EndpointStatus, _: &mut Context<Self>) {
-        self.0
-            .statuses
-            .lock()
-            .unwrap()
-            .insert(status.url.clone(), status);
-    }
 }

@@ -88,12 +88,7 @@ fn a_hold_that_was_lifted_stays_lifted() {
         // Nothing is sent by an engine that is resumed and paused in the same breath.
         let engine = life.start(&clock).await;
         assert_eq!(status(&engine).await.held, Some(held));
-        engine
-            .supervisor()
-            .send(PauseEndpoint::new(HOOK))
-            .await
-            .unwrap()
-            .unwrap();
+        engine.endpoint(HOOK).pause().await.unwrap();
         let resume = engine.supervisor().send(ResumeEndpoint::new(HOOK));
         let pause = engine.supervisor().send(PauseEndpoint::new(HOOK));
         let (resumed, paused) = futures_util::join!(resume, pause);
@@ -103,12 +98,7 @@ fn a_hold_that_was_lifted_stays_lifted() {
         let sent = life.receivers.requests().len();
         let engine = life.start(&clock).await;
         assert_eq!(status(&engine).await.held, None);
-        engine
-            .supervisor()
-            .send(ResumeEndpoint::new(HOOK))
-            .await
-            .unwrap()
-            .unwrap();
+        engine.endpoint(HOOK).resume().await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;
         assert!(sent <= 2);
         assert_eq!(

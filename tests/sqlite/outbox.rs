@@ -6,9 +6,7 @@ use actix_webhooks::store::{
     Appended, BacklogLimits, NewEvent, OutboxError, SqliteOptions, SqliteStore, Store as _,
 };
 use actix_webhooks::testing::SimClock;
-use actix_webhooks::{
-    Engine, Event, PauseEndpoint, PutRule, RemoveRule, ResumeEndpoint, Rule, Timestamp,
-};
+use actix_webhooks::{Engine, Event, PauseEndpoint, RemoveRule, ResumeEndpoint, Rule, Timestamp};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -309,7 +307,7 @@ fn left(shop: &Connection) -> u64 {
 async fn one_rule_for_each(engine: &Engine) {
     for (client, url) in [("full", HOOK), ("other", OTHER)] {
         let rule = Rule::new(client, "*").client(client).webhook(url).unwrap();
-        engine.router().send(PutRule(rule)).await.unwrap().unwrap();
+        engine.put_rule(rule).await.unwrap();
     }
     let all = RemoveRule("rule".into());
     engine.router().send(all).await.unwrap().unwrap();

@@ -10,7 +10,7 @@ use actix_webhooks::transport::Answer;
 use actix_webhooks::verify::Verifier;
 use actix_webhooks::{
     Auth, Client, DeadLetterReason, DeliveryId, DisablePolicy, Endpoint, EndpointState, Engine,
-    FailingRule, Failure, ListAttempts, ListRules, PauseEndpoint, ResumeEndpoint, Rule, WebhookUrl,
+    FailingRule, Failure, ListAttempts, ListRules, ResumeEndpoint, Rule, WebhookUrl,
 };
 
 use super::retention::new_event;
@@ -116,24 +116,14 @@ fn a_hold_and_a_pause_survive() {
             EndpointState::RateLimited { until }
         );
         assert_eq!(life.receivers.requests().len(), 1, "nothing is sent");
-        engine
-            .supervisor()
-            .send(PauseEndpoint::new(HOOK))
-            .await
-            .unwrap()
-            .unwrap();
+        engine.endpoint(HOOK).pause().await.unwrap();
         crash(engine).await;
 
         let engine = life.start(&clock).await;
         clock.sleep(Duration::from_hours(2)).await;
         assert_eq!(status(&engine).await.state, EndpointState::Paused);
         assert_eq!(life.receivers.requests().len(), 1);
-        engine
-            .supervisor()
-            .send(ResumeEndpoint::new(HOOK))
-            .await
-            .unwrap()
-            .unwrap();
+        engine.endpoint(HOOK).resume().await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;
         assert_eq!(status(&engine).await.delivered, 2);
         crash(engine).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_webhooks::testing::SimClock;
 use actix_webhooks::{
     Auth, DeadLetterReason, Endpoint, Engine, EngineBuilder, ListDeadLetters, ListRules,
-    PutEndpoint, PutRule, RemoveEndpoint, Rule,
+    PutEndpoint, RemoveEndpoint, Rule,
 };
 
 use super::support::{Life, crash, event};
@@ -30,7 +30,7 @@ fn stored_rules_that_the_builder_does_not_name_stay_or_go_as_it_says() {
             .start_with(&clock, |builder| builder.rule(other()))
             .await;
         let put = Rule::new("put", "*").webhook(OTHER).unwrap();
-        engine.router().send(PutRule(put)).await.unwrap().unwrap();
+        engine.put_rule(put).await.unwrap();
         crash(engine).await;
         let file = rusqlite::Connection::open(life.file()).unwrap();
         let sql = "INSERT INTO webhook_rule VALUES ('unreadable', 'nonsense')";

@@ -127,7 +127,7 @@ fn what_a_damaged_store_says_overflows_nothing() {
 async fn a_deadline_is_not_early_in_the_next_engine() {
     tokio::time::pause();
     let system = |wall: Timestamp, behind: Duration| {
-        let real = std::time::Instant::now();
+        let real = Clock::instant().into_std();
         let source = Source::System { real };
         let wall = Wall::anchored(wall, Clock::instant(), behind, source);
         Clock::starting(wall, StoredClock::default())

@@ -43,6 +43,11 @@ use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 pub struct Redeliver(pub Redelivery);
 
 impl Redeliver {
+    /// Returns the message, about a [`DeliveryId`] or a [`DeadLetterQuery`].
+    pub fn new(which: impl Into<Redelivery>) -> Self {
+        Self(which.into())
+    }
+
     /// Returns the message for one delivery, whatever its state.
     pub fn one(id: DeliveryId) -> Self {
         Self(Redelivery::One(id))
@@ -189,6 +194,13 @@ impl Message for EndDeliveries {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDeliveries(pub DeliveryQuery);
 
+impl ListDeliveries {
+    /// Returns the message.
+    pub fn new(query: DeliveryQuery) -> Self {
+        Self(query)
+    }
+}
+
 impl Message for ListDeliveries {
     type Result = Result<Vec<Delivery>, StoreError>;
 }
@@ -215,6 +227,13 @@ impl Message for ListDeliveries {
 pub struct ListAttempts {
     /// The delivery.
     pub id: DeliveryId,
+}
+
+impl ListAttempts {
+    /// Returns the message.
+    pub fn new(id: DeliveryId) -> Self {
+        Self { id }
+    }
 }
 
 impl Message for ListAttempts {
@@ -244,6 +263,13 @@ impl Message for ListAttempts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscardDeadLetters(pub DeadLetterQuery);
 
+impl DiscardDeadLetters {
+    /// Returns the message.
+    pub fn new(query: DeadLetterQuery) -> Self {
+        Self(query)
+    }
+}
+
 impl Message for DiscardDeadLetters {
     type Result = Result<u64, StoreError>;
 }
@@ -265,6 +291,13 @@ impl Message for DiscardDeadLetters {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDeadLetters(pub DeadLetterQuery);
+
+impl ListDeadLetters {
+    /// Returns the message.
+    pub fn new(query: DeadLetterQuery) -> Self {
+        Self(query)
+    }
+}
 
 impl Message for ListDeadLetters {
     type Result = Result<Vec<DeadLetter>, StoreError>;

@@ -29,6 +29,13 @@ use crate::store::{StoreError, UnreadableSetting};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutEndpoint(pub Endpoint);
 
+impl PutEndpoint {
+    /// Returns the message.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self(endpoint)
+    }
+}
+
 impl Message for PutEndpoint {
     type Result = Result<(), EndpointError>;
 }

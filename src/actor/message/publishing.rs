@@ -150,6 +150,13 @@ impl Receipt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutRule(pub Rule);
 
+impl PutRule {
+    /// Returns the message.
+    pub fn new(rule: Rule) -> Self {
+        Self(rule)
+    }
+}
+
 impl Message for PutRule {
     type Result = Result<(), RuleError>;
 }
@@ -174,6 +181,11 @@ impl Message for PutRule {
 pub struct RemoveRule(pub RuleId);
 
 impl RemoveRule {
+    /// Returns the message.
+    pub fn new(id: impl Into<RuleId>) -> Self {
+        Self(id.into())
+    }
+
     /// Returns the message that also ends the open deliveries that the rule led to.
     pub fn ending_deliveries(self) -> EndRule {
         EndRule(self.0)
@@ -204,6 +216,13 @@ impl Message for RemoveRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndRule(pub RuleId);
 
+impl EndRule {
+    /// Returns the message.
+    pub fn new(id: impl Into<RuleId>) -> Self {
+        Self(id.into())
+    }
+}
+
 impl Message for EndRule {
     type Result = Result<u64, RuleError>;
 }
@@ -231,6 +250,14 @@ impl Message for ListRules {
     type Result = Vec<Rule>;
 }
 
+/// Asks for all clients, by id: application → [`RouterActor`](crate::RouterActor).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListClients;
+
+impl Message for ListClients {
+    type Result = Vec<Client>;
+}
+
 /// Adds a client or replaces the one with its id: application → [`RouterActor`](crate::RouterActor).
 ///
 /// ```
@@ -247,6 +274,13 @@ impl Message for ListRules {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutClient(pub Client);
+
+impl PutClient {
+    /// Returns the message.
+    pub fn new(client: Client) -> Self {
+        Self(client)
+    }
+}
 
 impl Message for PutClient {
     type Result = Result<(), RuleError>;
@@ -274,6 +308,11 @@ impl Message for PutClient {
 pub struct RemoveClient(pub ClientId);
 
 impl RemoveClient {
+    /// Returns the message.
+    pub fn new(id: impl Into<ClientId>) -> Self {
+        Self(id.into())
+    }
+
     /// Returns the message that also ends the client's open deliveries.
     pub fn ending_deliveries(self) -> EndClient {
         EndClient(self.0)
@@ -289,6 +328,13 @@ impl Message for RemoveClient {
 /// is removed all the same, and sending it again is safe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndClient(pub ClientId);
+
+impl EndClient {
+    /// Returns the message.
+    pub fn new(id: impl Into<ClientId>) -> Self {
+        Self(id.into())
+    }
+}
 
 impl Message for EndClient {
     type Result = Result<u64, RuleError>;

@@ -1,6 +1,7 @@
 //! Being told what happens.
 
 use actix::{Message, Recipient};
+use tokio::sync::mpsc;
 
 use crate::domain::status::{DeliveryReport, EndpointStatus};
 
@@ -109,3 +110,13 @@ impl Message for EndpointStatus {
 impl Message for DeliveryReport {
     type Result = ();
 }
+
+/// Tell all that [`WatchStatus`] tells, by a channel: engine → supervisor.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct StreamStatuses(pub(crate) mpsc::Sender<EndpointStatus>);
+
+/// Tell all that [`WatchDeliveries`] tells, by a channel: engine → supervisor.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct StreamDeliveries(pub(crate) mpsc::Sender<DeliveryReport>);

@@ -11,11 +11,12 @@ use futures_util::FutureExt as _;
 use super::publisher::{BatchAnswer, Publisher};
 use super::{KnownSubscriber, RouterActor};
 use crate::actor::message::{
-    CheckEndpoints, Close, EndClient, EndDeliveries, EndRule, KnowEndpoints, ListRules,
-    LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInLine, PutClient, PutRule, Reach,
-    Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
+    CheckEndpoints, Close, EndClient, EndDeliveries, EndRule, KnowEndpoints, ListClients,
+    ListRules, LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInLine, PutClient,
+    PutRule, Reach, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
 };
 use crate::actor::reply::{Answerer, Deferred};
+use crate::domain::client::Client;
 use crate::domain::event::Event;
 use crate::domain::id::{ClientId, RuleId};
 use crate::domain::rule::Rule;
@@ -221,6 +222,14 @@ impl Handler<ListRules> for RouterActor {
 
     fn handle(&mut self, _: ListRules, _: &mut Context<Self>) -> Vec<Rule> {
         self.rules.iter().map(|rule| Rule::clone(rule)).collect()
+    }
+}
+
+impl Handler<ListClients> for RouterActor {
+    type Result = Vec<Client>;
+
+    fn handle(&mut self, _: ListClients, _: &mut Context<Self>) -> Vec<Client> {
+        self.clients.values().cloned().collect()
     }
 }
 

@@ -200,8 +200,8 @@ impl SubscriberActor {
         let waiter = inbox.waiter();
         let reports_lost = past.reports_lost;
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
-        for gate in run_changes {
-            match gate {
+        for change in run_changes {
+            match change {
                 RunChange::Pause => machine.pause(),
                 RunChange::Disable(reason) => machine.disable(reason),
                 // One that starts is not told so.

@@ -208,7 +208,7 @@ impl SupervisorActor {
 }
 
 impl EndpointEntry {
-    /// Applies a change of the run_changes as far as none that was asked for later has been applied, and returns what the subscriber has to hear.
+    /// Applies a change as far as none that was asked for later has been applied, and returns what the subscriber has to hear.
     fn apply(&mut self, change: RunChange, number: u64) -> Vec<RunChange> {
         match change {
             RunChange::Pause if number > self.numbers.resumed => {
@@ -242,7 +242,7 @@ impl EndpointEntry {
         unreadable.or(self.disabled)
     }
 
-    /// Takes settings in, and returns what a subscriber that ran without any has to hear of the run_changes.
+    /// Takes settings in, and returns what a subscriber that ran without any has to hear.
     fn set(&mut self, endpoint: Endpoint) -> Vec<RunChange> {
         self.endpoint = Some(Arc::new(endpoint));
         if !std::mem::take(&mut self.unreadable) {
@@ -253,14 +253,14 @@ impl EndpointEntry {
         [opened].into_iter().chain(self.run_changes()).collect()
     }
 
-    /// Returns the run_changes that are shut.
+    /// Returns what a subscriber has to hear of an endpoint that may not run.
     fn run_changes(&self) -> Vec<RunChange> {
         let paused = self.paused.then_some(RunChange::Pause);
         let disabled = self.disabled_for().map(RunChange::Disable);
         paused.into_iter().chain(disabled).collect()
     }
 
-    /// Returns what the run_changes make of the state of an endpoint that nobody runs for.
+    /// Returns what pausing and disabling make of the state of an endpoint that nobody runs for.
     fn gated(&self) -> Option<EndpointState> {
         let disabled = self.disabled_for().map(|reason| EndpointState::Disabled {
             reason: reason.to_string(),

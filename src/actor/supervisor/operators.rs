@@ -1,4 +1,4 @@
-//! What the supervisor does for operators: settings, run_changes, questions, redelivery.
+//! What the supervisor does for operators: settings, pauses, questions, redelivery.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use crate::actor::message::{
     Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, GetStatus,
     ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, ListUnreadable, PauseEndpoint,
     PutEndpoint, Redeliver, Redeliveries, ResumeEndpoint, RunChange, StatusFilter, StatusPage,
-    WatchDeliveries, WatchStatus,
+    StreamDeliveries, StreamStatuses, WatchDeliveries, WatchStatus,
 };
+use crate::actor::watchers::Watcher;
 use crate::domain::attempt::Attempt;
 use crate::domain::dead_letter::DeadLetter;
 use crate::domain::delivery::Delivery;
@@ -58,12 +59,12 @@ impl SupervisorActor {
             }
             wrap_future(async move {
                 kept.map_err(EndpointError::Store)?;
-                // One that has just ended is started again with the gate as it is now.
+                // One that has just ended is started again with the changes as they stand by then.
                 let mut told = false;
                 if let Some(subscriber) = subscriber {
                     told = true;
-                    for gate in run_changes {
-                        told &= subscriber.send(gate).await.is_ok();
+                    for change in run_changes {
+                        told &= subscriber.send(change).await.is_ok();
                     }
                 }
                 let url = url.to_string();
@@ -187,8 +188,8 @@ impl Handler<PutEndpoint> for SupervisorActor {
                 if let Some((subscriber, (endpoint, policy))) = configure {
                     // One that has just ended is started again with these settings.
                     let _ = subscriber.send(Configure { endpoint, policy }).await;
-                    for gate in run_changes {
-                        let _ = subscriber.send(gate).await;
+                    for change in run_changes {
+                        let _ = subscriber.send(change).await;
                     }
                 }
                 kept.map_err(EndpointError::Store)
@@ -280,7 +281,26 @@ impl Handler<WatchStatus> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, WatchStatus(recipient): WatchStatus, _: &mut Context<Self>) {
-        self.shared.watchers.statuses.add(recipient);
+        let watcher = Watcher::Actor(recipient);
+        self.shared.watchers.statuses.add(watcher);
+    }
+}
+
+impl Handler<StreamStatuses> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, StreamStatuses(updates): StreamStatuses, _: &mut Context<Self>) {
+        let watcher = Watcher::Channel(updates);
+        self.shared.watchers.statuses.add(watcher);
+    }
+}
+
+impl Handler<StreamDeliveries> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, StreamDeliveries(updates): StreamDeliveries, _: &mut Context<Self>) {
+        let watcher = Watcher::Channel(updates);
+        self.shared.watchers.reports.add(watcher);
     }
 }
 
@@ -288,7 +308,8 @@ impl Handler<WatchDeliveries> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, WatchDeliveries(recipient): WatchDeliveries, _: &mut Context<Self>) {
-        self.shared.watchers.reports.add(recipient);
+        let watcher = Watcher::Actor(recipient);
+        self.shared.watchers.reports.add(watcher);
     }
 }
 

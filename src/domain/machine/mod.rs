@@ -187,7 +187,7 @@ impl EndpointMachine {
             is_known: past.is_known,
             lifted: false,
             disabled: None,
-            unread: Unread::unread(),
+            unread: Unread::of_everything(),
             tally: past.tally,
             wall: WallOffset::default(),
             late_check_at: None,

@@ -57,7 +57,7 @@ pub(crate) struct Ticket {
     pub(crate) charge: Charge,
     /// How many permits its endpoint holds.
     held: u32,
-    ticket: u64,
+    number: u64,
 }
 
 /// The permits for attempts in flight, and who waits for one. `W` is how a waiter is told.
@@ -120,24 +120,24 @@ impl<W> PermitBook<W> {
         Ticket {
             charge,
             held,
-            ticket,
+            number: ticket,
         }
     }
 
     /// Moves a waiter whose endpoint now holds another number of permits to where that puts it, and
     /// returns its turn. One whose turn has come already is not in the queue any more.
-    pub(crate) fn hold_instead(&mut self, turn: Ticket, held: u32) -> Ticket {
-        if let Some(waiter) = self.dequeue(turn) {
-            self.enqueue(turn.charge, (held, turn.ticket), waiter);
+    pub(crate) fn hold_instead(&mut self, ticket: Ticket, held: u32) -> Ticket {
+        if let Some(waiter) = self.dequeue(ticket) {
+            self.enqueue(ticket.charge, (held, ticket.number), waiter);
         }
-        Ticket { held, ..turn }
+        Ticket { held, ..ticket }
     }
 
     /// Leaves the queue. Returns `true` if the waiter was still in it.
-    pub(crate) fn leave(&mut self, turn: Ticket) -> bool {
-        let was_in_it = self.dequeue(turn).is_some();
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> bool {
+        let was_in_it = self.dequeue(ticket).is_some();
         if was_in_it {
-            self.sites.leave(turn.charge.site);
+            self.sites.leave(ticket.charge.site);
         }
         was_in_it
     }
@@ -284,12 +284,12 @@ impl<W> PermitBook<W> {
         queue.insert((client, site), key, holds, waiter);
     }
 
-    fn dequeue(&mut self, turn: Ticket) -> Option<W> {
-        let Charge { class, site } = turn.charge;
+    fn dequeue(&mut self, ticket: Ticket) -> Option<W> {
+        let Charge { class, site } = ticket.charge;
         let client = self.sites.client_of(site);
         let holds = holds(&self.sites, class, client, site);
         let queue = self.queues.of_mut(class);
-        queue.remove((client, site), (turn.held, turn.ticket), holds)
+        queue.remove((client, site), (ticket.held, ticket.number), holds)
     }
 }
 

@@ -101,7 +101,7 @@ impl<L: LookUp> Flights<L> {
             match poll_fn(|cx| self.poll_happened(&mut questions, cx)).await {
                 Happened::Asked(question) => self.asked(question),
                 Happened::Stepped(FlightStep::Slow(name, look_up)) => {
-                    self.became_slow(name, look_up)
+                    self.became_slow(name, look_up);
                 }
                 Happened::Stepped(FlightStep::Ended { name, result, slow }) => {
                     self.ended_under_way(name, result, slow);

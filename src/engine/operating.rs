@@ -1,0 +1,334 @@
+//! What operators ask of an engine, as methods: each sends the message of the same name and unwraps its answer.
+
+use actix::{Addr, Handler, Message};
+
+use super::Engine;
+use crate::actor::message::{
+    DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, GetStatus,
+    ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
+    ListUnreadable, PauseEndpoint, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
+    Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, StatusPage,
+};
+use crate::domain::attempt::Attempt;
+use crate::domain::client::Client;
+use crate::domain::dead_letter::DeadLetter;
+use crate::domain::delivery::Delivery;
+use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
+use crate::domain::event::Event;
+use crate::domain::id::{ClientId, DeliveryId, RuleId};
+use crate::domain::rule::Rule;
+use crate::domain::status::EndpointStatus;
+use crate::error::{OperateError, PublishError};
+use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, UnreadableSetting};
+
+/// One endpoint of an engine: see [`Engine::endpoint`].
+#[derive(Clone, Debug)]
+pub struct EndpointHandle {
+    engine: Engine,
+    url: String,
+}
+
+impl EndpointHandle {
+    /// Returns how the endpoint does; `None` if it is not known. See [`GetStatus`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn status(&self) -> Result<Option<EndpointStatus>, OperateError> {
+        self.engine.ask_supervisor(GetStatus::new(&self.url)).await
+    }
+
+    /// Puts the endpoint's settings, in place of those it had. See [`PutEndpoint`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use actix_webhooks::Engine;
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::builder().start().await?;
+    /// let endpoint = engine.endpoint("https://example.com/hooks");
+    /// endpoint.put(|settings| Ok(settings.timeout(Duration::from_secs(5)))).await?;
+    /// endpoint.pause().await?;
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`], also for what `settings` returns; [`OperateError::Stopped`].
+    pub async fn put(
+        &self,
+        settings: impl FnOnce(Endpoint) -> Result<Endpoint, InvalidEndpoint>,
+    ) -> Result<(), OperateError> {
+        let endpoint = Endpoint::new(&self.url).map_err(InvalidEndpoint::from);
+        let endpoint = endpoint.and_then(settings);
+        let endpoint = endpoint.map_err(|error| OperateError::Endpoint(error.into()))?;
+        self.engine.put_endpoint(endpoint).await
+    }
+
+    /// Removes the endpoint's settings and gives up what is open, and returns how much that was. See [`RemoveEndpoint`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
+    pub async fn remove(&self) -> Result<u64, OperateError> {
+        let remove = RemoveEndpoint::new(&self.url);
+        Ok(self.engine.ask_supervisor(remove).await??)
+    }
+
+    /// Starts no more attempts until the endpoint is resumed. See [`PauseEndpoint`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
+    pub async fn pause(&self) -> Result<(), OperateError> {
+        let pause = PauseEndpoint::new(&self.url);
+        Ok(self.engine.ask_supervisor(pause).await??)
+    }
+
+    /// Disables the endpoint until it is resumed. See [`DisableEndpoint`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
+    pub async fn disable(&self) -> Result<(), OperateError> {
+        let disable = DisableEndpoint::new(&self.url);
+        Ok(self.engine.ask_supervisor(disable).await??)
+    }
+
+    /// Lets attempts start again, and lifts what holds the endpoint back. See [`ResumeEndpoint`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
+    pub async fn resume(&self) -> Result<(), OperateError> {
+        let resume = ResumeEndpoint::new(&self.url);
+        Ok(self.engine.ask_supervisor(resume).await??)
+    }
+}
+
+/// # Endpoints
+impl Engine {
+    /// Returns a handle to the endpoint with this URL, in any spelling. Whether it is known is told when it is used.
+    ///
+    /// ```
+    /// use actix_webhooks::Engine;
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::builder().start().await?;
+    /// if let Some(status) = engine.endpoint("https://example.com/hooks").status().await? {
+    ///     println!("{status:?}");
+    /// }
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn endpoint(&self, url: impl AsRef<str>) -> EndpointHandle {
+        EndpointHandle {
+            engine: self.clone(),
+            url: url.as_ref().to_owned(),
+        }
+    }
+
+    /// Puts an endpoint's settings, in place of those it had. See [`PutEndpoint`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
+    pub async fn put_endpoint(&self, endpoint: Endpoint) -> Result<(), OperateError> {
+        Ok(self.ask_supervisor(PutEndpoint::new(endpoint)).await??)
+    }
+
+    /// Returns a page of endpoints, by URL. See [`ListStatus`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn endpoints(&self, query: ListStatus) -> Result<StatusPage, OperateError> {
+        self.ask_supervisor(query).await
+    }
+
+    /// Returns the settings that are stored and cannot be read. See [`ListUnreadable`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn unreadable_settings(&self) -> Result<Vec<UnreadableSetting>, OperateError> {
+        self.ask_supervisor(ListUnreadable).await
+    }
+}
+
+/// # Deliveries
+impl Engine {
+    /// Publishes events, each for itself, and stores those that arrive together together. See [`PublishBatch`].
+    ///
+    /// # Errors
+    /// Those of each event, in the order of the events; [`PublishError::ShuttingDown`] for all.
+    pub async fn publish_all(
+        &self,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<Vec<Result<Receipt, PublishError>>, PublishError> {
+        let batch = PublishBatch::new(events.into_iter().collect::<Vec<_>>());
+        let answers = self.router.send(batch).await;
+        answers.map_err(|_| PublishError::ShuttingDown)
+    }
+
+    /// Returns deliveries, newest first. See [`ListDeliveries`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, OperateError> {
+        Ok(self.ask_supervisor(ListDeliveries::new(query)).await??)
+    }
+
+    /// Returns the attempts of a delivery, in their order. See [`ListAttempts`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>, OperateError> {
+        Ok(self.ask_supervisor(ListAttempts::new(id)).await??)
+    }
+
+    /// Returns dead letters, newest first. See [`ListDeadLetters`].
+    ///
+    /// ```
+    /// use actix_webhooks::Engine;
+    /// use actix_webhooks::store::DeadLetterQuery;
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::builder().start().await?;
+    /// for letter in engine.dead_letters(DeadLetterQuery::default()).await? {
+    ///     println!("{} to {}: {}", letter.event_id, letter.url, letter.reason);
+    /// }
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn dead_letters(
+        &self,
+        query: DeadLetterQuery,
+    ) -> Result<Vec<DeadLetter>, OperateError> {
+        Ok(self.ask_supervisor(ListDeadLetters::new(query)).await??)
+    }
+
+    /// Starts a delivery again, by its [`DeliveryId`], or dead letters, by a [`DeadLetterQuery`]. See [`Redeliver`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn redeliver(
+        &self,
+        which: impl Into<Redelivery>,
+    ) -> Result<Redeliveries, OperateError> {
+        Ok(self.ask_supervisor(Redeliver::new(which)).await??)
+    }
+
+    /// Takes dead letters off the list, and returns how many. See [`DiscardDeadLetters`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn discard_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, OperateError> {
+        Ok(self
+            .ask_supervisor(DiscardDeadLetters::new(query))
+            .await??)
+    }
+
+    /// Gives up the open deliveries of a rule or a client, and returns how many. See [`EndDeliveries`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn end_deliveries(&self, which: EndDeliveries) -> Result<u64, OperateError> {
+        Ok(self.ask_supervisor(which).await??)
+    }
+}
+
+/// # Rules and clients
+impl Engine {
+    /// Returns all rules, by id. See [`ListRules`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn rules(&self) -> Result<Vec<Rule>, OperateError> {
+        self.ask_router(ListRules).await
+    }
+
+    /// Puts a rule, in place of one with its id. See [`PutRule`].
+    ///
+    /// # Errors
+    /// [`OperateError::Rule`], [`OperateError::Stopped`].
+    pub async fn put_rule(&self, rule: Rule) -> Result<(), OperateError> {
+        Ok(self.ask_router(PutRule::new(rule)).await??)
+    }
+
+    /// Removes a rule; what it has led to goes on. Returns `true` if there was one. See [`RemoveRule`].
+    ///
+    /// # Errors
+    /// [`OperateError::Rule`], [`OperateError::Stopped`].
+    pub async fn remove_rule(&self, id: impl Into<RuleId>) -> Result<bool, OperateError> {
+        Ok(self.ask_router(RemoveRule::new(id)).await??)
+    }
+
+    /// Removes a rule and gives up what is open of it; returns how much that was. See [`EndRule`].
+    ///
+    /// # Errors
+    /// [`OperateError::Rule`], [`OperateError::Stopped`].
+    pub async fn end_rule(&self, id: impl Into<RuleId>) -> Result<u64, OperateError> {
+        Ok(self.ask_router(EndRule::new(id)).await??)
+    }
+
+    /// Returns all clients, by id. See [`ListClients`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn clients(&self) -> Result<Vec<Client>, OperateError> {
+        self.ask_router(ListClients).await
+    }
+
+    /// Puts a client, in place of one with its id. See [`PutClient`].
+    ///
+    /// # Errors
+    /// [`OperateError::Rule`], [`OperateError::Stopped`].
+    pub async fn put_client(&self, client: Client) -> Result<(), OperateError> {
+        Ok(self.ask_router(PutClient::new(client)).await??)
+    }
+
+    /// Removes a client; its open deliveries go on. Returns `true` if there was one. See [`RemoveClient`].
+    ///
+    /// # Errors
+    /// [`OperateError::Rule`], [`OperateError::Stopped`].
+    pub async fn remove_client(&self, id: impl Into<ClientId>) -> Result<bool, OperateError> {
+        Ok(self.ask_router(RemoveClient::new(id)).await??)
+    }
+
+    /// Removes a client and gives up what is open of it; returns how much that was. See [`EndClient`].
+    ///
+    /// # Errors
+    /// [`OperateError::Rule`], [`OperateError::Stopped`].
+    pub async fn end_client(&self, id: impl Into<ClientId>) -> Result<u64, OperateError> {
+        Ok(self.ask_router(EndClient::new(id)).await??)
+    }
+}
+
+impl Engine {
+    pub(super) async fn ask_supervisor<M>(&self, message: M) -> Result<M::Result, OperateError>
+    where
+        M: Message<Result: Send> + Send + 'static,
+        crate::SupervisorActor: Handler<M>,
+    {
+        ask(&self.supervisor, message).await
+    }
+
+    async fn ask_router<M>(&self, message: M) -> Result<M::Result, OperateError>
+    where
+        M: Message<Result: Send> + Send + 'static,
+        crate::RouterActor: Handler<M>,
+    {
+        ask(&self.router, message).await
+    }
+}
+
+async fn ask<A, M>(actor: &Addr<A>, message: M) -> Result<M::Result, OperateError>
+where
+    A: Handler<M, Context = actix::Context<A>>,
+    M: Message<Result: Send> + Send + 'static,
+{
+    let answer = actor.send(message).await;
+    answer.map_err(|_| OperateError::Stopped)
+}

@@ -52,6 +52,7 @@ pub struct EngineBuilder {
     publish_timeout: Duration,
     wall: Option<Wall>,
     seed: Option<u64>,
+    as_on_several_arbiters: bool,
 }
 
 impl Default for EngineBuilder {
@@ -75,6 +76,7 @@ impl Default for EngineBuilder {
             publish_timeout: Duration::from_secs(30),
             wall: None,
             seed: None,
+            as_on_several_arbiters: false,
         }
     }
 }
@@ -264,6 +266,12 @@ impl EngineBuilder {
         self
     }
 
+    #[cfg(feature = "test-util")]
+    pub(crate) fn polled_as_on_several_arbiters(mut self) -> Self {
+        self.as_on_several_arbiters = true;
+        self
+    }
+
     /// Checks the settings, starts the actors, and goes on with what the store holds.
     ///
     /// # Errors
@@ -301,8 +309,7 @@ impl EngineBuilder {
         } = merged;
         let count = self.arbiters.unwrap_or_else(cores);
         let shared = Arc::new(EngineContext {
-            // A simulation has one arbiter, and takes both ways in turn.
-            several_arbiters: count > 1 || self.seed.is_some_and(|seed| seed % 2 == 1),
+            several_arbiters: count > 1 || self.as_on_several_arbiters,
             _claim: claim,
             store: Arc::clone(&store),
             transport,

@@ -147,9 +147,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Records finished attempts: delivered, to be retried, or a dead letter. One for a delivery that is no longer open has no effect,
     /// so recording twice is harmless.
-    ///
-    /// The work should be under way when this returns, not only while its future is polled: where nothing depends on a record, the future is polled once,
-    /// and may not be polled again for up to a second after it was woken.
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()>;
 
     /// Keeps what an endpoint has agreed on with its receiver, in place of what was kept before; a record that says so replaces it too. Defaults to

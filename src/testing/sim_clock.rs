@@ -75,11 +75,16 @@ impl SimClock {
 }
 
 impl EngineBuilder {
-    /// Runs the engine on a simulated clock, on the calling thread, with all chance drawn from `seed`: the same seed gives the same run. With an odd seed
-    /// subscribers take turns as they do on several arbiters.
+    /// Runs the engine on a simulated clock, on the calling thread, with all chance drawn from `seed`: the same seed gives the same run.
     #[must_use]
     pub fn simulated(self, clock: &SimClock, seed: u64) -> Self {
         self.arbiters(0).clocked(clock.wall.clone(), seed)
+    }
+
+    /// Has a simulated engine poll its subscribers as one with several arbiters does: what they start is sent in the next poll.
+    #[must_use]
+    pub fn as_on_several_arbiters(self) -> Self {
+        self.polled_as_on_several_arbiters()
     }
 }
 

@@ -1,12 +1,12 @@
-//! Nobody watches, and the store takes its time: a subscriber looks at what is on record when it has a turn, and misses nothing by that.
+//! Nobody watches, and the store takes its time: nothing is missed by that.
 
 use std::time::Duration;
 
 use actix_webhooks::store::MemoryStore;
 use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::{
-    EndpointState, EndpointStatus, Engine, Event, GetStatus, PublishBatch, PutEndpoint,
-    RemoveEndpoint, RetryPolicy, Rule,
+    EndpointState, EndpointStatus, Engine, EngineBuilder, Event, GetStatus, PublishBatch,
+    PutEndpoint, RemoveEndpoint, RetryPolicy, Rule,
 };
 
 use super::support::{HOOK, event, plain};
@@ -24,8 +24,7 @@ fn unwatched(
             delay,
         };
         let receivers = ScriptedTransport::new();
-        let engine = Engine::builder()
-            .simulated(&clock, seed)
+        let engine = simulated(&clock, seed)
             .store(FaultyStore::new(MemoryStore::new(), faults, seed))
             .transport(receivers.clone())
             .rule(Rule::new("rule", "*").webhook(HOOK).unwrap())
@@ -35,6 +34,16 @@ fn unwatched(
             .unwrap();
         test(engine, clock, receivers).await;
     });
+}
+
+/// Every second one is polled as on several arbiters.
+fn simulated(clock: &SimClock, seed: u64) -> EngineBuilder {
+    let builder = Engine::builder().simulated(clock, seed);
+    if seed % 2 == 1 {
+        builder.as_on_several_arbiters()
+    } else {
+        builder
+    }
 }
 
 async fn status(engine: &Engine) -> EndpointStatus {
@@ -129,8 +138,7 @@ fn a_retry_that_is_wanted_at_once_does_not_wait_for_the_next_look() {
 fn crowded(seed: u64, test: impl AsyncFnOnce(Engine, SimClock, ScriptedTransport)) {
     SimClock::run(async |clock| {
         let receivers = ScriptedTransport::new();
-        let mut builder = Engine::builder()
-            .simulated(&clock, seed)
+        let mut builder = simulated(&clock, seed)
             .max_in_flight(4)
             .transport(receivers.clone());
         for number in 0..5 {

@@ -195,7 +195,10 @@ async fn start(
     receivers: &ScriptedTransport,
     rules: Vec<Rule>,
 ) -> Engine {
-    let builder = Engine::builder().simulated(clock, seed);
+    let mut builder = Engine::builder().simulated(clock, seed);
+    if seed % 2 == 1 {
+        builder = builder.as_on_several_arbiters();
+    }
     let builder = builder.store(store.clone()).transport(receivers.clone());
     let builder = rules.into_iter().fold(builder, EngineBuilder::rule);
     builder.start().await.unwrap()

@@ -39,6 +39,9 @@ pub(crate) async fn start(
         .default_policy(default_policy())
         .max_in_flight(world.max_in_flight)
         .mailbox_capacity(world.mailbox);
+    if seed % 2 == 1 {
+        builder = builder.as_on_several_arbiters();
+    }
     for endpoint in settings {
         builder = builder.endpoint(endpoint);
     }

@@ -59,8 +59,7 @@ impl Message for WatchStatus {
 /// The latter are those of an endpoint that is removed or full, those ended by [`EndDeliveries`](super::EndDeliveries), and those that cannot be read in the store. What the store gives
 /// up by itself, the last kind and what arrives while an endpoint is removed, is reported within a second. Discarding a dead letter ends nothing.
 ///
-/// A watcher whose mailbox is full misses reports; `EndpointStatus::reports_lost` counts them. The first reports may be of attempts that ended up to a
-/// second before it asked.
+/// A watcher whose mailbox is full misses reports; `EndpointStatus::reports_lost` counts them.
 ///
 /// ```
 /// use actix::{Actor, Context, Handler};

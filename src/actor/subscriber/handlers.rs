@@ -13,7 +13,7 @@ use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
 
 impl SubscriberActor {
-    /// Takes in what is on record, though the subscriber was not woken for it. What is not yet will be looked at in the turn that follows.
+    /// Takes in what is on record by now: a message may come before the poll that would.
     fn catch_up(&mut self) {
         let now = self.shared.clock.now();
         let mut later = TaskContext::from_waker(Waker::noop());

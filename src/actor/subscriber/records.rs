@@ -1,7 +1,4 @@
-//! Attempts on their way into the store, and when the subscriber has to hear of it.
-//!
-//! Of a delivery that has gone well nothing depends on the record but the counts. So long as the endpoint is prompt and something of it is in flight, its
-//! subscriber will have a turn within a second anyway, and looks then; to be woken for each record would double its turns.
+//! Attempts on their way into the store.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,9 +9,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::SubscriberActor;
 use crate::actor::store_call::StoreCall;
-use crate::domain::attempt::{AttemptRecord, Outcome};
-use crate::domain::endpoint::Ordering;
-use crate::domain::permits::PermitClass;
+use crate::domain::attempt::AttemptRecord;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
@@ -22,8 +17,6 @@ use crate::store::StoreError;
 #[derive(Default)]
 pub(super) struct Recording {
     calls: FuturesUnordered<RecordCall>,
-    /// How many of them are about something else than a delivery that went well.
-    urgent: usize,
 }
 
 struct RecordCall {
@@ -49,7 +42,6 @@ impl Recording {
     }
 
     fn push(&mut self, call: RecordCall) {
-        self.urgent += usize::from(is_urgent(&call.records));
         self.calls.push(call);
     }
 
@@ -62,14 +54,8 @@ impl Recording {
         let Poll::Ready(Some(ended)) = next else {
             return None;
         };
-        self.urgent -= usize::from(is_urgent(&ended.0));
         Some(ended)
     }
-}
-
-fn is_urgent(records: &[AttemptRecord]) -> bool {
-    let delivered = |record: &AttemptRecord| record.outcome == Outcome::Delivered;
-    !records.iter().all(delivered)
 }
 
 impl SubscriberActor {
@@ -90,36 +76,15 @@ impl SubscriberActor {
         }
     }
 
-    /// Takes in what has been recorded, and is woken for what has not where anything waits for it. Says whether there was anything.
+    /// Takes in what has been recorded. Returns `true` if there was anything.
     pub(super) fn take_recorded(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
-        let looks_later = self.looks_for_records_later();
-        let Some(active) = &mut self.active else {
-            return false;
-        };
-        let mut later = TaskContext::from_waker(Waker::noop());
-        let woken_by = if looks_later && active.recording.urgent == 0 {
-            &mut later
-        } else {
-            cx
-        };
         let mut any = false;
         while let Some(active) = &mut self.active
-            && let Some((records, result)) = active.recording.next_ended(woken_by)
+            && let Some((records, result)) = active.recording.next_ended(cx)
         {
             self.on_recorded(now, &records, &result);
             any = true;
         }
         any
-    }
-
-    fn looks_for_records_later(&self) -> bool {
-        let watchers = &self.shared.watchers;
-        self.machine.in_flight() > 0
-            && self.machine.permit_class() == PermitClass::Prompt
-            && self.machine.may_lag_behind()
-            && self.policy.ordering == Ordering::Unordered
-            && self.drain.is_none()
-            && !watchers.reports.is_watched()
-            && !watchers.statuses.is_watched()
     }
 }

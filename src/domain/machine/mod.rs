@@ -378,11 +378,6 @@ impl EndpointMachine {
         self.unread.endpoint_is_read()
     }
 
-    /// Says whether so little is not on record yet that nothing is held up by it soon.
-    pub(crate) fn may_lag_behind(&self) -> bool {
-        self.under_way.unrecorded() < MAX_UNRECORDED / 2
-    }
-
     /// Returns how many attempts are in flight.
     pub(crate) fn in_flight(&self) -> u32 {
         u32::try_from(self.under_way.in_flight()).unwrap_or(u32::MAX)

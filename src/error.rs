@@ -1,6 +1,5 @@
 //! Errors of the facade: publishing, and building an engine.
 
-use crate::actor::message::{EndpointError, RuleError};
 use crate::domain::client::Client;
 use crate::domain::endpoint::InvalidEndpoint;
 use crate::domain::event::InvalidEvent;
@@ -58,46 +57,6 @@ impl PublishError {
             | Self::TooLarge { .. }
             | Self::IdTaken { .. }
             | Self::ShuttingDown => false,
-        }
-    }
-}
-
-/// Why an engine did not do what an operator asked of it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OperateError {
-    /// The endpoint is not known, or its settings cannot be used or kept.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// The rule or client cannot be used or kept.
-    #[error(transparent)]
-    Rule(RuleError),
-    /// The store could not answer.
-    #[error("delivery store could not be asked")]
-    Store(#[from] StoreError),
-    /// The engine has stopped, or is about to.
-    #[error("engine has stopped")]
-    Stopped,
-}
-
-impl OperateError {
-    /// Returns `true` if asking again later can help.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Endpoint(EndpointError::Store(error))
-            | Self::Rule(RuleError::Store(error))
-            | Self::Store(error) => error.is_transient(),
-            Self::Endpoint(_) | Self::Rule(_) | Self::Stopped => false,
-        }
-    }
-}
-
-impl From<RuleError> for OperateError {
-    fn from(error: RuleError) -> Self {
-        if matches!(error, RuleError::ShuttingDown) {
-            Self::Stopped
-        } else {
-            Self::Rule(error)
         }
     }
 }

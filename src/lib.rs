@@ -163,8 +163,8 @@ pub use crate::domain::signing::{EndpointSecret, SignatureHeaders};
 pub use crate::domain::status::{DeliveryReport, EndpointState, EndpointStatus, ShutdownReport};
 pub use crate::domain::time::Timestamp;
 pub use crate::domain::url::{InvalidUrl, WebhookUrl};
-pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, Updates};
-pub use crate::error::{BuildError, OperateError, PublishError};
+pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
+pub use crate::error::{BuildError, PublishError};
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

@@ -1,11 +1,19 @@
 //! Every store keeps the one contract.
 
+use std::sync::Arc;
+
 use actix_webhooks::store::{MemoryStore, SqliteStore};
 use actix_webhooks::testing::store_conformance;
 
 #[actix_rt::test]
 async fn the_memory_store_keeps_the_contract() {
     Box::pin(store_conformance(async || MemoryStore::new())).await;
+}
+
+/// So does one that the application shares, and with it whatever forwards calls.
+#[actix_rt::test]
+async fn a_shared_store_keeps_the_contract() {
+    Box::pin(store_conformance(async || Arc::new(MemoryStore::new()))).await;
 }
 
 #[actix_rt::test]

@@ -203,3 +203,28 @@ fn every_state_and_transition_of_a_delivery_is_documented() {
         }
     }
 }
+
+/// One that is not would do what the trait does by default.
+#[test]
+fn every_method_of_a_store_is_forwarded() {
+    let source = |name: &str| {
+        let all = sources("src/store");
+        let found = all.into_iter().find(|(path, _)| path.ends_with(name));
+        found.unwrap().1
+    };
+    let (contract, forwarding) = (source("store/mod.rs"), source("store/forwarding.rs"));
+    let start = contract.find("pub trait Store:").unwrap();
+    let end = contract[start..].find("\n}\n").unwrap();
+    let methods = contract[start..start + end].split("\n    fn ").skip(1);
+    let names: Vec<_> = methods
+        .map(|method| method.split('(').next().unwrap())
+        .collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        let forwarded = [format!("fn {name}("), format!(" {name}(")];
+        assert!(
+            forwarded.iter().any(|form| forwarding.contains(form)),
+            "{name} is not forwarded"
+        );
+    }
+}

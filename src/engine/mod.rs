@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use self::builder::EngineBuilder;
-pub use self::operating::EndpointHandle;
+pub use self::operating::{EndpointHandle, OperateError};
 pub use self::watching::Updates;
 use crate::actor::clock::Clock;
 use crate::actor::message::{

@@ -4,11 +4,14 @@ use actix::{Addr, Handler, Message};
 
 use super::Engine;
 use crate::actor::message::{
-    DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, GetStatus,
-    ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
+    DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
+    GetStatus, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
     ListUnreadable, PauseEndpoint, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
-    Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, StatusPage,
+    Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
+    StatusPage,
 };
+use crate::actor::router::RouterActor;
+use crate::actor::supervisor::SupervisorActor;
 use crate::domain::attempt::Attempt;
 use crate::domain::client::Client;
 use crate::domain::dead_letter::DeadLetter;
@@ -18,8 +21,48 @@ use crate::domain::event::Event;
 use crate::domain::id::{ClientId, DeliveryId, RuleId};
 use crate::domain::rule::Rule;
 use crate::domain::status::EndpointStatus;
-use crate::error::{OperateError, PublishError};
-use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, UnreadableSetting};
+use crate::error::PublishError;
+use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError, UnreadableSetting};
+
+/// Why an engine did not do what an operator asked of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperateError {
+    /// The endpoint is not known, or its settings cannot be used or kept.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The rule or client cannot be used or kept.
+    #[error(transparent)]
+    Rule(RuleError),
+    /// The store could not answer.
+    #[error("delivery store could not be asked")]
+    Store(#[from] StoreError),
+    /// The engine has stopped, or is about to.
+    #[error("engine has stopped")]
+    Stopped,
+}
+
+impl OperateError {
+    /// Returns `true` if asking again later can help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Endpoint(EndpointError::Store(error))
+            | Self::Rule(RuleError::Store(error))
+            | Self::Store(error) => error.is_transient(),
+            Self::Endpoint(_) | Self::Rule(_) | Self::Stopped => false,
+        }
+    }
+}
+
+impl From<RuleError> for OperateError {
+    fn from(error: RuleError) -> Self {
+        if matches!(error, RuleError::ShuttingDown) {
+            Self::Stopped
+        } else {
+            Self::Rule(error)
+        }
+    }
+}
 
 /// One endpoint of an engine: see [`Engine::endpoint`].
 #[derive(Clone, Debug)]
@@ -310,7 +353,7 @@ impl Engine {
     pub(super) async fn ask_supervisor<M>(&self, message: M) -> Result<M::Result, OperateError>
     where
         M: Message<Result: Send> + Send + 'static,
-        crate::SupervisorActor: Handler<M>,
+        SupervisorActor: Handler<M>,
     {
         ask(&self.supervisor, message).await
     }
@@ -318,7 +361,7 @@ impl Engine {
     async fn ask_router<M>(&self, message: M) -> Result<M::Result, OperateError>
     where
         M: Message<Result: Send> + Send + 'static,
-        crate::RouterActor: Handler<M>,
+        RouterActor: Handler<M>,
     {
         ask(&self.router, message).await
     }

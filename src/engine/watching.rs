@@ -6,10 +6,9 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-use super::Engine;
+use super::{Engine, OperateError};
 use crate::actor::message::{StreamDeliveries, StreamStatuses};
 use crate::domain::status::{DeliveryReport, EndpointStatus};
-use crate::error::OperateError;
 
 /// What an engine tells from now on, in the order in which it happens at each endpoint: a stream that ends with the engine.
 ///

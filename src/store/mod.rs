@@ -5,6 +5,7 @@
 //! [`EngineBuilder::store`](crate::EngineBuilder::store).
 
 mod claim;
+pub(crate) mod forwarding;
 mod given_up;
 mod ledger;
 mod memory;

@@ -5,17 +5,8 @@ use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
-use crate::domain::delivery::Delivery;
-use crate::domain::id::DeliveryId;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
-use crate::store::{
-    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OpenSummary, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
-    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
-};
+use crate::store::forwarding::{CallKind, StoreLayer, forward_store};
+use crate::store::{Store, StoreError, StoreFuture};
 
 /// How a [`FaultyStore`] misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -146,187 +137,22 @@ impl FaultyStore {
     }
 }
 
-impl Store for FaultyStore {
-    fn claim(&self) -> StoreFuture<StoreClaim> {
-        self.store.claim()
+impl StoreLayer for FaultyStore {
+    fn behind(&self) -> &dyn Store {
+        &*self.store
     }
 
-    fn condition(&self) -> Option<Arc<str>> {
-        self.store.condition()
-    }
-
-    fn take_given_up(&self) -> Vec<GivenUp> {
-        self.store.take_given_up()
-    }
-
-    fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
-        self.call(|store| store.append(batch))
-    }
-
-    fn queued(
+    fn around<T: Send + 'static>(
         &self,
-        url: &WebhookUrl,
-        after: DeliveryId,
-        limit: usize,
-    ) -> StoreFuture<Vec<OpenDelivery>> {
-        self.call(|store| store.queued(url, after, limit))
-    }
-
-    fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
-        self.call(|store| store.waiting(url, limit))
-    }
-
-    fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
-        self.call(|store| store.load(url, ids))
-    }
-
-    fn queued_within(
-        &self,
-        url: &WebhookUrl,
-        after: DeliveryId,
-        limit: PageLimit,
-    ) -> StoreFuture<OpenPage> {
-        self.call(|store| store.queued_within(url, after, limit))
-    }
-
-    fn load_within(
-        &self,
-        url: &WebhookUrl,
-        ids: Vec<DeliveryId>,
-        bytes: usize,
-    ) -> StoreFuture<Loaded> {
-        self.call(|store| store.load_within(url, ids, bytes))
-    }
-
-    fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
-        self.call(|store| store.record(batch))
-    }
-
-    fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
-        self.call(|store| store.agree(url, agreed))
-    }
-
-    fn open_summaries(
-        &self,
-        after: Option<WebhookUrl>,
-        limit: usize,
-    ) -> StoreFuture<Vec<OpenSummary>> {
-        self.rare_call(move |store| store.open_summaries(after, limit))
-    }
-
-    fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
-        self.call(|store| store.endpoint_summary(url))
-    }
-
-    fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
-        self.store.attempts(id)
-    }
-
-    fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
-        self.store.discard(query)
-    }
-
-    fn retention(&self) -> Option<Retention> {
-        self.store.retention()
-    }
-
-    fn outbox(&self, after: u64, limit: usize) -> StoreFuture<Vec<OutboxEntry>> {
-        self.store.outbox(after, limit)
-    }
-
-    fn reject_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
-        self.store.reject_outbox(seq, reason)
-    }
-
-    fn has_outbox(&self) -> bool {
-        self.store.has_outbox()
-    }
-
-    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
-        self.store.deliveries(query)
-    }
-
-    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
-        self.store.dead_letters(query)
-    }
-
-    fn redeliver(
-        &self,
-        which: Redelivery,
-        now: Timestamp,
-    ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
-        self.store.redeliver(which, now)
-    }
-
-    fn open_of(
-        &self,
-        url: &WebhookUrl,
-        which: OpenQuery,
-        after: DeliveryId,
-        limit: usize,
-    ) -> StoreFuture<Vec<DeliveryId>> {
-        let url = url.clone();
-        self.rare_call(move |store| store.open_of(&url, which, after, limit))
-    }
-
-    fn end(
-        &self,
-        url: &WebhookUrl,
-        ids: Vec<DeliveryId>,
-        reason: DeadLetterReason,
-        now: Timestamp,
-    ) -> StoreFuture<Vec<EndedDelivery>> {
-        let url = url.clone();
-        self.rare_call(move |store| store.end(&url, ids, reason, now))
-    }
-
-    fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
-        self.store.count_dead_letters(query)
-    }
-
-    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
-        let url = url.clone();
-        self.rare_call(move |store| store.remove_endpoint(&url, now))
-    }
-
-    fn apply(&self, change: Change) -> StoreFuture<()> {
-        self.rare_call(move |store| store.apply(change))
-    }
-
-    fn configuration(&self) -> StoreFuture<Configuration> {
-        self.store.configuration()
-    }
-
-    fn readable(&self) -> StoreFuture<Readable> {
-        self.store.readable()
-    }
-
-    fn removed(&self) -> StoreFuture<Vec<WebhookUrl>> {
-        self.store.removed()
-    }
-
-    fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
-        self.store.past_credentials()
-    }
-
-    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
-        self.rare_call(move |store| store.prune(now, keep))
-    }
-
-    fn clock(&self) -> StoreFuture<StoredClock> {
-        self.store.clock()
-    }
-
-    fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
-        // What was drawn for the other calls stays as it was, whether or not a clock is set.
-        self.store.keep_clock(wall_ahead_ms)
-    }
-
-    fn open_total(&self) -> StoreFuture<u64> {
-        self.store.open_total()
-    }
-
-    fn flush(&self) -> StoreFuture<()> {
-        self.rare_call(move |store| store.flush())
+        kind: CallKind,
+        call: impl FnOnce(&dyn Store) -> StoreFuture<T> + Send + 'static,
+    ) -> StoreFuture<T> {
+        match kind {
+            CallKind::Hot => self.call(call),
+            CallKind::Rare => self.rare_call(call),
+            CallKind::Other => call(self.behind()),
+        }
     }
 }
+
+forward_store!(impl [] for FaultyStore);

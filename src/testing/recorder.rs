@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actix::{Actor, Addr, Context, Handler, Message};
 use tokio::sync::Notify;
 
+use crate::actor::message::{WatchDeliveries, WatchStatus};
 use crate::domain::status::{DeliveryReport, EndpointStatus};
 use crate::domain::url::WebhookUrl;
-use crate::engine::Engine;
-use crate::{OperateError, WatchDeliveries, WatchStatus};
+use crate::engine::{Engine, OperateError};
 
 /// An actor that notes what engines tell. Clones have the same notes.
 ///

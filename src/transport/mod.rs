@@ -101,6 +101,23 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
     }
 }
 
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel> {
+        (**self).open(endpoint, client_id_header)
+    }
+
+    fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
+        (**self).check(endpoint)
+    }
+
+    fn request_token(
+        &self,
+        request: TokenRequest,
+    ) -> LocalBoxFuture<'static, Result<TokenAnswer, Failure>> {
+        (**self).request_token(request)
+    }
+}
+
 /// A way to one endpoint and to where its redirects lead.
 pub trait Channel: 'static {
     /// Makes one HTTP exchange: sends the request, reads the answer's head and its body as far as the transport's limit.

@@ -1,0 +1,138 @@
+//! Stores around stores: every call is handed on by one method, so that a wrapper says once what it does with calls.
+
+use std::sync::Arc;
+
+use super::{Store, StoreFuture};
+
+/// What a call is about, for wrappers that treat some otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallKind {
+    /// On the way of a delivery.
+    Hot,
+    /// Changes and sweeps, which are rare.
+    Rare,
+    /// What operators ask, and what is asked at a start.
+    Other,
+}
+
+/// A store around another one.
+pub(crate) trait StoreLayer: Send + Sync + 'static {
+    /// Returns the store behind it.
+    fn behind(&self) -> &dyn Store;
+
+    /// Makes a call to the store behind it.
+    fn around<T: Send + 'static>(
+        &self,
+        kind: CallKind,
+        call: impl FnOnce(&dyn Store) -> StoreFuture<T> + Send + 'static,
+    ) -> StoreFuture<T>;
+}
+
+/// Makes a [`StoreLayer`] a [`Store`].
+macro_rules! forward_store {
+    (impl [$($generics:tt)*] for $layer:ty) => {
+        impl<$($generics)*> $crate::store::Store for $layer {
+            fn condition(&self) -> Option<::std::sync::Arc<str>> {
+                self.behind().condition()
+            }
+
+            fn take_given_up(&self) -> Vec<$crate::store::GivenUp> {
+                self.behind().take_given_up()
+            }
+
+            fn retention(&self) -> Option<$crate::store::Retention> {
+                self.behind().retention()
+            }
+
+            fn has_outbox(&self) -> bool {
+                self.behind().has_outbox()
+            }
+
+            forward_store! { @methods
+                Other claim() -> $crate::store::StoreClaim;
+                Hot append(batch: ::std::sync::Arc<[$crate::store::NewEvent]>)
+                    -> Vec<$crate::store::Appended>;
+                Hot record(batch: ::std::sync::Arc<[$crate::store::AttemptRecord]>) -> ();
+                Rare open_summaries(after: Option<$crate::domain::url::WebhookUrl>, limit: usize)
+                    -> Vec<$crate::store::OpenSummary>;
+                Other attempts(id: $crate::domain::id::DeliveryId) -> Vec<$crate::domain::attempt::Attempt>;
+                Other deliveries(query: $crate::store::DeliveryQuery) -> Vec<$crate::domain::delivery::Delivery>;
+                Other dead_letters(query: $crate::store::DeadLetterQuery)
+                    -> Vec<$crate::domain::dead_letter::DeadLetter>;
+                Other count_dead_letters(query: $crate::store::DeadLetterQuery) -> u64;
+                Other discard(query: $crate::store::DeadLetterQuery) -> u64;
+                Other redeliver(which: $crate::store::Redelivery, now: $crate::domain::time::Timestamp)
+                    -> Vec<($crate::domain::id::DeliveryId, $crate::domain::url::WebhookUrl)>;
+                Rare apply(change: $crate::store::Change) -> ();
+                Other configuration() -> $crate::store::Configuration;
+                Other readable() -> $crate::store::Readable;
+                Other removed() -> Vec<$crate::domain::url::WebhookUrl>;
+                Other past_credentials() -> Vec<$crate::store::PastCredential>;
+                Rare prune(now: $crate::domain::time::Timestamp, keep: $crate::store::Retention) -> u64;
+                Other outbox(after: u64, limit: usize) -> Vec<$crate::store::OutboxEntry>;
+                Other reject_outbox(seq: u64, reason: String) -> ();
+                Other clock() -> $crate::store::StoredClock;
+                Other keep_clock(wall_ahead_ms: i64) -> ();
+                Other open_total() -> u64;
+                Rare flush() -> ();
+            }
+
+            forward_store! { @of_url
+                Hot queued(after: $crate::domain::id::DeliveryId, limit: usize)
+                    -> Vec<$crate::store::OpenDelivery>;
+                Hot waiting(limit: usize) -> Vec<$crate::store::WaitingDelivery>;
+                Hot load(ids: Vec<$crate::domain::id::DeliveryId>) -> Vec<$crate::store::OpenDelivery>;
+                Hot queued_within(after: $crate::domain::id::DeliveryId, limit: $crate::store::PageLimit)
+                    -> $crate::store::OpenPage;
+                Hot load_within(ids: Vec<$crate::domain::id::DeliveryId>, bytes: usize)
+                    -> $crate::store::Loaded;
+                Hot agree(agreed: $crate::store::Agreed) -> ();
+                Hot endpoint_summary() -> $crate::store::StoredEndpoint;
+                Rare open_of(
+                    which: $crate::store::OpenQuery,
+                    after: $crate::domain::id::DeliveryId,
+                    limit: usize
+                ) -> Vec<$crate::domain::id::DeliveryId>;
+                Rare end(
+                    ids: Vec<$crate::domain::id::DeliveryId>,
+                    reason: $crate::domain::dead_letter::DeadLetterReason,
+                    now: $crate::domain::time::Timestamp
+                ) -> Vec<$crate::store::EndedDelivery>;
+                Rare remove_endpoint(now: $crate::domain::time::Timestamp) -> u64;
+            }
+        }
+    };
+    (@methods $($kind:ident $method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $method(&self $(, $name: $type)*) -> $crate::store::StoreFuture<$answer> {
+            let kind = $crate::store::forwarding::CallKind::$kind;
+            self.around(kind, move |store| store.$method($($name),*))
+        }
+    )*};
+    (@of_url $($kind:ident $method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $method(
+            &self,
+            url: &$crate::domain::url::WebhookUrl
+            $(, $name: $type)*
+        ) -> $crate::store::StoreFuture<$answer> {
+            let (kind, url) = ($crate::store::forwarding::CallKind::$kind, url.clone());
+            self.around(kind, move |store| store.$method(&url $(, $name)*))
+        }
+    )*};
+}
+pub(crate) use forward_store;
+
+impl<S: Store> StoreLayer for Arc<S> {
+    fn behind(&self) -> &dyn Store {
+        &**self
+    }
+
+    fn around<T: Send + 'static>(
+        &self,
+        _: CallKind,
+        call: impl FnOnce(&dyn Store) -> StoreFuture<T> + Send + 'static,
+    ) -> StoreFuture<T> {
+        call(self.behind())
+    }
+}
+
+forward_store!(impl [S: Store] for Arc<S>);

@@ -1,7 +1,9 @@
 //! What the subscribers of one engine have read from the store and still hold in memory, against one bound for all.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::bodies::{A_LITTLE, BodyBook};
 
@@ -22,7 +24,7 @@ impl Bodies {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut BodyBook) -> T) -> T {
-        let mut book: MutexGuard<'_, _> = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book: MutexGuard<'_, _> = self.book.lock();
         let changed = change(&mut book);
         self.tight.store(book.is_tight(), Ordering::Relaxed);
         changed

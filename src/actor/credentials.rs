@@ -1,7 +1,7 @@
 //! The credentials of rules and clients, shared by the router, which changes them, and the subscribers, which look them up for
 //! every attempt.
 
-use std::sync::{PoisonError, RwLock};
+use parking_lot::RwLock;
 
 use crate::domain::alert::Alert;
 use crate::domain::credentials::{Authorization, CredentialBook};
@@ -27,10 +27,10 @@ impl Credentials {
     }
 
     pub(crate) fn read<T>(&self, look: impl FnOnce(&CredentialBook) -> T) -> T {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.0.read())
     }
 
     pub(crate) fn write<T>(&self, change: impl FnOnce(&mut CredentialBook) -> T) -> T {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.0.write())
     }
 }

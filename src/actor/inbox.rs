@@ -3,9 +3,10 @@
 //! Deliveries are not messages of their own. A subscriber that waits for a permit has no use for being woken by each of them: it finds them when its
 //! turn comes, and one that is about to need a permit has somebody else wait for it. What the list has no room for is only counted; it is in the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use actix::Addr;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::permits::{Claim, Need, Permits, Waiter};
 use super::subscriber::SubscriberActor;
@@ -170,7 +171,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Arrived> {
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+        self.arrived.lock()
     }
 }
 

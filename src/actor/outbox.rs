@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::store_call::StoreCall;
+use crate::domain::backoff::Backoff;
 use crate::domain::url::WebhookUrl;
 use crate::store::{OutboxEntry, Store};
 
@@ -202,7 +203,7 @@ impl Outbox {
             held.wait = if self.progress.any_accepted {
                 FIRST_WAIT
             } else {
-                held.wait.saturating_mul(2).min(LONGEST_WAIT)
+                WAITS.longer_than(held.wait)
             };
             held.again_at = now + held.wait;
             held.after = held.from.saturating_sub(1);
@@ -313,6 +314,7 @@ impl Outbox {
 /// After how long the events of an endpoint that has refused them are tried again at first, and at most.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const WAITS: Backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
 
 /// How many events are read at first of those of a held endpoint: most likely it refuses them again.
 const PROBE: usize = 16;

@@ -1,8 +1,10 @@
 //! The process-wide limit on attempts in flight, shared by all subscribers of an engine.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::id::ClientId;
 use crate::domain::permits::{Charge, PermitBook, PermitClass, SiteId, Ticket};
@@ -62,7 +64,7 @@ impl Permits {
     }
 
     fn book(&self) -> Book<'_> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Hands free permits to those whose turn it is.

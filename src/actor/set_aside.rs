@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::alert::Alert;
 use crate::store::{Setting, UnreadableSetting};
@@ -75,7 +76,7 @@ impl SetAside {
     }
 
     fn settings(&self) -> MutexGuard<'_, BTreeMap<Setting, String>> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settings.lock()
     }
 }
 

@@ -4,12 +4,13 @@
 //! was given up one of them takes over.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use foldhash::HashMap;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::clock::Clock;
 use super::shared::EngineContext;
@@ -114,7 +115,7 @@ fn wiped(form: Zeroizing<String>) -> Bytes {
 
 impl Tokens {
     fn slot(&self, credentials: &Arc<ClientCredentials>, now: Timestamp) -> Arc<Slot> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.0.lock();
         if let Some(slot) = slots.slots.get(credentials) {
             return Arc::clone(slot);
         }
@@ -165,7 +166,7 @@ impl Slot {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Who wants to be told: watchers of statuses and of reports. A slow one loses updates, counted; it never slows a delivery.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
 
 use actix::prelude::SendError;
 use actix::{Message, Recipient};
+use parking_lot::RwLock;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -90,10 +90,7 @@ where
     M: Message<Result = ()> + Clone + Send + 'static,
 {
     pub(crate) fn add(&self, watcher: Watcher<M>) {
-        let mut watchers = self
-            .watchers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut watchers = self.watchers.write();
         watchers.retain(Watcher::is_there);
         watchers.push(watcher);
         self.watched.store(true, Ordering::Relaxed);
@@ -107,7 +104,7 @@ where
     /// Tells every watcher, and returns how many had no room for it.
     pub(crate) fn tell(&self, message: &M) -> u64 {
         let (mut full, mut gone) = (0, false);
-        for watcher in &*self.watchers.read().unwrap_or_else(PoisonError::into_inner) {
+        for watcher in &*self.watchers.read() {
             match watcher.tell(message.clone()) {
                 Told::Taken => {}
                 Told::Full => full += 1,
@@ -115,10 +112,7 @@ where
             }
         }
         if gone {
-            let mut watchers = self
-                .watchers
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut watchers = self.watchers.write();
             watchers.retain(Watcher::is_there);
             self.watched.store(!watchers.is_empty(), Ordering::Relaxed);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::backoff::Backoff;
 use super::id::DeliveryId;
 use super::time::Timestamp;
 
@@ -159,7 +160,7 @@ impl Circuit {
         let wait = match *self {
             Self::Closed if in_a_row >= breaker.failures => breaker.first_wait,
             Self::HalfOpen { wait, probe } if probe == Some(id) => {
-                wait.saturating_mul(2).min(breaker.longest_wait)
+                Backoff::new(breaker.first_wait, breaker.longest_wait).longer_than(wait)
             }
             // Those that were in flight when it opened tell nothing new.
             Self::Closed | Self::Open { .. } | Self::HalfOpen { .. } => return None,

@@ -6,6 +6,7 @@ pub(crate) mod agreed;
 pub(crate) mod alert;
 pub(crate) mod attempt;
 pub(crate) mod auth;
+pub(crate) mod backoff;
 pub(crate) mod bodies;
 pub(crate) mod breaker;
 pub(crate) mod client;

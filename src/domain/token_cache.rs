@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::attempt::Failure;
 use super::auth::Secret;
+use super::backoff::Backoff;
 use super::time::Timestamp;
 use super::token_answer::IssuedToken;
 
@@ -132,11 +133,7 @@ impl TokenCache {
 
     fn recent_failure(&self, now: Timestamp) -> Option<Failure> {
         let failed = self.failed.as_ref()?;
-        let doublings = failed.count.saturating_sub(1).min(16);
-        let pause = FIRST_PAUSE
-            .saturating_mul(1 << doublings)
-            .min(LONGEST_PAUSE);
-        within(now, failed.last_at, pause).then_some(failed.failure)
+        within(now, failed.last_at, PAUSES.after(failed.count)).then_some(failed.failure)
     }
 }
 
@@ -152,9 +149,8 @@ const LONGEST_MARGIN: Duration = Duration::from_mins(1);
 /// Every token is used for so long, or one that lives for no time at all would be fetched for every attempt.
 const SHORTEST_USE: Duration = Duration::from_secs(1);
 
-/// For how long after a failure nothing is fetched; doubled by each further failure.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// For how long after a failure nothing is fetched.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// A receiver that refuses the replacement of a refused token so soon will refuse the next one too.
 const REFUSED_AGAIN: Duration = Duration::from_secs(1);

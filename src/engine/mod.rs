@@ -8,12 +8,13 @@ mod tests;
 mod watching;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use actix::prelude::SendError;
 use actix::{Actor, Addr, Arbiter, Context, MailboxError};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -163,8 +164,7 @@ impl Engine {
         let report = self.supervisor.send(ShutDown(deadline)).await;
         // Without arbiters of the engine's own they would go on until the system ends, and keep the store open.
         let _ = self.supervisor.send(Terminate).await;
-        let arbiters =
-            std::mem::take(&mut *self.arbiters.lock().unwrap_or_else(PoisonError::into_inner));
+        let arbiters = std::mem::take(&mut *self.arbiters.lock());
         end_threads(arbiters).await;
         // A mailbox error means that another handle has shut the engine down.
         report.unwrap_or_default()

@@ -1,6 +1,6 @@
 //! Deliveries that a store has given up by itself, until the engine asks for them and reports them.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use crate::domain::dead_letter::DeadLetterReason;
 use crate::domain::delivery::EndedDelivery;
@@ -24,13 +24,13 @@ pub(crate) struct GivenUps(Mutex<Vec<GivenUp>>);
 impl GivenUps {
     /// Adds what was given up. What there is no room for is reported to nobody; it is a dead letter all the same.
     pub(crate) fn add(&self, more: impl IntoIterator<Item = GivenUp>) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.0.lock();
         let room = MAX_GIVEN_UP.saturating_sub(list.len());
         list.extend(more.into_iter().take(room));
     }
 
     pub(crate) fn take(&self) -> Vec<GivenUp> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock())
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::future::{pending, ready};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::store::forwarding::{CallKind, StoreLayer, forward_store};
 use crate::store::{Store, StoreError, StoreFuture};
@@ -63,19 +65,19 @@ impl FaultyStore {
 
     /// Makes it misbehave differently from now on.
     pub fn set(&self, faults: Faults) {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).0 = faults;
+        self.faults.lock().0 = faults;
     }
 
     /// Makes calls that are rare misbehave from now on, or no longer.
     pub fn set_rare(&self, fault: Option<RareFault>) {
-        *self.rare.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        *self.rare.lock() = fault;
     }
 
     fn rare_call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Store) -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
-        let fault = *self.rare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fault = *self.rare.lock();
         match fault {
             None => call(&*self.store),
             Some(RareFault::Fails) => {
@@ -106,7 +108,7 @@ impl FaultyStore {
         &self,
         call: impl FnOnce(&dyn Store) -> StoreFuture<T>,
     ) -> StoreFuture<T> {
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = self.faults.lock();
         let (
             Faults {
                 failing,

@@ -1,9 +1,10 @@
 //! A watcher that notes everything.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, Message};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::actor::message::{WatchDeliveries, WatchStatus};
@@ -128,7 +129,7 @@ impl Recorder {
 }
 
 fn lock<T>(notes: &Mutex<T>) -> MutexGuard<'_, T> {
-    notes.lock().unwrap_or_else(PoisonError::into_inner)
+    notes.lock()
 }
 
 /// Answered once everything before it is noted: recorder → its actor.

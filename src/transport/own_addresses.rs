@@ -7,9 +7,10 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 /// Returns the addresses of this machine's interfaces as they were at most [`MAX_AGE`] ago.
 pub(super) fn own_addresses() -> Arc<[IpAddr]> {
     #[expect(
@@ -17,7 +18,7 @@ pub(super) fn own_addresses() -> Arc<[IpAddr]> {
         reason = "says only when the system is asked again; no rule depends on it"
     )]
     let now = Instant::now();
-    let mut listing = LISTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut listing = LISTING.lock();
     listing.at(now, list_interfaces)
 }
 

@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 use super::SubscriberActor;
 use crate::domain::alert::Alert;
 use crate::domain::attempt::{AttemptRecord, Outcome};
+use crate::domain::backoff::Backoff;
 use crate::domain::status::{DeliveryReport, EndpointStatus};
 use crate::domain::time::Timestamp;
 use crate::domain::wall::OnWall as _;
@@ -171,17 +172,13 @@ impl Timer {
 impl StatusFeed {
     /// Returns when watchers may be told again; `None` when they were never told.
     fn due_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let wait = STATUS_INTERVAL * 2_u32.pow(self.refused.min(MAX_DOUBLINGS));
-        let due_at = self.told_at? + wait;
+        let due_at = self.told_at? + STATUS_WAITS.after(self.refused + 1);
         Some(due_at.max(now))
     }
 }
 
-/// How often a watcher of statuses is told about one endpoint at most. One that has no place for it is given twice as long each time.
-const STATUS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// With these, a watcher that has had no place for long is tried every 13 s.
-const MAX_DOUBLINGS: u32 = 7;
+/// How long a watcher of statuses is not told about an endpoint again. One that has no room for it is given twice as long each time.
+const STATUS_WAITS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(13));
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::actor::inbox::{Gone, Inbox, SubscriberHandle};
 use crate::actor::message::{Leave, Reach, Redelivered, Retire, SubscriberStopped};
 use crate::actor::subscriber::{Start, SubscriberActor};
+use crate::domain::backoff::Backoff;
 use crate::domain::id::DeliveryId;
 use crate::domain::tally::RetiredState;
 use crate::domain::url::WebhookUrl;
@@ -205,14 +206,8 @@ fn nudge(handle: &SubscriberHandle, url: &WebhookUrl, count: u64) {
     }
 }
 
-/// Returns after how long a subscriber that has panicked so many times is started again.
-fn restart_wait(restarts: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(30);
-    FIRST
-        .saturating_mul(2_u32.saturating_pow(restarts.saturating_sub(1)))
-        .min(LONGEST)
-}
+/// After how long a subscriber that has panicked is started again.
+const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 
 /// Start a panicked subscriber again: supervisor → itself.
 #[derive(Debug, actix::Message)]
@@ -252,7 +247,7 @@ impl Handler<SubscriberStopped> for SupervisorActor {
             past.lift();
         }
         entry.subscriber = Subscriber::Restarting(past);
-        let wait = restart_wait(entry.restarts_in_a_row);
+        let wait = RESTARTS.after(entry.restarts_in_a_row);
         let (url, restarts) = (stopped.url.without_query(), entry.restarts);
         log::error!(
             endpoint = url, restarts;

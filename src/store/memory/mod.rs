@@ -4,7 +4,9 @@ mod entry;
 mod remembered;
 mod state;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use self::entry::StoredDelivery;
 use self::state::{EndpointQueue, State};
@@ -85,7 +87,7 @@ impl MemoryStore {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change below is complete or not begun when a panic could pass through, so a poisoned lock is harmless.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

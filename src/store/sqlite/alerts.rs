@@ -1,7 +1,9 @@
 //! The alerts in memory that several deliveries have. A large one that goes to a thousand endpoints is read once, not a thousand times.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use crate::store::Alert;
 
@@ -23,7 +25,7 @@ impl Alerts {
         seq: i64,
         read: impl FnOnce() -> rusqlite::Result<Alert>,
     ) -> rusqlite::Result<Arc<Alert>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if let Some(alert) = known.alerts.get(&seq).and_then(Weak::upgrade) {
             return Ok(alert);
         }
@@ -62,6 +64,6 @@ mod tests {
             drop(share(seq).unwrap());
         }
         assert_eq!(reads, 1_002);
-        assert!(alerts.0.lock().unwrap().alerts.len() <= FEW + 1);
+        assert!(alerts.0.lock().alerts.len() <= FEW + 1);
     }
 }

@@ -6,11 +6,12 @@
 //! Whoever reads an older state keeps what came after it from being moved: a shell that was forgotten in a transaction, a copy that takes long. Then the log grows; it is said since
 //! when and how long it is, and tried again ever less often, so that the writer does not stand still for it over and over.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
@@ -53,7 +54,7 @@ impl Log {
     }
 
     fn stuck(&self) -> MutexGuard<'_, Stuck> {
-        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stuck.lock()
     }
 
     /// Takes note of how far the log was moved.

@@ -8,7 +8,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::store::StoreError;
 
@@ -48,7 +49,7 @@ impl Taken {
             Ok(_) | Err(_) => {}
         }
         let identity = Identity::of(&path).map_err(refused)?;
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = OPEN.lock();
         if !open.insert(identity.clone()) {
             return Err(in_use());
         }
@@ -77,7 +78,7 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = OPEN.lock();
         open.remove(&self.identity);
     }
 }

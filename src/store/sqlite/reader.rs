@@ -1,9 +1,10 @@
 //! The threads that read, each with a connection of its own, so that a slow question of an operator keeps nobody from writing.
 
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::error::store_error;
@@ -23,7 +24,7 @@ impl Deadline {
         let begun = Arc::<Mutex<Option<Instant>>>::default();
         let watched = Arc::clone(&begun);
         let is_over = move || {
-            let begun = *watched.lock().unwrap_or_else(PoisonError::into_inner);
+            let begun = *watched.lock();
             begun.is_some_and(|begun| begun.elapsed() > longest)
         };
         let watched = connection.progress_handler(STEPS, Some(is_over));
@@ -36,7 +37,7 @@ impl Deadline {
         reason = "how long it takes is no rule's business"
     )]
     fn begin(&self) {
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.begun.lock() = Some(Instant::now());
     }
 }
 
@@ -48,10 +49,7 @@ pub(super) fn serve(
 ) {
     loop {
         // The lock is held while waiting: one reader waits for the next question, the others for the lock.
-        let next = questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv();
+        let next = questions.lock().recv();
         let Ok(question) = next else { return };
         if let Some(deadline) = deadline {
             deadline.begin();

@@ -12,10 +12,11 @@ mod system;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 pub(super) use self::dns::DnsLookUp;
@@ -84,8 +85,7 @@ where
     }
 
     fn ask(&self, question: Question) -> io::Result<()> {
-        let questions = self.questions.lock();
-        let mut questions = questions.unwrap_or_else(PoisonError::into_inner);
+        let mut questions = self.questions.lock();
         let question = match &*questions {
             Some(running) => match running.send(question) {
                 Ok(()) => return Ok(()),

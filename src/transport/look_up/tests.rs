@@ -31,7 +31,7 @@ impl NameServer {
             loop {
                 let (length, from) = socket.recv_from(&mut query).await.unwrap();
                 let (name, answer) = answer(&query[..length]);
-                asked.lock().unwrap().push(name.clone());
+                asked.lock().push(name.clone());
                 if !name.ends_with("sick.test") {
                     socket.send_to(&answer, from).await.unwrap();
                 }
@@ -51,7 +51,7 @@ impl NameServer {
 
     /// How often a name was asked for, in questions of both families.
     fn times(&self, name: &str) -> usize {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock();
         asked.iter().filter(|asked| *asked == name).count()
     }
 }
@@ -140,7 +140,7 @@ fn eight_hundred_look_ups_in_a_sick_zone_hold_up_no_other() {
         }
         // They take turns, for 50 s in all: most wait for theirs, however slow this machine.
         assert!(ended < 400, "{ended} of the sick came before the healthy");
-        let mut asked = server.asked.lock().unwrap().clone();
+        let mut asked = server.asked.lock().clone();
         asked.retain(|name| name.ends_with("sick.test"));
         asked.sort();
         asked.dedup();

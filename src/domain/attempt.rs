@@ -588,4 +588,14 @@ mod tests {
         let dropped = CredentialsDropped(401);
         assert_eq!(said(Some(401), Some(dropped)), dropped.to_string());
     }
+
+    #[test]
+    fn a_directive_is_one_of_two_texts() {
+        let parsed = |text: &str| Directive::parse(text.as_bytes());
+        assert_eq!(parsed("disable"), Some(Directive::Disable));
+        assert_eq!(parsed(" abort-message "), Some(Directive::AbortMessage));
+        assert_eq!(parsed("Disable"), None);
+        assert_eq!(parsed("abort-messages"), None);
+        assert_eq!(parsed(""), None);
+    }
 }

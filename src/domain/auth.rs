@@ -143,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn each_half_of_basic_has_its_bounds() {
+        let problem = |user: &str, password: &str| {
+            let checked = Auth::basic(user, password).check();
+            checked.err().map(|error| error.problem)
+        };
+        let long = "x".repeat(MAX_SECRET_BYTES + 1);
+        let longest = "x".repeat(MAX_SECRET_BYTES);
+        assert_eq!(problem(&longest, &longest), None);
+        assert_eq!(problem(&long, "p"), Some(TextProblem::TooLong));
+        assert_eq!(problem("u", &long), Some(TextProblem::TooLong));
+        assert!(problem("u:", "p").is_some() && problem("u", "p:").is_none());
+        assert!(problem("u\n", "p").is_some() && problem("u", "p\n").is_some());
+    }
+
+    #[test]
     fn secrets_are_in_neither_debug_output_nor_json() {
         for auth in [
             Auth::basic("user", "hush"),

@@ -186,6 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn without_a_breaker_a_circuit_that_is_looked_at_again_is_closed() {
+        let breaker = CircuitBreaker::after(1);
+        for open in [
+            Circuit::Open {
+                until: Timestamp::NEVER,
+                wait: Duration::from_secs(9),
+            },
+            Circuit::HalfOpen {
+                wait: Duration::from_secs(9),
+                probe: None,
+            },
+        ] {
+            let mut circuit = open;
+            circuit.look_again(Some(&breaker));
+            let (wait, probe) = (Duration::from_secs(9), None);
+            assert_eq!(circuit, Circuit::HalfOpen { wait, probe });
+            circuit.look_again(None);
+            assert_eq!(circuit, Circuit::Closed);
+        }
+    }
+
+    #[test]
     fn it_opens_after_so_many_failures_in_a_row() {
         let breaker = CircuitBreaker::after(3);
         let mut circuit = Circuit::default();

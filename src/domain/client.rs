@@ -63,3 +63,21 @@ impl Client {
         self.auth.as_ref().map_or(Ok(()), Auth::check)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_client_is_checked() {
+        let dave = || Client::new("client").name("Dave").auth(Auth::bearer("t"));
+        assert_eq!(dave().check(), Ok(()));
+        for wrong in [
+            Client::new(""),
+            dave().name("\n"),
+            dave().auth(Auth::bearer("\n")),
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -175,3 +175,34 @@ pub struct Delivery {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_page_ends_with_the_delivery_that_fills_it() {
+        let open = |id: u64| OpenDelivery {
+            id: DeliveryId::new(id),
+            alert: Arc::new(Alert {
+                body: "12345678".into(),
+                ..Alert::example(None)
+            }),
+            progress: Progress::default(),
+            due_at: None,
+        };
+        let body = 8;
+        let page = |deliveries, bytes| {
+            let page = OpenPage::of((1..=5).map(open), PageLimit { deliveries, bytes });
+            (page.deliveries.len(), page.more)
+        };
+        assert_eq!(page(9, usize::MAX), (5, false));
+        assert_eq!(page(5, usize::MAX), (5, true), "more may follow");
+        assert_eq!(page(3, usize::MAX), (3, true));
+        assert_eq!(page(9, 2 * body), (2, true));
+        assert_eq!(page(9, 2 * body + 1), (3, true));
+        assert_eq!(page(9, 0), (1, true), "one at least");
+    }
+}

@@ -201,6 +201,37 @@ mod tests {
     }
 
     #[test]
+    fn it_is_read_once_every_kind_is() {
+        let read = |unread: &mut Unread, kind: usize| match kind {
+            0 => {
+                unread.begin_endpoint_read();
+                unread.endpoint_read();
+            }
+            1 => {
+                unread.begin_queued_read();
+                unread.queued_read(false);
+            }
+            _ => {
+                unread.begin_waiting_read();
+                unread.waiting_read(false);
+            }
+        };
+        for last in 0..3 {
+            let mut unread = Unread::of_everything();
+            for kind in (0..3).filter(|kind| *kind != last) {
+                read(&mut unread, kind);
+            }
+            assert!(!unread.is_read(), "kind {last} is not");
+            read(&mut unread, last);
+            assert!(unread.is_read());
+        }
+        let mut unread = Unread::of_everything();
+        (0..3).for_each(|kind| read(&mut unread, kind));
+        unread.begin_queued_read();
+        assert!(!unread.is_read(), "something is being read");
+    }
+
+    #[test]
     fn a_failed_read_waits_before_it_is_tried_again() {
         let mut backlog = Unread::of_everything();
         backlog.begin_waiting_read();

@@ -6,6 +6,7 @@
 //! Whoever reads an older state keeps what came after it from being moved: a shell that was forgotten in a transaction, a copy that takes long. Then the log grows; it is said since
 //! when and how long it is, and tried again ever less often, so that the writer does not stand still for it over and over.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -94,6 +95,17 @@ impl Log {
     }
 }
 
+thread_local! {
+    /// How many pages the log had at the last commit of this thread, the writer's: SQLite tells it to a function that has nothing with it.
+    static PAGES: Cell<u64> = const { Cell::new(0) };
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "that is what a hook returns")]
+fn note_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
+    PAGES.set(u64::try_from(pages).unwrap_or(0));
+    Ok(())
+}
+
 /// The writer's part: it looks at how long the log is.
 pub(super) struct Checkpointer {
     log: Arc<Log>,
@@ -130,13 +142,7 @@ impl Checkpointer {
         log: Arc<Log>,
         log_bytes: u64,
     ) -> Result<Self, StoreError> {
-        let told = Arc::clone(&log);
-        let note = move |_: &mut Wal, pages: i32| {
-            let pages = u64::try_from(pages).unwrap_or(0);
-            told.pages.store(pages, Ordering::Relaxed);
-            Ok(())
-        };
-        connection.wal_hook(Some(note)).map_err(store_error)?;
+        connection.wal_hook(Some(note_pages));
         let page: u64 = connection
             .pragma_query_value(None, "page_size", |row| row.get(0))
             .map_err(store_error)?;
@@ -164,6 +170,7 @@ impl Checkpointer {
         reason = "how often the log is moved is no rule's business"
     )]
     pub(super) fn after_commit(&mut self, connection: &Connection) {
+        self.log.pages.store(PAGES.get(), Ordering::Relaxed);
         if self.asked {
             if self.log.moved.swap(false, Ordering::Acquire) {
                 self.asked = false;

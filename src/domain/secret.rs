@@ -1,6 +1,7 @@
 //! A text that is shown nowhere and does not outlive its last owner.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,8 +79,36 @@ impl fmt::Debug for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(self.expose(), serializer)
+    }
+}
+
+/// Writes a secret while [`exposed`] works, and `null` otherwise.
+pub(crate) fn serialize<S: Serializer>(secret: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if EXPOSED.get() {
+        serializer.serialize_str(secret)
+    } else {
         serializer.serialize_none()
     }
+}
+
+/// Does some work during which secrets are written when they are serialised, by this thread: for a store, which has to keep them.
+#[cfg(any(test, feature = "sqlite"))]
+pub(crate) fn exposed<T>(work: impl FnOnce() -> T) -> T {
+    struct Hidden(bool);
+
+    impl Drop for Hidden {
+        fn drop(&mut self) {
+            EXPOSED.set(self.0);
+        }
+    }
+
+    let _before = Hidden(EXPOSED.replace(true));
+    work()
+}
+
+thread_local! {
+    static EXPOSED: Cell<bool> = const { Cell::new(false) };
 }
 
 impl<'de> Deserialize<'de> for Secret {
@@ -103,6 +132,20 @@ mod tests {
             let error = read(json).unwrap_err().to_string();
             assert!(!error.contains("4711"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_written_while_it_is_exposed_and_at_no_other_time() {
+        let written = || serde_json::to_string(&Secret::from("hush")).unwrap();
+        assert_eq!(written(), "null");
+        let inside = exposed(|| [written(), exposed(written), written()]);
+        assert_eq!(inside, [r#""hush""#; 3]);
+        assert_eq!(written(), "null");
+        let panicked = std::panic::catch_unwind(|| exposed(|| panic!("while exposed")));
+        assert!(panicked.is_err());
+        assert_eq!(written(), "null");
+        let elsewhere = exposed(|| std::thread::spawn(written).join().unwrap());
+        assert_eq!(elsewhere, "null", "another thread exposes nothing");
     }
 
     #[cfg(target_os = "linux")]

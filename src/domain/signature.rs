@@ -12,6 +12,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use super::secret;
+
 /// The most secrets that sign the calls to one endpoint, or that one verifier knows.
 pub const MAX_SIGNING_SECRETS: usize = 8;
 
@@ -231,7 +233,7 @@ impl Eq for SigningSecret {}
 
 impl Serialize for SigningSecret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_none()
+        secret::serialize(self.expose(), serializer)
     }
 }
 

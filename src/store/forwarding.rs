@@ -119,6 +119,7 @@ macro_rules! forward_store {
         }
     )*};
 }
+#[cfg(feature = "test-util")]
 pub(crate) use forward_store;
 
 impl<S: Store> StoreLayer for Arc<S> {

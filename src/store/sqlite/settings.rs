@@ -1,12 +1,12 @@
 //! The configuration in the file: rules, clients, endpoints, pauses. Their secrets are in it, because they are needed to send: sealed when the store has
 //! a key, and otherwise as they are; then keep the file where only the application can read it.
 
-use std::fmt::Write as _;
+use std::io;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::error::{damaged, store_error};
@@ -16,12 +16,11 @@ use super::rows;
 use super::seal::{Encryption, SealedField};
 use super::sealing::{self, CLIENT, ENDPOINT, PAST, RULE, Table};
 use super::writer::Writer;
-use crate::domain::auth::Auth;
 use crate::domain::client::Client;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::health::DisabledReason;
-use crate::domain::oauth2::{ClientCredentials, FormParameter};
 use crate::domain::rule::Rule;
+use crate::domain::secret::exposed;
 use crate::domain::url::WebhookUrl;
 use crate::store::{
     Change, Configuration, PastCredential, Readable, Setting, StoreError, UnreadableSetting,
@@ -39,24 +38,13 @@ impl Writer<'_> {
             encryption,
         };
         match change {
-            Change::PutRule(rule) => {
-                let value = with_auth(rule, rule.auth.as_ref())?;
-                sealing.put(RULE, rule.id.as_str(), value)
-            }
+            Change::PutRule(rule) => sealing.put(RULE, rule.id.as_str(), rule),
             Change::RemoveRule(id) => sealing.remove(RULE, id.as_str()),
-            Change::PutClient(client) => {
-                let value = with_auth(client, client.auth.as_ref())?;
-                sealing.put(CLIENT, client.id.as_str(), value)
-            }
+            Change::PutClient(client) => sealing.put(CLIENT, client.id.as_str(), client),
             Change::RemoveClient(id) => sealing.remove(CLIENT, id.as_str()),
-            Change::PutEndpoint(endpoint) => {
-                sealing.put(ENDPOINT, endpoint.url.as_str(), endpoint_json(endpoint)?)
-            }
+            Change::PutEndpoint(endpoint) => sealing.put(ENDPOINT, endpoint.url.as_str(), endpoint),
             Change::RemoveEndpoint(url) => self.remove_settings(url, encryption),
-            Change::KeepPast(past) => {
-                let value = with_auth(past, past.auth.as_ref())?;
-                sealing.put(PAST, &past.key(), value)
-            }
+            Change::KeepPast(past) => sealing.put(PAST, &past.key(), past),
             Change::ForgetPast(key) => sealing.remove(PAST, key),
             Change::Pause(url) => {
                 self.write("INSERT OR IGNORE INTO webhook_paused VALUES (?1)", url)
@@ -150,8 +138,8 @@ struct Sealing<'a> {
 }
 
 impl Sealing<'_> {
-    fn put(&mut self, table: Table, key: &str, value: Value) -> Result<(), StoreError> {
-        let ((table, column), text) = (table, text(value));
+    fn put(&mut self, table: Table, key: &str, setting: &impl Serialize) -> Result<(), StoreError> {
+        let ((table, column), text) = (table, json(setting)?);
         let sql = format!(
             "INSERT INTO {table} VALUES (?1, ?2) ON CONFLICT ({column}) DO UPDATE SET json = ?2"
         );
@@ -398,98 +386,45 @@ pub(super) fn past_credentials(
     Ok(past.into_iter().flatten().collect())
 }
 
-/// Returns a value as text, and wipes everything else that is left of it.
-fn text(mut value: Value) -> Zeroizing<String> {
+/// Returns a setting as JSON, with its secrets.
+pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreError> {
     struct Length(usize);
 
-    impl std::fmt::Write for Length {
-        fn write_str(&mut self, part: &str) -> std::fmt::Result {
+    impl io::Write for Length {
+        fn write(&mut self, part: &[u8]) -> io::Result<usize> {
             self.0 += part.len();
+            Ok(part.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
 
-    // A text that grows leaves copies behind, so that its length is found out first. Writing to either cannot fail.
-    let mut length = Length(0);
-    let _ = write!(length, "{value}");
-    let mut text = Zeroizing::new(String::with_capacity(length.0));
-    let _ = write!(text, "{value}");
-    wipe(&mut value);
-    text
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// Writes something whose own serialisation leaves the secret out, with the secret.
-pub(super) fn with_auth(value: &impl Serialize, auth: Option<&Auth>) -> Result<Value, StoreError> {
-    let mut value = serde_json::to_value(value).map_err(damaged)?;
-    if let (Some(auth), Some(fields)) = (auth, value.as_object_mut()) {
-        fields.insert("auth".to_owned(), auth_json(auth));
-    }
-    Ok(value)
-}
-
-fn auth_json(auth: &Auth) -> Value {
-    match auth {
-        Auth::None => json!("none"),
-        Auth::Basic { user, password } => {
-            json!({ "basic": { "user": user, "password": password.expose() } })
-        }
-        Auth::Bearer(token) => json!({ "bearer": token.expose() }),
-        Auth::Raw(value) => json!({ "raw": value.expose() }),
-        Auth::OAuth2(credentials) => json!({ "oauth2": credentials_json(credentials) }),
-    }
-}
-
-fn credentials_json(credentials: &ClientCredentials) -> Value {
-    let parameters = credentials.parameters.iter();
-    let parameters = parameters
-        .map(|FormParameter { name, value, .. }| json!({ "name": name, "value": value.expose() }));
-    json!({
-        "tokenUrl": credentials.token_url,
-        "clientId": credentials.client_id,
-        "clientSecret": credentials.client_secret.expose(),
-        "scope": credentials.scope,
-        "audience": credentials.audience,
-        "placement": credentials.placement,
-        "parameters": parameters.collect::<Vec<_>>(),
+    let written = exposed(|| {
+        // A text that grows leaves copies behind, so that its length is found out first.
+        let mut length = Length(0);
+        serde_json::to_writer(&mut length, setting)?;
+        let mut text = Zeroizing::new(Vec::with_capacity(length.0));
+        serde_json::to_writer(&mut *text, setting)?;
+        Ok(text)
+    });
+    let mut bytes = written.map_err(|error: serde_json::Error| damaged(error))?;
+    let text = String::from_utf8(std::mem::take(&mut *bytes));
+    text.map(Zeroizing::new).map_err(|error| {
+        // JSON is UTF-8.
+        let mut bytes = error.into_bytes();
+        bytes.zeroize();
+        damaged("a setting is not written as text")
     })
-}
-
-pub(super) fn endpoint_json(endpoint: &Endpoint) -> Result<Value, StoreError> {
-    let mut value = with_auth(endpoint, endpoint.auth.as_ref())?;
-    let headers = value.get_mut("headers").and_then(Value::as_array_mut);
-    for (header, kept) in endpoint.headers.iter().zip(headers.into_iter().flatten()) {
-        if let Some(fields) = kept.as_object_mut() {
-            fields.insert("value".to_owned(), json!(header.value.expose()));
-        }
-    }
-    if let (Some(identity), Some(kept)) =
-        (&endpoint.client_identity, value.get_mut("clientIdentity"))
-        && let Some(fields) = kept.as_object_mut()
-    {
-        fields.insert("key".to_owned(), json!(identity.key.expose()));
-    }
-    let secrets = value.get_mut("secrets").and_then(Value::as_array_mut);
-    for (secret, kept) in endpoint.secrets.iter().zip(secrets.into_iter().flatten()) {
-        if let Some(fields) = kept.as_object_mut() {
-            fields.insert("secret".to_owned(), json!(secret.secret.expose()));
-        }
-    }
-    Ok(value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::auth::Auth;
     use crate::domain::client::Client;
+    use crate::domain::oauth2::ClientCredentials;
     use crate::domain::rule::Rule;
     use crate::domain::signing::SignatureHeaders;
     use crate::domain::time::Timestamp;
@@ -500,8 +435,8 @@ mod tests {
             .webhook("https://a.test/")
             .unwrap()
             .auth(Auth::basic("user", "secret of the rule"));
-        let kept = with_auth(&rule, rule.auth.as_ref()).unwrap();
-        assert_eq!(serde_json::from_value::<Rule>(kept).unwrap(), rule);
+        let kept = json(&rule).unwrap();
+        assert_eq!(serde_json::from_str::<Rule>(&kept).unwrap(), rule);
         let issuer = "https://issuer.test/token";
         let credentials = ClientCredentials::new(issuer, "id", "secret of the client").unwrap();
         let whole = credentials
@@ -518,8 +453,8 @@ mod tests {
             Auth::oauth2(whole),
         ] {
             let client = Client::new("c").auth(auth);
-            let kept = with_auth(&client, client.auth.as_ref()).unwrap();
-            assert_eq!(serde_json::from_value::<Client>(kept).unwrap(), client);
+            let kept = json(&client).unwrap();
+            assert_eq!(serde_json::from_str::<Client>(&kept).unwrap(), client);
         }
         let endpoint = Endpoint::new("https://a.test/")
             .unwrap()
@@ -535,7 +470,13 @@ mod tests {
             )
             .unwrap()
             .signature_headers(SignatureHeaders::prefixed("svix"));
-        let kept = endpoint_json(&endpoint).unwrap();
-        assert_eq!(serde_json::from_value::<Endpoint>(kept).unwrap(), endpoint);
+        let kept = json(&endpoint).unwrap();
+        assert_eq!(kept.len(), kept.capacity(), "nothing was left behind");
+        assert_eq!(serde_json::from_str::<Endpoint>(&kept).unwrap(), endpoint);
+        assert!(
+            !serde_json::to_string(&endpoint)
+                .unwrap()
+                .contains("secret key")
+        );
     }
 }

@@ -166,7 +166,19 @@ pub use crate::domain::url::{InvalidUrl, WebhookUrl};
 pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
 pub use crate::error::{BuildError, PublishError};
 
-/// The README's example, compiled and run.
+/// The examples of the README and the guides, compiled and run.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    macro_rules! page {
+        ($name:ident, $path:literal) => {
+            #[doc = include_str!(concat!("../", $path))]
+            struct $name;
+        };
+    }
+
+    page!(Readme, "README.md");
+    page!(Secrets, "docs/guide/secrets.md");
+    page!(Signatures, "docs/guide/signatures-and-authorisation.md");
+    page!(Requests, "docs/guide/requests.md");
+    page!(PoliteSending, "docs/guide/polite-sending.md");
+}

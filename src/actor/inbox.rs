@@ -49,7 +49,7 @@ pub(crate) enum OnArrival {
     /// It wakes the subscriber.
     #[default]
     Wake,
-    /// It takes a permit and wakes the subscriber, or joins the queue for a permit in its stead: a subscriber could do no more with it.
+    /// It takes a permit and wakes the subscriber, or queues for a permit on its behalf: a subscriber could do no more with it.
     Claim(Need),
     /// It waits until the subscriber looks by itself.
     Wait,

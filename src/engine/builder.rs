@@ -243,7 +243,7 @@ impl EngineBuilder {
     }
 
     /// Sets how many endpoints without settings of their own are remembered that have nothing open: there may be a new URL every day. When there are more,
-    /// the one that has rested longest is forgotten until its next event: it is not listed, and its counts begin anew. What its receiver had agreed to, its
+    /// the one that has rested longest is forgotten until its next event: it is not listed, and its counts start from zero. What its receiver had agreed to, its
     /// history and its dead letters are in the store, and stay. Those that are paused or disabled are not forgotten. Defaults to 100,000.
     #[must_use]
     pub fn max_endpoints_at_rest(mut self, max: usize) -> Self {

@@ -258,6 +258,48 @@ impl Transport for Held {
     }
 }
 
+/// Its subscriber waited for the store, and nobody told it that the engine had ended: it held the store for ever.
+#[test]
+fn a_shutdown_during_a_removal_leaves_nothing_running() {
+    SimClock::run(async |clock| {
+        let store = FaultyStore::new(MemoryStore::new(), NO_FAULTS, 1);
+        let held = Arc::new(());
+        let receivers = ScriptedTransport::new();
+        receivers.decide(|_| Reply::status(200).after(Duration::from_millis(10)));
+        let transport = Held {
+            receivers,
+            _held: Arc::clone(&held),
+        };
+        let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+        let engine = Engine::builder()
+            .simulated(&clock, 1)
+            .store(store.clone())
+            .transport(transport)
+            .rule(rule)
+            .start()
+            .await
+            .unwrap();
+        engine.publish(event("before")).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        engine.publish(event("e")).await.unwrap();
+        // The event is stored; its record never is.
+        store.set(Faults {
+            delay: Duration::from_hours(1_000),
+            ..NO_FAULTS
+        });
+        clock.sleep(Duration::from_millis(20)).await;
+        let removing = engine.endpoint(HOOK);
+        let removal = actix_rt::spawn(async move { removing.remove().await });
+        clock.sleep(Duration::from_secs(1)).await;
+        assert!(!removal.is_finished(), "it waits for the record");
+        assert!(Arc::strong_count(&held) > 1);
+        engine.shutdown(Duration::from_secs(1)).await;
+        drop(engine);
+        clock.sleep(Duration::from_millis(1)).await;
+        assert_eq!(Arc::strong_count(&held), 1, "nobody has the transport");
+    });
+}
+
 #[test]
 fn a_start_that_fails_leaves_nothing_running() {
     SimClock::run(async |clock| {

@@ -26,7 +26,7 @@ use crate::store::{PageLimit, StoreError};
 use crate::transport::{Channel, Request, StatusSeen, exchange, exchange_with_token};
 
 impl SubscriberActor {
-    /// Starts attempts while the endpoint may and the process has permits. Says whether any was started.
+    /// Starts attempts while the endpoint may and the process has permits. Returns `true` if any was started.
     pub(super) fn start_attempts(&mut self, now: Timestamp) -> bool {
         let mut started = false;
         while let Some(client) = self.machine.next_client(now) {

@@ -81,7 +81,9 @@ impl Handler<AbortAll> for SupervisorActor {
     fn handle(&mut self, _: AbortAll, _: &mut Context<Self>) -> Self::Result {
         self.draining = true;
         let urls = self.endpoints.keys();
-        let aborts = urls.filter_map(|url| Some(self.running(url)?.send(Abort)));
+        // Those of endpoints that are being removed, too: they may wait for the store.
+        let subscriber = |url| self.running(url).or_else(|| self.ending(url));
+        let aborts = urls.filter_map(|url| Some(subscriber(url)?.send(Abort)));
         let ended = join_all(aborts);
         Box::pin(async move {
             let ended = ended.await.into_iter().flatten();

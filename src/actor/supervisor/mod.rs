@@ -26,6 +26,7 @@ use super::message::{
 use super::reply::Answerer;
 use super::router::RouterActor;
 use super::shared::EngineContext;
+use super::subscriber::SubscriberActor;
 use crate::domain::endpoint::{Endpoint, EndpointPolicy, InvalidEndpoint};
 use crate::domain::health::DisabledReason;
 use crate::domain::status::EndpointState;
@@ -112,6 +113,8 @@ enum Subscriber {
     Restarting(Box<RetiredState>),
     /// The endpoint is being removed: nobody delivers to it meanwhile.
     Removing {
+        /// Who delivered to it, and may still be recording.
+        ending: Option<Addr<SubscriberActor>>,
         /// Whether something has arrived since.
         woken: bool,
         /// Who waits for its end.

@@ -23,10 +23,20 @@ impl SupervisorActor {
         self.note_not_at_rest(url);
         let running = self.running(url);
         self.endpoints.get_mut(url)?.subscriber = Subscriber::Removing {
+            ending: running.clone(),
             woken: false,
             waiting: Vec::new(),
         };
         running
+    }
+
+    /// Returns who still records what an endpoint's attempts had answered, if that is being removed.
+    pub(super) fn ending(&self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
+        let subscriber = &self.endpoints.get(url)?.subscriber;
+        let Subscriber::Removing { ending, .. } = subscriber else {
+            return None;
+        };
+        ending.clone()
     }
 
     /// Returns when an endpoint is no longer being removed, if it is.
@@ -46,7 +56,7 @@ impl SupervisorActor {
             return;
         };
         let subscriber = std::mem::take(&mut entry.subscriber);
-        let Subscriber::Removing { woken, waiting } = subscriber else {
+        let Subscriber::Removing { woken, waiting, .. } = subscriber else {
             return;
         };
         if removed {

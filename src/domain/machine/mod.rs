@@ -196,7 +196,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Says whether an attempt may start, if the process has a permit for it.
+    /// Returns `true` if an attempt may start, provided the process has a permit for it.
     pub(crate) fn can_start(&self, now: Timestamp) -> bool {
         !self.queue.is_blocked() && self.may_start(now)
     }

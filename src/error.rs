@@ -1,10 +1,11 @@
 //! Errors of the facade: publishing, and building an engine.
 
-use crate::domain::client::Client;
-use crate::domain::endpoint::InvalidEndpoint;
-use crate::domain::event::InvalidEvent;
-use crate::domain::id::{ClientId, EventId, InvalidText, RuleId};
-use crate::domain::rule::{InvalidRule, Rule};
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::events::event::InvalidEvent;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::{InvalidRule, Rule};
+use crate::domain::value::id::{ClientId, EventId, RuleId};
+use crate::domain::value::text::InvalidText;
 use crate::store::{BoxError, StoreError};
 
 /// Why an event was not accepted. It can be published again under the same id.

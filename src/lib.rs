@@ -108,16 +108,16 @@ pub mod verify;
 /// Every bound on input. What exceeds one is refused with an error that names it, save that waits of a [`RetryPolicy`] beyond
 /// [`MAX_RETRIES`](limits::MAX_RETRIES) are left out and longer ones count as [`MAX_WAIT`](limits::MAX_WAIT).
 pub mod limits {
-    pub use crate::domain::auth::MAX_SECRET_BYTES;
-    pub use crate::domain::endpoint::{MAX_HEADERS, MAX_IN_FLIGHT};
-    pub use crate::domain::event::{MAX_DATA_DEPTH, MAX_MESSAGE_BYTES};
-    pub use crate::domain::id::MAX_TEXT_BYTES;
-    pub use crate::domain::oauth2::MAX_FORM_PARAMETERS;
-    pub use crate::domain::redirect::MAX_REDIRECTS;
-    pub use crate::domain::retry::{MAX_RETRIES, MAX_WAIT};
-    pub use crate::domain::signature::MAX_SIGNING_SECRETS;
-    pub use crate::domain::token_answer::{MAX_TOKEN_ANSWER_BYTES, MAX_TOKEN_BYTES};
-    pub use crate::domain::url::MAX_URL_BYTES;
+    pub use crate::domain::authorisation::oauth2::MAX_FORM_PARAMETERS;
+    pub use crate::domain::authorisation::token_answer::{MAX_TOKEN_ANSWER_BYTES, MAX_TOKEN_BYTES};
+    pub use crate::domain::endpoint::invalid::{MAX_HEADERS, MAX_IN_FLIGHT};
+    pub use crate::domain::events::event::{MAX_DATA_DEPTH, MAX_MESSAGE_BYTES};
+    pub use crate::domain::policy::redirect::MAX_REDIRECTS;
+    pub use crate::domain::policy::retry::{MAX_RETRIES, MAX_WAIT};
+    pub use crate::domain::signing::signature::MAX_SIGNING_SECRETS;
+    pub use crate::domain::value::secret::MAX_SECRET_BYTES;
+    pub use crate::domain::value::text::MAX_TEXT_BYTES;
+    pub use crate::domain::value::url::MAX_URL_BYTES;
 }
 
 /// The version of `rusqlite` that [`SqliteStore::publish_in`](crate::store::SqliteStore::publish_in) takes transactions of.
@@ -134,35 +134,42 @@ pub use crate::actor::message::{
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
 pub use crate::actor::supervisor::SupervisorActor;
-pub use crate::domain::address::{AddressRange, InvalidAddressRange};
-pub use crate::domain::agreed::Hold;
-pub use crate::domain::attempt::{Attempt, AttemptSummary, Failure, Outcome};
-pub use crate::domain::auth::{Auth, Secret};
-pub use crate::domain::breaker::CircuitBreaker;
-pub use crate::domain::client::Client;
-pub use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
-pub use crate::domain::delivery::{Delivery, DeliveryState};
-pub use crate::domain::endpoint::{
-    ClientIdentity, Endpoint, EndpointHeader, EndpointPolicy, InvalidEndpoint, Ordering,
+pub use crate::domain::authorisation::auth::Auth;
+pub use crate::domain::authorisation::oauth2::{
+    ClientCredentials, CredentialsPlacement, FormParameter,
 };
-pub use crate::domain::event::{Event, InvalidEvent};
-pub use crate::domain::health::{DisablePolicy, DisabledReason, FailingRule};
-pub use crate::domain::id::{
-    AlertId, ClientId, CompanyId, DataConnectionId, DeliveryId, EventId, InvalidText, RuleId,
-    TextProblem,
+pub use crate::domain::deliveries::attempt::{Attempt, AttemptSummary};
+pub use crate::domain::deliveries::dead_letter::DeadLetter;
+pub use crate::domain::deliveries::delivery::{Delivery, DeliveryState};
+pub use crate::domain::deliveries::outcome::DeadLetterReason;
+pub use crate::domain::deliveries::outcome::{Failure, Outcome};
+pub use crate::domain::endpoint::address::{AddressRange, InvalidAddressRange};
+pub use crate::domain::endpoint::invalid::InvalidEndpoint;
+pub use crate::domain::endpoint::policy::{EndpointPolicy, Ordering};
+pub use crate::domain::endpoint::settings::{ClientIdentity, Endpoint, EndpointHeader};
+pub use crate::domain::endpoint::status::{
+    DeliveryReport, EndpointState, EndpointStatus, ShutdownReport,
 };
-pub use crate::domain::oauth2::{ClientCredentials, CredentialsPlacement, FormParameter};
-pub use crate::domain::payload::PayloadFormat;
-pub use crate::domain::rate::RateLimit;
-pub use crate::domain::redirect::RedirectRefusal;
-pub use crate::domain::response::{ResponseClass, ResponsePolicy};
-pub use crate::domain::retry::RetryPolicy;
-pub use crate::domain::rule::{InvalidRule, Rule};
-pub use crate::domain::signature::{InvalidSecret, SigningSecret};
-pub use crate::domain::signing::{EndpointSecret, SignatureHeaders};
-pub use crate::domain::status::{DeliveryReport, EndpointState, EndpointStatus, ShutdownReport};
-pub use crate::domain::time::Timestamp;
-pub use crate::domain::url::{InvalidUrl, WebhookUrl};
+pub use crate::domain::events::event::{Event, InvalidEvent};
+pub use crate::domain::events::payload::PayloadFormat;
+pub use crate::domain::policy::agreed::Hold;
+pub use crate::domain::policy::breaker::CircuitBreaker;
+pub use crate::domain::policy::health::{DisablePolicy, DisabledReason, FailingRule};
+pub use crate::domain::policy::rate::RateLimit;
+pub use crate::domain::policy::redirect::RedirectRefusal;
+pub use crate::domain::policy::response::{ResponseClass, ResponsePolicy};
+pub use crate::domain::policy::retry::RetryPolicy;
+pub use crate::domain::routing::client::Client;
+pub use crate::domain::routing::rule::{InvalidRule, Rule};
+pub use crate::domain::signing::signature::{InvalidSecret, SigningSecret};
+pub use crate::domain::signing::signer::{EndpointSecret, SignatureHeaders};
+pub use crate::domain::value::id::{
+    AlertId, ClientId, CompanyId, DataConnectionId, DeliveryId, EventId, RuleId,
+};
+pub use crate::domain::value::secret::Secret;
+pub use crate::domain::value::text::{InvalidText, TextProblem};
+pub use crate::domain::value::time::Timestamp;
+pub use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
 pub use crate::error::{BuildError, PublishError};
 

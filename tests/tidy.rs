@@ -1,5 +1,6 @@
 //! The sources keep the shape that ARCHITECTURE.md describes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -139,10 +140,56 @@ fn an_upward_import_is_noticed() {
         assert!(!upward_uses("domain", hidden).is_empty(), "{hidden}");
     }
     for fine in [
-        "use crate::domain::event::Event;\n/// See [`crate::engine`].",
+        "use crate::domain::events::event::Event;\n/// See [`crate::engine`].",
         "#[cfg(test)]\nmod tests {\n    use crate::testing::SimClock;\n}",
     ] {
         assert!(upward_uses("actor", fine).is_empty(), "{fine}");
+    }
+}
+
+/// The rooms of `domain`, as its `mod.rs` lists them: each imports from those before it alone.
+#[test]
+fn rooms_import_upwards_in_their_list_and_no_two_files_import_each_other() {
+    let all = sources("src/domain");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain");
+    let list = fs::read_to_string(root.join("mod.rs")).unwrap();
+    let rooms: Vec<_> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub(crate) mod ")?.strip_suffix(';'))
+        .collect();
+    assert!(rooms.len() > 8, "{rooms:?}");
+    let mut imports = BTreeMap::<String, BTreeSet<String>>::new();
+    for (path, text) in &all {
+        let file = path.strip_prefix(&root).unwrap().with_extension("");
+        let file = file.to_str().unwrap().replace('\\', "/");
+        let room = file.split('/').next().unwrap();
+        let Some(place) = rooms.iter().position(|name| *name == room) else {
+            continue;
+        };
+        for import in without_tests(text).split("crate::domain::").skip(1) {
+            let mut parts = import.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let (other, module) = (parts.next().unwrap(), parts.nth(1).unwrap());
+            let found = rooms.iter().position(|name| *name == other);
+            let found = found.unwrap_or_else(|| panic!("{file} imports {other}, not in a list"));
+            assert!(
+                found <= place,
+                "{file} imports {other}, a room after its own"
+            );
+            let other = format!("{other}/{module}");
+            if other != file && file.split('/').count() == 2 {
+                imports.entry(file.clone()).or_default().insert(other);
+            }
+        }
+    }
+    for file in imports.keys() {
+        let mut reached = BTreeSet::new();
+        let mut next: Vec<&String> = imports[file].iter().collect();
+        while let Some(other) = next.pop() {
+            if reached.insert(other) {
+                next.extend(imports.get(other).into_iter().flatten());
+            }
+        }
+        assert!(!reached.contains(file), "{file} imports itself in a circle");
     }
 }
 
@@ -173,10 +220,10 @@ fn every_state_and_transition_of_a_delivery_is_documented() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lifecycle.md"))
         .unwrap();
     for (file, name) in [
-        ("src/domain/delivery.rs", "DeliveryState"),
-        ("src/domain/dead_letter.rs", "DeadLetterReason"),
-        ("src/domain/status.rs", "EndpointState"),
-        ("src/domain/attempt.rs", "Failure"),
+        ("src/domain/deliveries/delivery.rs", "DeliveryState"),
+        ("src/domain/deliveries/outcome.rs", "DeadLetterReason"),
+        ("src/domain/endpoint/status.rs", "EndpointState"),
+        ("src/domain/deliveries/outcome.rs", "Failure"),
     ] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
         let body = text

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::domain::bodies::{A_LITTLE, BodyBook};
+use crate::domain::machine::bodies::{A_LITTLE, BodyBook};
 
 /// The bound, and how much of it is used.
 #[derive(Debug)]

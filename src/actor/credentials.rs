@@ -3,9 +3,9 @@
 
 use parking_lot::RwLock;
 
-use crate::domain::alert::Alert;
 use crate::domain::credentials::{Authorization, CredentialBook};
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::value::url::WebhookUrl;
 
 /// What rules and clients give.
 #[derive(Debug, Default)]

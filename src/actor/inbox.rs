@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::permits::{Claim, Need, Permits, Waiter};
 use super::subscriber::SubscriberActor;
-use crate::domain::delivery::OpenDelivery;
+use crate::domain::deliveries::delivery::OpenDelivery;
 
 /// How a running subscriber is reached.
 #[derive(Clone, Debug)]
@@ -191,11 +191,11 @@ mod tests {
 
     use super::*;
     use crate::actor::permits::Holdings;
-    use crate::domain::alert::Alert;
-    use crate::domain::id::DeliveryId;
-    use crate::domain::permits::PermitClass;
+    use crate::domain::deliveries::alert::Alert;
+    use crate::domain::machine::permits::PermitClass;
+    use crate::domain::value::id::DeliveryId;
 
-    use crate::domain::retry::Progress;
+    use crate::domain::policy::retry::Progress;
 
     #[derive(Default)]
     struct Count(AtomicUsize);

@@ -12,8 +12,8 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::store_call::StoreCall;
-use crate::domain::backoff::Backoff;
-use crate::domain::url::WebhookUrl;
+use crate::domain::value::backoff::Backoff;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{OutboxEntry, Store};
 
 /// How far the outbox was read, and what is to be read again.

@@ -6,8 +6,8 @@ use std::task::{Context, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::domain::id::ClientId;
-use crate::domain::permits::{Charge, PermitBook, PermitClass, SiteId, Ticket};
+use crate::domain::machine::permits::{Charge, PermitBook, PermitClass, SiteId, Ticket};
+use crate::domain::value::id::ClientId;
 
 /// The permits for attempts in flight.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::domain::alert::Alert;
+use crate::domain::deliveries::alert::Alert;
 use crate::store::{Setting, UnreadableSetting};
 
 /// What was set aside, with the reasons.

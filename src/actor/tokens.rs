@@ -16,12 +16,12 @@ use super::clock::Clock;
 use super::shared::EngineContext;
 use zeroize::Zeroizing;
 
-use crate::domain::attempt::Failure;
-use crate::domain::auth::Secret;
-use crate::domain::oauth2::ClientCredentials;
-use crate::domain::time::Timestamp;
-use crate::domain::token_answer::{IssuedToken, NoToken, read_token};
-use crate::domain::token_cache::{TokenCache, TokenStep};
+use crate::domain::authorisation::oauth2::ClientCredentials;
+use crate::domain::authorisation::token_answer::{IssuedToken, NoToken, read_token};
+use crate::domain::authorisation::token_cache::{TokenCache, TokenStep};
+use crate::domain::deliveries::outcome::Failure;
+use crate::domain::value::secret::Secret;
+use crate::domain::value::time::Timestamp;
 use crate::transport::TokenRequest;
 
 /// The tokens of one engine.

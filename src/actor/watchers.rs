@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::domain::status::{DeliveryReport, EndpointStatus};
+use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 
 /// The watchers of an engine.
 #[derive(Debug, Default)]

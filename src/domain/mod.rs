@@ -1,48 +1,22 @@
-//! The rules, pure: no clock, no chance of their own, no runtime, no I/O. They take `now` and a seeded rng and return what
-//! is to be done.
+//! The rules, pure: no clock, no chance of their own, no runtime, no I/O. They take `now` and a
+//! seeded rng and return what is to be done.
+//!
+//! A room imports only from those above it in this list.
 
-pub(crate) mod address;
-pub(crate) mod agreed;
-pub(crate) mod alert;
-pub(crate) mod attempt;
-pub(crate) mod auth;
-pub(crate) mod backoff;
-pub(crate) mod bodies;
-pub(crate) mod breaker;
-pub(crate) mod client;
-pub(crate) mod content;
-pub(crate) mod credentials;
-pub(crate) mod dead_letter;
-pub(crate) mod delivery;
-pub(crate) mod endpoint;
-pub(crate) mod event;
-pub(crate) mod health;
-pub(crate) mod id;
-pub(crate) mod machine;
-pub(crate) mod millis;
-pub(crate) mod oauth2;
-pub(crate) mod pace;
-pub(crate) mod payload;
-pub(crate) mod permits;
+pub(crate) mod value;
+
+pub(crate) mod events;
 pub(crate) mod policy;
-pub(crate) mod queue;
-pub(crate) mod rate;
-pub(crate) mod redirect;
-pub(crate) mod response;
-pub(crate) mod retry;
-pub(crate) mod retry_after;
-pub(crate) mod routing;
-pub(crate) mod rule;
-pub(crate) mod secret;
-pub(crate) mod signature;
 pub(crate) mod signing;
-pub(crate) mod status;
-pub(crate) mod tagged;
-pub(crate) mod tally;
-pub(crate) mod time;
-pub(crate) mod token_answer;
-pub(crate) mod token_cache;
-pub(crate) mod unread;
-pub(crate) mod url;
-pub(crate) mod wall;
-pub(crate) mod window;
+
+pub(crate) mod deliveries;
+
+pub(crate) mod authorisation;
+
+pub(crate) mod routing;
+
+pub(crate) mod endpoint;
+
+pub(crate) mod credentials;
+
+pub(crate) mod machine;

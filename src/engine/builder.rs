@@ -17,13 +17,14 @@ use crate::actor::set_aside::SetAside;
 use crate::actor::shared::EngineContext;
 use crate::actor::tokens::Tokens;
 use crate::actor::watchers::Watchers;
-use crate::domain::address::AddressRange;
-use crate::domain::client::Client;
-use crate::domain::endpoint::{
-    Endpoint, EndpointPolicy, InvalidEndpoint, OWNED_HEADERS, check_header_name,
-};
-use crate::domain::rule::Rule;
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::address::AddressRange;
+use crate::domain::endpoint::header::{OWNED_HEADERS, check_header_name};
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::policy::EndpointPolicy;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::url::WebhookUrl;
 use crate::error::BuildError;
 use crate::store::{Configuration, MemoryStore, Store};
 #[cfg(feature = "awc")]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::client::Client;
 use crate::domain::credentials::CredentialBook;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::id::RuleId;
-use crate::domain::rule::Rule;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::RuleId;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::error::BuildError;
 use crate::store::{
     Change, Configuration, PastCredential, Readable, Setting, Store, UnreadableSetting,

@@ -28,12 +28,12 @@ use crate::actor::message::{
 use crate::actor::router::RouterActor;
 use crate::actor::shared::EngineContext;
 use crate::actor::supervisor::{Introduce, SupervisorActor};
-use crate::domain::endpoint::EndpointPolicy;
-use crate::domain::event::Event;
-use crate::domain::id::ClientId;
-use crate::domain::status::ShutdownReport;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::policy::EndpointPolicy;
+use crate::domain::endpoint::status::ShutdownReport;
+use crate::domain::events::event::Event;
+use crate::domain::value::id::ClientId;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::error::{BuildError, PublishError};
 use crate::store::{Configuration, Store};
 

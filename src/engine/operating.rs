@@ -12,15 +12,16 @@ use crate::actor::message::{
 };
 use crate::actor::router::RouterActor;
 use crate::actor::supervisor::SupervisorActor;
-use crate::domain::attempt::Attempt;
-use crate::domain::client::Client;
-use crate::domain::dead_letter::DeadLetter;
-use crate::domain::delivery::Delivery;
-use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
-use crate::domain::event::Event;
-use crate::domain::id::{ClientId, DeliveryId, RuleId};
-use crate::domain::rule::Rule;
-use crate::domain::status::EndpointStatus;
+use crate::domain::deliveries::attempt::Attempt;
+use crate::domain::deliveries::dead_letter::DeadLetter;
+use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::endpoint::status::EndpointStatus;
+use crate::domain::events::event::Event;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
 use crate::error::PublishError;
 use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError, UnreadableSetting};
 

@@ -2,9 +2,9 @@
 
 use super::Engine;
 use crate::actor::message::{Disabled, GetStatus, KnowEndpoints, ResumeEndpoint};
-use crate::domain::health::DisabledReason;
-use crate::domain::status::EndpointState;
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::status::EndpointState;
+use crate::domain::policy::health::DisabledReason;
+use crate::domain::value::url::WebhookUrl;
 
 const HOOK: &str = "http://receiver.test/";
 

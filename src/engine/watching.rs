@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Engine, OperateError};
 use crate::actor::message::{StreamDeliveries, StreamStatuses};
-use crate::domain::status::{DeliveryReport, EndpointStatus};
+use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 
 /// What an engine tells from now on, in the order in which it happens at each endpoint: a stream that ends with the engine.
 ///

@@ -1,7 +1,7 @@
 use url::Url;
 
-use crate::domain::redirect::{MAX_REDIRECTS, Route};
-use crate::domain::url::{MAX_URL_BYTES, WebhookUrl};
+use crate::domain::policy::redirect::{MAX_REDIRECTS, Route};
+use crate::domain::value::url::{MAX_URL_BYTES, WebhookUrl};
 
 /// Follows redirects: the first line is where the attempt begins, each further one a `Location`.
 ///

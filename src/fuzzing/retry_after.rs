@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use crate::domain::retry::{Progress, Retry, RetryPolicy};
-use crate::domain::retry_after::parse_retry_after;
-use crate::domain::time::Timestamp;
+use crate::domain::policy::retry::{Progress, Retry, RetryPolicy};
+use crate::domain::policy::retry_after::parse_retry_after;
+use crate::domain::value::time::Timestamp;
 
 /// Reads a `Retry-After` value and plans the retry that it asks for.
 ///

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use super::source::Source;
-use crate::domain::event::Event;
-use crate::domain::routing::RoutingTable;
-use crate::domain::rule::Rule;
-use crate::domain::time::Timestamp;
+use crate::domain::events::event::Event;
+use crate::domain::routing::rule::Rule;
+use crate::domain::routing::table::RoutingTable;
+use crate::domain::value::time::Timestamp;
 
 /// Puts and removes rules and matches events, as the bytes say.
 ///

@@ -1,5 +1,5 @@
-use crate::domain::signature::SigningSecret;
-use crate::domain::time::Timestamp;
+use crate::domain::signing::signature::SigningSecret;
+use crate::domain::value::time::Timestamp;
 use crate::verify::{Verifier, VerifyError};
 
 /// Checks a signature: the lines are the id, the timestamp, the signatures, and the body.

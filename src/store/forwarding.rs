@@ -53,22 +53,22 @@ macro_rules! forward_store {
                 Hot append(batch: ::std::sync::Arc<[$crate::store::NewEvent]>)
                     -> Vec<$crate::store::Appended>;
                 Hot record(batch: ::std::sync::Arc<[$crate::store::AttemptRecord]>) -> ();
-                Rare open_summaries(after: Option<$crate::domain::url::WebhookUrl>, limit: usize)
+                Rare open_summaries(after: Option<$crate::domain::value::url::WebhookUrl>, limit: usize)
                     -> Vec<$crate::store::OpenSummary>;
-                Other attempts(id: $crate::domain::id::DeliveryId) -> Vec<$crate::domain::attempt::Attempt>;
-                Other deliveries(query: $crate::store::DeliveryQuery) -> Vec<$crate::domain::delivery::Delivery>;
+                Other attempts(id: $crate::domain::value::id::DeliveryId) -> Vec<$crate::domain::deliveries::attempt::Attempt>;
+                Other deliveries(query: $crate::store::DeliveryQuery) -> Vec<$crate::domain::deliveries::delivery::Delivery>;
                 Other dead_letters(query: $crate::store::DeadLetterQuery)
-                    -> Vec<$crate::domain::dead_letter::DeadLetter>;
+                    -> Vec<$crate::domain::deliveries::dead_letter::DeadLetter>;
                 Other count_dead_letters(query: $crate::store::DeadLetterQuery) -> u64;
                 Other discard(query: $crate::store::DeadLetterQuery) -> u64;
-                Other redeliver(which: $crate::store::Redelivery, now: $crate::domain::time::Timestamp)
-                    -> Vec<($crate::domain::id::DeliveryId, $crate::domain::url::WebhookUrl)>;
+                Other redeliver(which: $crate::store::Redelivery, now: $crate::domain::value::time::Timestamp)
+                    -> Vec<($crate::domain::value::id::DeliveryId, $crate::domain::value::url::WebhookUrl)>;
                 Rare apply(change: $crate::store::Change) -> ();
                 Other configuration() -> $crate::store::Configuration;
                 Other readable() -> $crate::store::Readable;
-                Other removed() -> Vec<$crate::domain::url::WebhookUrl>;
+                Other removed() -> Vec<$crate::domain::value::url::WebhookUrl>;
                 Other past_credentials() -> Vec<$crate::store::PastCredential>;
-                Rare prune(now: $crate::domain::time::Timestamp, keep: $crate::store::Retention) -> u64;
+                Rare prune(now: $crate::domain::value::time::Timestamp, keep: $crate::store::Retention) -> u64;
                 Other outbox(after: u64, limit: usize) -> Vec<$crate::store::OutboxEntry>;
                 Other reject_outbox(seq: u64, reason: String) -> ();
                 Other clock() -> $crate::store::StoredClock;
@@ -78,27 +78,27 @@ macro_rules! forward_store {
             }
 
             forward_store! { @of_url
-                Hot queued(after: $crate::domain::id::DeliveryId, limit: usize)
+                Hot queued(after: $crate::domain::value::id::DeliveryId, limit: usize)
                     -> Vec<$crate::store::OpenDelivery>;
                 Hot waiting(limit: usize) -> Vec<$crate::store::WaitingDelivery>;
-                Hot load(ids: Vec<$crate::domain::id::DeliveryId>) -> Vec<$crate::store::OpenDelivery>;
-                Hot queued_within(after: $crate::domain::id::DeliveryId, limit: $crate::store::PageLimit)
+                Hot load(ids: Vec<$crate::domain::value::id::DeliveryId>) -> Vec<$crate::store::OpenDelivery>;
+                Hot queued_within(after: $crate::domain::value::id::DeliveryId, limit: $crate::store::PageLimit)
                     -> $crate::store::OpenPage;
-                Hot load_within(ids: Vec<$crate::domain::id::DeliveryId>, bytes: usize)
+                Hot load_within(ids: Vec<$crate::domain::value::id::DeliveryId>, bytes: usize)
                     -> $crate::store::Loaded;
                 Hot agree(agreed: $crate::store::Agreed) -> ();
                 Hot endpoint_summary() -> $crate::store::StoredEndpoint;
                 Rare open_of(
                     which: $crate::store::OpenQuery,
-                    after: $crate::domain::id::DeliveryId,
+                    after: $crate::domain::value::id::DeliveryId,
                     limit: usize
-                ) -> Vec<$crate::domain::id::DeliveryId>;
+                ) -> Vec<$crate::domain::value::id::DeliveryId>;
                 Rare end(
-                    ids: Vec<$crate::domain::id::DeliveryId>,
-                    reason: $crate::domain::dead_letter::DeadLetterReason,
-                    now: $crate::domain::time::Timestamp
+                    ids: Vec<$crate::domain::value::id::DeliveryId>,
+                    reason: $crate::domain::deliveries::outcome::DeadLetterReason,
+                    now: $crate::domain::value::time::Timestamp
                 ) -> Vec<$crate::store::EndedDelivery>;
-                Rare remove_endpoint(now: $crate::domain::time::Timestamp) -> u64;
+                Rare remove_endpoint(now: $crate::domain::value::time::Timestamp) -> u64;
             }
         }
     };
@@ -111,7 +111,7 @@ macro_rules! forward_store {
     (@of_url $($kind:ident $method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {$(
         fn $method(
             &self,
-            url: &$crate::domain::url::WebhookUrl
+            url: &$crate::domain::value::url::WebhookUrl
             $(, $name: $type)*
         ) -> $crate::store::StoreFuture<$answer> {
             let (kind, url) = ($crate::store::forwarding::CallKind::$kind, url.clone());

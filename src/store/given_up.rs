@@ -2,9 +2,9 @@
 
 use parking_lot::Mutex;
 
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::delivery::EndedDelivery;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::delivery::EndedDelivery;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::value::url::WebhookUrl;
 
 /// A delivery that the store has given up by itself: one that it could not read, or one to an endpoint that is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]

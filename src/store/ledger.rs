@@ -5,7 +5,7 @@ use std::hash::Hash;
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::{BacklogLimits, Overflow, WhenFull};
-use crate::domain::url::WebhookUrl;
+use crate::domain::value::url::WebhookUrl;
 
 /// How much is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

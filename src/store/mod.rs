@@ -30,31 +30,32 @@ pub use self::sqlite::{
     Encryption, EncryptionKey, ForgottenEarly, OutboxError, SqliteOptions, SqliteStore,
 };
 pub use self::unreadable::{Setting, UnreadableSetting};
-pub use crate::domain::agreed::Agreed;
-#[doc(no_inline)]
-pub use crate::domain::agreed::Hold;
-pub use crate::domain::alert::Alert;
-pub use crate::domain::attempt::{Attempt, AttemptRecord};
-pub use crate::domain::content::ContentDigest;
 pub use crate::domain::credentials::{CredentialOwner, PastCredential};
-pub use crate::domain::delivery::{
+pub use crate::domain::deliveries::alert::Alert;
+pub use crate::domain::deliveries::attempt::{Attempt, AttemptRecord};
+pub use crate::domain::deliveries::delivery::{
     EndedDelivery, Loaded, OpenDelivery, OpenPage, PageLimit, WaitingDelivery,
 };
-pub use crate::domain::health::Health;
-pub use crate::domain::retry::Progress;
+pub use crate::domain::events::content::ContentDigest;
+pub use crate::domain::policy::agreed::Agreed;
+#[doc(no_inline)]
+pub use crate::domain::policy::agreed::Hold;
+pub use crate::domain::policy::health::Health;
+pub use crate::domain::policy::retry::Progress;
 
-use crate::domain::client::Client;
-use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
-use crate::domain::delivery::Delivery;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::event::Event;
-use crate::domain::health::DisabledReason;
-use crate::domain::id::{ClientId, DeliveryId, EventId, RuleId};
-use crate::domain::rule::Rule;
-use crate::domain::status::{EndpointState, EndpointStatus};
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
-use crate::domain::wall::WallOffset;
+use crate::domain::deliveries::dead_letter::DeadLetter;
+use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
+use crate::domain::events::event::Event;
+use crate::domain::policy::health::DisabledReason;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::{ClientId, DeliveryId, EventId, RuleId};
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
+use crate::domain::value::wall::WallOffset;
 
 /// What a store method returns: a future that any thread may await.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;

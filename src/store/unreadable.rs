@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::{ClientId, RuleId};
-use crate::domain::url::WebhookUrl;
+use crate::domain::value::id::{ClientId, RuleId};
+use crate::domain::value::url::WebhookUrl;
 
 /// A setting that is kept and cannot be read, and why: it was written by something else, or damaged.
 /// It is set aside until it is put again.

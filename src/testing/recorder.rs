@@ -8,8 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::actor::message::{WatchDeliveries, WatchStatus};
-use crate::domain::status::{DeliveryReport, EndpointStatus};
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
+use crate::domain::value::url::WebhookUrl;
 use crate::engine::{Engine, OperateError};
 
 /// An actor that notes what engines tell. Clones have the same notes.

@@ -10,8 +10,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::domain::endpoint::Endpoint;
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::value::url::WebhookUrl;
 use crate::transport::{
     Answer, Channel, Failure, Request, Sent, TokenAnswer, TokenRequest, Transport,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::System;
 
 use crate::actor::clock::Wall;
-use crate::domain::time::Timestamp;
+use crate::domain::value::time::Timestamp;
 use crate::engine::EngineBuilder;
 
 /// The clock of a simulation: time stands still while anything can be done, and jumps to the next timer when nothing can.

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use super::exchange::{follow, within};
 use super::{Channel, Request};
-use crate::domain::attempt::{Answer, Exchange, Failure};
-use crate::domain::auth::Secret;
-use crate::domain::endpoint::EndpointPolicy;
-use crate::domain::response::ResponseClass;
+use crate::domain::deliveries::answer::Answer;
+use crate::domain::deliveries::attempt::Exchange;
+use crate::domain::deliveries::outcome::Failure;
+use crate::domain::endpoint::policy::EndpointPolicy;
+use crate::domain::policy::response::ResponseClass;
+use crate::domain::value::secret::Secret;
 
 /// Makes an attempt and says how it ended, as [`exchange`](super::exchange()) does.
 ///

@@ -18,8 +18,8 @@ use super::own_addresses::own_addresses;
 use super::resolve::Resolver;
 use super::tls::failure_of;
 use super::wire::Wire;
-use crate::domain::address::{AddressRange, is_allowed};
-use crate::domain::attempt::Failure;
+use crate::domain::deliveries::outcome::Failure;
+use crate::domain::endpoint::address::{AddressRange, is_allowed};
 
 /// Whom a connection reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]

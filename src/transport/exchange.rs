@@ -10,10 +10,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Channel, Request, Sent};
-use crate::domain::attempt::{Exchange, Failure};
-use crate::domain::endpoint::EndpointPolicy;
-use crate::domain::redirect::Route;
-use crate::domain::response::ResponseClass;
+use crate::domain::deliveries::attempt::Exchange;
+use crate::domain::deliveries::outcome::Failure;
+use crate::domain::endpoint::policy::EndpointPolicy;
+use crate::domain::policy::redirect::Route;
+use crate::domain::policy::response::ResponseClass;
 
 /// Makes an attempt and says how it ended. It sets no timer: whoever owns it has it polled once the policy's timeout is over.
 #[expect(

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 use super::StatusSeen;
 use super::answer::{Body, Head, HeadReader, Piece};
 use super::wire::Wire;
-use crate::domain::attempt::Failure;
+use crate::domain::deliveries::outcome::Failure;
 
 /// A connection.
 pub(super) struct Line {

@@ -41,17 +41,19 @@ pub use self::resolve::{Resolver, Resolving, SystemResolver};
 pub use self::settings::TransportBuilder;
 pub use self::tls::InvalidCertificate;
 pub use self::token::{TokenAnswer, TokenRequest};
-pub use crate::domain::alert::Alert;
-pub use crate::domain::attempt::{Answer, Directive, EXCERPT_BYTES, Failure};
+pub use crate::domain::deliveries::alert::Alert;
+pub use crate::domain::deliveries::answer::{Answer, Directive, EXCERPT_BYTES};
+pub use crate::domain::deliveries::outcome::Failure;
 
 pub(crate) use self::authorised::exchange_with_token;
 pub(crate) use self::exchange::exchange;
 #[cfg(test)]
 pub(crate) use self::exchange::within;
-use crate::domain::auth::Secret;
-use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::value::secret::Secret;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 
 /// Opens channels to receivers.
 pub trait Transport: Send + Sync + 'static {

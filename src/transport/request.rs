@@ -6,11 +6,11 @@ use url::{Position, Url};
 use zeroize::Zeroizing;
 
 use super::Request;
-use crate::domain::attempt::Failure;
-use crate::domain::auth::Secret;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::signature::Content;
-use crate::domain::signing::Signer;
+use crate::domain::deliveries::outcome::Failure;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::signing::signature::Content;
+use crate::domain::signing::signer::Signer;
+use crate::domain::value::secret::Secret;
 
 /// The headers that an endpoint's calls carry, spelled as they are sent.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl RequestHeaders {
             fixed,
             client_id: client_id_header.into(),
             content_type: endpoint.content_type.as_deref().map(Box::from),
-            signer: Signer::of(endpoint),
+            signer: endpoint.signer(),
         }
     }
 

@@ -18,8 +18,9 @@ use super::resolve::{DnsResolver, Resolver};
 use super::tls::{InvalidCertificate, Trust, default_provider};
 use super::token::{TokenAnswer, TokenRequest, request_token};
 use super::{EXCERPT_BYTES, Failure, Request};
-use crate::domain::address::AddressRange;
-use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
+use crate::domain::endpoint::address::AddressRange;
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::settings::Endpoint;
 
 /// Settings of a transport for real receivers: `AwcTransport` or
 /// [`HttpTransport`](super::HttpTransport).

@@ -9,8 +9,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{AlertDescription, CertificateError, ClientConfig, PeerMisbehaved, RootCertStore};
 
-use crate::domain::attempt::Failure;
-use crate::domain::endpoint::{ClientIdentity, Endpoint, InvalidEndpoint};
+use crate::domain::deliveries::outcome::Failure;
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::settings::{ClientIdentity, Endpoint};
 
 /// A root certificate that cannot be used, or a TLS provider.
 #[derive(Debug, thiserror::Error)]

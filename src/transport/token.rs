@@ -11,10 +11,10 @@ use super::answer::Reading;
 use super::connect::{Authority, Connector};
 use super::http::Connection;
 use super::request::{AGENT, host, push, target};
-use crate::domain::attempt::Failure;
-use crate::domain::auth::Secret;
-use crate::domain::token_answer::MAX_TOKEN_ANSWER_BYTES;
-use crate::domain::url::WebhookUrl;
+use crate::domain::authorisation::token_answer::MAX_TOKEN_ANSWER_BYTES;
+use crate::domain::deliveries::outcome::Failure;
+use crate::domain::value::secret::Secret;
+use crate::domain::value::url::WebhookUrl;
 
 /// A request for an access token: a POST of a form. `Debug` shows no secret.
 #[derive(Clone, PartialEq, Eq)]

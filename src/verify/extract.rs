@@ -12,7 +12,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use serde::de::DeserializeOwned;
 
 use super::{Verified, Verifier, VerifyError};
-use crate::domain::time::Timestamp;
+use crate::domain::value::time::Timestamp;
 
 /// A webhook whose signature is right, for handlers of actix-web.
 ///

@@ -14,7 +14,9 @@ use ring::hmac;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
-use crate::domain::signature::{ED25519_PREFIX, HMAC_PREFIX, InvalidSecret, PUBLIC_PREFIX, length};
+use crate::domain::signing::signature::{
+    ED25519_PREFIX, HMAC_PREFIX, InvalidSecret, PUBLIC_PREFIX, length,
+};
 
 /// A secret or public key, ready for use.
 #[derive(Clone)]
@@ -122,9 +124,9 @@ mod tests {
     use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 
     use super::*;
-    use crate::domain::signature::SigningSecret;
-    use crate::domain::signature::vectors::{BODY, ED25519, ED25519_ENTRY, ID, TIMESTAMP};
-    use crate::domain::time::Timestamp;
+    use crate::domain::signing::signature::SigningSecret;
+    use crate::domain::signing::signature::vectors::{BODY, ED25519, ED25519_ENTRY, ID, TIMESTAMP};
+    use crate::domain::value::time::Timestamp;
     use crate::verify::{Verifier, VerifyError};
 
     // Made apart from this crate, by Python's hmac.

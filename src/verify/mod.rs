@@ -36,9 +36,9 @@ use subtle::ConstantTimeEq as _;
 pub use self::extract::{VerifiedWebhook, WebhookRejection};
 pub use self::headers::Headers;
 use self::key::VerificationKey;
-use crate::domain::signature::{Content, InvalidSecret, MAX_SIGNING_SECRETS};
-use crate::domain::signing::SignatureHeaders;
-use crate::domain::time::Timestamp;
+use crate::domain::signing::signature::{Content, InvalidSecret, MAX_SIGNING_SECRETS};
+use crate::domain::signing::signer::SignatureHeaders;
+use crate::domain::value::time::Timestamp;
 
 /// Checks signatures with one or more secrets or public keys. Cloning shares the keys.
 ///

@@ -9,11 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use ring::signature::KeyPair as _;
 
 use super::*;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::signature::vectors::{
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::signing::signature::vectors::{
     BODY, ED25519, ED25519_ENTRY, HMAC, HMAC_ENTRY, ID, TIMESTAMP,
 };
-use crate::domain::signature::{HMAC_PREFIX, PUBLIC_PREFIX, SigningSecret, length};
+use crate::domain::signing::signature::{HMAC_PREFIX, PUBLIC_PREFIX, SigningSecret, length};
 
 const OTHER: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl9bBzJYg8";
 

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::domain::time::Timestamp;
-use crate::domain::wall::WallOffset;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::wall::WallOffset;
 use crate::store::StoredClock;
 
 /// A clock that all actors of an engine share.

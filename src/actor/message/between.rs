@@ -9,13 +9,14 @@ use tokio::time::Instant;
 
 use super::{Receipt, RuleError};
 use crate::actor::inbox::SubscriberHandle;
-use crate::domain::endpoint::{Endpoint, EndpointPolicy};
-use crate::domain::event::Event;
-use crate::domain::health::DisabledReason;
-use crate::domain::id::{ClientId, DeliveryId};
-use crate::domain::status::{EndpointStatus, ShutdownReport};
-use crate::domain::tally::RetiredState;
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::policy::EndpointPolicy;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::endpoint::status::{EndpointStatus, ShutdownReport};
+use crate::domain::events::event::Event;
+use crate::domain::machine::tally::RetiredState;
+use crate::domain::policy::health::DisabledReason;
+use crate::domain::value::id::{ClientId, DeliveryId};
+use crate::domain::value::url::WebhookUrl;
 use crate::error::PublishError;
 
 /// Publish an event once there is room: engine → router. It waits in line until then, and is refused if there is none until `until`.

@@ -5,10 +5,10 @@ use std::ops::Deref;
 use actix::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::attempt::Attempt;
-use crate::domain::dead_letter::DeadLetter;
-use crate::domain::delivery::Delivery;
-use crate::domain::id::{ClientId, DeliveryId, RuleId};
+use crate::domain::deliveries::attempt::Attempt;
+use crate::domain::deliveries::dead_letter::DeadLetter;
+use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
 use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 
 /// Delivers something again, as a fresh delivery with the same alert: application → [`SupervisorActor`](crate::SupervisorActor). The answer

@@ -5,9 +5,10 @@ use std::fmt;
 use actix::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
-use crate::domain::status::EndpointStatus;
-use crate::domain::url::{self, WebhookUrl};
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::endpoint::status::EndpointStatus;
+use crate::domain::value::url::{self, WebhookUrl};
 use crate::store::{StoreError, UnreadableSetting};
 
 /// Adds settings for a URL or replaces those it has: application → [`SupervisorActor`](crate::SupervisorActor). They apply from the

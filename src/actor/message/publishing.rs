@@ -3,12 +3,13 @@
 use actix::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::client::Client;
-use crate::domain::endpoint::InvalidEndpoint;
-use crate::domain::event::Event;
-use crate::domain::id::{ClientId, EventId, InvalidText, RuleId};
-use crate::domain::rule::{InvalidRule, Rule};
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::events::event::Event;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::{InvalidRule, Rule};
+use crate::domain::value::id::{ClientId, EventId, RuleId};
+use crate::domain::value::text::InvalidText;
+use crate::domain::value::url::WebhookUrl;
 use crate::error::PublishError;
 use crate::store::StoreError;
 

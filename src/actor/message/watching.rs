@@ -3,7 +3,7 @@
 use actix::{Message, Recipient};
 use tokio::sync::mpsc;
 
-use crate::domain::status::{DeliveryReport, EndpointStatus};
+use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 
 /// Asks for the state of every endpoint whenever it changes, at most ten times a second each: application →
 /// [`SupervisorActor`](crate::SupervisorActor).

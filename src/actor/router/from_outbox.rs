@@ -10,7 +10,7 @@ use super::{MAX_APPENDS, MAX_BATCH, RouterActor, Waiting};
 use crate::actor::clock::Clock;
 use crate::actor::message::Receipt;
 use crate::actor::outbox::Scan;
-use crate::domain::url::WebhookUrl;
+use crate::domain::value::url::WebhookUrl;
 use crate::error::PublishError;
 use crate::store::{NewEvent, OutboxEntry};
 

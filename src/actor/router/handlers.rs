@@ -16,10 +16,10 @@ use crate::actor::message::{
     PutRule, Reach, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
 };
 use crate::actor::reply::{Answerer, Deferred};
-use crate::domain::client::Client;
-use crate::domain::event::Event;
-use crate::domain::id::{ClientId, RuleId};
-use crate::domain::rule::Rule;
+use crate::domain::events::event::Event;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::{ClientId, RuleId};
 use crate::error::PublishError;
 use crate::store::{Change, PastCredential, Setting};
 

@@ -11,7 +11,7 @@ use super::publisher::Publisher;
 use crate::actor::clock::Clock;
 use crate::actor::message::Receipt;
 use crate::actor::reply::Answerer;
-use crate::domain::event::Event;
+use crate::domain::events::event::Event;
 use crate::error::PublishError;
 
 /// Events that wait for room, each with who waits for the receipt, and until when.

@@ -7,9 +7,9 @@ use actix::{AsyncContext as _, Context};
 
 use super::RouterActor;
 use crate::domain::credentials::CredentialOwner;
-use crate::domain::id::RuleId;
-use crate::domain::rule::Rule;
-use crate::domain::time::Timestamp;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::RuleId;
+use crate::domain::value::time::Timestamp;
 use crate::store::{Change, PastCredential};
 
 impl RouterActor {

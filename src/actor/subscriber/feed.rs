@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use super::SubscriberActor;
-use crate::domain::alert::Alert;
-use crate::domain::attempt::{AttemptRecord, Outcome};
-use crate::domain::backoff::Backoff;
-use crate::domain::status::{DeliveryReport, EndpointStatus};
-use crate::domain::time::Timestamp;
-use crate::domain::wall::OnWall as _;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::deliveries::attempt::AttemptRecord;
+use crate::domain::deliveries::outcome::Outcome;
+use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
+use crate::domain::value::backoff::Backoff;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::wall::OnWall as _;
 
 /// The one timer, armed for what the machine says.
 #[derive(Default)]

@@ -9,8 +9,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::SubscriberActor;
 use crate::actor::store_call::StoreCall;
-use crate::domain::attempt::AttemptRecord;
-use crate::domain::time::Timestamp;
+use crate::domain::deliveries::attempt::AttemptRecord;
+use crate::domain::value::time::Timestamp;
 use crate::store::StoreError;
 
 /// Calls that record attempts.

@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::actor::clock::Clock;
-    use crate::domain::delivery::Loaded;
+    use crate::domain::deliveries::delivery::Loaded;
     use crate::transport::within;
 
     #[actix_rt::test]

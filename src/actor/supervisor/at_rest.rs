@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{EndpointEntry, Subscriber, SupervisorActor};
-use crate::domain::url::WebhookUrl;
+use crate::domain::value::url::WebhookUrl;
 
 /// The endpoints whose subscribers have retired, in the order in which they did.
 #[derive(Debug)]

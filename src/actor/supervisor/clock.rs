@@ -8,7 +8,7 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Context};
 
 use super::SupervisorActor;
 use crate::actor::shared::EngineContext;
-use crate::domain::wall::WallOffset;
+use crate::domain::value::wall::WallOffset;
 use crate::store::StoreError;
 
 /// What was done about a wall clock that was set.

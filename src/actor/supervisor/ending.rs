@@ -10,7 +10,7 @@ use super::clock::keep_clock;
 use crate::actor::message::{
     Abort, AbortAll, Close, Drain, DrainAll, Drained, ShutDown, Terminate,
 };
-use crate::domain::status::ShutdownReport;
+use crate::domain::endpoint::status::ShutdownReport;
 use crate::store::StoreError;
 
 impl Handler<ShutDown> for SupervisorActor {

@@ -13,12 +13,12 @@ use super::SupervisorActor;
 use super::removal::end;
 use crate::actor::message::{EndDeliveries, Forget, ReportsLost, StartOver};
 use crate::actor::shared::EngineContext;
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::id::DeliveryId;
-use crate::domain::status::DeliveryReport;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
-use crate::domain::wall::OnWall as _;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::endpoint::status::DeliveryReport;
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
+use crate::domain::value::wall::OnWall as _;
 use crate::store::{EndedDelivery, OpenQuery, StoreError};
 
 /// What is given up, and why.

@@ -12,10 +12,10 @@ use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::actor::inbox::{Gone, Inbox, SubscriberHandle};
 use crate::actor::message::{Leave, Reach, Redelivered, Retire, SubscriberStopped};
 use crate::actor::subscriber::{Start, SubscriberActor};
-use crate::domain::backoff::Backoff;
-use crate::domain::id::DeliveryId;
-use crate::domain::tally::RetiredState;
-use crate::domain::url::WebhookUrl;
+use crate::domain::machine::tally::RetiredState;
+use crate::domain::value::backoff::Backoff;
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::url::WebhookUrl;
 
 impl SupervisorActor {
     /// Tells the subscriber of an endpoint that the store holds more for it, and starts it if it does not run.

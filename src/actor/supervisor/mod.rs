@@ -27,12 +27,14 @@ use super::reply::Answerer;
 use super::router::RouterActor;
 use super::shared::EngineContext;
 use super::subscriber::SubscriberActor;
-use crate::domain::endpoint::{Endpoint, EndpointPolicy, InvalidEndpoint};
-use crate::domain::health::DisabledReason;
-use crate::domain::status::EndpointState;
-use crate::domain::tally::RetiredState;
-use crate::domain::time::Timestamp;
-use crate::domain::url::{WebhookUrl, shown};
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::policy::EndpointPolicy;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::endpoint::status::EndpointState;
+use crate::domain::machine::tally::RetiredState;
+use crate::domain::policy::health::DisabledReason;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::{WebhookUrl, shown};
 use crate::store::{Retention, Setting, UnreadableSetting};
 
 /// Knows every endpoint and supervises their subscribers: the actor that operators talk to.

@@ -19,13 +19,13 @@ use crate::actor::message::{
     StreamDeliveries, StreamStatuses, WatchDeliveries, WatchStatus,
 };
 use crate::actor::watchers::Watcher;
-use crate::domain::attempt::Attempt;
-use crate::domain::dead_letter::DeadLetter;
-use crate::domain::delivery::Delivery;
-use crate::domain::health::DisabledReason;
-use crate::domain::status::{EndpointState, EndpointStatus};
-use crate::domain::url::WebhookUrl;
-use crate::domain::wall::OnWall as _;
+use crate::domain::deliveries::attempt::Attempt;
+use crate::domain::deliveries::dead_letter::DeadLetter;
+use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
+use crate::domain::policy::health::DisabledReason;
+use crate::domain::value::url::WebhookUrl;
+use crate::domain::value::wall::OnWall as _;
 use crate::store::{Change, Redelivery, Setting, StoreError, UnreadableSetting, page_limit};
 
 impl SupervisorActor {

@@ -13,8 +13,8 @@ use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::actor::message::{Abort, BreakOff, EndpointError, RemoveEndpoint};
 use crate::actor::reply::Deferred;
 use crate::actor::subscriber::SubscriberActor;
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{Change, OpenQuery, Setting, StoreError};
 
 impl SupervisorActor {

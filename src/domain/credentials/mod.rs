@@ -13,15 +13,16 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::alert::Alert;
-use super::auth::{Auth, Secret};
-use super::client::Client;
-use super::endpoint::Endpoint;
-use super::id::{ClientId, RuleId};
-use super::oauth2::ClientCredentials;
-use super::rule::Rule;
-use super::time::Timestamp;
-use super::url::WebhookUrl;
+use crate::domain::authorisation::auth::Auth;
+use crate::domain::authorisation::oauth2::ClientCredentials;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::{ClientId, RuleId};
+use crate::domain::value::secret::Secret;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 
 /// How a call is authorised.
 #[derive(Clone, Debug)]

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use super::{Action, EndpointMachine, STORE_AGAIN_AFTER, WaitingRetry};
-use crate::domain::agreed::{Agreed, Hold, OpenCircuit, Overload};
-use crate::domain::breaker::Circuit;
-use crate::domain::pace::Pace;
-use crate::domain::rate::{Pacer, RateLimit};
-use crate::domain::time::Timestamp;
+use crate::domain::policy::agreed::{Agreed, Hold, OpenCircuit, Overload};
+use crate::domain::policy::breaker::Circuit;
+use crate::domain::policy::pace::Pace;
+use crate::domain::policy::rate::{Pacer, RateLimit};
+use crate::domain::value::time::Timestamp;
 
 /// How late attempts of an endpoint with a rate limit may start by what the store knows.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,20 +7,20 @@ use fastrand::Rng;
 
 use super::under_way::InFlight;
 use super::{Action, EndpointMachine, LATE_AFTER, STORE_AGAIN_AFTER};
-use crate::domain::agreed::Hold;
-use crate::domain::alert::Alert;
-use crate::domain::attempt::{
-    AttemptRecord, AttemptSummary, Directive, Exchange, Failure, Outcome,
-};
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::health::{DisabledReason, Health};
-use crate::domain::id::DeliveryId;
-use crate::domain::pace::Refused;
-use crate::domain::permits::{Charge, PermitClass};
-use crate::domain::response::{ResponseClass, holds_endpoint};
-use crate::domain::retry::{Progress, Retry};
-use crate::domain::retry_after::parse_retry_after;
-use crate::domain::time::Timestamp;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::deliveries::answer::Directive;
+use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary, Exchange};
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::deliveries::outcome::{Failure, Outcome};
+use crate::domain::machine::permits::{Charge, PermitClass};
+use crate::domain::policy::agreed::Hold;
+use crate::domain::policy::health::{DisabledReason, Health};
+use crate::domain::policy::pace::Refused;
+use crate::domain::policy::response::{ResponseClass, holds_endpoint};
+use crate::domain::policy::retry::{Progress, Retry};
+use crate::domain::policy::retry_after::parse_retry_after;
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::time::Timestamp;
 
 impl EndpointMachine {
     /// Takes the end of an attempt, decides what it means, and has it recorded. Returns the permit

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::EndpointMachine;
-use crate::domain::id::DeliveryId;
+use crate::domain::value::id::DeliveryId;
 
 /// Deliveries that were forgotten of late, which a read that was under way may still bring.
 #[derive(Debug, Default)]

@@ -8,11 +8,16 @@
 //! alert in the store). What does not fit in the buffer is in the store alone, and `Unread` remembers that there is more.
 
 mod agreeing;
+pub(crate) mod bodies;
 mod finishing;
 mod forgetting;
+pub(crate) mod permits;
+pub(crate) mod queue;
 mod reading;
 mod resting;
+pub(crate) mod tally;
 mod under_way;
+pub(crate) mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,24 +26,24 @@ use std::time::Duration;
 use self::agreeing::Reserved;
 use self::forgetting::Forgotten;
 use self::under_way::UnderWay;
-use super::agreed::{Agreed, Hold};
-use super::alert::Alert;
-use super::attempt::AttemptRecord;
-use super::breaker::Circuit;
-use super::endpoint::{EndpointPolicy, Ordering};
-use super::health::{DisabledReason, Health};
-use super::id::{ClientId, CompanyId, DeliveryId};
-use super::pace::Pace;
-use super::permits::{Charge, PermitClass, SiteId};
-use super::queue::Queue;
-use super::rate::Pacer;
-use super::status::{EndpointState, EndpointStatus};
-use super::tally::{RetiredState, Tally};
-use super::time::Timestamp;
-use super::unread::Unread;
-use super::url::WebhookUrl;
-use super::wall::WallOffset;
-use super::window::ConcurrencyWindow;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::deliveries::attempt::AttemptRecord;
+use crate::domain::endpoint::policy::{EndpointPolicy, Ordering};
+use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
+use crate::domain::machine::permits::{Charge, PermitClass, SiteId};
+use crate::domain::machine::queue::Queue;
+use crate::domain::machine::tally::{RetiredState, Tally};
+use crate::domain::machine::unread::Unread;
+use crate::domain::policy::agreed::{Agreed, Hold};
+use crate::domain::policy::breaker::Circuit;
+use crate::domain::policy::health::{DisabledReason, Health};
+use crate::domain::policy::pace::Pace;
+use crate::domain::policy::rate::Pacer;
+use crate::domain::policy::window::ConcurrencyWindow;
+use crate::domain::value::id::{ClientId, CompanyId, DeliveryId};
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
+use crate::domain::value::wall::WallOffset;
 
 /// What the shell has to do.
 #[derive(Debug)]

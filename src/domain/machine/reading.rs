@@ -6,13 +6,13 @@ use super::{
     Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, RunState, SHUT_FOR_LONG,
     STORE_AGAIN_AFTER, WaitingRetry,
 };
-use crate::domain::agreed::{Agreed, Hold};
-use crate::domain::bodies::A_LITTLE;
-use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
-use crate::domain::endpoint::Ordering;
-use crate::domain::health::Health;
-use crate::domain::id::{CompanyId, DeliveryId};
-use crate::domain::time::Timestamp;
+use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
+use crate::domain::endpoint::policy::Ordering;
+use crate::domain::machine::bodies::A_LITTLE;
+use crate::domain::policy::agreed::{Agreed, Hold};
+use crate::domain::policy::health::Health;
+use crate::domain::value::id::{CompanyId, DeliveryId};
+use crate::domain::value::time::Timestamp;
 
 impl EndpointMachine {
     /// Takes deliveries that were just accepted, in their order. What does not fit stays in the store.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::forgetting::Forgotten;
 use super::under_way::UnderWay;
 use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER, RunState};
-use crate::domain::breaker::Circuit;
-use crate::domain::tally::{RetiredState, Tally};
-use crate::domain::time::Timestamp;
+use crate::domain::machine::tally::{RetiredState, Tally};
+use crate::domain::policy::breaker::Circuit;
+use crate::domain::value::time::Timestamp;
 
 impl EndpointMachine {
     /// Says whether nothing is in flight and everything is on record.

@@ -1,9 +1,11 @@
 use super::*;
-use crate::domain::attempt::{Answer, AttemptRecord, Exchange, Failure};
-use crate::domain::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
-use crate::domain::permits::PermitBook;
-use crate::domain::rate::RateLimit;
-use crate::domain::retry::{Progress, RetryPolicy};
+use crate::domain::deliveries::answer::Answer;
+use crate::domain::deliveries::attempt::{AttemptRecord, Exchange};
+use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
+use crate::domain::deliveries::outcome::Failure;
+use crate::domain::machine::permits::PermitBook;
+use crate::domain::policy::rate::RateLimit;
+use crate::domain::policy::retry::{Progress, RetryPolicy};
 use fastrand::Rng;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_000_000);

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use crate::domain::alert::Alert;
-use crate::domain::delivery::OpenDelivery;
-use crate::domain::id::DeliveryId;
-use crate::domain::permits::Charge;
-use crate::domain::retry::Progress;
-use crate::domain::time::Timestamp;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::deliveries::delivery::OpenDelivery;
+use crate::domain::machine::permits::Charge;
+use crate::domain::policy::retry::Progress;
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::time::Timestamp;
 
 /// One table for both stages, so that what an attempt's end needs was touched at its start.
 #[derive(Debug, Default)]

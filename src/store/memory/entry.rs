@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::domain::attempt::AttemptSummary;
-use crate::domain::dead_letter::DeadLetter;
-use crate::domain::delivery::{Delivery, DeliveryState, EndedDelivery};
-use crate::domain::id::DeliveryId;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::attempt::AttemptSummary;
+use crate::domain::deliveries::dead_letter::DeadLetter;
+use crate::domain::deliveries::delivery::{Delivery, DeliveryState, EndedDelivery};
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{
     Alert, Attempt, AttemptRecord, DeliveryQuery, DeliveryStage, OpenDelivery, Progress,
 };

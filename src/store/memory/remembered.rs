@@ -6,9 +6,9 @@ use std::hash::{BuildHasher as _, RandomState};
 use foldhash::{HashMap, HashMapExt as _};
 use uuid::Uuid;
 
-use crate::domain::content::ContentDigest;
-use crate::domain::id::{ClientId, EventId};
-use crate::domain::time::Timestamp;
+use crate::domain::events::content::ContentDigest;
+use crate::domain::value::id::{ClientId, EventId};
+use crate::domain::value::time::Timestamp;
 use crate::store::NewEvent;
 
 /// Event ids, each with whose it is and how many deliveries it led to, in the order in which they came.

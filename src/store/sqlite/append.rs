@@ -6,10 +6,10 @@ use super::error::store_error;
 use super::record::Ending;
 use super::rows::{self, int, uint};
 use super::writer::Writer;
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::id::{CompanyId, DeliveryId};
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::value::id::{CompanyId, DeliveryId};
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::ledger::Room;
 use crate::store::{Alert, Appended, NewEvent, Overflow, StoreError};
 

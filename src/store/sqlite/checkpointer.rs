@@ -18,7 +18,7 @@ use rusqlite::hooks::Wal;
 
 use super::error::store_error;
 use super::schema::BUSY;
-use crate::domain::time::Timestamp;
+use crate::domain::value::time::Timestamp;
 use crate::store::StoreError;
 
 /// What the writer and the thread know of the log.

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::error::store_error;
 use super::rows;
 use super::writer::Writer;
-use crate::domain::time::Timestamp;
+use crate::domain::value::time::Timestamp;
 use crate::store::{StoreError, StoredClock};
 
 pub(super) fn clock(connection: &Connection) -> Result<StoredClock, StoreError> {

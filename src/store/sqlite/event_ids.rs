@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::error::store_error;
 use super::writer::Writer;
-use crate::domain::content::ContentDigest;
-use crate::domain::id::{ClientId, EventId};
+use crate::domain::events::content::ContentDigest;
+use crate::domain::value::id::{ClientId, EventId};
 use crate::store::{Appended, NewEvent, StoreError};
 
 /// What is known of the id of an event.
@@ -138,7 +138,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::domain::time::Timestamp;
+    use crate::domain::value::time::Timestamp;
     use crate::store::sqlite::SqliteStore;
     use crate::store::sqlite::schema::as_of;
     use crate::store::{DeliveryQuery, Store as _};

@@ -14,10 +14,10 @@ use super::schema::migrate;
 use super::settings;
 use super::settings::{configuration, json, removed};
 use super::{SqliteStore, outbox, rows};
-use crate::domain::event::Event;
-use crate::domain::id::DeliveryId;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::events::event::Event;
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{DeadLetterQuery, DeliveryQuery, PageLimit, StoreError};
 
 /// The first byte says what the others are: the text of a record, what an event is built from, or what columns are set to.

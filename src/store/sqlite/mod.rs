@@ -57,11 +57,12 @@ use super::{
     OpenSummary, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
     StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
-use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
-use crate::domain::delivery::Delivery;
-use crate::domain::id::DeliveryId;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::dead_letter::DeadLetter;
+use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 
 /// Keeps everything in one SQLite file, and acknowledges nothing before it is on the disk.
 ///

@@ -8,7 +8,7 @@ use super::error::store_error;
 use super::query::all;
 use super::rows::{int, uint, where_unreadable};
 use super::writer::Writer;
-use crate::domain::event::{Event, InvalidEvent, MAX_DATA_DEPTH};
+use crate::domain::events::event::{Event, InvalidEvent, MAX_DATA_DEPTH};
 use crate::store::{OutboxEntry, StoreError};
 
 /// Why an event was not put into the outbox. The transaction can go on without it.
@@ -159,7 +159,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::domain::time::Timestamp;
+    use crate::domain::value::time::Timestamp;
 
     /// The outbox refused what may be published: JSON readers stop before the depth that events may have.
     #[test]

@@ -9,8 +9,8 @@ use super::error::store_error;
 use super::query::all;
 use super::rows::{self, int};
 use super::writer::Writer;
-use crate::domain::agreed::Agreed;
-use crate::domain::time::Timestamp;
+use crate::domain::policy::agreed::Agreed;
+use crate::domain::value::time::Timestamp;
 use crate::store::StoreError;
 
 /// What is forgotten.

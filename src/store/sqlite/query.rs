@@ -7,12 +7,13 @@ use uuid::Uuid;
 use super::alerts::Alerts;
 use super::error::store_error;
 use super::rows::{self, int};
-use crate::domain::attempt::AttemptSummary;
-use crate::domain::dead_letter::{DeadLetter, DeadLetterReason};
-use crate::domain::delivery::{Delivery, DeliveryState};
-use crate::domain::id::{AlertId, ClientId, DeliveryId, EventId, RuleId};
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::attempt::AttemptSummary;
+use crate::domain::deliveries::dead_letter::DeadLetter;
+use crate::domain::deliveries::delivery::{Delivery, DeliveryState};
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::value::id::{AlertId, ClientId, DeliveryId, EventId, RuleId};
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{
     Attempt, DeadLetterQuery, DeliveryQuery, DeliveryStage, OpenDelivery, OpenQuery, OpenSummary,
     PageLimit, Progress, StoreError, StoredEndpoint, WaitingDelivery, page_limit,

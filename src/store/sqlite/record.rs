@@ -6,12 +6,12 @@ use super::error::store_error;
 use super::query::{Damaged, NO_ALERT};
 use super::rows::{self, int, uint};
 use super::writer::Writer;
-use crate::domain::attempt::Outcome;
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::health::Health;
-use crate::domain::id::DeliveryId;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::deliveries::outcome::Outcome;
+use crate::domain::policy::health::Health;
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{Agreed, AttemptRecord, EndedDelivery, GivenUp, StoreError};
 
 /// What the log needs to know of an open delivery that ends.

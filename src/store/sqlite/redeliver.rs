@@ -9,9 +9,9 @@ use super::error::store_error;
 use super::rows::{self, int};
 use super::writer::Writer;
 use super::{SqliteStore, query};
-use crate::domain::id::DeliveryId;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::value::id::DeliveryId;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{DeadLetterQuery, Overflow, Redelivery, Store as _, StoreError};
 
 /// Deliveries that were started again, and why others of the same call were not.

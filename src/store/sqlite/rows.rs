@@ -12,11 +12,11 @@ use serde_json::error::Category;
 use uuid::Uuid;
 
 use super::alerts::Alerts;
-use crate::domain::attempt::AttemptSummary;
-use crate::domain::id::{AlertId, DeliveryId};
-use crate::domain::payload::PayloadFormat;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::attempt::AttemptSummary;
+use crate::domain::events::payload::PayloadFormat;
+use crate::domain::value::id::{AlertId, DeliveryId};
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{Agreed, Alert, BoxError};
 
 /// SQLite's integers have a sign; ours do not need it.

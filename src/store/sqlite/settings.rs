@@ -16,12 +16,12 @@ use super::rows;
 use super::seal::{Encryption, SealedField};
 use super::sealing::{self, CLIENT, ENDPOINT, PAST, RULE, Table};
 use super::writer::Writer;
-use crate::domain::client::Client;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::health::DisabledReason;
-use crate::domain::rule::Rule;
-use crate::domain::secret::exposed;
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::policy::health::DisabledReason;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::secret::exposed;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{
     Change, Configuration, PastCredential, Readable, Setting, StoreError, UnreadableSetting,
 };
@@ -422,12 +422,12 @@ pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::auth::Auth;
-    use crate::domain::client::Client;
-    use crate::domain::oauth2::ClientCredentials;
-    use crate::domain::rule::Rule;
-    use crate::domain::signing::SignatureHeaders;
-    use crate::domain::time::Timestamp;
+    use crate::domain::authorisation::auth::Auth;
+    use crate::domain::authorisation::oauth2::ClientCredentials;
+    use crate::domain::routing::client::Client;
+    use crate::domain::routing::rule::Rule;
+    use crate::domain::signing::signer::SignatureHeaders;
+    use crate::domain::value::time::Timestamp;
 
     #[test]
     fn what_is_kept_has_its_secrets_when_it_is_read_again() {

@@ -15,7 +15,7 @@ use super::event_ids;
 use super::file::Watch;
 use super::prepared::HotStatements;
 use super::settings::removed;
-use crate::domain::url::WebhookUrl;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::given_up::{GivenUps, MAX_GIVEN_UP};
 use crate::store::ledger::Ledger;
 use crate::store::{BacklogLimits, GivenUp, StoreError};

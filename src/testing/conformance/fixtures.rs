@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::attempt::{AttemptSummary, Failure, Outcome};
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::id::{AlertId, CompanyId, DeliveryId, EventId, RuleId};
-use crate::domain::payload::PayloadFormat;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::attempt::AttemptSummary;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::deliveries::outcome::{Failure, Outcome};
+use crate::domain::events::payload::PayloadFormat;
+use crate::domain::value::id::{AlertId, CompanyId, DeliveryId, EventId, RuleId};
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{Alert, Appended, AttemptRecord, NewAlert, NewEvent, Progress, Store};
 
 pub(super) const A: &str = "http://a.test/";

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::attempt::{Failure, Outcome};
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::health::{DisabledReason, Health};
-use crate::domain::id::{CompanyId, DeliveryId};
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::deliveries::outcome::{Failure, Outcome};
+use crate::domain::policy::health::{DisabledReason, Health};
+use crate::domain::value::id::{CompanyId, DeliveryId};
 use crate::store::{
     Agreed, Appended, AttemptRecord, Change, ContentDigest, DeadLetterQuery, DeliveryQuery,
     NewEvent, PageLimit, Progress, Redelivery, Store, StoreError,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::domain::auth::Auth;
-use crate::domain::client::Client;
+use crate::domain::authorisation::auth::Auth;
 use crate::domain::credentials::CredentialBook;
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::id::DeliveryId;
-use crate::domain::rule::Rule;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::routing::client::Client;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::DeliveryId;
 use crate::store::{
     Appended, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage, EndedDelivery, OpenQuery,
     Progress, Redelivery, Retention, Store, StoreError, StoredClock,

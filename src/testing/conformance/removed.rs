@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::fixtures::{A, B, append, at, event, url};
-use crate::domain::auth::Auth;
-use crate::domain::dead_letter::DeadLetterReason;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::id::DeliveryId;
-use crate::domain::rule::Rule;
+use crate::domain::authorisation::auth::Auth;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::DeliveryId;
 use crate::store::{Appended, Change, DeadLetterQuery, Redelivery, Store, StoreError};
 
 /// Appends an event for both endpoints, and returns its two deliveries and those of them that were given up.

@@ -7,7 +7,7 @@ use httparse::{Header, ParserConfig, Response, Status};
 
 use super::Unclear;
 use super::lenient::hides_framing;
-use crate::domain::attempt::{Answer, Directive};
+use crate::domain::deliveries::answer::{Answer, Directive};
 
 /// The head of a final answer.
 #[derive(Debug, PartialEq, Eq)]

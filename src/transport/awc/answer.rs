@@ -9,7 +9,8 @@ use awc::http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
 use futures_util::StreamExt as _;
 
 use super::stream::WEBHOOK_DELIVERY;
-use crate::domain::attempt::{Answer, Directive, Failure};
+use crate::domain::deliveries::answer::{Answer, Directive};
+use crate::domain::deliveries::outcome::Failure;
 use crate::transport::answer::{Excerpt, Reading};
 use crate::transport::line::Broken;
 

@@ -15,7 +15,7 @@ use awc::http::Uri;
 use super::connecting::{Connecting, client_over};
 use super::stream::Stream;
 use super::{AwcChannel, AwcTransport, Origin};
-use crate::domain::endpoint::Endpoint;
+use crate::domain::endpoint::settings::Endpoint;
 use crate::transport::Request;
 use crate::transport::line::{Broken, Line};
 use crate::transport::settings::authority;

@@ -28,8 +28,9 @@ use super::settings::{TransportBuilder, TransportContext, authority};
 use super::tls::InvalidCertificate;
 use super::token::{TokenAnswer, TokenRequest};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
-use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::value::url::WebhookUrl;
 
 /// Sends by awc, with TLS by rustls where the URL says https, to public addresses unless more is
 /// allowed. Each endpoint has a client of its own while it is active.

@@ -15,7 +15,7 @@ use awc::{Client, ClientResponse, FrozenClientRequest};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::domain::attempt::Failure;
+use crate::domain::deliveries::outcome::Failure;
 use crate::transport::request::{FixedLines, RequestHeaders, host, target};
 use crate::transport::{Request, StatusSeen};
 

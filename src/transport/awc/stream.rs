@@ -22,7 +22,8 @@ use zeroize::Zeroize as _;
 
 use super::connecting::Connecting;
 use super::request::write_head;
-use crate::domain::attempt::{Directive, Failure};
+use crate::domain::deliveries::answer::Directive;
+use crate::domain::deliveries::outcome::Failure;
 use crate::transport::answer::{Body, Framing, Head, Piece};
 use crate::transport::line::{Broken, COPIED, Line, put_together};
 use crate::transport::settings::IdleSlot;

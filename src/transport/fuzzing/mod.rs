@@ -19,7 +19,8 @@ use super::answer::Reading;
 use super::connect::Authority;
 use super::http::{Connection, Exchanged};
 use super::wire::Wire;
-use crate::domain::attempt::{Answer, EXCERPT_BYTES, Failure};
+use crate::domain::deliveries::answer::{Answer, EXCERPT_BYTES};
+use crate::domain::deliveries::outcome::Failure;
 
 /// The first byte says how the others are sent: how they are cut, what follows them, how the
 /// request is taken, and how much of a body is read.

@@ -12,10 +12,10 @@ use tokio::task::LocalSet;
 
 use super::script::{End, Script};
 use super::{Exchange, Exchanged, NEXT, nobody, unsaid};
-use crate::domain::alert::Alert;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::time::Timestamp;
-use crate::domain::url::WebhookUrl;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::transport::awc::fuzzing::ScriptedChannel;
 use crate::transport::line::Broken;
 use crate::transport::wire::Wire;

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use zeroize::Zeroizing;
 
-use crate::domain::attempt::{Answer, Failure};
+use crate::domain::deliveries::answer::Answer;
+use crate::domain::deliveries::outcome::Failure;
 use crate::transport::StatusSeen;
 use crate::transport::answer::{Body, Excerpt, Framing, Head, Piece, Reading};
 use crate::transport::connect::Authority;

@@ -3,7 +3,7 @@
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::domain::attempt::Failure;
+use crate::domain::deliveries::outcome::Failure;
 use crate::transport::Request;
 use crate::transport::request::{FixedLines, RequestHeaders, host, push, target};
 

@@ -25,8 +25,9 @@ use super::settings::{IdleSlot, TransportBuilder, TransportContext, authority};
 use super::tls::InvalidCertificate;
 use super::token::{TokenAnswer, TokenRequest};
 use super::{Answer, Channel, Failure, Request, Sent, Transport};
-use crate::domain::endpoint::{Endpoint, InvalidEndpoint};
-use crate::domain::url::WebhookUrl;
+use crate::domain::endpoint::invalid::InvalidEndpoint;
+use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::value::url::WebhookUrl;
 
 /// Sends over HTTP/1.1 on connections of its own, with TLS by rustls where the URL says https, to
 /// public addresses unless more is allowed. It does what the default transport over awc does, in

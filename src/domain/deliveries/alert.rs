@@ -1,0 +1,44 @@
+//! One event under one rule: what is sent.
+
+use bytes::Bytes;
+
+use crate::domain::events::payload::PayloadFormat;
+use crate::domain::value::id::{AlertId, ClientId, CompanyId, EventId, RuleId};
+
+/// One event under one rule, encoded once and shared by all its deliveries and attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Which alert this is, the same on every attempt.
+    pub id: AlertId,
+    /// The event that raised it.
+    pub event_id: EventId,
+    /// The rule that raised it.
+    pub rule_id: RuleId,
+    /// The event's type, for queries.
+    pub rule_type: String,
+    /// Whose event it is; sent as the client id header.
+    pub client_id: ClientId,
+    /// The company of the event, by which `Ordering::FifoPerCompany` keeps order.
+    pub company_id: Option<CompanyId>,
+    /// What the body looks like, which decides the content type.
+    pub format: PayloadFormat,
+    /// The request body, exactly as it is sent.
+    pub body: Bytes,
+}
+
+#[cfg(any(test, all(feature = "awc", feature = "fuzzing")))]
+impl Alert {
+    /// Returns an alert without a body, of event `e` and rule `r`, for tests.
+    pub(crate) fn example(company_id: Option<&str>) -> Self {
+        Self {
+            id: AlertId::new(&"e".into(), &"r".into()),
+            event_id: "e".into(),
+            rule_id: "r".into(),
+            rule_type: "t".into(),
+            client_id: "c".into(),
+            company_id: company_id.map(CompanyId::from),
+            format: PayloadFormat::Alert,
+            body: Bytes::new(),
+        }
+    }
+}

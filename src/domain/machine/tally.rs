@@ -1,0 +1,112 @@
+//! What is counted about one endpoint.
+
+use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary};
+use crate::domain::deliveries::outcome::Outcome;
+use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
+use crate::domain::machine::permits::PermitClass;
+use crate::domain::policy::agreed::Hold;
+use crate::domain::policy::breaker::Circuit;
+use crate::domain::policy::health::Health;
+use crate::domain::policy::pace::Pace;
+use crate::domain::policy::rate::Pacer;
+use crate::domain::policy::window::ConcurrencyWindow;
+use crate::domain::value::url::WebhookUrl;
+
+/// Counts since the engine started, and the health that follows from the latest attempts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Open deliveries, wherever they are.
+    pub(crate) open: u64,
+    pub(crate) delivered: u64,
+    pub(crate) dead_lettered: u64,
+    pub(crate) attempts: u64,
+    pub(crate) consecutive_failures: u32,
+    pub(crate) consecutive_transient: u32,
+    pub(crate) last_attempt: Option<AttemptSummary>,
+    pub(crate) health: Health,
+}
+
+/// What a subscriber that retires, or panics, leaves to the next one of its endpoint.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RetiredState {
+    pub(crate) tally: Tally,
+    pub(crate) window: ConcurrencyWindow,
+    pub(crate) circuit: Circuit,
+    pub(crate) pacer: Pacer,
+    /// Of a receiver that had too much; there are many endpoints without.
+    pub(crate) pace: Option<Box<Pace>>,
+    pub(crate) hold: Option<Box<Hold>>,
+    /// How its last attempt showed the endpoint.
+    pub(crate) class: PermitClass,
+    pub(crate) reports_lost: u64,
+    /// Whether there was one: what was kept in the store is older then.
+    pub(crate) is_known: bool,
+}
+
+impl RetiredState {
+    /// Returns the status of an endpoint that nobody runs for.
+    pub(crate) fn status(&self, url: WebhookUrl) -> EndpointStatus {
+        let hold = self.hold.as_deref().copied();
+        let held = |hold: Hold| EndpointState::RateLimited { until: hold.until };
+        EndpointStatus {
+            state: hold.map(held).unwrap_or_default(),
+            window: self.window.size(),
+            held: hold,
+            reports_lost: self.reports_lost,
+            ..self.tally.status(url)
+        }
+    }
+
+    /// Takes note of that somebody has resumed the endpoint.
+    pub(crate) fn lift(&mut self) {
+        self.hold = None;
+        if let Circuit::Open { wait, .. } = self.circuit {
+            self.circuit = Circuit::HalfOpen { wait, probe: None };
+        }
+    }
+}
+
+impl Tally {
+    /// Returns the status of an endpoint that has nothing to do.
+    pub(crate) fn status(&self, url: WebhookUrl) -> EndpointStatus {
+        EndpointStatus {
+            queued: self.open,
+            delivered: self.delivered,
+            dead_lettered: self.dead_lettered,
+            attempts: self.attempts,
+            consecutive_failures: self.consecutive_failures,
+            last_attempt: self.last_attempt,
+            failing_since: self.health.failing_since,
+            warned_at: self.health.warned_at,
+            ..EndpointStatus::untouched(url)
+        }
+    }
+
+    /// Notes an attempt that delivered.
+    pub(crate) fn succeeded(&mut self) {
+        self.consecutive_failures = 0;
+        self.consecutive_transient = 0;
+    }
+
+    /// Notes an attempt that failed. A permanent answer is an answer, so it ends a row of transient failures.
+    pub(crate) fn failed(&mut self, transient: bool) {
+        self.consecutive_failures = self.consecutive_failures.saturating_add(1);
+        self.consecutive_transient = if transient {
+            self.consecutive_transient.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
+    /// Counts an attempt that is on record.
+    pub(crate) fn count(&mut self, record: &AttemptRecord) {
+        self.attempts += 1;
+        self.last_attempt = Some(record.summary);
+        match record.outcome {
+            Outcome::Failed { .. } => return,
+            Outcome::Delivered => self.delivered += 1,
+            Outcome::DeadLettered { .. } => self.dead_lettered += 1,
+        }
+        self.open = self.open.saturating_sub(1);
+    }
+}

@@ -1,0 +1,259 @@
+//! Which rules an event matches, at a cost proportional to the matches and not to the rules.
+//!
+//! Rules are found by what they ask for: first by rule type (the exact text, the prefixes that the text has dots for, and
+//! `*`), then by client and company, each given or open. An event therefore makes a handful of look-ups however many rules
+//! there are. Matches come out ordered by rule id, so that the same event always raises the same deliveries in the same order.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use crate::domain::events::event::Event;
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::{ClientId, CompanyId, RuleId};
+
+/// The rules, indexed by what they match.
+#[derive(Debug, Default)]
+pub(crate) struct RoutingTable {
+    rules: BTreeMap<RuleId, Arc<Rule>>,
+    by_type: HashMap<String, ByScope>,
+}
+
+/// The rules of one type, by the client and company that they are for.
+#[derive(Debug, Default)]
+struct ByScope {
+    /// Those for every client and company.
+    open: Vec<Arc<Rule>>,
+    scoped: HashMap<Scope, Vec<Arc<Rule>>>,
+}
+
+/// Which client and company a rule is for; `None` is any.
+type Scope = (Option<ClientId>, Option<CompanyId>);
+
+impl RoutingTable {
+    /// Adds a rule, or replaces the one with its id.
+    pub(crate) fn put(&mut self, rule: Rule) {
+        self.remove(&rule.id.clone());
+        let rule = Arc::new(rule);
+        if rule.enabled {
+            let by_scope = self
+                .by_type
+                .entry(canonical(&rule.rule_type).to_owned())
+                .or_default();
+            by_scope.put(Arc::clone(&rule));
+        }
+        self.rules.insert(rule.id.clone(), rule);
+    }
+
+    /// Removes the rule and returns it; `None` when there was none.
+    pub(crate) fn remove(&mut self, id: &RuleId) -> Option<Arc<Rule>> {
+        let rule = self.rules.remove(id)?;
+        let rule_type = canonical(&rule.rule_type);
+        if let Some(by_scope) = self.by_type.get_mut(rule_type) {
+            by_scope.remove(&rule);
+            if by_scope.open.is_empty() && by_scope.scoped.is_empty() {
+                self.by_type.remove(rule_type);
+            }
+        }
+        Some(rule)
+    }
+
+    /// Returns the rule with this id.
+    pub(crate) fn get(&self, id: &RuleId) -> Option<&Arc<Rule>> {
+        self.rules.get(id)
+    }
+
+    /// Returns every rule, ordered by id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.rules.values()
+    }
+
+    /// Adds to `matches` the enabled rules that the event matches, ordered by rule id.
+    pub(crate) fn matches(&self, event: &Event, matches: &mut Vec<Arc<Rule>>) {
+        let rule_type = canonical(&event.rule_type);
+        self.collect(rule_type, event, matches);
+        if rule_type != "*" {
+            self.collect("*", event, matches);
+        }
+        let mut pattern = String::new();
+        for dot in dots(rule_type).take(MAX_PREFIXES) {
+            pattern.clear();
+            pattern.push_str(rule_type.get(..dot).unwrap_or_default());
+            pattern.push_str(".*");
+            if pattern != rule_type {
+                self.collect(&pattern, event, matches);
+            }
+        }
+        matches.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+
+    fn collect(&self, rule_type: &str, event: &Event, matches: &mut Vec<Arc<Rule>>) {
+        let Some(by_scope) = self.by_type.get(rule_type) else {
+            return;
+        };
+        matches.extend(by_scope.open.iter().cloned());
+        if by_scope.scoped.is_empty() {
+            return;
+        }
+        let mut look_up = |scope: &Scope| {
+            matches.extend(by_scope.scoped.get(scope).into_iter().flatten().cloned());
+        };
+        let mut scope = (Some(event.client_id.clone()), None);
+        look_up(&scope);
+        if event.company_id.is_some() {
+            scope.1.clone_from(&event.company_id);
+            look_up(&scope);
+            scope.0 = None;
+            look_up(&scope);
+        }
+    }
+}
+
+impl ByScope {
+    fn put(&mut self, rule: Arc<Rule>) {
+        match scope_of(&rule) {
+            (None, None) => self.open.push(rule),
+            scope => self.scoped.entry(scope).or_default().push(rule),
+        }
+    }
+
+    fn remove(&mut self, rule: &Rule) {
+        let others = |other: &Arc<Rule>| other.id != rule.id;
+        match scope_of(rule) {
+            (None, None) => self.open.retain(others),
+            scope => {
+                if let Entry::Occupied(mut rules) = self.scoped.entry(scope) {
+                    rules.get_mut().retain(others);
+                    if rules.get().is_empty() {
+                        rules.remove();
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn scope_of(rule: &Rule) -> Scope {
+    (rule.client_id.clone(), rule.company_id.clone())
+}
+
+/// Returns the spelling by which a rule type is compared: the alert service spelled one of its own in two ways.
+fn canonical(rule_type: &str) -> &str {
+    match rule_type {
+        "New company synchronized" => "New company synchronised",
+        other => other,
+    }
+}
+
+/// Returns where the dots of a text are. Texts are short, so that looking at each byte is the fastest way.
+fn dots(text: &str) -> impl Iterator<Item = usize> {
+    let bytes = text.bytes().enumerate();
+    bytes.filter(|(_, byte)| *byte == b'.').map(|(at, _)| at)
+}
+
+/// How many dots of a rule type are looked at, so that no text makes routing slow.
+const MAX_PREFIXES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::value::time::Timestamp;
+
+    fn rule(id: &str, rule_type: &str) -> Rule {
+        Rule::new(id, rule_type)
+            .webhook("https://example.com/")
+            .unwrap()
+    }
+
+    fn event(rule_type: &str) -> Event {
+        Event::identified("e", Timestamp::default(), rule_type, "c1")
+    }
+
+    #[track_caller]
+    fn check(rules: Vec<Rule>, event: &Event, expected: &[&str]) {
+        let mut table = RoutingTable::default();
+        for rule in rules {
+            table.put(rule);
+        }
+        let mut matches = Vec::new();
+        table.matches(event, &mut matches);
+        assert_eq!(
+            matches
+                .iter()
+                .map(|rule| rule.id.as_str())
+                .collect::<Vec<_>>(),
+            expected
+        );
+    }
+
+    #[test]
+    fn types_match_exactly_by_prefix_or_all() {
+        let rules = || {
+            vec![
+                rule("exact", "a.b.c"),
+                rule("near", "a.b.*"),
+                rule("far", "a.*"),
+                rule("all", "*"),
+                rule("no", "a.b"),
+            ]
+        };
+        check(rules(), &event("a.b.c"), &["all", "exact", "far", "near"]);
+        check(rules(), &event("a.b"), &["all", "far", "no"]);
+        check(rules(), &event("a"), &["all"]);
+        check(rules(), &event("b.a.c"), &["all"]);
+        check(rules(), &event("*"), &["all"]);
+        check(rules(), &event("a.*"), &["all", "far"]);
+    }
+
+    #[test]
+    fn client_and_company_narrow_a_rule_to_exactly_themselves() {
+        let rules = || {
+            vec![
+                rule("any", "t"),
+                rule("client", "t").client("c1"),
+                rule("company", "t").company("k1"),
+                rule("both", "t").client("c1").company("k1"),
+                rule("other-client", "t").client("c2").company("k1"),
+                rule("other-company", "t").client("c1").company("k2"),
+            ]
+        };
+        check(
+            rules(),
+            &event("t").company("k1"),
+            &["any", "both", "client", "company"],
+        );
+        check(rules(), &event("t"), &["any", "client"]);
+    }
+
+    #[test]
+    fn both_spellings_of_synchronised_are_one_type() {
+        let rules = || {
+            vec![
+                rule("s", "New company synchronised"),
+                rule("z", "New company synchronized"),
+            ]
+        };
+        check(rules(), &event("New company synchronised"), &["s", "z"]);
+        check(rules(), &event("New company synchronized"), &["s", "z"]);
+    }
+
+    #[test]
+    fn replaced_disabled_and_removed_rules_stop_matching() {
+        let mut table = RoutingTable::default();
+        let count = |table: &RoutingTable, rule_type: &str| {
+            let mut matches = Vec::new();
+            table.matches(&event(rule_type), &mut matches);
+            matches.len()
+        };
+        table.put(rule("r", "t"));
+        table.put(rule("r", "u"));
+        assert_eq!((count(&table, "t"), count(&table, "u")), (0, 1));
+        table.put(rule("r", "u").disabled());
+        assert_eq!((count(&table, "u"), table.iter().count()), (0, 1));
+        assert!(table.remove(&"r".into()).is_some());
+        assert!(table.remove(&"r".into()).is_none());
+        assert!(table.by_type.is_empty(), "nothing is left behind");
+    }
+}

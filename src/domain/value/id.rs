@@ -1,0 +1,210 @@
+//! Names of things: texts that the application chooses, and the two that the engine makes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha1::{Digest as _, Sha1};
+use uuid::Uuid;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// Cloning shares the text. Checked where it enters the engine: 1 to [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) bytes, no control characters.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Returns the text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.as_str() == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.as_str() == *other
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// Which event of its client this is; publishing the same id twice delivers once.
+    EventId
+}
+text_id! {
+    /// Which rule this is.
+    RuleId
+}
+text_id! {
+    /// Whose event it is: one of the application's customers.
+    ClientId
+}
+text_id! {
+    /// Which of the client's companies the event is about.
+    CompanyId
+}
+text_id! {
+    /// Which data connection of the company the event is about.
+    DataConnectionId
+}
+
+impl EventId {
+    /// Returns `true` if the other one shares this one's text, and is not only spelt alike.
+    pub(crate) fn is_the_very(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl ClientId {
+    /// Returns `true` if the other one shares this one's text, and is not only spelt alike.
+    pub(crate) fn is_the_very(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Which alert this is: one event under one rule, the same on every attempt, endpoint, redelivery and
+/// re-publishing. A `UUIDv5` of both ids; where a rule for every client meets an event id that another
+/// client has used before, also of the client's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AlertId(Uuid);
+
+impl AlertId {
+    /// Returns the id of the alert that `rule` raises for `event`: a `UUIDv5` of both (RFC 9562 §5.5).
+    pub fn new(event: &EventId, rule: &RuleId) -> Self {
+        // Neither id can hold a line break, so the pair cannot be read in two ways.
+        let digest: [u8; 20] = Sha1::new()
+            .chain_update(ALERT_NAMESPACE)
+            .chain_update(event.as_str())
+            .chain_update(b"\n")
+            .chain_update(rule.as_str())
+            .finalize()
+            .into();
+        Self::from_digest(digest)
+    }
+
+    /// Returns the id of the alert that `rule` raises for `event` of a client, where another client has
+    /// used that event id before: receivers that look at `webhook-id` must not take it for the other's.
+    pub fn of_client(event: &EventId, rule: &RuleId, client: &ClientId) -> Self {
+        let digest: [u8; 20] = Sha1::new()
+            .chain_update(ALERT_NAMESPACE)
+            .chain_update(event.as_str())
+            .chain_update(b"\n")
+            .chain_update(rule.as_str())
+            .chain_update(b"\n")
+            .chain_update(client.as_str())
+            .finalize()
+            .into();
+        Self::from_digest(digest)
+    }
+
+    fn from_digest([bytes @ .., _, _, _, _]: [u8; 20]) -> Self {
+        Self(uuid::Builder::from_sha1_bytes(bytes).into_uuid())
+    }
+
+    /// Returns the id as a UUID.
+    pub fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+
+    /// Returns the alert id with this value, as a store reads it back.
+    pub const fn from_uuid(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Which delivery this is: a number that the store gives, ascending in the order in which deliveries were accepted.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct DeliveryId(u64);
+
+impl DeliveryId {
+    /// Returns the delivery id with this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The namespace of alert ids; changing it would change the ids of alerts that receivers already know.
+const ALERT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_5a0e_8a7c_4b52_9d3e_2c41_77aa_90b3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_id_depends_on_event_and_rule_and_nothing_else() {
+        let id = |event: &str, rule: &str| AlertId::new(&event.into(), &rule.into());
+        assert_eq!(id("e1", "r1"), id("e1", "r1"));
+        assert_ne!(id("e1", "r1"), id("e1", "r2"));
+        assert_ne!(id("e1", "r1"), id("e2", "r1"));
+        assert_ne!(id("e", "1r"), id("e1", "r"));
+        let of = |client: &str| AlertId::of_client(&"e1".into(), &"r1".into(), &client.into());
+        assert_eq!(of("c1"), of("c1"));
+        assert!(of("c1") != of("c2") && of("c1") != id("e1", "r1"));
+        // As any other implementation of RFC 9562 §5.5 has it: receivers know alerts by it.
+        assert_eq!(
+            id("e1", "r1").to_string(),
+            "6e2a6662-c4ec-57be-927e-54b8d4d3b201"
+        );
+    }
+}

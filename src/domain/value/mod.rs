@@ -1,0 +1,13 @@
+//! Values that every room uses: ids, times, URLs, secrets, and how they are written.
+//!
+//! They know nothing of events, deliveries or endpoints.
+
+pub(crate) mod backoff;
+pub(crate) mod id;
+pub(crate) mod millis;
+pub(crate) mod secret;
+pub(crate) mod tagged;
+pub(crate) mod text;
+pub(crate) mod time;
+pub(crate) mod url;
+pub(crate) mod wall;

@@ -1,0 +1,90 @@
+//! Texts that the application chooses, and what is wrong with those that cannot be used.
+
+/// The longest text accepted for an id, a rule type or a name, in bytes.
+pub const MAX_TEXT_BYTES: usize = 256;
+
+/// A text that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[error("{field} {problem}")]
+pub struct InvalidText {
+    /// Which value it was, such as `rule type`.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: TextProblem,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextProblem {
+    /// There is nothing in it.
+    #[error("is empty")]
+    Empty,
+    /// It is longer than [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES).
+    #[error("is longer than {MAX_TEXT_BYTES} bytes")]
+    TooLong,
+    /// It is longer than so many bytes.
+    #[error("is longer than {0} bytes")]
+    LongerThan(usize),
+    /// There are more of them than so many.
+    #[error("is one of more than {0}")]
+    TooMany(usize),
+    /// It was given by other means, or is there twice.
+    #[error("is given twice, or set by other means")]
+    Taken,
+    /// It holds a control character, such as a line break.
+    #[error("holds a control character")]
+    ControlCharacter,
+    /// It goes into an HTTP header and holds something other than printable ASCII.
+    #[error("holds a character that an HTTP header cannot carry")]
+    NotHeaderSafe,
+}
+
+/// Checks a text that the application chose: not empty, not too long, no control characters.
+pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), InvalidText> {
+    let problem = if text.is_empty() {
+        TextProblem::Empty
+    } else if text.len() > MAX_TEXT_BYTES {
+        TextProblem::TooLong
+    } else if !is_plain(text) && text.chars().any(char::is_control) {
+        TextProblem::ControlCharacter
+    } else {
+        return Ok(());
+    };
+    Err(InvalidText { field, problem })
+}
+
+/// Checks a text that is also sent as a header value: printable ASCII only.
+pub(crate) fn check_header_text(field: &'static str, text: &str) -> Result<(), InvalidText> {
+    check_text(field, text)?;
+    if is_plain(text) {
+        Ok(())
+    } else {
+        Err(InvalidText {
+            field,
+            problem: TextProblem::NotHeaderSafe,
+        })
+    }
+}
+
+/// Says whether a text is nothing but printable ASCII, as nearly all are.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_could_break_a_header_or_a_log_line_are_refused() {
+        let problem = |text: &str| check_text("id", text).map_err(|error| error.problem);
+        assert_eq!(problem("ok – ünïcode"), Ok(()));
+        assert_eq!(problem(""), Err(TextProblem::Empty));
+        assert_eq!(problem("a\r\nb"), Err(TextProblem::ControlCharacter));
+        assert_eq!(problem(&"x".repeat(257)), Err(TextProblem::TooLong));
+        assert!(check_header_text("id", "ünïcode").is_err());
+        assert!(check_header_text("id", "plain id").is_ok());
+    }
+}

@@ -3,7 +3,6 @@
 pub(crate) mod bodies;
 pub(crate) mod clock;
 pub(crate) mod credentials;
-pub(crate) mod inbox;
 pub(crate) mod message;
 mod outbox;
 pub(crate) mod permits;

@@ -37,27 +37,6 @@ impl Waiter {
     }
 }
 
-/// What a subscriber needs a permit for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Need {
-    pub(crate) class: PermitClass,
-    /// How many permits it holds.
-    held: u32,
-    /// The site of its last permit, which will be that of the next one unless another client's
-    /// delivery comes.
-    site: Option<SiteId>,
-    /// The hash of its host.
-    host: u64,
-}
-
-/// What was claimed for a subscriber between its turns.
-#[must_use]
-#[derive(Debug)]
-pub(crate) enum Claim {
-    Permit(Permit),
-    Waits(Ticket),
-}
-
 impl Permits {
     pub(crate) fn new(limit: u32) -> Arc<Self> {
         Arc::new(Self(Mutex::new(PermitBook::new(limit))))
@@ -77,47 +56,18 @@ impl Permits {
         }
     }
 
-    /// Takes a permit for a delivery of a client, or joins the queue for one in the subscriber's
-    /// stead: then it is woken when its turn has come.
-    pub(crate) fn claim(
-        self: &Arc<Self>,
-        need: Need,
-        client: &ClientId,
-        waiter: &Arc<Waiter>,
-    ) -> Claim {
-        let mut book = self.book();
-        let site = book.site(need.site, client, need.host);
-        let taken = Self::take_or_wait(&mut book, need, site, waiter);
-        if need.site != Some(site) {
-            // The permit, or the ticket, keeps it from now on.
-            book.leave_site(site);
-        }
-        match taken {
-            Ok(charge) => Claim::Permit(Permit {
-                charge,
-                permits: Some(Arc::clone(self)),
-            }),
-            Err(ticket) => {
-                self.grant(book);
-                Claim::Waits(ticket)
-            }
-        }
-    }
-
     /// Takes a permit or joins the queue. Then permits have to be granted: one may be free for this
     /// very waiter, and nobody would tell it.
     fn take_or_wait(
         book: &mut Book<'_>,
-        need: Need,
-        site: SiteId,
+        charge: Charge,
+        held: u32,
         waiter: &Arc<Waiter>,
     ) -> Result<Charge, Ticket> {
-        let class = need.class;
-        let charge = Charge { class, site };
-        if book.take(charge, need.held) {
+        if book.take(charge, held) {
             Ok(charge)
         } else {
-            Err(book.wait(charge, need.held, Arc::clone(waiter)))
+            Err(book.wait(charge, held, Arc::clone(waiter)))
         }
     }
 
@@ -179,16 +129,6 @@ impl Holdings {
         }
     }
 
-    /// Returns what the subscriber would need a permit for.
-    pub(crate) fn need(&self, class: PermitClass) -> Need {
-        Need {
-            class,
-            held: self.in_all,
-            site: self.site,
-            host: self.host,
-        }
-    }
-
     /// Takes a permit for an attempt at a delivery of a client, or joins the queue for one: then the
     /// subscriber is woken when its turn has come.
     pub(crate) fn take(&mut self, class: PermitClass, client: &ClientId) -> Option<Charge> {
@@ -208,7 +148,6 @@ impl Holdings {
                 return None;
             }
         }
-        let need = self.need(class);
         let mut book = self.permits.book();
         let site = book.site(self.site, client, self.host);
         if self.site != Some(site)
@@ -216,7 +155,8 @@ impl Holdings {
         {
             book.leave_site(before);
         }
-        let taken = Permits::take_or_wait(&mut book, need, site, &self.waiter);
+        let taken =
+            Permits::take_or_wait(&mut book, Charge { class, site }, self.in_all, &self.waiter);
         self.waiting = taken.err();
         if taken.is_err() {
             self.permits.grant(book);
@@ -226,14 +166,6 @@ impl Holdings {
         self.turn_left = TURN_LENGTH - 1;
         self.add(Charge { class, site });
         taken.ok()
-    }
-
-    /// Takes over what was claimed for the subscriber since its last turn.
-    pub(crate) fn adopt(&mut self, claim: Claim) {
-        match claim {
-            Claim::Permit(permit) => self.begin_turn(permit),
-            Claim::Waits(ticket) => self.waiting = Some(ticket),
-        }
     }
 
     /// Takes a permit that was granted since the last turn, if there is one.
@@ -263,6 +195,7 @@ impl Holdings {
     }
 
     /// Returns `true` if its turn for a permit is still to come.
+    #[cfg(test)]
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }

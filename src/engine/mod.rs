@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use actix::prelude::SendError;
 use actix::{Actor, Addr, Arbiter, Context, MailboxError};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -323,13 +324,14 @@ async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
         let page = page.await.map_err(BuildError::Store)?;
         let full = page.len() == RECOVERY_PAGE;
         after = page.last().map(|backlog| backlog.url.clone());
-        // One that runs already was started after all this was stored, and has it in its count: nothing is added to that.
-        let wake = page.into_iter().map(|backlog| (backlog.url, 0)).collect();
-        engine
-            .supervisor
-            .send(Wake(wake))
-            .await
-            .map_err(|_| BuildError::Stopped)?;
+        let wake = page.into_iter().map(|backlog| Wake {
+            url: backlog.url,
+            // One that runs already was started after all this was stored, and has it in its count.
+            unread: 0,
+        });
+        let woken = join_all(wake.map(|wake| engine.supervisor.send(wake))).await;
+        let woken: Result<Vec<_>, _> = woken.into_iter().collect();
+        woken.map_err(|_| BuildError::Stopped)?;
         if !full {
             return Ok(());
         }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Message;
+use actix::{Addr, Message};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Receipt, RuleError};
-use crate::actor::inbox::SubscriberHandle;
+use crate::actor::subscriber::SubscriberActor;
+use crate::domain::deliveries::delivery::OpenDelivery;
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::{EndpointStatus, ShutdownReport};
@@ -36,10 +37,31 @@ pub(crate) struct PublishAtOnce {
     pub(crate) answer: oneshot::Sender<Result<Receipt, PublishError>>,
 }
 
-/// Deliveries to endpoints without a running subscriber are in the store: router → supervisor, which starts or tells them.
+/// Deliveries that are in the store: router → subscriber, and supervisor → subscriber for those that
+/// nobody could send there.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Wake(pub(crate) Vec<(WebhookUrl, u64)>);
+pub(crate) struct Deliver {
+    /// In the order of their ids.
+    pub(crate) deliveries: Vec<OpenDelivery>,
+    /// How many came after those and are in the store alone.
+    pub(crate) unread: u64,
+}
+
+/// The store holds deliveries that no subscriber was told of: router → supervisor, which tells or
+/// starts one. The answer is its address; `None` while there is none.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Addr<SubscriberActor>>")]
+pub(crate) struct Wake {
+    pub(crate) url: WebhookUrl,
+    pub(crate) unread: u64,
+}
+
+/// Forget the address of an endpoint's subscriber: supervisor → router, before it ends. Once this is
+/// answered, nothing is sent there any more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ForgetAddress(pub(crate) WebhookUrl);
 
 /// May these URLs be called for events of this client, or of every client? Router → supervisor.
 #[derive(Debug, Message)]
@@ -53,14 +75,6 @@ pub(crate) struct CheckEndpoints {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct KnowEndpoints(pub(crate) Arc<[WebhookUrl]>);
-
-/// How a subscriber is reached from now on: supervisor → router. Without a handle, only by waking it.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Reach {
-    pub(crate) url: WebhookUrl,
-    pub(crate) handle: Option<SubscriberHandle>,
-}
 
 /// I have nothing to do and may end: subscriber → supervisor.
 #[derive(Debug, Message)]
@@ -133,7 +147,7 @@ pub(crate) struct Configure {
 pub(crate) enum RunChange {
     Pause,
     Disable(DisabledReason),
-    /// For the so-manieth time.
+    /// How many times it has been resumed, this one included.
     Resume(u64),
 }
 

@@ -6,9 +6,9 @@ use std::task::{Context as TaskContext, Poll};
 
 use futures_util::FutureExt as _;
 
+use super::reaching::HandOver;
 use super::{AppendEnded, Incoming, MAX_BATCH, RouterActor, Waiting};
-use crate::actor::inbox::{Gone, Inbox};
-use crate::actor::message::{Receipt, ReportsLost};
+use crate::actor::message::{Deliver, Receipt, ReportsLost};
 use crate::actor::store_call::StoreCall;
 use crate::domain::deliveries::delivery::{EndedDelivery, OpenDelivery};
 use crate::domain::deliveries::outcome::DeadLetterReason;
@@ -83,16 +83,15 @@ impl RouterActor {
             }
         };
         let mut hand_over = HandOver::default();
-        self.batches += 1;
         let mut again = VecDeque::new();
         for ((event, waiting), appended) in events.iter().zip(waiting).zip(appended) {
             let answer = match appended {
                 Appended::Stored(ids) => {
-                    self.sort(&event.alerts, &ids, &[], &mut hand_over);
+                    sort(&event.alerts, &ids, &[], &mut hand_over);
                     Ok(Receipt::new(event.id.clone(), ids.len()))
                 }
                 Appended::StoredInPart { ids, dead } => {
-                    self.sort(&event.alerts, &ids, &dead, &mut hand_over);
+                    sort(&event.alerts, &ids, &dead, &mut hand_over);
                     let given_up = self.given_up(event, &ids, &dead);
                     Ok(Receipt {
                         given_up,
@@ -140,11 +139,10 @@ impl RouterActor {
         for url in urls {
             *counts.entry(url.clone()).or_default() += 1;
         }
-        counts.retain(|url, count| match self.subscribers.get(url) {
-            Some(known) => known.handle.inbox.nudge(*count).is_err(),
-            None => true,
-        });
-        self.wake(counts);
+        for (url, unread) in counts {
+            let deliveries = Vec::new();
+            self.deliver(&url, Deliver { deliveries, unread });
+        }
     }
 
     /// Reports deliveries that were given up at once, and returns the endpoints that they were for.
@@ -183,76 +181,32 @@ impl RouterActor {
         }
         for (url, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
             let url = url.clone();
-            self.tell_supervisor(ReportsLost { url, count }, Vec::new());
+            self.tell_supervisor(ReportsLost { url, count });
         }
         urls
     }
-
-    /// Sorts deliveries by subscriber, so that each is told once however many there are.
-    fn sort<'a>(
-        &mut self,
-        alerts: &'a [NewAlert],
-        ids: &[DeliveryId],
-        dead: &[(DeliveryId, DeadLetterReason)],
-        hand_over: &mut HandOver<'a>,
-    ) {
-        let targets = alerts
-            .iter()
-            .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
-        for ((alert, url), id) in targets.zip(ids) {
-            if dead.iter().any(|(dead, _)| dead == id) {
-                continue;
-            }
-            let waking = !self.waking.is_empty() && self.waking.contains_key(url);
-            let Some(known) = self.subscribers.get_mut(url).filter(|_| !waking) else {
-                *hand_over.unknown.entry(url.clone()).or_default() += 1;
-                continue;
-            };
-            let delivery = OpenDelivery {
-                id: *id,
-                alert: Arc::clone(alert),
-                progress: Progress::default(),
-                due_at: None,
-            };
-            let (batch, place) = known.touched;
-            if batch == self.batches
-                && let Some(part) = hand_over.parts.get_mut(place)
-            {
-                part.deliveries.push(delivery);
-            } else {
-                known.touched = (self.batches, hand_over.parts.len());
-                hand_over.parts.push(EndpointBatch {
-                    url,
-                    inbox: Arc::clone(&known.handle.inbox),
-                    deliveries: vec![delivery],
-                });
-            }
-        }
-    }
-
-    fn hand_over(&mut self, HandOver { parts, mut unknown }: HandOver<'_>) {
-        for mut part in parts {
-            let count = u64::try_from(part.deliveries.len()).unwrap_or(u64::MAX);
-            if let Err(Gone) = part.inbox.deliver(&mut part.deliveries) {
-                self.subscribers.remove(part.url);
-                *unknown.entry(part.url.clone()).or_default() += count;
-            }
-        }
-        self.wake(unknown);
-    }
 }
 
-/// What an append leads to.
-#[derive(Default)]
-struct HandOver<'a> {
-    parts: Vec<EndpointBatch<'a>>,
-    /// How many deliveries there are for endpoints without a subscriber.
-    unknown: BTreeMap<WebhookUrl, u64>,
-}
-
-/// Deliveries for one subscriber.
-struct EndpointBatch<'a> {
-    url: &'a WebhookUrl,
-    inbox: Arc<Inbox>,
-    deliveries: Vec<OpenDelivery>,
+/// Sorts the deliveries of an event by endpoint.
+fn sort<'a>(
+    alerts: &'a [NewAlert],
+    ids: &[DeliveryId],
+    dead: &[(DeliveryId, DeadLetterReason)],
+    hand_over: &mut HandOver<'a>,
+) {
+    let targets = alerts
+        .iter()
+        .flat_map(|new| new.urls.iter().map(|url| (&new.alert, url)));
+    for ((alert, url), id) in targets.zip(ids) {
+        if dead.iter().any(|(dead, _)| dead == id) {
+            continue;
+        }
+        let delivery = OpenDelivery {
+            id: *id,
+            alert: Arc::clone(alert),
+            progress: Progress::default(),
+            due_at: None,
+        };
+        hand_over.add(url, delivery);
+    }
 }

@@ -8,12 +8,12 @@ use actix::fut::wrap_future;
 use actix::{ActorContext as _, AsyncContext as _, Context, Handler};
 use futures_util::FutureExt as _;
 
+use super::RouterActor;
 use super::publisher::{BatchAnswer, Publisher};
-use super::{KnownSubscriber, RouterActor};
 use crate::actor::message::{
     CheckEndpoints, Close, EndClient, EndDeliveries, EndRule, KnowEndpoints, ListClients,
     ListRules, LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInLine, PutClient,
-    PutRule, Reach, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
+    PutRule, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
 };
 use crate::actor::reply::{Answerer, Deferred};
 use crate::domain::events::event::Event;
@@ -120,7 +120,7 @@ impl Handler<PutRule> for RouterActor {
         self.change(ctx, checked, ending, change, move |router| {
             let id = rule.id.clone();
             router.shared.set_aside.forget(&Setting::Rule { id });
-            router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)), Vec::new());
+            router.tell_supervisor(KnowEndpoints(Arc::clone(&rule.webhooks)));
             let credentials = &router.shared.credentials;
             credentials.write(|book| book.put_rule(rule.clone()));
             router.rules.put(rule);
@@ -288,24 +288,6 @@ impl Handler<EndClient> for RouterActor {
             },
         );
         deferred
-    }
-}
-
-impl Handler<Reach> for RouterActor {
-    type Result = ();
-
-    fn handle(&mut self, Reach { url, handle }: Reach, _: &mut Context<Self>) {
-        let Some(handle) = handle else {
-            self.subscribers.remove(&url);
-            return;
-        };
-        self.subscribers.insert(
-            url,
-            KnownSubscriber {
-                handle,
-                touched: (0, 0),
-            },
-        );
     }
 }
 

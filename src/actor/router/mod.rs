@@ -9,8 +9,8 @@ mod handlers;
 mod line;
 mod past;
 mod publisher;
+mod reaching;
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,11 +28,12 @@ use tokio::sync::oneshot;
 
 use self::line::Line;
 use self::publisher::Publisher;
-use super::inbox::SubscriberHandle;
-use super::message::{RuleError, Wake};
+use self::reaching::Route;
+use super::message::RuleError;
 use super::outbox::Outbox;
 use super::reply::{Answerer, Deferred};
 use super::shared::EngineContext;
+use super::subscriber::SubscriberActor;
 use super::supervisor::SupervisorActor;
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::events::content::ContentDigest;
@@ -55,9 +56,7 @@ pub struct RouterActor {
     supervisor: Addr<SupervisorActor>,
     rules: RoutingTable,
     clients: BTreeMap<ClientId, Client>,
-    subscribers: HashMap<WebhookUrl, KnownSubscriber>,
-    /// How many appends have ended.
-    batches: u64,
+    routes: HashMap<WebhookUrl, Route>,
     // Kept for their room.
     matches: Vec<Arc<Rule>>,
     encoded: Vec<u8>,
@@ -65,10 +64,8 @@ pub struct RouterActor {
     /// Publishers that wait for room in the inbox.
     line: Line,
     appending: FuturesOrdered<LocalBoxFuture<'static, AppendEnded>>,
-    /// Messages to the supervisor on their way, each with the endpoints that it wakes.
-    calls: FuturesUnordered<LocalBoxFuture<'static, Vec<WebhookUrl>>>,
-    /// How many such messages there are for an endpoint. What comes later for it must not pass them.
-    waking: HashMap<WebhookUrl, u32>,
+    /// Messages to the supervisor that are not answered yet.
+    calls: FuturesUnordered<LocalBoxFuture<'static, Answered>>,
     outbox: Outbox,
     /// Events of the outbox that are being set aside, by their places.
     marking: FuturesUnordered<LocalBoxFuture<'static, (u64, Result<(), StoreError>)>>,
@@ -81,11 +78,10 @@ pub struct RouterActor {
     barriers: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
-/// A subscriber that runs.
-struct KnownSubscriber {
-    handle: SubscriberHandle,
-    /// In which append it was last touched, and its place there.
-    touched: (u64, usize),
+/// What the supervisor has answered.
+enum Answered {
+    Woken(WebhookUrl, Option<Addr<SubscriberActor>>),
+    Noted,
 }
 
 /// An event that is ready to be stored, and who waits for the receipt.
@@ -136,15 +132,13 @@ impl RouterActor {
             supervisor,
             rules: RoutingTable::default(),
             clients: BTreeMap::new(),
-            subscribers: HashMap::new(),
-            batches: 0,
+            routes: HashMap::new(),
             matches: Vec::new(),
             encoded: Vec::new(),
             inbox: VecDeque::new(),
             line: Line::default(),
             appending: FuturesOrdered::new(),
             calls: FuturesUnordered::new(),
-            waking: HashMap::new(),
             outbox: Outbox::default(),
             marking: FuturesUnordered::new(),
             closing: Vec::new(),
@@ -312,8 +306,10 @@ impl RouterActor {
                 self.on_appended(ended);
                 worked = true;
             }
-            while let Poll::Ready(Some(woken)) = self.calls.poll_next_unpin(cx) {
-                self.on_woken(woken);
+            while let Poll::Ready(Some(answered)) = self.calls.poll_next_unpin(cx) {
+                if let Answered::Woken(url, address) = answered {
+                    self.on_woken(url, address);
+                }
             }
             while let Poll::Ready(Some((seq, marked))) = self.marking.poll_next_unpin(cx) {
                 self.on_marked(seq, marked);
@@ -333,36 +329,14 @@ impl RouterActor {
         cx.waker().wake_by_ref();
     }
 
-    fn wake(&mut self, unknown: BTreeMap<WebhookUrl, u64>) {
-        if unknown.is_empty() {
-            return;
-        }
-        let woken: Vec<WebhookUrl> = unknown.keys().cloned().collect();
-        for url in &woken {
-            *self.waking.entry(url.clone()).or_default() += 1;
-        }
-        self.tell_supervisor(Wake(unknown.into_iter().collect()), woken);
-    }
-
-    fn on_woken(&mut self, woken: Vec<WebhookUrl>) {
-        for url in woken {
-            if let Entry::Occupied(mut waking) = self.waking.entry(url) {
-                *waking.get_mut() -= 1;
-                if *waking.get() == 0 {
-                    waking.remove();
-                }
-            }
-        }
-    }
-
     /// Sends a message that must not get lost: it waits for a place in the supervisor's mailbox.
-    fn tell_supervisor<M>(&mut self, message: M, woken: Vec<WebhookUrl>)
+    fn tell_supervisor<M>(&mut self, message: M)
     where
         M: actix::Message<Result = ()> + Send + 'static,
         SupervisorActor: Handler<M>,
     {
         // The supervisor ends after the router, or with the whole system.
-        let sent = self.supervisor.send(message).map(|_| woken);
+        let sent = self.supervisor.send(message).map(|_| Answered::Noted);
         self.calls.push(sent.boxed_local());
     }
 

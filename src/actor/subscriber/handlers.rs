@@ -7,7 +7,8 @@ use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
 use crate::actor::message::{
-    Abort, BreakOff, Configure, Describe, Drain, Drained, Forget, Leave, Redelivered, RunChange,
+    Abort, BreakOff, Configure, Deliver, Describe, Drain, Drained, Forget, Leave, Redelivered,
+    RunChange,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
@@ -21,11 +22,22 @@ impl SubscriberActor {
     }
 }
 
+impl Handler<Deliver> for SubscriberActor {
+    type Result = ();
+
+    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
+        self.machine.on_deliveries(deliver.deliveries);
+        if deliver.unread > 0 {
+            self.machine.on_unread(deliver.unread);
+        }
+        self.feed.changed = true;
+    }
+}
+
 impl Handler<Redelivered> for SubscriberActor {
     type Result = ();
 
     fn handle(&mut self, Redelivered(ids): Redelivered, _: &mut Context<Self>) {
-        // Before what has arrived is looked at: that may have later ids, which must not pass these.
         self.machine.on_redelivered(ids);
         self.feed.changed = true;
     }
@@ -39,7 +51,6 @@ impl Handler<Forget> for SubscriberActor {
         Forget { ids, .. }: Forget,
         _: &mut Context<Self>,
     ) -> MessageResult<Forget> {
-        self.take_arrived();
         self.catch_up();
         self.feed.changed = true;
         MessageResult(self.machine.forget(&ids))
@@ -50,7 +61,6 @@ impl Handler<Describe> for SubscriberActor {
     type Result = MessageResult<Describe>;
 
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> MessageResult<Describe> {
-        self.take_arrived();
         self.catch_up();
         MessageResult(self.status())
     }
@@ -112,7 +122,6 @@ impl Handler<BreakOff> for SubscriberActor {
     type Result = Deferred<()>;
 
     fn handle(&mut self, _: BreakOff, ctx: &mut Context<Self>) -> Deferred<()> {
-        self.close_inbox();
         if let Some(active) = &mut self.active {
             active.break_off();
         }
@@ -127,8 +136,7 @@ impl Handler<Leave> for SubscriberActor {
     type Result = MessageResult<Leave>;
 
     fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) -> MessageResult<Leave> {
-        self.take_arrived();
-        if !self.may_leave() || !self.inbox.close_if_empty() {
+        if !self.may_leave() {
             return MessageResult(None);
         }
         self.guard.armed = false;
@@ -142,7 +150,6 @@ impl Handler<Abort> for SubscriberActor {
 
     fn handle(&mut self, _: Abort, ctx: &mut Context<Self>) -> MessageResult<Abort> {
         self.active = None;
-        self.close_inbox();
         ctx.stop();
         let status = self.machine.status();
         let (delivered, aborted) = (status.delivered, u64::from(status.in_flight));

@@ -26,7 +26,6 @@ use self::records::Recording;
 use self::running::Running;
 use super::bodies::BodyShare;
 use super::clock::Clock;
-use super::inbox::{Inbox, OnArrival};
 use super::message::{Disabled, Retire, RunChange, SubscriberStopped};
 use super::permits::{Holdings, Waiter};
 use super::reply::Answerer;
@@ -34,8 +33,8 @@ use super::shared::EngineContext;
 use super::supervisor::SupervisorActor;
 use crate::domain::credentials::Authorization;
 use crate::domain::deliveries::attempt::{AttemptRecord, Exchange};
-use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
-use crate::domain::endpoint::policy::{EndpointPolicy, Ordering};
+use crate::domain::deliveries::delivery::{Loaded, OpenPage, WaitingDelivery};
+use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::machine::tally::RetiredState;
 use crate::domain::machine::{Action, EndpointMachine};
@@ -55,14 +54,11 @@ pub(crate) struct SubscriberActor {
     authorization: Authorization,
     policy: Arc<EndpointPolicy>,
     machine: EndpointMachine,
-    inbox: Arc<Inbox>,
     waiter: Arc<Waiter>,
     /// How often the endpoint was resumed.
     resumed: u64,
     /// How often its subscribers have panicked.
     restarts: u32,
-    // Kept for its room.
-    arrivals: Vec<OpenDelivery>,
     rng: fastrand::Rng,
     active: Option<Box<Active>>,
     // After the attempts, so that a permit is free only when its attempt is gone.
@@ -82,7 +78,6 @@ pub(crate) struct SubscriberActor {
 
 impl Drop for SubscriberActor {
     fn drop(&mut self) {
-        self.close_inbox();
         if self.guard.armed {
             self.guard.past = Some(Box::new(self.past()));
         }
@@ -175,7 +170,6 @@ pub(crate) struct Start {
     pub(crate) policy: Arc<EndpointPolicy>,
     /// What the endpoint's last subscriber left behind.
     pub(crate) past: RetiredState,
-    pub(crate) inbox: Arc<Inbox>,
     pub(crate) supervisor: Addr<SupervisorActor>,
     pub(crate) incarnation: u64,
     pub(crate) run_changes: Vec<RunChange>,
@@ -191,14 +185,13 @@ impl SubscriberActor {
             endpoint,
             policy,
             past,
-            inbox,
             supervisor,
             incarnation,
             run_changes,
             resumed,
             restarts,
         } = start;
-        let waiter = inbox.waiter();
+        let waiter = Arc::<Waiter>::default();
         let reports_lost = past.reports_lost;
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
         for change in run_changes {
@@ -232,10 +225,8 @@ impl SubscriberActor {
             endpoint,
             policy,
             machine,
-            inbox,
             resumed,
             restarts,
-            arrivals: Vec::new(),
             active: None,
             actions: Vec::new(),
             records: Vec::new(),
@@ -260,7 +251,6 @@ impl SubscriberActor {
     /// Does everything that can be done now, in rounds until one finds nothing more to do.
     fn poll_all(&mut self, cx: &mut TaskContext<'_>) {
         self.waiter.listen(cx);
-        self.take_arrived();
         self.holdings.accept();
         self.machine.set_tight(self.bodies.is_tight());
         let mut now = self.shared.clock.now();
@@ -295,9 +285,6 @@ impl SubscriberActor {
         if self.bodies.is_counted() {
             self.bodies.settle(self.machine.bytes_in_memory());
         }
-        if settled || self.holdings.is_waiting() {
-            self.inbox.until_next_look(self.on_arrival(now));
-        }
         self.answer_drain();
         self.rest_early(now, cx);
     }
@@ -313,46 +300,7 @@ impl SubscriberActor {
             self.active = None;
             self.actions = Vec::new();
             self.records = Vec::new();
-            self.arrivals = Vec::new();
-            self.inbox.shrink();
             self.poll_timer(now, cx);
-        }
-    }
-
-    /// Says what an arrival is good for until the next poll.
-    fn on_arrival(&self, now: Timestamp) -> OnArrival {
-        if self.shared.watchers.statuses.is_watched() {
-            // They are told of whatever queues up.
-            OnArrival::Wake
-        } else if self.holdings.is_waiting() {
-            // It can only queue up behind what waits already.
-            OnArrival::Wait
-        } else if self.machine.may_start(now) && self.policy.ordering == Ordering::Unordered {
-            OnArrival::Claim(self.holdings.need(self.machine.permit_class()))
-        } else {
-            OnArrival::Wake
-        }
-    }
-
-    fn close_inbox(&mut self) {
-        if let Some(claim) = self.inbox.close() {
-            self.holdings.adopt(claim);
-        }
-    }
-
-    /// Takes in what has arrived.
-    fn take_arrived(&mut self) {
-        let (missed, claim) = self.inbox.take(&mut self.arrivals);
-        if let Some(claim) = claim {
-            self.holdings.adopt(claim);
-        }
-        if !self.arrivals.is_empty() {
-            self.machine.on_deliveries(self.arrivals.drain(..));
-            self.feed.changed = true;
-        }
-        if missed > 0 {
-            self.machine.on_unread(missed);
-            self.feed.changed = true;
         }
     }
 

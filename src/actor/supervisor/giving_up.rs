@@ -10,7 +10,6 @@ use actix::{
 };
 
 use super::SupervisorActor;
-use super::removal::end;
 use crate::actor::message::{EndDeliveries, Forget, ReportsLost, StartOver};
 use crate::actor::shared::EngineContext;
 use crate::domain::deliveries::outcome::DeadLetterReason;
@@ -238,13 +237,8 @@ impl Handler<StartOver> for SupervisorActor {
         if self.running(&url).is_none() {
             return Box::pin(wrap_future(std::future::ready(())));
         }
-        let subscriber = self.begin_removal(&url);
-        let abort = async move {
-            if let Some(subscriber) = subscriber {
-                end(&subscriber).await;
-            }
-        };
-        let again = wrap_future::<_, Self>(abort).map(move |(), supervisor, ctx| {
+        let ended = self.begin_removal(&url);
+        let again = wrap_future::<_, Self>(ended).map(move |(), supervisor, ctx| {
             supervisor.end_removal(&url, false, ctx);
         });
         Box::pin(again)

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::prelude::Request;
-use actix::{Actor as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler};
+use actix::{
+    Actor as _, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseFuture,
+};
 
 use super::{EndpointEntry, Subscriber, SupervisorActor};
-use crate::actor::inbox::{Gone, Inbox, SubscriberHandle};
-use crate::actor::message::{Leave, Reach, Redelivered, Retire, SubscriberStopped};
+use crate::actor::message::{
+    Deliver, ForgetAddress, Leave, Redelivered, Retire, SubscriberStopped, Wake,
+};
 use crate::actor::subscriber::{Start, SubscriberActor};
 use crate::domain::machine::tally::RetiredState;
 use crate::domain::value::backoff::Backoff;
@@ -18,92 +21,98 @@ use crate::domain::value::id::DeliveryId;
 use crate::domain::value::url::WebhookUrl;
 
 impl SupervisorActor {
-    /// Tells the subscriber of an endpoint that the store holds more for it, and starts it if it does not run.
-    pub(super) fn wake(&mut self, url: &WebhookUrl, count: u64, ctx: &mut Context<Self>) {
+    /// Tells the subscriber of an endpoint that the store holds `unread` deliveries more for it, or
+    /// starts one. The answer is its address, if there is one.
+    fn wake(
+        &mut self,
+        url: &WebhookUrl,
+        unread: u64,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Option<Addr<SubscriberActor>>> + use<> {
         let entry = self.endpoints.entry(url.clone()).or_default();
-        let handle = match &mut entry.subscriber {
+        let (mut address, mut told) = (None, None);
+        match &mut entry.subscriber {
+            // It reads from the store what there is to do.
             Subscriber::NotStarted | Subscriber::Retired { .. } => {
-                return self.start_subscriber(url, ctx);
+                address = self.start_subscriber(url, ctx);
             }
-            Subscriber::Restarting(_) => return,
-            Subscriber::Removing { woken, .. } => {
-                *woken = true;
-                return;
+            Subscriber::Running {
+                address: running, ..
+            } => {
+                told = Some(running.send(more(unread)));
+                address = Some(running.clone());
             }
-            Subscriber::Leaving { handle, woken, .. } => {
-                *woken = true;
-                handle
+            Subscriber::Leaving { unread: missed, .. } => {
+                *missed.get_or_insert_default() += unread;
             }
-            Subscriber::Running { handle, .. } => {
-                let handle = handle.clone();
-                nudge(&handle, url, count);
-                // The router does not know it: it was started a moment ago, or before there was a router.
-                return self.tell_router(url, handle);
+            Subscriber::Removing { woken, .. } => *woken = true,
+            Subscriber::Restarting(_) => {}
+        }
+        async move {
+            if let Some(told) = told {
+                // One that has just ended is started again, and reads everything.
+                told.await.ok()?;
             }
-        };
-        nudge(handle, url, count);
+            address
+        }
     }
 
-    pub(super) fn start_subscriber(&mut self, url: &WebhookUrl, ctx: &mut Context<Self>) {
+    /// Starts the subscriber of an endpoint and returns its address; `None` while the engine shuts
+    /// down.
+    pub(super) fn start_subscriber(
+        &mut self,
+        url: &WebhookUrl,
+        ctx: &mut Context<Self>,
+    ) -> Option<Addr<SubscriberActor>> {
         self.note_not_at_rest(url);
-        let Some(entry) = self.endpoints.get(url).filter(|_| !self.draining) else {
-            return;
-        };
+        let entry = self.endpoints.get(url).filter(|_| !self.draining)?;
         let past = entry.subscriber.past().cloned().unwrap_or_default();
         self.started += 1;
         let (endpoint, policy) = self.settings(entry);
-        let inbox = Arc::new(Inbox::new(Arc::clone(&self.shared.permits)));
         let start = Start {
             url: url.clone(),
             shared: Arc::clone(&self.shared),
             endpoint,
             policy,
             past,
-            inbox: Arc::clone(&inbox),
             supervisor: ctx.address(),
             incarnation: self.started,
             run_changes: entry.run_changes(),
             resumed: entry.resumed,
             restarts: entry.restarts,
         };
-        let capacity = self.shared.mailbox;
-        let permit = usize::try_from(self.started)
-            .unwrap_or(0)
-            .checked_rem(self.arbiters.len());
-        let addr: Addr<SubscriberActor> = match permit.and_then(|permit| self.arbiters.get(permit))
-        {
+        let place = usize::try_from(self.started).unwrap_or(0);
+        let arbiter = place.checked_rem(self.arbiters.len());
+        let address = match arbiter.and_then(|place| self.arbiters.get(place)) {
             Some(arbiter) => SubscriberActor::start_in_arbiter(arbiter, move |ctx| {
-                ctx.set_mailbox_capacity(capacity);
+                ctx.set_mailbox_capacity(MAILBOX);
                 SubscriberActor::new(start)
             }),
             None => SubscriberActor::create(move |ctx| {
-                ctx.set_mailbox_capacity(capacity);
+                ctx.set_mailbox_capacity(MAILBOX);
                 SubscriberActor::new(start)
             }),
         };
-        let handle = SubscriberHandle { addr, inbox };
-        self.tell_router(url, handle.clone());
         let since = self.shared.clock.now();
         if let Some(entry) = self.endpoints.get_mut(url) {
             entry.subscriber = Subscriber::Running {
-                handle,
+                address: address.clone(),
                 incarnation: self.started,
                 since,
             };
         }
+        Some(address)
     }
 
-    fn tell_router(&self, url: &WebhookUrl, handle: SubscriberHandle) {
-        if let Some(router) = &self.router {
-            let reach = Reach {
-                url: url.clone(),
-                handle: Some(handle),
-            };
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "once per start of a subscriber, and where the router has not heard of it yet"
-            )]
-            router.do_send(reach);
+    /// Has the router send nothing more to the subscriber of an endpoint, which is about to end.
+    pub(super) fn forget_address(&self, url: &WebhookUrl) -> impl Future<Output = ()> + use<> {
+        let router = self.router.clone();
+        let url = url.clone();
+        async move {
+            if let Some(router) = router {
+                // One that has stopped sends nothing.
+                let _ = router.send(ForgetAddress(url)).await;
+            }
         }
     }
 
@@ -119,10 +128,10 @@ impl SupervisorActor {
             return;
         };
         let Subscriber::Leaving {
-            handle,
+            address,
             incarnation,
             since,
-            woken,
+            unread,
         } = &entry.subscriber
         else {
             return;
@@ -130,21 +139,23 @@ impl SupervisorActor {
         if *incarnation != asked {
             return;
         }
-        let woken = *woken;
+        let unread = *unread;
         if let Some(past) = past {
             self.retired(url, Box::new(past));
-            if woken {
+            if unread.is_some() {
                 self.start_subscriber(url, ctx);
             }
             return;
         }
-        let handle = handle.clone();
+        if let Some(unread) = unread {
+            #[expect(clippy::disallowed_methods, reason = "once per refused retirement")]
+            address.do_send(more(unread));
+        }
         entry.subscriber = Subscriber::Running {
-            handle: handle.clone(),
+            address: address.clone(),
             incarnation: asked,
             since: *since,
         };
-        self.tell_router(url, handle);
     }
 
     fn retired(&mut self, url: &WebhookUrl, past: Box<RetiredState>) {
@@ -170,16 +181,16 @@ impl SupervisorActor {
         for (url, ids) in by_url {
             let subscriber = self.running(url);
             if let Some(EndpointEntry {
-                subscriber: Subscriber::Leaving { woken, .. },
+                subscriber: Subscriber::Leaving { unread, .. },
                 ..
             }) = self.endpoints.get_mut(url)
             {
                 // If it ends before it hears of this, the next one reads it from the store.
-                *woken = true;
+                unread.get_or_insert_default();
             }
             match subscriber {
                 Some(subscriber) => told.push(subscriber.send(Redelivered(ids))),
-                None => self.wake(url, 0, ctx),
+                None => drop(self.wake(url, 0, ctx)),
             }
         }
         told
@@ -187,8 +198,8 @@ impl SupervisorActor {
 
     pub(super) fn running(&self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
         match &self.endpoints.get(url)?.subscriber {
-            Subscriber::Running { handle, .. } | Subscriber::Leaving { handle, .. } => {
-                Some(handle.addr.clone())
+            Subscriber::Running { address, .. } | Subscriber::Leaving { address, .. } => {
+                Some(address.clone())
             }
             Subscriber::NotStarted
             | Subscriber::Retired { .. }
@@ -198,13 +209,24 @@ impl SupervisorActor {
     }
 }
 
-fn nudge(handle: &SubscriberHandle, url: &WebhookUrl, count: u64) {
-    if let Err(Gone) = handle.inbox.nudge(count) {
-        // Its guard has told so, or will; a new one reads everything from the store.
-        let url = url.without_query();
-        log::debug!(endpoint = url; "subscriber of endpoint {url} has just ended");
+impl Handler<Wake> for SupervisorActor {
+    type Result = ResponseFuture<Option<Addr<SubscriberActor>>>;
+
+    fn handle(&mut self, Wake { url, unread }: Wake, ctx: &mut Context<Self>) -> Self::Result {
+        Box::pin(self.wake(&url, unread, ctx))
     }
 }
+
+/// Returns what tells a subscriber that the store holds `unread` deliveries more.
+fn more(unread: u64) -> Deliver {
+    Deliver {
+        deliveries: Vec::new(),
+        unread,
+    }
+}
+
+/// How many messages wait for a subscriber. What does not fit is left to the store.
+const MAILBOX: usize = 16;
 
 /// After how long a subscriber that has panicked is started again.
 const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
@@ -254,7 +276,10 @@ impl Handler<SubscriberStopped> for SupervisorActor {
             "subscriber of endpoint {url} panicked, for the {restarts}. time; \
              it is started again after {wait:?}"
         );
-        ctx.notify_later(Restart(stopped.url), wait);
+        let forgotten = wrap_future::<_, Self>(self.forget_address(&stopped.url));
+        ctx.spawn(forgotten.map(move |(), _, ctx| {
+            ctx.notify_later(Restart(stopped.url), wait);
+        }));
     }
 }
 
@@ -262,11 +287,12 @@ impl Handler<Retire> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, Retire { url, incarnation }: Retire, ctx: &mut Context<Self>) {
-        let (Some(entry), Some(router)) = (self.endpoints.get_mut(&url), &self.router) else {
+        let forgotten = self.forget_address(&url);
+        let Some(entry) = self.endpoints.get_mut(&url) else {
             return;
         };
         let Subscriber::Running {
-            handle,
+            address,
             incarnation: running,
             since,
         } = &entry.subscriber
@@ -276,22 +302,17 @@ impl Handler<Retire> for SupervisorActor {
         if *running != incarnation || self.draining {
             return;
         }
-        let (handle, since) = (handle.clone(), *since);
-        let addr = handle.addr.clone();
+        let (address, since) = (address.clone(), *since);
         entry.subscriber = Subscriber::Leaving {
-            handle,
+            address: address.clone(),
             incarnation,
             since,
-            woken: false,
+            unread: None,
         };
-        // Once the router has forgotten it, whatever the router handed over is in its inbox before `Leave` comes.
-        let forget = router.send(Reach {
-            url: url.clone(),
-            handle: None,
-        });
+        // Whatever the router sent before is in the mailbox before `Leave` comes.
         let leave = async move {
-            forget.await.ok()?;
-            addr.send(Leave).await.ok().flatten()
+            forgotten.await;
+            address.send(Leave).await.ok().flatten()
         };
         let answered = wrap_future::<_, Self>(leave).map(move |past, supervisor, ctx| {
             supervisor.on_leave_answered(&url, incarnation, past, ctx);

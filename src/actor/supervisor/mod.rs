@@ -19,9 +19,8 @@ use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, 
 
 use self::at_rest::{AtRest, RestOrder};
 use self::clock::WallWatch;
-use super::inbox::SubscriberHandle;
 use super::message::{
-    CheckEndpoints, Disabled, EndpointError, KnowEndpoints, RuleError, RunChange, Wake,
+    CheckEndpoints, Disabled, EndpointError, KnowEndpoints, RuleError, RunChange,
 };
 use super::reply::Answerer;
 use super::router::RouterActor;
@@ -99,17 +98,17 @@ enum Subscriber {
         order: RestOrder,
     },
     Running {
-        handle: SubscriberHandle,
+        address: Addr<SubscriberActor>,
         incarnation: u64,
         since: Timestamp,
     },
-    /// It retires: the router forgets it, then it ends unless something has arrived meanwhile.
+    /// It retires: the router forgets its address, then it ends unless something has arrived.
     Leaving {
-        handle: SubscriberHandle,
+        address: Addr<SubscriberActor>,
         incarnation: u64,
         since: Timestamp,
-        /// Whether there is something new for it, which it may or may not hear of before it ends.
-        woken: bool,
+        /// How many deliveries were stored since that it was not told of; `None` without any news.
+        unread: Option<u64>,
     },
     /// It panicked and is started again after a while; the next one goes on from what it has left behind.
     Restarting(Box<RetiredState>),
@@ -318,16 +317,6 @@ impl Actor for SupervisorActor {
             ctx.run_interval(PRUNE_EVERY, move |supervisor, ctx| {
                 supervisor.prune(keep, ctx);
             });
-        }
-    }
-}
-
-impl Handler<Wake> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, Wake(urls): Wake, ctx: &mut Context<Self>) {
-        for (url, count) in urls {
-            self.wake(&url, count, ctx);
         }
     }
 }

@@ -18,16 +18,28 @@ use crate::domain::value::url::WebhookUrl;
 use crate::store::{Change, OpenQuery, Setting, StoreError};
 
 impl SupervisorActor {
-    /// Has nobody deliver to an endpoint until [`end_removal`](Self::end_removal), and returns who did.
-    pub(super) fn begin_removal(&mut self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
+    /// Starts no subscriber for an endpoint until [`end_removal`](Self::end_removal), and returns a
+    /// future that ends the one that runs. Its attempts are broken off; what they have had answered
+    /// is put on record and reported before, so that nothing is given up that was delivered.
+    pub(super) fn begin_removal(&mut self, url: &WebhookUrl) -> impl Future<Output = ()> + use<> {
         self.note_not_at_rest(url);
-        let running = self.running(url);
-        self.endpoints.get_mut(url)?.subscriber = Subscriber::Removing {
-            ending: running.clone(),
-            woken: false,
-            waiting: Vec::new(),
-        };
-        running
+        let (running, forgotten) = (self.running(url), self.forget_address(url));
+        if let Some(entry) = self.endpoints.get_mut(url) {
+            entry.subscriber = Subscriber::Removing {
+                ending: running.clone(),
+                woken: false,
+                waiting: Vec::new(),
+            };
+        }
+        async move {
+            forgotten.await;
+            if let Some(subscriber) = running {
+                // One that has just ended needs no telling.
+                let broken_off = subscriber.send(BreakOff);
+                let _ = tokio::time::timeout(RECORDED_WITHIN, broken_off).await;
+                let _ = subscriber.send(Abort).await;
+            }
+        }
     }
 
     /// Returns who still records what an endpoint's attempts had answered, if that is being removed.
@@ -113,7 +125,7 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
             Ok((url, _)) => url,
             Err(error) => return Box::pin(wrap_future(ready(Err(error)))),
         };
-        let subscriber = self.begin_removal(&url);
+        let ended = self.begin_removal(&url);
         let (shared, now) = (Arc::clone(&self.shared), self.shared.clock.now());
         let giving_up = GivingUp {
             shared: Arc::clone(&self.shared),
@@ -124,9 +136,7 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
         let removal = {
             let url = url.clone();
             async move {
-                if let Some(subscriber) = subscriber {
-                    end(&subscriber).await;
-                }
+                ended.await;
                 let told = giving_up.at_removed(&url).await?;
                 let rest = shared.call(|store| store.remove_endpoint(&url, now));
                 let open = told + rest.await?;
@@ -147,14 +157,6 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
         });
         Box::pin(ended)
     }
-}
-
-/// Ends a subscriber. Its attempts are broken off, and what they have had answered is put on record and reported before, so that
-/// nothing is given up that was delivered.
-pub(super) async fn end(subscriber: &Addr<SubscriberActor>) {
-    // One that has just ended needs no telling.
-    let _ = tokio::time::timeout(RECORDED_WITHIN, subscriber.send(BreakOff)).await;
-    let _ = subscriber.send(Abort).await;
 }
 
 /// For how long a subscriber that ends tries to put on record what its attempts have had answered. The rest is attempted again

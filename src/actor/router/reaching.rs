@@ -1,0 +1,128 @@
+//! How deliveries reach the subscribers.
+//!
+//! The router sends them to the addresses that it has. Where it has none, or the mailbox is full,
+//! the deliveries are left to the store: the supervisor is asked to wake the endpoint, and answers
+//! with the address. Until then, later deliveries of the endpoint are only counted, so that none
+//! passes those. Before a subscriber ends, the supervisor has its address forgotten here.
+
+use std::collections::HashMap as Index;
+
+use actix::{Addr, Context, Handler};
+use futures_util::FutureExt as _;
+
+use super::{Answered, RouterActor};
+use crate::actor::message::{Deliver, ForgetAddress, Wake};
+use crate::actor::subscriber::SubscriberActor;
+use crate::domain::deliveries::delivery::OpenDelivery;
+use crate::domain::value::url::WebhookUrl;
+
+/// What the router knows of an endpoint's subscriber. Of endpoints without an entry it knows
+/// nothing.
+pub(super) enum Route {
+    Open(Addr<SubscriberActor>),
+    /// The supervisor was asked for the address.
+    Asked {
+        /// How many deliveries were stored since.
+        unread: u64,
+        /// Whether the answer may be the address of one that is about to end.
+        outdated: bool,
+    },
+}
+
+/// What an append leads to, sorted by endpoint, so that each is told once.
+#[derive(Default)]
+pub(super) struct HandOver<'a> {
+    parts: Vec<(&'a WebhookUrl, Vec<OpenDelivery>)>,
+    places: Index<&'a WebhookUrl, usize, foldhash::fast::FixedState>,
+}
+
+impl<'a> HandOver<'a> {
+    pub(super) fn add(&mut self, url: &'a WebhookUrl, delivery: OpenDelivery) {
+        let place = *self.places.entry(url).or_insert(self.parts.len());
+        match self.parts.get_mut(place) {
+            Some((_, deliveries)) => deliveries.push(delivery),
+            None => self.parts.push((url, vec![delivery])),
+        }
+    }
+}
+
+impl RouterActor {
+    pub(super) fn hand_over(&mut self, hand_over: HandOver<'_>) {
+        for (url, mut deliveries) in hand_over.parts {
+            // The rest is read from the store when there is room for it.
+            let unread = deliveries.len().saturating_sub(MAX_DELIVERIES);
+            deliveries.truncate(MAX_DELIVERIES);
+            let unread = u64::try_from(unread).unwrap_or(u64::MAX);
+            self.deliver(url, Deliver { deliveries, unread });
+        }
+    }
+
+    /// Sends deliveries to the subscriber of an endpoint, or has it woken to read them.
+    pub(super) fn deliver(&mut self, url: &WebhookUrl, deliver: Deliver) {
+        let told = u64::try_from(deliver.deliveries.len()).unwrap_or(u64::MAX);
+        let stored = told + deliver.unread;
+        match self.routes.get_mut(url) {
+            Some(Route::Open(address)) => {
+                if address.try_send(deliver).is_err() {
+                    // Its mailbox is full, or it has ended.
+                    self.wake(url.clone(), stored);
+                }
+            }
+            Some(Route::Asked { unread, .. }) => *unread += stored,
+            None => self.wake(url.clone(), stored),
+        }
+    }
+
+    /// Asks the supervisor to tell the subscriber of an endpoint how many deliveries more are in
+    /// the store, and for its address.
+    fn wake(&mut self, url: WebhookUrl, unread: u64) {
+        let asked = Route::Asked {
+            unread: 0,
+            outdated: false,
+        };
+        self.routes.insert(url.clone(), asked);
+        let wake = Wake {
+            url: url.clone(),
+            unread,
+        };
+        // Without a supervisor, which ends after the router, nothing is delivered any more.
+        let answer = self.supervisor.send(wake);
+        let answer = answer.map(|address| Answered::Woken(url, address.ok().flatten()));
+        self.calls.push(answer.boxed_local());
+    }
+
+    pub(super) fn on_woken(&mut self, url: WebhookUrl, address: Option<Addr<SubscriberActor>>) {
+        let Some(Route::Asked { unread, outdated }) = self.routes.remove(&url) else {
+            return;
+        };
+        let deliver = Deliver {
+            deliveries: Vec::new(),
+            unread,
+        };
+        match address.filter(|_| !outdated) {
+            Some(address) => {
+                self.routes.insert(url.clone(), Route::Open(address));
+                if unread > 0 {
+                    self.deliver(&url, deliver);
+                }
+            }
+            None if unread > 0 => self.wake(url, unread),
+            None => {}
+        }
+    }
+}
+
+impl Handler<ForgetAddress> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, ForgetAddress(url): ForgetAddress, _: &mut Context<Self>) {
+        match self.routes.get_mut(&url) {
+            Some(Route::Open(_)) => drop(self.routes.remove(&url)),
+            Some(Route::Asked { outdated, .. }) => *outdated = true,
+            None => {}
+        }
+    }
+}
+
+/// How many deliveries one message brings with their alerts at most.
+const MAX_DELIVERIES: usize = 64;

@@ -1,7 +1,8 @@
-//! The rules, pure: no clock, no chance of their own, no runtime, no I/O. They take `now` and a
-//! seeded rng and return what is to be done.
+//! Pure rules, without clock, randomness, runtime or I/O of their own.
 //!
-//! A room imports only from those above it in this list.
+//! They take `now` and a seeded rng, and return decisions.
+//!
+//! A module imports only from the modules above it in this list.
 
 pub(crate) mod value;
 

@@ -1,13 +1,13 @@
-//! Which network addresses a webhook may be sent to.
+//! The network addresses that a webhook may be sent to.
 //!
-//! Whoever may choose a webhook URL may have the sender call any address that the sender can reach:
-//! cloud metadata, internal services, itself (server-side request forgery). So a call goes to
-//! public addresses only, unless the application allows more.
+//! Anyone who can choose a webhook URL can make the sender call any address that it can reach:
+//! cloud metadata, internal services, the sender itself (server-side request forgery, SSRF). Calls
+//! therefore go to public addresses only, unless the application allows more.
 //!
-//! Of IPv6, public is what IANA gives out as global unicast, `2000::/3`: the rest is special today
-//! or may become so. Taken from it, and from IPv4, is what the IANA special-purpose registries
-//! (RFC 6890) do not call globally reachable. An IPv4 address inside an IPv6 one is judged as
-//! itself where the system or a translator sends on to it, and refused elsewhere.
+//! For IPv6, public means IANA's global unicast space, `2000::/3`: the rest is special today or may
+//! become so. Excluded from it, and from IPv4, are the ranges that the IANA special-purpose
+//! registries (RFC 6890) do not call globally reachable. An IPv4 address embedded in an IPv6 one is
+//! judged as itself where the system or a translator forwards to it, and refused elsewhere.
 
 use std::fmt;
 // The types only: `std::net` could do I/O, which nothing here does.
@@ -16,7 +16,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A range of addresses in CIDR notation, such as `10.0.0.0/8` or `fd00::/8`; a single address is a range of one.
+/// A range of addresses in CIDR notation, such as `10.0.0.0/8` or `fd00::/8`.
+///
+/// A single address is a range of one.
 ///
 /// ```
 /// use actix_webhooks::AddressRange;
@@ -40,12 +42,14 @@ pub struct AddressRange {
 pub struct InvalidAddressRange(String);
 
 impl AddressRange {
-    /// Returns the ranges of this very machine: `127.0.0.0/8` and `::1`. For development and tests.
+    /// Returns the loopback ranges, `127.0.0.0/8` and `::1`, for development and tests.
     pub const fn loopback() -> [Self; 2] {
         [v4([127, 0, 0, 0], 8), v6([0, 0, 0, 0, 0, 0, 0, 1], 128)]
     }
 
-    /// Says whether an address is in the range. An IPv4 address inside an IPv6 one (`::ffff:0:0/96`) counts as the IPv4 address.
+    /// Returns `true` if `address` is in the range.
+    ///
+    /// An IPv4 address inside an IPv6 one (`::ffff:0:0/96`) counts as the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.first, address.to_canonical()) {
             (IpAddr::V4(first), IpAddr::V4(address)) => {
@@ -85,7 +89,7 @@ impl FromStr for AddressRange {
             IpAddr::V4(first) => first.to_bits().checked_shl(prefix.into()).unwrap_or(0) != 0,
             IpAddr::V6(first) => first.to_bits().checked_shl(prefix.into()).unwrap_or(0) != 0,
         };
-        // A mapped range would never contain anything: addresses are unwrapped first.
+        // A mapped range would never match, because `contains` unwraps addresses first.
         if prefix > longest || beyond || first.to_canonical() != first {
             return Err(invalid());
         }
@@ -112,13 +116,13 @@ impl<'de> Deserialize<'de> for AddressRange {
     }
 }
 
-/// Returns `true` if a call may go to an address: one of the ranges allows it, or it is public and
-/// not among the calling machine's `own`.
+/// Returns `true` if a call may go to `address`: a range allows it, or it is public and not one of
+/// the calling machine's `own`.
 ///
-/// Behind NAT64 it is the address inside that is called. `64:ff9b::/96` is therefore judged by that
-/// one alone, as a mapped address is: naming `10.0.0.0/8` opens `64:ff9b::10.0.0.1`, naming
-/// `64:ff9b::/96` does not. Which translator answers to `64:ff9b:1::/48` only the application
-/// knows: there, both must be allowed.
+/// Behind NAT64 the embedded address is the one called. `64:ff9b::/96` is therefore judged by the
+/// embedded address alone, like a mapped address: naming `10.0.0.0/8` opens `64:ff9b::10.0.0.1`,
+/// naming `64:ff9b::/96` does not. For `64:ff9b:1::/48` only the application knows which translator
+/// answers, so both must be allowed.
 pub(crate) fn is_allowed(address: IpAddr, allowed: &[AddressRange], own: &[IpAddr]) -> bool {
     let address = address.to_canonical();
     let named = allowed.iter().any(|range| range.contains(address));
@@ -159,16 +163,17 @@ const fn v6(first: [u16; 8], prefix: u8) -> AddressRange {
     }
 }
 
-/// NAT64, well-known (RFC 6052): a host without IPv4 gets IPv4-only receivers as such addresses.
+/// NAT64, well-known prefix (RFC 6052): a host without IPv4 sees IPv4-only receivers at these
+/// addresses.
 const NAT64: AddressRange = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
-/// NAT64, for local use (RFC 8215).
+/// NAT64, local-use prefix (RFC 8215).
 const LOCAL_NAT64: AddressRange = v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48);
 
-/// What is given out of IPv6 (RFC 4291 §2.4; the IANA registry of its address space).
+/// The IPv6 space handed out as global unicast (RFC 4291 §2.4; IANA's IPv6 address space registry).
 const GLOBAL_UNICAST: AddressRange = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
-/// What is not the public Internet of IPv4, and of IPv6's global unicast.
+/// The parts of IPv4 and of IPv6 global unicast that are not the public Internet.
 const SPECIAL: [AddressRange; 20] = [
     v4([0, 0, 0, 0], 8),        // this network
     v4([10, 0, 0, 0], 8),       // private
@@ -186,8 +191,8 @@ const SPECIAL: [AddressRange; 20] = [
     v4([203, 0, 113, 0], 24),   // documentation
     v4([224, 0, 0, 0], 4),      // multicast
     v4([240, 0, 0, 0], 4),      // reserved, and broadcast
-    // Protocol assignments: Teredo, benchmarking, ORCHID. What of it is globally reachable is
-    // anycast for protocols other than HTTP.
+    // Protocol assignments: Teredo, benchmarking, ORCHID. The globally reachable ones among them
+    // are anycast for protocols other than HTTP.
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
     v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation
     v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16),     // 6to4
@@ -348,7 +353,7 @@ mod tests {
         for public in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00::1"] {
             assert!(is_allowed(ip(public), &[]), "{public}");
         }
-        // In the registry, and globally reachable: they are announced like any others.
+        // Listed in the registry, but globally reachable: announced like any other prefix.
         for public in [
             "192.31.196.1",
             "192.52.193.1",
@@ -359,7 +364,7 @@ mod tests {
         }
     }
 
-    /// What is not global unicast is refused even where no registry says what it is.
+    /// Addresses outside global unicast are refused even if no registry describes them.
     #[test]
     fn ipv6_outside_of_global_unicast_is_refused() {
         for outside in [
@@ -387,7 +392,7 @@ mod tests {
         assert!(is_allowed(ip("4000::1"), &[range("4000::/3")]));
     }
 
-    /// Azure answers each of its machines at a public address, with what only that one may know.
+    /// Azure serves each of its machines, at a public address, data that only that machine may see.
     #[test]
     fn the_host_agent_in_public_space_is_refused_in_every_form_unless_named() {
         for form in [
@@ -412,7 +417,7 @@ mod tests {
         assert!(is_allowed(ip("::ffff:10.0.0.1"), &[range("10.0.0.0/8")]));
     }
 
-    /// A host behind NAT64 finds IPv4-only receivers at such addresses, and at no others.
+    /// A host behind NAT64 sees IPv4-only receivers at these addresses, and at no others.
     #[test]
     fn behind_nat64_the_address_inside_is_judged() {
         let (nat64, private) = (range("64:ff9b::/96"), range("10.0.0.0/8"));

@@ -1,9 +1,10 @@
-//! Names and values of headers: which the engine owns, which carry credentials, what can be sent.
+//! Header names and values: those the engine owns, those that carry credentials, and those that can
+//! be sent.
 
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::value::text::{InvalidText, TextProblem};
 
-/// Checks that a text is a type and a subtype, with parameters or without (RFC 9110 §8.3.1).
+/// Checks that a text is a type and a subtype, with or without parameters (RFC 9110 §8.3.1).
 pub(super) fn check_media_type(text: &str) -> Result<(), InvalidEndpoint> {
     let kind = text.split(';').next().unwrap_or_default().trim_end();
     let names = kind.split_once('/').map(|(kind, subtype)| [kind, subtype]);
@@ -41,10 +42,10 @@ pub(crate) fn check_header_name(name: &str) -> Result<(), InvalidEndpoint> {
     }
 }
 
-/// The longest header name.
+/// The longest header name, in bytes.
 const MAX_HEADER_NAME_BYTES: usize = 128;
 
-/// The longest `Content-Type`.
+/// The longest `Content-Type`, in bytes.
 const MAX_MEDIA_TYPE_BYTES: usize = 256;
 
 /// Headers that the engine sets, or that decide how a message is framed.
@@ -68,7 +69,7 @@ pub(crate) const OWNED_HEADERS: [&str; 17] = [
     "webhook-timestamp",
 ];
 
-/// Headers that usually carry a credential, whatever the application said about them.
+/// Headers that usually carry a credential, however the application added them.
 pub(super) const CREDENTIAL_HEADERS: [&str; 8] = [
     "api-key",
     "apikey",

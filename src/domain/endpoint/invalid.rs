@@ -1,23 +1,23 @@
-//! The bounds of an endpoint's settings, and why some cannot be used.
+//! The bounds of an endpoint's settings, and the reasons for refusing them.
 
 use crate::domain::signing::signature::InvalidSecret;
 use crate::domain::value::text::InvalidText;
 use crate::domain::value::url::InvalidUrl;
 
-/// An endpoint that cannot be used as it is. Nothing of it was applied.
+/// Why an endpoint's settings are refused. Nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidEndpoint {
     /// Its URL cannot be called.
     #[error("URL {0}")]
     Url(#[from] InvalidUrl),
-    /// A text cannot be used.
+    /// A text is invalid.
     #[error(transparent)]
     Text(#[from] InvalidText),
-    /// A header's name is not one that HTTP allows.
+    /// A header name is not one that HTTP allows.
     #[error("{0:?} is not a valid header name")]
     HeaderName(String),
-    /// A header is one that the engine sets itself.
+    /// The engine sets this header itself.
     #[error(
         "header {0:?} is set by the engine; for Authorization use Endpoint::auth, for Content-Type use Endpoint::content_type"
     )]
@@ -34,10 +34,10 @@ pub enum InvalidEndpoint {
     /// There are too many signing secrets.
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
-    /// A name of a signature header is that of another header, too.
+    /// A signature header has the name of another header.
     #[error("signature header {0:?} has the name of another header")]
     SignatureHeader(String),
-    /// It is kept to the events of one client, and a rule for others names it.
+    /// The endpoint is restricted to the events of one client, and a rule for others names it.
     #[error(
         "it is kept to the events of one client (Endpoint::client), and the rule is not for that client alone"
     )]
@@ -50,7 +50,7 @@ pub enum InvalidEndpoint {
         "its address is not public; allow it with Endpoint::allow_addresses or EngineBuilder::allow_addresses"
     )]
     ForbiddenAddress,
-    /// Its URL is plain `http`, and its policy wants `https`.
+    /// Its URL is plain `http`, and its policy requires `https`.
     #[error("its URL is not https, which its policy asks for; see EndpointPolicy::https_only")]
     NotHttps,
     /// A certificate or key cannot be used.
@@ -61,8 +61,8 @@ pub enum InvalidEndpoint {
     MaxInFlight,
 }
 
-/// The most further headers of an endpoint.
+/// The most additional headers of an endpoint.
 pub const MAX_HEADERS: usize = 32;
 
-/// The most attempts that one endpoint can be allowed to have in flight.
+/// The highest `max_in_flight` of an endpoint.
 pub const MAX_IN_FLIGHT: u32 = 1_024;

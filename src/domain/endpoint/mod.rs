@@ -1,6 +1,6 @@
-//! The settings of a webhook URL, and what is shown of it.
+//! The settings of a webhook URL, and its status.
 //!
-//! What they lead to is decided in `policy` and `machine`.
+//! `policy` and `machine` decide what follows from them.
 
 pub(crate) mod address;
 pub(crate) mod header;

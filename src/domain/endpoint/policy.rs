@@ -1,4 +1,4 @@
-//! How one endpoint is treated.
+//! The policy of an endpoint.
 
 use std::time::Duration;
 
@@ -10,67 +10,74 @@ use crate::domain::policy::rate::RateLimit;
 use crate::domain::policy::response::ResponsePolicy;
 use crate::domain::policy::retry::RetryPolicy;
 
-/// The order in which an endpoint gets its deliveries.
+/// The order of an endpoint's deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ordering {
-    /// Any order, many at once: a failed delivery holds no other back.
+    /// Any order, many in flight: a failed delivery holds up no other.
     #[default]
     Unordered,
-    /// Accepted first, delivered first: one attempt in flight, and a waiting retry holds its followers. A dead letter lets
-    /// them go on.
+    /// First accepted, first delivered: one attempt in flight, and a delivery that waits for a
+    /// retry holds up its followers. A dead letter releases them.
     Fifo,
-    /// As [`Fifo`](Self::Fifo) within each company, with companies side by side. Events about no company form one more.
+    /// As [`Fifo`](Self::Fifo) within each company, with companies in parallel. Events about no
+    /// company share one lane.
     FifoPerCompany,
 }
 
-/// How one endpoint is treated. Defaults to [`EndpointPolicy::alert_service`].
+/// The policy of an endpoint. Defaults to [`EndpointPolicy::alert_service`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct EndpointPolicy {
-    /// How long a whole attempt may take: connect, TLS, every redirect, headers and body. Defaults to 15 s; 1 ms to 1 h.
+    /// Timeout of a whole attempt: connect, TLS, every redirect, headers and body. Defaults to 15
+    /// s; 1 ms to 1 h.
     #[serde(
         rename = "timeoutMs",
         alias = "timeout",
         with = "crate::domain::value::millis::exact"
     )]
     pub timeout: Duration,
-    /// How long connecting, name resolution and TLS included, may take. Defaults to 5 s; at most the timeout counts.
+    /// Timeout for connecting, including name resolution and TLS. Defaults to 5 s; the attempt's
+    /// timeout caps it.
     #[serde(
         rename = "connectTimeoutMs",
         alias = "connectTimeout",
         with = "crate::domain::value::millis::exact"
     )]
     pub connect_timeout: Duration,
-    /// The most attempts in flight at once. Defaults to 32; 1 to 1,024. The window starts at 1 and doubles on success.
+    /// The most attempts in flight at once. Defaults to 32; 1 to 1,024. The window starts at 1 and
+    /// doubles on success.
     pub max_in_flight: u32,
     /// The order of deliveries. Defaults to [`Ordering::Unordered`].
     pub ordering: Ordering,
-    /// When failed deliveries are tried again. Defaults to [`RetryPolicy::three_in_two_minutes`].
+    /// When failed deliveries are retried. Defaults to [`RetryPolicy::three_in_two_minutes`].
     pub retry: RetryPolicy,
-    /// What a status means. Defaults to [`ResponsePolicy::alert_service`].
+    /// The class of each status. Defaults to [`ResponsePolicy::alert_service`].
     pub responses: ResponsePolicy,
-    /// Whether only `https` URLs are called. Defaults to `false`; `true` in [`EndpointPolicy::standard_webhooks`].
+    /// Whether only `https` URLs are called. Defaults to `false`; `true` in
+    /// [`EndpointPolicy::standard_webhooks`].
     #[serde(default)]
     pub https_only: bool,
-    /// When nothing is sent for a while because attempts fail. Defaults to `None`: never.
+    /// When attempts pause after failures in a row. Defaults to `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit_breaker: Option<CircuitBreaker>,
-    /// How many attempts are made in a time. Defaults to `None`: as many as the window lets through.
+    /// The most attempts per period. Defaults to `None`: only the window limits them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// When it disables itself. Defaults to [`DisablePolicy::never`].
+    /// When the endpoint disables itself. Defaults to [`DisablePolicy::never`].
     #[serde(default)]
     pub disable: DisablePolicy,
-    /// Whether `webhook-delivery: disable` and `abort-message` in an answer are honoured. Defaults to `false`.
+    /// Whether `webhook-delivery: disable` and `abort-message` in an answer are honoured. Defaults
+    /// to `false`.
     #[serde(default, alias = "honoursWishes")]
     pub honours_directives: bool,
 }
 
 impl EndpointPolicy {
-    /// Returns the alert service's behaviour: its table, three retries in two minutes, a timeout of 15 s.
+    /// Returns the alert service's behaviour: its status table, three retries in two minutes, a
+    /// timeout of 15 s.
     pub fn alert_service() -> Self {
         Self {
             timeout: Duration::from_secs(15),
@@ -87,8 +94,10 @@ impl EndpointPolicy {
         }
     }
 
-    /// Returns what Standard Webhooks 1.0 recommends: ten attempts over three days, server errors transient, a timeout of 20 s,
-    /// `https` only, disabled by 410 and by failures that last.
+    /// Returns the recommendation of Standard Webhooks 1.0.
+    ///
+    /// Ten attempts over three days, server errors transient, a timeout of 20 s, `https` only,
+    /// disabled by a 410 and by lasting failures.
     pub fn standard_webhooks() -> Self {
         Self {
             timeout: Duration::from_secs(20),

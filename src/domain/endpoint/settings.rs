@@ -29,18 +29,19 @@ use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 pub struct EndpointHeader {
     /// The name.
     pub name: String,
-    /// The value; treated as a secret everywhere.
+    /// The value; always treated as a secret.
     pub value: Secret,
     /// Whether a redirect to another origin drops it.
     pub dropped_across_origins: bool,
 }
 
-/// Settings of one webhook URL. URLs without any get the engine's default policy.
+/// Settings of one webhook URL. URLs without settings get the engine's default policy.
 ///
-/// There is one endpoint for one URL, whoever has a rule for it: whatever rule and client lead to it, calls to it
-/// carry the endpoint's headers, are signed with its secrets, show its certificate, and share its order, rate
-/// and window. Where a client chooses both URL and secret, another client who names the same URL has its events signed
-/// and delivered so too. [`client`](Self::client) keeps an endpoint to one client's events.
+/// One URL has one endpoint, whichever rules and clients lead to it. Every call to it carries the
+/// endpoint's headers, is signed with its secrets and shows its certificate. All calls share its
+/// order, rate and window. If a client chooses both URL and secret, the events of another client
+/// that names the same URL are signed and delivered the same way. [`client`](Self::client)
+/// restricts an endpoint to one client's events.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,46 +59,47 @@ pub struct EndpointHeader {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// Where calls go.
+    /// The URL that calls go to.
     pub url: WebhookUrl,
-    /// Whose events it gets; `None` for every client's.
+    /// The client whose events it gets; `None` for every client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
-    /// How calls are authorised when neither rule nor client says.
+    /// Authorisation of calls if neither the rule nor the client sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// Further headers of every call.
+    /// Additional headers of every call.
     #[serde(default)]
     pub headers: Vec<EndpointHeader>,
     /// The `Content-Type` of every call; `None` for that of the payload's format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// What every call is signed with, in the order in which it was added.
+    /// The secrets that sign every call, in the order in which they were added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<EndpointSecret>,
-    /// The names of the headers with id, time and signature; `None` for the standard ones.
+    /// The names of the id, time and signature headers; `None` for the standard ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature_headers: Option<Box<SignatureHeaders>>,
-    /// How it is treated.
+    /// Its policy.
     #[serde(default)]
     pub policy: EndpointPolicy,
-    /// Addresses that calls to it may go to, besides public ones and those that are allowed for every endpoint.
+    /// Addresses that its calls may go to, besides public ones and those allowed for every
+    /// endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_addresses: Vec<AddressRange>,
-    /// Root certificates that its certificate may lead to, besides those trusted for every endpoint, in PEM.
+    /// Root certificates, in PEM, trusted for its calls besides those trusted for every endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub root_certificates: Vec<String>,
-    /// What the engine shows to receivers that want to know who calls.
+    /// The client certificate for receivers that require one (mutual TLS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_identity: Option<ClientIdentity>,
 }
 
-/// A client certificate with its key, for receivers that want to know who calls (mutual TLS).
+/// A client certificate with its key, for receivers that require one (mutual TLS).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ClientIdentity {
-    /// The certificate and those between it and its root, in PEM.
+    /// The certificate and the intermediates up to its root, in PEM.
     pub certificates: String,
     /// The private key, in PEM.
     pub key: Secret,
@@ -107,12 +109,12 @@ impl Endpoint {
     /// Returns an endpoint with the default policy.
     ///
     /// # Errors
-    /// [`InvalidUrl`] when no webhook can be sent to the URL.
+    /// Returns [`InvalidUrl`] if no webhook can be sent to the URL.
     pub fn new(url: &str) -> Result<Self, InvalidUrl> {
         Ok(Self::at(WebhookUrl::parse(url)?))
     }
 
-    /// Returns an endpoint with the default policy for a URL that was already parsed.
+    /// Returns an endpoint with the default policy for a parsed URL.
     pub fn at(url: WebhookUrl) -> Self {
         Self {
             url,
@@ -129,9 +131,11 @@ impl Endpoint {
         }
     }
 
-    /// Keeps the endpoint to the events of one client. A rule for other clients, or for every client, that names
-    /// its URL is refused when it is put or given to the builder; what such a rule led to before is a dead
-    /// letter ([`Failure::OtherClient`](crate::Failure::OtherClient)), never sent. Defaults to every client's.
+    /// Restricts the endpoint to the events of one client. Defaults to every client's.
+    ///
+    /// A rule for other clients, or for every client, that names its URL is refused when it is put
+    /// or given to the builder. Deliveries that such a rule made earlier become dead letters
+    /// ([`Failure::OtherClient`](crate::Failure::OtherClient)) and are never sent.
     ///
     /// ```
     /// use actix_webhooks::{Endpoint, Engine, InvalidEndpoint, PutRule, Rule, RuleError};
@@ -154,35 +158,39 @@ impl Endpoint {
         self
     }
 
-    /// Returns `true` if events of this client (`None`: of every client) may go to it.
+    /// Returns `true` if events of a rule for `client` (`None`: for every client) may go to it.
     pub(crate) fn is_for(&self, client: Option<&ClientId>) -> bool {
         self.client_id.is_none() || self.client_id.as_ref() == client
     }
 
-    /// Sets how the endpoint is treated, replacing what [`timeout`](Self::timeout) and its like set before. Defaults to
-    /// [`EndpointPolicy::alert_service`].
+    /// Sets the endpoint's policy. Defaults to [`EndpointPolicy::alert_service`].
+    ///
+    /// It replaces settings made before by [`timeout`](Self::timeout) and similar methods.
     #[must_use]
     pub fn policy(mut self, policy: EndpointPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Sets how long a whole attempt may take. Defaults to 15 s.
+    /// Sets the timeout of a whole attempt. Defaults to 15 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.policy.timeout = timeout;
         self
     }
 
-    /// Sets how long connecting may take. Defaults to 5 s.
+    /// Sets the timeout for connecting. Defaults to 5 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.policy.connect_timeout = timeout;
         self
     }
 
-    /// Sets the most attempts in flight at once. Defaults to 32. An endpoint never holds more than half of the engine's permits
-    /// ([`EngineBuilder::max_in_flight`](crate::EngineBuilder::max_in_flight)), and less where others need them too.
+    /// Sets the most attempts in flight at once. Defaults to 32.
+    ///
+    /// An endpoint never holds more than half of the engine's permits
+    /// ([`EngineBuilder::max_in_flight`](crate::EngineBuilder::max_in_flight)), and fewer while
+    /// other endpoints need them.
     #[must_use]
     pub fn max_in_flight(mut self, max: u32) -> Self {
         self.policy.max_in_flight = max;
@@ -196,64 +204,69 @@ impl Endpoint {
         self
     }
 
-    /// Sets when failed deliveries are tried again. Defaults to [`RetryPolicy::three_in_two_minutes`].
+    /// Sets when failed deliveries are retried. Defaults to [`RetryPolicy::three_in_two_minutes`].
     #[must_use]
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.policy.retry = retry;
         self
     }
 
-    /// Sets what a status means. Defaults to [`ResponsePolicy::alert_service`].
+    /// Sets the class of each status. Defaults to [`ResponsePolicy::alert_service`].
     #[must_use]
     pub fn responses(mut self, responses: ResponsePolicy) -> Self {
         self.policy.responses = responses;
         self
     }
 
-    /// Sets when nothing is sent for a while because attempts fail. Defaults to never.
+    /// Sets when attempts pause after failures in a row. Defaults to never.
     #[must_use]
     pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
         self.policy.circuit_breaker = Some(breaker);
         self
     }
 
-    /// Sets how many attempts are made in a time. Defaults to as many as the window lets through.
+    /// Sets the most attempts per period. Defaults to no limit but the window.
     #[must_use]
     pub fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.policy.rate_limit = Some(limit);
         self
     }
 
-    /// Sets when it disables itself. Defaults to [`DisablePolicy::never`].
+    /// Sets when the endpoint disables itself. Defaults to [`DisablePolicy::never`].
     #[must_use]
     pub fn disable(mut self, policy: DisablePolicy) -> Self {
         self.policy.disable = policy;
         self
     }
 
-    /// Sets how calls are authorised when neither the rule nor the client says. Defaults to no header.
+    /// Sets the authorisation of calls if neither the rule nor the client sets it. Defaults to no
+    /// header.
     #[must_use]
     pub fn auth(mut self, auth: Auth) -> Self {
         self.auth = Some(auth);
         self
     }
 
-    /// Allows calls to this endpoint to go to further addresses, such as `10.1.2.0/24`. Defaults to public addresses only.
+    /// Allows calls to this endpoint to go to additional addresses, such as `10.1.2.0/24`. Defaults
+    /// to public addresses only.
     #[must_use]
     pub fn allow_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
         self.allowed_addresses.extend(ranges);
         self
     }
 
-    /// Trusts a further root certificate for this endpoint, in PEM. Defaults to those trusted for every endpoint.
+    /// Trusts an additional root certificate for this endpoint, in PEM. Defaults to those trusted
+    /// for every endpoint.
     #[must_use]
     pub fn root_certificate(mut self, pem: impl Into<String>) -> Self {
         self.root_certificates.push(pem.into());
         self
     }
 
-    /// Shows a client certificate to the receiver: the certificate with those between it and its root, and the private key, both in PEM. Defaults to
-    /// none.
+    /// Shows a client certificate to the receiver. Defaults to none.
+    ///
+    /// `certificates_pem` holds the certificate and the intermediates up to its root, `key_pem` the
+    /// private key; both in PEM.
     #[must_use]
     pub fn client_certificate(
         mut self,
@@ -267,18 +280,20 @@ impl Endpoint {
         self
     }
 
-    /// Sets the `Content-Type` of every call, for receivers that want another than that of the
-    /// payload's format, such as `application/json; charset=utf-8`. Defaults to the format's.
+    /// Sets the `Content-Type` of every call. Defaults to that of the payload's format.
+    ///
+    /// For receivers that require another one, such as `application/json; charset=utf-8`.
     #[must_use]
     pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
         self.content_type = Some(media_type.into());
         self
     }
 
-    /// Adds a header to every call, spelled as given; one that was added before under the same
-    /// name, in whatever case, is replaced (RFC 9110 §5.3), and so are `User-Agent` and `Accept:
-    /// */*`, which are sent otherwise. A redirect to another origin keeps it, unless its name is
-    /// one that usually carries a credential, such as `Cookie` or `X-Api-Key`.
+    /// Adds a header to every call, spelled as given.
+    ///
+    /// It replaces a header added before under the same name in any case (RFC 9110 §5.3), and the
+    /// default `User-Agent` and `Accept: */*`. A redirect to another origin keeps it, unless its
+    /// name usually carries a credential, such as `Cookie` or `X-Api-Key`.
     #[must_use]
     pub fn header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         let name = name.into();
@@ -288,8 +303,9 @@ impl Endpoint {
         self.add_header(name, value.into(), dropped)
     }
 
-    /// Adds a header that carries a secret, as [`header`](Self::header) does: a redirect to another
-    /// origin drops it, other than one from http to https of the same host.
+    /// Adds a header that carries a secret, as [`header`](Self::header) does.
+    ///
+    /// A redirect to another origin drops it; one from http to https of the same host keeps it.
     #[must_use]
     pub fn secret_header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.add_header(name.into(), value.into(), true)
@@ -306,8 +322,8 @@ impl Endpoint {
         self
     }
 
-    /// Returns `true` if there is something in its settings that its requests carry, or whose they are: without
-    /// them, they would not be what the application has asked for.
+    /// Returns `true` if its settings change its requests or restrict whose events they carry.
+    /// Without those settings, requests would not be what the application asked for.
     pub(crate) fn shapes_requests(&self) -> bool {
         self.client_id.is_some()
             || self.auth.is_some()
@@ -318,14 +334,15 @@ impl Endpoint {
             || self.client_identity.is_some()
     }
 
-    /// Returns `true` if calls show who makes them in a way that a redirect to another origin
-    /// drops: by a secret header or a certificate. `Authorization` is not its alone.
+    /// Returns `true` if calls carry credentials that a redirect to another origin drops: a secret
+    /// header or a client certificate. `Authorization` is not considered, because it may come from
+    /// a rule or a client.
     pub(crate) fn shows_credentials(&self) -> bool {
         let mut headers = self.headers.iter();
         self.client_identity.is_some() || headers.any(|header| header.dropped_across_origins)
     }
 
-    /// Checks everything; `client_id_header` is the engine's own name for that header.
+    /// Checks all settings; `client_id_header` is the engine's own name for that header.
     pub(crate) fn check(&self, client_id_header: &str) -> Result<(), InvalidEndpoint> {
         if let Some(client) = &self.client_id {
             check_header_text("client id", client.as_str())?;
@@ -411,7 +428,7 @@ mod tests {
         refused(&endpoint().auth(Auth::bearer("\n")));
     }
 
-    /// Two lines with one name went out: `User-Agent` of the engine's and of the application's.
+    /// Regression: two `User-Agent` lines went out, the engine's and the application's.
     #[test]
     fn a_name_stands_for_one_header() {
         let endpoint = endpoint()
@@ -425,7 +442,7 @@ mod tests {
             .collect();
         assert_eq!(names, ["User-Agent", "x-team"]);
         assert_eq!(endpoint.check("X-Codat-ClientId"), Ok(()));
-        // Settings out of JSON pass by the builder.
+        // Settings from JSON bypass the builder.
         let mut twice = endpoint.clone();
         let mut again = endpoint.headers[1].clone();
         again.name = "X-TEAM".to_owned();

@@ -10,20 +10,25 @@ use crate::domain::signing::signer::{EndpointSecret, SignatureHeaders, Signer};
 use crate::domain::value::time::Timestamp;
 
 impl Endpoint {
-    /// Signs every call with a secret (`whsec_…` for HMAC-SHA256, `whsk_…` for ed25519). Several sign side by side, the one added last first; at most 8.
-    /// Defaults to no signature.
+    /// Signs every call with a secret (`whsec_…` for HMAC-SHA256, `whsk_…` for ed25519). Defaults
+    /// to no signature.
     ///
-    /// The signature is bound to id, time and body, and tells nothing about the secret: a redirect to another origin keeps it, so that a receiver
-    /// that has moved can still check it.
+    /// Several secrets, at most 8, sign side by side; the signature of the last one added comes
+    /// first.
+    ///
+    /// The signature is bound to id, time and body, and reveals nothing about the secret. A
+    /// redirect to another origin keeps it, so that a receiver that has moved can still check it.
     ///
     /// # Errors
-    /// [`InvalidSecret`] says what the text must be.
+    /// Returns [`InvalidSecret`] if the text is not a usable secret, or if there are too many.
     pub fn secret(self, secret: &str) -> Result<Self, InvalidSecret> {
         self.add_secret(secret, None)
     }
 
-    /// Signs the attempts made before `until` with a further secret: the old one, while the receiver changes to the new one. An endpoint whose last secret
-    /// has ended is called without a signature.
+    /// Adds a secret that signs only the attempts made before `until`: the old one, while the
+    /// receiver changes to the new one.
+    ///
+    /// Once the last secret of an endpoint has ended, calls go out without a signature.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -37,7 +42,7 @@ impl Endpoint {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidSecret`] says what the text must be.
+    /// Returns [`InvalidSecret`] if the text is not a usable secret, or if there are too many.
     pub fn secret_until(self, secret: &str, until: Timestamp) -> Result<Self, InvalidSecret> {
         self.add_secret(secret, Some(until))
     }
@@ -51,16 +56,19 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// Sets the names of the headers with id, time and signature, for receivers that know them by others. They replace the standard ones.
-    /// Defaults to [`SignatureHeaders::standard`].
+    /// Sets the names of the id, time and signature headers, for receivers that expect other names.
+    ///
+    /// They replace the standard ones. Defaults to [`SignatureHeaders::standard`].
     #[must_use]
     pub fn signature_headers(mut self, names: SignatureHeaders) -> Self {
         self.signature_headers = Some(Box::new(names));
         self
     }
 
-    /// Returns the value of the signature header for an attempt made at `now`; `None` when no secret signs then. For transports and
-    /// tests: the engine signs by itself.
+    /// Returns the value of the signature header for an attempt made at `now`; `None` if no secret
+    /// signs then.
+    ///
+    /// For transports and tests: the engine signs by itself.
     pub fn signature(&self, id: &str, now: Timestamp, body: &[u8]) -> Option<String> {
         let mut header = String::new();
         let mut number = itoa::Buffer::new();
@@ -74,13 +82,13 @@ impl Endpoint {
         (!header.is_empty()).then_some(header)
     }
 
-    /// Returns what signs its calls.
+    /// Returns the signer of its calls.
     pub(crate) fn signer(&self) -> Signer {
         let names = self.signature_headers.as_deref().cloned();
         Signer::new(&self.secrets, names.unwrap_or_default())
     }
 
-    /// Checks what is about signatures; `client_id_header` is the engine's own name for that header.
+    /// Checks the signature settings; `client_id_header` is the engine's own name for that header.
     pub(super) fn check_signing(&self, client_id_header: &str) -> Result<(), InvalidEndpoint> {
         if self.secrets.len() > MAX_SIGNING_SECRETS {
             return Err(InvalidSecret::TooMany.into());
@@ -123,7 +131,7 @@ mod tests {
         Endpoint::new("https://example.com/").unwrap()
     }
 
-    /// The time of the vectors, so many milliseconds later.
+    /// The time of the test vectors, plus `millis`.
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_unix_millis(1_614_265_330_000 + millis)
     }
@@ -176,7 +184,7 @@ mod tests {
         assert_eq!(ended.signature(ID, at(0), BODY), None);
     }
 
-    /// Checked against another implementation: the whole body is signed, however large it is.
+    /// Checked against another implementation: the whole body is signed, however large.
     #[test]
     fn every_byte_of_a_body_is_signed() {
         let key = STANDARD.decode(HMAC.trim_start_matches("whsec_")).unwrap();

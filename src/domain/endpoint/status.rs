@@ -1,4 +1,4 @@
-//! What the engine tells the application: how each endpoint does, and how each attempt ended.
+//! Reports to the application: the status of each endpoint, and how each attempt ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::{OnWall, WallOffset};
 
-/// What an endpoint is doing. In JSON an object: `{"state":"backing_off","until":"…"}`.
+/// The state of an endpoint. In JSON an object: `{"state":"backing_off","until":"…"}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum EndpointState {
-    /// Nothing is to be sent.
+    /// There is nothing to send.
     #[default]
     Idle,
     /// Attempts are in flight or about to start.
     Delivering,
-    /// Everything open waits for a retry.
+    /// Every open delivery waits for a retry.
     BackingOff {
-        /// When the next one is due.
+        /// When the next retry is due.
         until: Timestamp,
     },
-    /// The receiver asked for a pause by 429 or 503 with `Retry-After`; everything waits.
+    /// The receiver asked for a pause by 429 or 503 with `Retry-After`; all deliveries wait.
     RateLimited {
-        /// When deliveries go on.
+        /// When deliveries resume.
         until: Timestamp,
     },
     /// The circuit breaker is open: nothing is sent because attempts have failed.
@@ -43,9 +43,9 @@ pub enum EndpointState {
     },
     /// The application paused it; its events are kept.
     Paused,
-    /// It is no longer attempted; its events are kept. `ResumeEndpoint` lets it go on.
+    /// It is no longer attempted; its events are kept. `ResumeEndpoint` enables it again.
     Disabled {
-        /// Why.
+        /// Why it is disabled.
         reason: String,
     },
 }
@@ -61,57 +61,64 @@ tagged!(
     ]
 );
 
-/// How one endpoint does.
+/// The status of one endpoint.
 ///
-/// Its times are by the wall clock as it stands when the status is told: once that is set, those of the next status are moved with it.
+/// Times are wall-clock times, as of the moment the status is sent. If the wall clock is set, the
+/// times in the next status move with it.
 ///
-/// Counts, the last attempt and failures in a row are since the engine started; what was attempted before
-/// is in the store ([`ListAttempts`](crate::ListAttempts)).
+/// Counts, the last attempt and failures in a row cover the time since the engine started. Earlier
+/// attempts are in the store ([`ListAttempts`](crate::ListAttempts)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct EndpointStatus {
-    /// The endpoint.
+    /// The endpoint's URL.
     pub url: WebhookUrl,
-    /// What it is doing. In JSON its fields are among those of the status.
+    /// Its state. In JSON its fields are flattened into the status.
     #[serde(flatten)]
     pub state: EndpointState,
-    /// How many open deliveries are not in flight: not attempted yet, or waiting for a retry.
+    /// Number of open deliveries not in flight: not attempted yet, or waiting for a retry.
     pub queued: u64,
-    /// How many attempts are in flight.
+    /// Number of attempts in flight.
     pub in_flight: u32,
-    /// How many attempts may be in flight now.
+    /// The current window: the most attempts that may be in flight now.
     pub window: u32,
-    /// How many deliveries the receiver has.
+    /// Number of deliveries delivered.
     pub delivered: u64,
-    /// How many deliveries were given up.
+    /// Number of deliveries given up.
     pub dead_lettered: u64,
-    /// How many attempts have finished.
+    /// Number of finished attempts.
     pub attempts: u64,
-    /// How many attempts in a row have failed; 0 after a success.
+    /// Number of failed attempts in a row; 0 after a success.
     pub consecutive_failures: u32,
-    /// Since when it has only failed; `None` after a success. It outlives a restart where a [`FailingRule`](crate::FailingRule) asks for it.
+    /// When it began to fail; `None` after a success. It survives a restart if a
+    /// [`FailingRule`](crate::FailingRule) needs it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failing_since: Option<Timestamp>,
-    /// Since when it is about to be disabled by a [`FailingRule`](crate::FailingRule) if it goes on failing.
+    /// When the warning was given that a [`FailingRule`](crate::FailingRule) will disable it if it
+    /// keeps failing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub warned_at: Option<Timestamp>,
     /// The last finished attempt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
-    /// Until when its receiver asked that nothing be sent, and by which answer; `None` when it did not, or when that is over.
-    /// Whatever else is the matter with the endpoint: it may be paused and held. [`ResumeEndpoint`](crate::ResumeEndpoint) lifts it.
+    /// The pause that its receiver asked for, and by which answer; `None` if it asked for none, or
+    /// if the pause is over.
+    ///
+    /// Independent of the state: an endpoint may be paused and held.
+    /// [`ResumeEndpoint`](crate::ResumeEndpoint) lifts the hold.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub held: Option<Hold>,
-    /// When the next attempt may start, if it is known and not now.
+    /// When the next attempt may start, if known and not now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt_at: Option<Timestamp>,
-    /// Why the store could not be used the last time; `None` when it could. Nothing is lost meanwhile: what it refused is kept and handed to it again.
+    /// Why the last use of the store failed; `None` if it succeeded. Nothing is lost: refused
+    /// writes are kept and retried.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub store_error: Option<Arc<str>>,
-    /// How many statuses and reports watchers did not get because their mailboxes were full.
+    /// Number of statuses and reports that watchers missed because their mailboxes were full.
     pub reports_lost: u64,
-    /// How many times the subscriber was started again after a panic.
+    /// Number of restarts of the subscriber after a panic.
     pub restarts: u32,
 }
 
@@ -140,7 +147,7 @@ impl EndpointStatus {
     }
 }
 
-/// How one attempt ended; one per finished attempt, sent once the attempt is recorded.
+/// How one attempt ended. One report per finished attempt, sent once the attempt is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -149,35 +156,37 @@ pub struct DeliveryReport {
     pub delivery_id: DeliveryId,
     /// The alert, the same on every attempt.
     pub alert_id: AlertId,
-    /// The event that raised it.
+    /// The event that raised the alert.
     pub event_id: EventId,
-    /// The rule that raised it.
+    /// The rule that raised the alert.
     pub rule_id: RuleId,
-    /// Where it goes.
+    /// The URL that it goes to.
     pub url: WebhookUrl,
-    /// Which attempt it was, from 1. If the delivery was ended by something else than an attempt, how many were made before, from 0; the
-    /// [`duration`](Self::duration) is 0 then.
+    /// Number of the attempt, from 1. If something other than an attempt ended the delivery: the
+    /// number of attempts made before, from 0, and [`duration`](Self::duration) is 0.
     pub attempt: u32,
-    /// How it ended; `Delivered` and `DeadLettered` are final. In JSON its fields are among those of the report.
+    /// The outcome; `Delivered` and `DeadLettered` are final. In JSON its fields are flattened into
+    /// the report.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// The receiver's status; `None` when there was no answer.
+    /// The status of the receiver's answer; `None` if there was no answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
-    /// When it ended.
+    /// When the attempt ended.
     pub at: Timestamp,
-    /// How long it took, redirects included.
+    /// Duration of the attempt, redirects included.
     #[serde(
         rename = "durationMs",
         alias = "duration",
         with = "crate::domain::value::millis::exact"
     )]
     pub duration: Duration,
-    /// How many redirects it followed.
+    /// Number of redirects followed.
     pub redirects: u32,
-    /// Whether a kept connection turned out closed, so that the request went out a second time within the attempt.
+    /// Whether a kept-alive connection turned out to be closed, so that the request was sent a
+    /// second time within the attempt.
     pub sent_twice: bool,
-    /// When it is tried again; `None` when the outcome is final.
+    /// When the delivery is retried; `None` if the outcome is final.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt_at: Option<Timestamp>,
 }
@@ -208,17 +217,19 @@ impl DeliveryReport {
     }
 }
 
-/// What shutting an engine down came to.
+/// The result of shutting down an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// How many deliveries were completed while shutting down.
+    /// Number of deliveries completed while shutting down.
     pub delivered: u64,
-    /// How many deliveries are still open: in the store, to go on when an engine is started on it again. With a
-    /// [`MemoryStore`](crate::store::MemoryStore) they are lost. If the store cannot say it in time, those that the engine knew of.
+    /// Number of deliveries still open. They are in the store and continue when an engine is
+    /// started on it again; with a [`MemoryStore`](crate::store::MemoryStore) they are lost.
+    ///
+    /// If the store cannot count them in time, this is the number that the engine knew of.
     pub pending: u64,
-    /// How many attempts were broken off at the deadline. Their deliveries are among the pending.
+    /// Number of attempts aborted at the deadline. Their deliveries count as pending.
     pub aborted: u64,
 }
 

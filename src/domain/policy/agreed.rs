@@ -1,4 +1,5 @@
-//! What an endpoint has agreed on with its receiver: what outlives the subscriber, a panic and the process.
+//! The agreement of an endpoint with its receiver: state that outlives the subscriber, a panic and
+//! the process.
 
 use std::time::Duration;
 
@@ -8,21 +9,21 @@ use crate::domain::policy::breaker::Circuit;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::wall::{OnWall, WallOffset};
 
-/// Until when a receiver asked that nothing be sent to it, and by which answer.
+/// How long a receiver asked for a pause, and which answer asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Hold {
-    /// When deliveries go on.
+    /// When deliveries resume.
     pub until: Timestamp,
-    /// The status of the answer: 429 or 503. `None` when it is not known, as of a hold that was
-    /// stored by an older version of this crate.
+    /// The status of the answer: 429 or 503. `None` if unknown, as for a hold stored by an older
+    /// version of this crate.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
-    /// When it came.
+    /// When the answer came.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub at: Option<Timestamp>,
-    /// What its `Retry-After` asked for, before it was cut to the policy's `max_retry_after`.
+    /// The wait in its `Retry-After`, before it was cut to the policy's `max_retry_after`.
     #[serde(
         rename = "askedMs",
         with = "crate::domain::value::millis::maybe",
@@ -43,44 +44,44 @@ impl Hold {
         }
     }
 
-    /// Returns `true` if a delivery that is due at this instant waits for the hold's end, rather
-    /// than by its own schedule: it was refused by the same answer, or by one beside it.
+    /// Returns `true` if a delivery due at `due_at` waits for the end of the hold rather than by
+    /// its own schedule. The same answer, or one at nearly the same time, refused it.
     pub(crate) fn made_wait(&self, due_at: Timestamp) -> bool {
         (self.waited_from()..=self.until).contains(&due_at)
     }
 
-    /// Returns the first instant at which those may be due that wait for the hold's end.
+    /// Returns the earliest due time of deliveries that wait for the end of the hold.
     pub(crate) fn waited_from(&self) -> Timestamp {
         self.until.before(BESIDE)
     }
 }
 
-/// What has to be known of an endpoint when its next subscriber starts, in this process or in the
-/// next one. A store keeps it as it is, as JSON, and gives it back.
+/// State of an endpoint that its next subscriber needs, in this process or in the next one.
+///
+/// A store keeps it unchanged, as JSON, and returns it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Agreed {
-    /// How long the receiver asked for a pause.
+    /// The pause that the receiver asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hold: Option<Hold>,
-    /// When the last attempt had its turn by the rate limit, or the latest instant at which one may
-    /// have: attempts that were not on record when the process ended count as made.
+    /// Slot of the last attempt under the rate limit, or the latest instant that it may have had.
+    /// Attempts not on record when the process ended count as made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_turn: Option<Timestamp>,
     /// The circuit, unless it is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) circuit: Option<OpenCircuit>,
-    /// How many attempts in a row have failed by a transient failure, where a circuit breaker
-    /// counts them.
+    /// Number of transient failures in a row, where a circuit breaker counts them.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) failures_in_a_row: u32,
-    /// What the last overload has taught.
+    /// Knowledge from the last overload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) overload: Option<Overload>,
 }
 
-/// An open circuit, or one that looks whether the receiver is back.
+/// A circuit that is open or half-open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OpenCircuit {
@@ -89,27 +90,28 @@ pub(crate) struct OpenCircuit {
     pub(crate) wait: Duration,
 }
 
-/// What is known since a receiver had too much.
+/// Knowledge about a receiver since its last overload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Overload {
     pub(crate) at: Timestamp,
-    /// The time between two attempts that it takes, in microseconds.
+    /// The interval between attempts that the receiver takes, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) interval_us: Option<u64>,
-    /// How many attempts at once were too many.
+    /// Number of attempts in flight that overloaded the receiver.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) too_many: Option<u32>,
 }
 
 impl Agreed {
-    /// Returns `true` if there is nothing to be kept.
+    /// Returns `true` if there is nothing to keep.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Returns what is left once somebody has resumed the endpoint: neither the hold nor the open
-    /// circuit. What it may be sent in a time stays as it was.
+    /// Returns the state after the endpoint was resumed: without the hold and the open circuit.
+    ///
+    /// The rate limit and the pace stay as they are.
     #[must_use]
     pub fn lifted(mut self) -> Self {
         self.hold = None;
@@ -118,12 +120,12 @@ impl Agreed {
         self
     }
 
-    /// Returns the hold, if there is one; it may be over.
+    /// Returns the hold, if there is one. It may be over.
     pub fn hold(&self) -> Option<Hold> {
         self.hold
     }
 
-    /// Returns `true` if none of it means anything any more, a day after the last of it.
+    /// Returns `true` if all of it is obsolete: more than a day after its last instant.
     pub fn is_over(&self, now: Timestamp) -> bool {
         let instants = [
             self.hold.map(|hold| hold.until),
@@ -135,7 +137,7 @@ impl Agreed {
         last.is_none_or(|last| now.since(last) > MEANS_NOTHING_AFTER)
     }
 
-    /// Returns the circuit as it goes on: one that looked whether the receiver is back looks again.
+    /// Returns the circuit to continue with. A half-open one probes again.
     pub(crate) fn circuit(&self) -> Circuit {
         self.circuit.map_or(Circuit::Closed, |open| Circuit::Open {
             until: open.until,
@@ -152,10 +154,10 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Deliveries that a receiver refuses at the same moment are due at nearly the same one.
+/// Deliveries that a receiver refuses at the same moment are due at nearly the same instant.
 const BESIDE: Duration = Duration::from_secs(1);
 
-/// No rate limit and no circuit breaker waits longer.
+/// No rate limit and no circuit breaker waits longer than this.
 const MEANS_NOTHING_AFTER: Duration = Duration::from_hours(24);
 
 impl OnWall for Hold {

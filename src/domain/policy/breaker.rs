@@ -1,5 +1,7 @@
-//! The circuit breaker of an endpoint: after several transient failures in a row nothing is sent for a while, then one attempt looks whether the
-//! receiver is back (Nygard, *Release It!*). Opt-in: the alert service has none.
+//! The circuit breaker of an endpoint (Nygard, *Release It!*). Opt-in: the alert service has none.
+//!
+//! After several transient failures in a row nothing is sent for a while. Then one attempt probes
+//! whether the receiver is back.
 
 use std::time::Duration;
 
@@ -9,7 +11,9 @@ use crate::domain::value::backoff::Backoff;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 
-/// When a circuit breaker opens and for how long. While it is open no attempt is made and none is counted; time spent so does not count against a
+/// When a circuit breaker opens, and for how long.
+///
+/// While it is open, no attempt is made and none is counted. The time does not count against a
 /// delivery's retry window.
 ///
 /// ```
@@ -37,7 +41,7 @@ pub struct CircuitBreaker {
     longest_wait: Duration,
 }
 
-/// A breaker as it may come in JSON, beyond all limits.
+/// A breaker as read from JSON, before limits apply.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GivenBreaker {
@@ -63,8 +67,9 @@ impl From<GivenBreaker> for CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// Returns a breaker that opens after so many transient failures in a row (0 counts as 1), first for 5 s, then twice as long after every probe
-    /// that fails, at most for 60 s.
+    /// Returns a breaker that opens after `failures` transient failures in a row (0 counts as 1).
+    ///
+    /// It opens for 5 s first, then twice as long after every failed probe, at most 60 s.
     pub fn after(failures: u32) -> Self {
         Self {
             failures: failures.max(1),
@@ -73,8 +78,9 @@ impl CircuitBreaker {
         }
     }
 
-    /// Sets for how long it opens at first and at most; the longest wait is at least the first. Defaults to 5 s and 60 s; both count as 24 h where they
-    /// are longer.
+    /// Sets the first and the longest wait while the circuit is open. Defaults to 5 s and 60 s.
+    ///
+    /// Waits over 24 h count as 24 h. The longest wait is at least the first.
     #[must_use]
     pub fn waits(mut self, first: Duration, longest: Duration) -> Self {
         const MOST: Duration = Duration::from_hours(24);
@@ -84,15 +90,15 @@ impl CircuitBreaker {
     }
 }
 
-/// Where a circuit stands.
+/// The state of a circuit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Circuit {
-    /// Attempts flow.
+    /// Attempts may start.
     #[default]
     Closed,
-    /// Nothing starts.
+    /// No attempt starts.
     Open { until: Timestamp, wait: Duration },
-    /// One attempt at a time looks whether the receiver is back.
+    /// One attempt at a time probes whether the receiver is back.
     HalfOpen {
         wait: Duration,
         probe: Option<DeliveryId>,
@@ -100,7 +106,7 @@ pub(crate) enum Circuit {
 }
 
 impl Circuit {
-    /// Says whether an attempt may start.
+    /// Returns `true` if an attempt may start.
     pub(crate) fn lets_through(self) -> bool {
         match self {
             Self::Closed | Self::HalfOpen { probe: None, .. } => true,
@@ -108,7 +114,7 @@ impl Circuit {
         }
     }
 
-    /// Returns until when nothing starts; `None` unless it is open.
+    /// Returns when the open circuit allows a probe; `None` unless it is open.
     pub(crate) fn open_until(self) -> Option<Timestamp> {
         match self {
             Self::Open { until, .. } => Some(until),
@@ -116,7 +122,7 @@ impl Circuit {
         }
     }
 
-    /// Lets time pass. Says whether it has become half-open.
+    /// Advances to `now`. Returns `true` if the circuit has become half-open.
     pub(crate) fn on_wake(&mut self, now: Timestamp) -> bool {
         match *self {
             Self::Open { until, wait } if until <= now => {
@@ -127,7 +133,8 @@ impl Circuit {
         }
     }
 
-    /// Looks at once whether the receiver is back, because somebody has changed the settings or said so; without a breaker it is closed.
+    /// Probes at once, because the settings changed or the application asked for it. Closes the
+    /// circuit if there is no breaker.
     pub(crate) fn look_again(&mut self, breaker: Option<&CircuitBreaker>) {
         let wanted = breaker.is_some();
         *self = match *self {
@@ -137,19 +144,20 @@ impl Circuit {
         };
     }
 
-    /// Notes that an attempt starts.
+    /// Records the start of an attempt.
     pub(crate) fn on_start(&mut self, id: DeliveryId) {
         if let Self::HalfOpen { probe, .. } = self {
             *probe = Some(id);
         }
     }
 
-    /// Notes an attempt that was answered, with whatever that is not transient: the receiver is there.
+    /// Records any answer that is not transient: the receiver is back.
     pub(crate) fn on_answer(&mut self) {
         *self = Self::Closed;
     }
 
-    /// Notes a transient failure, the `in_a_row`th. Returns until when the circuit is open, if it has opened now.
+    /// Records a transient failure, the `in_a_row`th in a row. Returns the end of the wait if the
+    /// circuit has just opened.
     pub(crate) fn on_failure(
         &mut self,
         breaker: &CircuitBreaker,
@@ -162,7 +170,7 @@ impl Circuit {
             Self::HalfOpen { wait, probe } if probe == Some(id) => {
                 Backoff::new(breaker.first_wait, breaker.longest_wait).longer_than(wait)
             }
-            // Those that were in flight when it opened tell nothing new.
+            // Attempts that were in flight when the circuit opened reveal nothing new.
             Self::Closed | Self::Open { .. } | Self::HalfOpen { .. } => return None,
         };
         let until = now + wait;

@@ -1,4 +1,4 @@
-//! When an endpoint that only fails is no longer attempted.
+//! When an endpoint that keeps failing is disabled.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,49 +7,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::value::time::Timestamp;
 
-/// When an endpoint disables itself. What is published for it meanwhile is kept; `ResumeEndpoint` lets it go on. Defaults to
-/// [`DisablePolicy::never`].
+/// When an endpoint disables itself. Defaults to [`DisablePolicy::never`].
+///
+/// Events published for a disabled endpoint are kept. `ResumeEndpoint` enables it again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct DisablePolicy {
-    /// Whether a 410 (Gone) disables it. Defaults to `false`.
+    /// Whether a 410 (Gone) disables the endpoint. Defaults to `false`.
     pub on_gone: bool,
-    /// Each disables it when it holds; a warning status comes first, halfway. Defaults to none.
+    /// Rules, each of which disables the endpoint when it holds. A warning status comes first,
+    /// halfway. Defaults to none.
     pub when_failing: Vec<FailingRule>,
 }
 
-/// An endpoint that has had no success for a time, and so many failed attempts in it.
+/// A period without a success, together with a minimum number of failed attempts in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct FailingRule {
-    /// For how long nothing but failures.
+    /// How long every attempt has failed.
     #[serde(
         rename = "lastingMs",
         alias = "lasting",
         with = "crate::domain::value::millis::exact"
     )]
     pub lasting: Duration,
-    /// At least so many of them, so that an endpoint with little traffic is not judged by two bad moments.
+    /// Minimum number of failed attempts, so that two bad moments do not disable an endpoint with
+    /// little traffic.
     pub failures: u32,
 }
 
 impl FailingRule {
-    /// Returns the rule.
+    /// Returns a rule that holds after `lasting` without a success and at least `failures` failed
+    /// attempts.
     pub fn new(lasting: Duration, failures: u32) -> Self {
         Self { lasting, failures }
     }
 }
 
 impl DisablePolicy {
-    /// Returns the alert service's behaviour: nothing disables an endpoint but the application.
+    /// Returns the alert service's behaviour: only the application disables an endpoint.
     pub fn never() -> Self {
         Self::default()
     }
 
-    /// Returns what Standard Webhooks 1.0 recommends: 410 disables, and so do failures that last; fast where there are many (an hour with 1,000
-    /// failed attempts), slowly where there are few (5 days with 10).
+    /// Returns the recommendation of Standard Webhooks 1.0: a 410 disables, and so do lasting
+    /// failures.
+    ///
+    /// Frequent failures disable quickly (1,000 failed attempts within an hour without a success),
+    /// rare ones slowly (10 within 5 days).
     pub fn standard_webhooks() -> Self {
         let hour = Duration::from_hours(1);
         Self {
@@ -62,21 +69,21 @@ impl DisablePolicy {
     }
 }
 
-/// Why an endpoint is no longer attempted.
+/// Why an endpoint is disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DisabledReason {
-    /// The application said so.
+    /// The application disabled it.
     Application,
-    /// It answered 410 (Gone).
+    /// The receiver answered 410 (Gone).
     Gone,
-    /// It has only failed for as long as a [`FailingRule`] says.
+    /// Every attempt has failed for as long as a [`FailingRule`] allows.
     Failing,
-    /// It answered with `webhook-delivery: disable`.
+    /// The receiver answered with `webhook-delivery: disable`.
     ReceiverAsked,
-    /// Its settings are kept and cannot be read. To call it without them is not what anybody has asked for:
-    /// `PutEndpoint` lets it go on, `ResumeEndpoint` does not.
+    /// Its stored settings cannot be read, and nobody asked for calls without them. `PutEndpoint`
+    /// enables it again; `ResumeEndpoint` does not.
     Unreadable,
 }
 
@@ -92,20 +99,20 @@ impl fmt::Display for DisabledReason {
     }
 }
 
-/// Since when an endpoint has only failed. Kept in the store, so that a restart does not begin to count anew.
+/// How long an endpoint has been failing. Stored, so that a restart does not reset the count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// When the first of the failures ended; `None` after a success.
+    /// When the first failed attempt ended; `None` after a success.
     pub failing_since: Option<Timestamp>,
-    /// How many attempts have failed since then.
+    /// Number of failed attempts since then.
     pub failures: u32,
-    /// Since when a warning is out that the endpoint will be disabled.
+    /// When the warning was given that the endpoint will be disabled.
     pub warned_at: Option<Timestamp>,
 }
 
 impl Health {
-    /// Notes a success. Says whether that changed anything.
+    /// Records a success. Returns `true` if that changed anything.
     pub(crate) fn on_success(&mut self) -> bool {
         let failing = self.failing_since.is_some();
         if failing {
@@ -114,7 +121,8 @@ impl Health {
         failing
     }
 
-    /// Notes a failed attempt. Says whether the endpoint is to be disabled: a rule holds, and a warning was given at an earlier attempt.
+    /// Records a failed attempt. Returns `true` if the endpoint is to be disabled: a rule holds,
+    /// and an earlier attempt already gave the warning.
     pub(crate) fn on_failure(&mut self, rules: &[FailingRule], now: Timestamp) -> bool {
         let since = *self.failing_since.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);

@@ -1,6 +1,8 @@
-//! What an answer means and what follows from it: retries, redirects, and what a receiver in trouble is spared.
+//! The meaning of an answer and its consequences: retries, redirects, and relief for a receiver in
+//! trouble.
 //!
-//! The alert service's protocol, and the options beyond it. Nothing here knows whose answer it is.
+//! Implements the alert service's protocol and the options beyond it. Nothing here knows which
+//! receiver an answer came from.
 
 pub(crate) mod agreed;
 pub(crate) mod breaker;

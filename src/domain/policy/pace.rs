@@ -1,56 +1,56 @@
-//! The pace at which a receiver takes deliveries, found out where it has said that it got too many.
+//! The pace at which a receiver takes deliveries, measured after it has reported an overload.
 //!
-//! A 429 speaks of how many come in a time. How many the receiver had
-//! taken since the last time, and how long that took together with the wait that it asks for, is its
-//! own pace. From then on attempts are spread at a little less than that, and a little faster after
-//! every few that went well. See `docs/adr/0014-pace-after-an-overload.md`.
+//! A 429 concerns the number of attempts in a period. The receiver's pace is the number of attempts
+//! it took since its last overload, over that time plus the wait that it asks for. From then on
+//! attempts are sent at slightly below that pace, and a little faster after every few successes.
+//! See `docs/adr/0014-pace-after-an-overload.md`.
 
 use std::time::Duration;
 
 use crate::domain::value::time::Timestamp;
 
-/// What an endpoint's attempts have taught about its receiver's pace. One that never says that it
-/// has too many is counted for, and no more.
+/// What an endpoint's attempts have revealed about its receiver's pace. Until the receiver reports
+/// an overload, attempts are only counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// The time between two attempts; `None` while nothing had to be slowed down.
+    /// Time between two attempts; `None` while nothing needs to be slowed down.
     interval: Option<Duration>,
-    /// The one at which it was too much.
+    /// The interval that last overloaded the receiver.
     too_fast: Duration,
-    /// When the receiver had too much the last time.
+    /// When the receiver last reported an overload.
     overloaded_at: Option<Timestamp>,
-    /// What is counted: how many were taken, since when.
+    /// Start of the count, and number of attempts taken since.
     since: Timestamp,
     taken: u32,
-    /// When the last of what is counted was answered.
+    /// When the last counted attempt was answered.
     last_at: Timestamp,
-    /// How many went well since the pace was last changed, and when that was.
+    /// Number of successes since the pace last changed, and when it changed.
     well: u32,
     changed_at: Timestamp,
-    /// Whether the receiver takes nothing at the moment, and has not said until when.
+    /// Set while the receiver takes nothing and has not said for how long.
     drought: Option<Drought>,
 }
 
-/// What follows when a receiver takes something again.
+/// The pace to use once the receiver takes an attempt again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drought {
-    /// Its pace is found out: it took so many since then.
+    /// To be measured: the receiver took this many attempts since this instant.
     Since(Timestamp, u32),
-    /// It is known.
+    /// Known already.
     Then(Duration),
 }
 
-/// An attempt that was refused because it was too much.
+/// An attempt that the receiver refused because of an overload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refused {
     pub(crate) started_at: Timestamp,
     pub(crate) status: u16,
-    /// Until when the receiver asked for a pause.
+    /// End of the pause that the receiver asked for.
     pub(crate) until: Option<Timestamp>,
 }
 
 impl Pace {
-    /// Returns what is known again after a restart.
+    /// Returns the pace as restored after a restart.
     pub(crate) fn known(interval: Option<Duration>, overloaded_at: Timestamp) -> Self {
         Self {
             interval,
@@ -63,7 +63,7 @@ impl Pace {
         }
     }
 
-    /// Returns the time to be kept between two attempts, if any.
+    /// Returns the time to keep between two attempts, if any.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.interval
     }
@@ -72,19 +72,19 @@ impl Pace {
         self.overloaded_at
     }
 
-    /// Returns `true` if an attempt was under way already when the receiver said that it had too
-    /// much: what becomes of it says nothing new.
+    /// Returns `true` if an attempt that started at `started_at` was already in flight at the last
+    /// overload: its outcome reveals nothing new.
     pub(crate) fn was_under_way(&self, started_at: Timestamp) -> bool {
         self.overloaded_at.is_some_and(|at| started_at <= at)
     }
 
-    /// Returns `true` if nothing was taken since the receiver had too much: it is out of order
+    /// Returns `true` if the receiver has taken nothing since its overload: it is out of order
     /// rather than busy.
     pub(crate) fn took_nothing(&self) -> bool {
         self.overloaded_at.is_some() && self.taken == 0
     }
 
-    /// Notes that an attempt was taken.
+    /// Records that the receiver took an attempt.
     pub(crate) fn on_taken(&mut self, started_at: Timestamp, now: Timestamp) {
         if self.was_under_way(started_at) {
             return;
@@ -94,7 +94,7 @@ impl Pace {
         if counted_for > COUNTED_FOR * 4 {
             (self.since, self.taken) = (started_at, 0);
         } else if counted_for > COUNTED_FOR && self.taken > FEW {
-            // What was long ago counts ever less.
+            // Halve the count, so that old attempts weigh ever less.
             self.since = now.before(counted_for / 2);
             self.taken /= 2;
         }
@@ -105,8 +105,8 @@ impl Pace {
         }
     }
 
-    /// Leaves the time out of what is counted in which there was nothing to send: it says nothing of the receiver, and with few
-    /// events it would be nearly all of the time.
+    /// Excludes time in which there was nothing to send. It reveals nothing about the receiver, and
+    /// with few events it would be nearly all of the time.
     fn leave_idle_time_out(&mut self, started_at: Timestamp, now: Timestamp) {
         let waited = started_at.since(self.last_at);
         let idle = waited.saturating_sub(self.interval.unwrap_or_default());
@@ -116,8 +116,8 @@ impl Pace {
         self.last_at = self.last_at.max(now);
     }
 
-    /// Becomes a little faster after every few that went well; twice as fast each time where it is
-    /// far beyond what was too much once, and in the end as fast as may be.
+    /// Shortens the interval after enough successes: slightly at first, to half once the interval
+    /// is far below the one that overloaded the receiver. Finally drops it altogether.
     fn grow(&mut self, interval: Duration, now: Timestamp) {
         self.well += 1;
         if self.well < FASTER_AFTER || now.since(self.changed_at) < FASTER_EVERY {
@@ -133,15 +133,15 @@ impl Pace {
         self.interval = Some(interval).filter(|interval| *interval >= NOT_WORTH_KEEPING);
     }
 
-    /// Notes that an attempt was too much. The pace is changed only where that
-    /// [says something new](Self::was_under_way), and where it is about how many come in a time.
+    /// Records an overload. Changes the pace only on a 429, and only if the attempt [was not in
+    /// flight already](Self::was_under_way) at the last one.
     pub(crate) fn on_overload(&mut self, refused: Refused, now: Timestamp) {
         if self.was_under_way(refused.started_at) {
             return;
         }
         self.leave_idle_time_out(refused.started_at, now);
-        // A 503 says that the receiver is out of order for a while: it is held for that long, and what it takes afterwards is
-        // no slower.
+        // A 503 means that the receiver is out of order for a while. It is held for that long; its
+        // pace afterwards is unchanged.
         if refused.status == 429 {
             match refused.until {
                 Some(until) => self.slow_down(until.max(now)),
@@ -154,11 +154,11 @@ impl Pace {
         (self.changed_at, self.well) = (until, 0);
     }
 
-    /// Finds out the pace of a receiver that has said when it takes more.
+    /// Measures the pace of a receiver whose answer names the end of its pause.
     fn slow_down(&mut self, until: Timestamp) {
         let measured = self.measured(until);
         let interval = match (self.interval, measured) {
-            // It went well for a while, so that a little slower is slow enough.
+            // After enough successes the pace was nearly right, so a small step is enough.
             (Some(interval), _) if self.taken >= SETTLED => Some(interval.mul_f64(SLOWER)),
             (Some(interval), Some(measured)) => Some(interval.mul_f64(SLOWER).max(measured)),
             (interval, None) => interval,
@@ -169,8 +169,8 @@ impl Pace {
         self.drought = None;
     }
 
-    /// Tries ever more rarely when a receiver takes more, which has not said so: how long it takes
-    /// none belongs to its pace.
+    /// Slows down for a receiver whose answer names no pause. The time in which it takes nothing
+    /// counts into its pace.
     fn slow_down_unasked(&mut self) {
         let settled = self.taken >= SETTLED;
         match self.interval {
@@ -181,7 +181,7 @@ impl Pace {
             _ => self.drought = Some(Drought::Since(self.since, self.taken)),
         }
         let interval = match self.interval {
-            // Once is no habit.
+            // A single 429 is no pattern yet.
             None if self.overloaded_at.is_none() => None,
             None => Some(FIRST),
             Some(interval) if settled => Some(interval.mul_f64(SLOWER)),
@@ -191,7 +191,7 @@ impl Pace {
         self.interval = interval.map(|interval| interval.min(SLOWEST_UNASKED));
     }
 
-    /// Goes on at the receiver's pace when it takes something again.
+    /// Resumes at the receiver's pace once it takes an attempt again.
     fn end_drought(&mut self, now: Timestamp) {
         let (Some(drought), Some(_)) = (self.drought.take(), self.interval) else {
             return;
@@ -204,14 +204,15 @@ impl Pace {
         (self.interval, self.too_fast) = (Some(interval), interval);
     }
 
-    /// Returns the time that the receiver took for each since counting began, the wait that it asks
-    /// for included, and a little more; `None` if it has taken nothing.
+    /// Returns the average time per attempt taken since counting began, including the requested
+    /// wait and a margin of 5%; `None` if none was taken.
     fn measured(&self, until: Timestamp) -> Option<Duration> {
         let lasted = until.since(self.since);
         (self.taken > 0).then(|| (lasted / self.taken).mul_f64(BELOW))
     }
 
-    /// Forgets all of it a while after the last overload. Returns `true` if that is now.
+    /// Forgets the pace once `FORGOTTEN_AFTER` has passed since the last overload. Returns `true`
+    /// if that happens now.
     pub(crate) fn on_wake(&mut self, now: Timestamp) -> bool {
         let over = |at: Timestamp| now.since(at) >= FORGOTTEN_AFTER;
         let forgets = self.overloaded_at.is_some_and(over);
@@ -222,42 +223,44 @@ impl Pace {
     }
 }
 
-/// For how long is counted before what was counted is halved. After four times as long without
-/// anything, counting begins again.
+/// How long attempts are counted before the count is halved. After four times this period counting
+/// restarts.
 const COUNTED_FOR: Duration = Duration::from_secs(5);
 
-/// So few are not halved.
+/// Counts up to this size are not halved.
 const FEW: u32 = 10;
 
-/// A pause between two attempts that is longer, and that no pace asks for, is one in which there was nothing to send.
+/// A longer gap between two attempts, beyond the pace's own interval, means that there was nothing
+/// to send.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// After how many that went well the pace changes, how often at most, and to which share of the time
-/// between two. A receiver that lets some be saved up has time to say that it is too fast.
+/// After `FASTER_AFTER` successes, at most once per `FASTER_EVERY`, the interval is multiplied by
+/// `FASTER`. A receiver with a token bucket gets time to object.
 const FASTER_AFTER: u32 = 20;
 const FASTER_EVERY: Duration = Duration::from_secs(1);
 const FASTER: f64 = 0.95;
 
-/// How much longer the time between two gets by an overload.
+/// Factor on the interval after an overload.
 const SLOWER: f64 = 1.15;
 
-/// How much longer than what was measured the time between two is.
+/// Factor on the measured interval.
 const BELOW: f64 = 1.05;
 
-/// After so many that were taken, the pace was nearly right.
+/// After this many attempts taken, the pace was nearly right.
 const SETTLED: u32 = 10;
 
-/// The time between two after a 429 that says nothing else, of a receiver of which nothing else is known.
+/// The interval after a 429 without `Retry-After` from a receiver whose pace is unknown.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest time between two, where receivers name a time for their pauses and where they do not.
+/// The longest intervals: for receivers whose answers name a pause, and for those whose answers do
+/// not.
 const SLOWEST: Duration = Duration::from_mins(1);
 const SLOWEST_UNASKED: Duration = Duration::from_secs(10);
 
-/// With less between two, they need no spreading.
+/// Shorter intervals are not worth spreading attempts for.
 const NOT_WORTH_KEEPING: Duration = Duration::from_millis(2);
 
-/// After how long without an overload it is as if there had been none.
+/// How long after its last overload a receiver's pace is forgotten.
 pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
 
 #[cfg(test)]
@@ -332,8 +335,8 @@ mod tests {
         );
     }
 
-    /// A receiver that got an event every few seconds and asked for one pause was then sent a backlog at the rate at which the
-    /// events had come, one every few seconds.
+    /// A receiver got an event every few seconds and asked for one pause. Its backlog was then sent
+    /// at the rate of the events, one every few seconds.
     #[test]
     fn time_in_which_there_was_nothing_to_send_says_nothing_of_the_pace() {
         let mut pace = Pace::default();
@@ -346,15 +349,15 @@ mod tests {
         assert_eq!(interval(&pace), 328, "four in 0.2 s, and a pause of 1.05 s");
         later.on_overload(refused(17_050, Some(18_100)), after(17_100));
         assert_eq!(interval(&later), 328);
-        // And while a pace is kept, what it asks for is no idle time.
+        // The interval that a pace asks for is not idle time.
         let mut paced = Pace::known(Some(Duration::from_secs(2)), NOW);
         (1..=4).for_each(|number| paced.on_taken(after(2_000 * number), after(2_000 * number)));
         paced.on_overload(refused(10_000, Some(20_000)), after(10_000));
         assert_eq!(interval(&paced), 5_250, "four in twenty seconds");
     }
 
-    /// A receiver that was out of order for a second now and then, and fast otherwise, was sent its backlog at one every
-    /// 1.6 s for minutes.
+    /// A receiver was out of order for a second now and then, and fast otherwise. Its backlog was
+    /// sent at one every 1.6 s for minutes.
     #[test]
     fn a_503_says_nothing_of_the_pace_with_a_time_or_without() {
         for until in [None, Some(1_000)] {

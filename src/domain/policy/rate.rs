@@ -1,4 +1,4 @@
-//! The rate limit of an endpoint: attempts are paced, none is dropped and none is counted.
+//! The rate limit of an endpoint: attempts are spaced; none is dropped and none is counted.
 
 use std::time::Duration;
 
@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::value::time::Timestamp;
 
-/// How many attempts an endpoint gets at most in a time. They are spread evenly: a limit of 10 a second is one every 100 ms.
+/// The most attempts that an endpoint gets per period.
+///
+/// They are spread evenly: a limit of 10 per second is one every 100 ms.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +28,7 @@ pub struct RateLimit {
     per: Duration,
 }
 
-/// A limit as it may come in JSON, beyond all limits.
+/// A limit as read from JSON, before limits apply.
 #[derive(Deserialize)]
 struct GivenLimit {
     attempts: u32,
@@ -45,12 +47,12 @@ impl From<GivenLimit> for RateLimit {
 }
 
 impl RateLimit {
-    /// Returns a limit of so many attempts per second. 0 counts as 1.
+    /// Returns a limit of `attempts` per second. 0 counts as 1.
     pub fn per_second(attempts: u32) -> Self {
         Self::new(attempts, Duration::from_secs(1))
     }
 
-    /// Returns a limit of so many attempts (0 counts as 1) in a time of 1 ms to 24 h.
+    /// Returns a limit of `attempts` (0 counts as 1) per period of 1 ms to 24 h.
     pub fn new(attempts: u32, per: Duration) -> Self {
         Self {
             attempts: attempts.max(1),
@@ -64,37 +66,37 @@ impl RateLimit {
     }
 }
 
-/// When the next attempt may start. It remembers when the last one had its slot, not when the next
-/// one has: an interval that was changed since counts from there.
+/// When the next attempt may start. Stores the slot of the last attempt instead of the next one, so
+/// that a changed interval counts from the last attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pacer {
-    /// In nanoseconds since 1970. `None` before the first attempt.
+    /// Nanoseconds since 1970; `None` before the first attempt.
     last: Option<i128>,
 }
 
 impl Pacer {
-    /// Returns the pacer of an endpoint whose last attempt had its slot at this instant.
+    /// Returns the pacer of an endpoint whose last attempt had its slot at `last`.
     pub(crate) fn after(last: Timestamp) -> Self {
         Self {
             last: Some(nanos(last)),
         }
     }
 
-    /// Returns when the last attempt had its slot, rounded up; `None` before the first.
+    /// Returns the slot of the last attempt, rounded up; `None` before the first.
     pub(crate) fn last(self) -> Option<Timestamp> {
         self.last.map(timestamp)
     }
 
-    /// Returns when an attempt may start; `None` when it may now.
+    /// Returns when an attempt may start; `None` if it may start now.
     pub(crate) fn not_before(self, interval: Duration, now: Timestamp) -> Option<Timestamp> {
         let next_at = self.last? + length(interval);
         (next_at > nanos(now)).then(|| timestamp(next_at))
     }
 
-    /// Notes that an attempt starts.
+    /// Records the start of an attempt.
     pub(crate) fn on_start(&mut self, interval: Duration, now: Timestamp) {
-        // A timer may be late by some milliseconds; what was missed by that may be caught up, and no more. Where
-        // attempts are rare it is not worth being early for.
+        // A timer may be some milliseconds late. That much is caught up, and no more. For rare
+        // attempts it is not worth starting early.
         let caught_up = if interval < RARE { MOST_CAUGHT_UP } else { 0 };
         let earliest = nanos(now) - caught_up;
         let slot = self
@@ -103,15 +105,15 @@ impl Pacer {
         self.last = Some(slot);
     }
 
-    /// Has the next attempt wait for its slot from now on.
+    /// Makes the next attempt wait for its slot, counted from `now` on.
     pub(crate) fn begin(&mut self, now: Timestamp) {
         self.last = self.last.max(Some(nanos(now)));
     }
 
-    /// Forgets that the last slot lies ahead: the wall clock was set back since. No attempt has
-    /// started later than now.
+    /// Moves a last slot that lies in the future back to now, after the wall clock was set back. No
+    /// attempt has started later than now.
     pub(crate) fn forget_future(&mut self, now: Timestamp) {
-        // `now` is rounded down; when the last attempt started was rounded up.
+        // `now` is rounded down, and the last start was rounded up.
         self.last = self.last.map(|last| last.min(nanos(now) + NANOS));
     }
 }
@@ -131,10 +133,10 @@ fn nanos(at: Timestamp) -> i128 {
 
 const NANOS: i128 = 1_000_000;
 
-/// How late a slot may be and still count as taken in time, in nanoseconds.
+/// How late an attempt may be and still be caught up, in nanoseconds.
 const MOST_CAUGHT_UP: i128 = 20 * NANOS;
 
-/// Attempts that are so far apart, or farther, catch nothing up.
+/// Attempts at this interval or longer are not caught up.
 const RARE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -145,7 +147,8 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_unix_millis(1_000_000);
 
-    /// Starts attempts as early as possible, each timer late by `late`, and returns when they started, in milliseconds.
+    /// Starts attempts as early as possible, with each timer `late`, and returns their start times
+    /// in milliseconds.
     fn starts(limit: RateLimit, count: usize, late: impl Fn(usize) -> u64) -> Vec<u64> {
         let mut pacer = Pacer::default();
         let mut now = START;
@@ -230,7 +233,7 @@ mod tests {
             let limit = RateLimit::per_second(attempts);
             let starts = starts(limit, 3_000, |number| if number % 5 == 0 { late } else { 0 });
             let most = usize::try_from(attempts).unwrap();
-            // Room for what was caught up within 20 ms, and for the first.
+            // Room for the attempts caught up within 20 ms, and for the first one.
             let slack = 1 + most / 50 + 1;
             for (number, start) in starts.iter().enumerate() {
                 if let Some(later) = starts.get(number + most + slack) {

@@ -1,12 +1,12 @@
 //! Where a redirect may lead.
 //!
-//! The same POST with the same body goes to the new URL, whatever the 3xx: turning it into a GET,
-//! as browsers do, would lose the alert and take a login page for a receipt. For a receiver that
-//! has done its work when it redirects, such as Google Apps Script, the status itself can count as
+//! The same POST with the same body goes to the new URL, whatever the 3xx. A GET, as browsers send,
+//! would lose the alert and mistake a login page for a receipt. Some receivers, such as Google Apps
+//! Script, have done their work before they redirect. For those, the status itself can count as
 //! delivered: [`ResponsePolicy::with`](crate::ResponsePolicy::with).
 //!
-//! What shows who calls stays within the origin, and goes along from http to https of the same
-//! host: it reaches the same party, on a way where nobody else can read it.
+//! Credentials stay within the origin, with one exception: a redirect from http to https of the
+//! same host keeps them. It reaches the same party over a connection that nobody else can read.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use crate::domain::value::url::WebhookUrl;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RedirectRefusal {
-    /// The answer had no `Location`, or several.
+    /// The answer has no `Location`, or more than one.
     #[error("redirect has no usable Location")]
     NoLocation,
     /// The `Location` is not a URL that a webhook can be sent to.
@@ -28,23 +28,24 @@ pub enum RedirectRefusal {
     /// The `Location` is neither http nor https.
     #[error("redirect leads to a scheme other than http and https")]
     Scheme,
-    /// It leads from https to http, where anyone could read the alert.
+    /// The redirect leads from https to http, where anyone could read the alert.
     #[error("redirect leads from https to http")]
     Downgrade,
-    /// It leads to a URL that this attempt was already at.
+    /// The redirect leads to a URL that this attempt has already visited.
     #[error("redirects go round in a circle")]
     Loop,
-    /// It would be one hop more than [`MAX_REDIRECTS`](crate::limits::MAX_REDIRECTS).
+    /// The redirect would exceed [`MAX_REDIRECTS`](crate::limits::MAX_REDIRECTS).
     #[error("more than {MAX_REDIRECTS} redirects")]
     TooMany,
 }
 
-/// The most redirects that one attempt follows, each with the same POST. A receiver that means a
-/// page for browsers by it, such as Google Apps Script after it has executed the POST, is helped by
-/// [`ResponsePolicy::with`](crate::ResponsePolicy::with).
+/// The most redirects that one attempt follows, each with the same POST.
+///
+/// Some receivers redirect to a page meant for browsers, such as Google Apps Script after it has
+/// executed the POST. For those, use [`ResponsePolicy::with`](crate::ResponsePolicy::with).
 pub const MAX_REDIRECTS: usize = 5;
 
-/// The URLs of one attempt: where it began, and where redirects led it.
+/// The URLs of one attempt: its first URL, then each redirect.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     visited: Vec<WebhookUrl>,
@@ -59,18 +60,18 @@ impl Route {
         }
     }
 
-    /// Returns where the attempt is now.
+    /// Returns the URL that the attempt has reached.
     pub(crate) fn current(&self) -> &WebhookUrl {
         self.visited.last().expect("a route holds its first URL")
     }
 
-    /// Returns `true` if a redirect has led to another origin, other than from http to https of the
-    /// same host: from then on no secret may be sent, even if a later one leads back.
+    /// Returns `true` if a redirect has led to another origin. From then on no secret may be sent,
+    /// even if a later redirect leads back. From http to https of the same host does not count.
     pub(crate) fn left_origin(&self) -> bool {
         self.left_origin
     }
 
-    /// Returns how many redirects were followed.
+    /// Returns the number of redirects followed.
     pub(crate) fn hops(&self) -> usize {
         self.visited.len() - 1
     }
@@ -104,11 +105,9 @@ impl Route {
     }
 }
 
-/// Returns `true` if this is http and then https of the same host, each on its own port: who
-/// redirects so merely asks for TLS. Any other port could be another service, which somebody else
-/// runs.
+/// Returns `true` for a redirect from http to https of the same host, each on its default port: the
+/// receiver merely asks for TLS. Another port could be another party's service.
 fn is_upgrade(from: &Url, to: &Url) -> bool {
-    // An omitted port is the default one.
     let defaults = from.port().is_none() && to.port().is_none();
     (from.scheme(), to.scheme()) == ("http", "https") && defaults && from.host() == to.host()
 }
@@ -201,7 +200,8 @@ mod tests {
         assert_eq!(route.left_origin(), expected, "{urls:?}");
     }
 
-    /// httpx#2074, deno#29878: a receiver that moved to https answered 401 to all that was sent on.
+    /// httpx#2074, deno#29878: a receiver that had moved to https answered 401 to every redirected
+    /// call.
     #[test]
     fn from_http_to_https_of_the_same_host_is_no_other_origin() {
         for urls in [

@@ -1,26 +1,27 @@
-//! What the status of an answer means.
+//! The meaning of an answer's status.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a status means for the delivery.
+/// The meaning of a status for the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ResponseClass {
-    /// The receiver has it.
+    /// The receiver has accepted the delivery.
     Delivered,
-    /// It belongs to another URL, named in `Location`. For receivers that mean something else by
-    /// it, see [`ResponsePolicy::with`].
+    /// The delivery belongs to another URL, named in `Location`.
+    ///
+    /// For receivers that use a redirect as a receipt, see [`ResponsePolicy::with`].
     Redirected,
-    /// It may work later: tried again as the [`RetryPolicy`](crate::RetryPolicy) says.
+    /// A later attempt may succeed: retried according to the [`RetryPolicy`](crate::RetryPolicy).
     Transient,
-    /// It will never work: a dead letter at once.
+    /// No attempt will ever succeed: a dead letter at once.
     Permanent,
 }
 
-/// Which status means what. Defaults to [`ResponsePolicy::alert_service`].
+/// The class of each status. Defaults to [`ResponsePolicy::alert_service`].
 ///
 /// ```
 /// use actix_webhooks::{ResponseClass, ResponsePolicy};
@@ -36,13 +37,16 @@ pub struct ResponsePolicy {
 }
 
 impl ResponsePolicy {
-    /// Returns the alert service's table: 2xx delivered, 3xx redirected, 408, 420, 429, 460, 502, 503, 504, 522 and 524
-    /// transient, everything else permanent.
+    /// Returns the alert service's table.
+    ///
+    /// 2xx is delivered and 3xx redirected. 408, 420, 429, 460, 502, 503, 504, 522 and 524 are
+    /// transient. Everything else is permanent.
     pub fn alert_service() -> Self {
         Self::default()
     }
 
-    /// Returns a policy in which every 5xx and 408, 425 and 429 are transient, as receivers of Standard Webhooks expect.
+    /// Returns a policy in which every 5xx and 408, 425 and 429 are transient, as receivers of
+    /// Standard Webhooks expect.
     pub fn server_errors_are_transient() -> Self {
         (500..600)
             .chain([408, 425, 429])
@@ -51,11 +55,13 @@ impl ResponsePolicy {
             })
     }
 
-    /// Moves one status to another class. A status from 100 to 199 is never a final answer, so moving one has no effect.
+    /// Moves one status to another class.
     ///
-    /// Some receivers do what they are asked and then answer with a redirect to a page that knows
-    /// only GET. Google Apps Script is one: it answers a POST that it has executed with 302, and
-    /// the POST that follows gets a 405. For such an endpoint the 302 is the receipt:
+    /// A status from 100 to 199 is never a final answer, so moving one has no effect.
+    ///
+    /// Some receivers execute the POST and then redirect to a page that only supports GET. Google
+    /// Apps Script, for example, answers an executed POST with 302, and the redirected POST gets a
+    /// 405. For such an endpoint, count the 302 as the receipt:
     ///
     /// ```
     /// use actix_webhooks::{Endpoint, ResponseClass, ResponsePolicy};
@@ -72,7 +78,8 @@ impl ResponsePolicy {
         self
     }
 
-    /// Returns what a status means. Interim statuses (1xx) are transient: they are not an answer (RFC 9110 §15.2).
+    /// Returns the class of a status. Interim statuses (1xx) are transient: they are not an answer
+    /// (RFC 9110 §15.2).
     pub fn classify(&self, status: u16) -> ResponseClass {
         if (100..200).contains(&status) {
             return ResponseClass::Transient;
@@ -91,8 +98,8 @@ impl ResponsePolicy {
     }
 }
 
-/// Says whether a status speaks for the whole endpoint, so that its `Retry-After` holds every delivery back
-/// (RFC 6585 §4, RFC 9110 §15.6.4).
+/// Returns `true` if a status concerns the whole endpoint, so that its `Retry-After` holds all
+/// deliveries (RFC 6585 §4, RFC 9110 §15.6.4).
 pub(crate) fn holds_endpoint(status: u16) -> bool {
     matches!(status, 429 | 503)
 }

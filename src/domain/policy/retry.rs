@@ -1,7 +1,7 @@
-//! When a failed delivery is tried again, and when it is given up.
+//! When a failed delivery is retried, and when it is given up.
 //!
-//! The default reproduces the alert service: at most three retries over two minutes, intervals that grow to at most 60 s, and
-//! `Retry-After` instead of the interval where the receiver asks for it.
+//! The default reproduces the alert service: at most three retries within two minutes, at intervals
+//! that grow to at most 60 s. A receiver's `Retry-After` replaces the interval.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::value::time::Timestamp;
 
-/// When a failed delivery is tried again. Defaults to [`RetryPolicy::three_in_two_minutes`].
+/// When a failed delivery is retried. Defaults to [`RetryPolicy::three_in_two_minutes`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +43,7 @@ pub struct RetryPolicy {
     max_retry_after: Duration,
 }
 
-/// A policy as it may come in JSON, beyond all limits.
+/// A policy as read from JSON, before limits apply.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GivenPolicy {
@@ -79,13 +79,13 @@ impl From<GivenPolicy> for RetryPolicy {
     }
 }
 
-/// What a delivery remembers about its attempts: all that its schedule depends on.
+/// The attempts of a delivery so far: everything that its schedule depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// How many attempts have finished.
+    /// Number of finished attempts.
     pub attempts_made: u32,
-    /// When retrying ends; `None` before the first attempt and under a policy without a window.
+    /// When retrying ends; `None` before the first attempt, and under a policy without a window.
     pub deadline: Option<Timestamp>,
 }
 
@@ -94,17 +94,18 @@ pub struct Progress {
 pub(crate) enum Retry {
     /// Another attempt, not before this instant.
     At(Timestamp),
-    /// Every attempt that the policy allows was made.
+    /// The policy allows no further attempt.
     AttemptsExhausted,
-    /// The time for retries is over.
+    /// The deadline has passed.
     DeadlinePassed,
 }
 
 impl RetryPolicy {
-    /// Returns the alert service's policy: waits of 15, 30 and 60 s, jittered, within 120 s of the first attempt.
+    /// Returns the alert service's policy: waits of 15, 30 and 60 s, jittered, within 120 s of the
+    /// first attempt.
     ///
-    /// A retry that would fall later than 120 s after the first attempt began is moved forward to that instant; a failure
-    /// at or after it ends the delivery.
+    /// A retry due more than 120 s after the start of the first attempt is moved forward to that
+    /// instant. A failure at or after it ends the delivery.
     pub fn three_in_two_minutes() -> Self {
         Self {
             window: Some(Duration::from_mins(2)),
@@ -112,8 +113,11 @@ impl RetryPolicy {
         }
     }
 
-    /// Returns the schedule that Standard Webhooks 1.0 recommends: ten attempts over about three days, at 5 s, 5 min, 30 min,
-    /// 2, 5, 10, 14, 20 and 24 h after the failure before, jittered.
+    /// Returns the schedule that Standard Webhooks 1.0 recommends: ten attempts over about three
+    /// days.
+    ///
+    /// They come 5 s, 5 min, 30 min, 2, 5, 10, 14, 20 and 24 h after the previous failure,
+    /// jittered.
     pub fn standard_webhooks() -> Self {
         const HOUR: u64 = 3_600;
         Self::custom(
@@ -137,9 +141,11 @@ impl RetryPolicy {
         Self::custom([])
     }
 
-    /// Returns a policy with these waits after the first, second, … failure, jittered, without a window.
+    /// Returns a policy with these waits after the first, second, … failure, jittered, without a
+    /// window.
     ///
-    /// At most [`MAX_RETRIES`](crate::limits::MAX_RETRIES) waits are used, each of at most [`MAX_WAIT`](crate::limits::MAX_WAIT).
+    /// At most [`MAX_RETRIES`](crate::limits::MAX_RETRIES) waits are used, each at most
+    /// [`MAX_WAIT`](crate::limits::MAX_WAIT).
     pub fn custom(waits: impl IntoIterator<Item = Duration>) -> Self {
         let waits = waits
             .into_iter()
@@ -154,30 +160,34 @@ impl RetryPolicy {
         }
     }
 
-    /// Sets how long after the first attempt began retries may start. Defaults to no limit, in
-    /// [`three_in_two_minutes`](Self::three_in_two_minutes) to 120 s.
+    /// Sets how long after the start of the first attempt retries may start.
+    ///
+    /// Defaults to no limit; [`three_in_two_minutes`](Self::three_in_two_minutes) sets 120 s.
     #[must_use]
     pub fn within(mut self, window: Duration) -> Self {
         self.window = Some(window.min(MAX_WAIT));
         self
     }
 
-    /// Makes every wait exactly as long as stated. Defaults to waits multiplied by a factor uniform on [0.8, 1.0], so that
-    /// deliveries that failed together do not come back together.
+    /// Disables jitter: every wait is exactly as long as stated.
+    ///
+    /// By default each wait is multiplied by a factor uniform on [0.8, 1.0], so that deliveries
+    /// that failed together do not come back together.
     #[must_use]
     pub fn without_jitter(mut self) -> Self {
         self.jitter = false;
         self
     }
 
-    /// Sets the longest `Retry-After` that is honoured in full; longer ones are cut to it. Defaults to 24 h.
+    /// Sets the longest `Retry-After` that is honoured in full; longer ones are cut to it. Defaults
+    /// to 24 h.
     #[must_use]
     pub fn max_retry_after(mut self, longest: Duration) -> Self {
         self.max_retry_after = longest.min(MAX_WAIT);
         self
     }
 
-    /// Returns how many attempts a delivery gets at most.
+    /// Returns the most attempts that a delivery gets.
     pub fn max_attempts(&self) -> u32 {
         u32::try_from(self.waits.len())
             .unwrap_or(u32::MAX)
@@ -188,8 +198,9 @@ impl RetryPolicy {
         self.max_retry_after
     }
 
-    /// Notes that an attempt begins: the first opens the window, and time that a retry spent waiting behind a hold, a pause or an
-    /// outage of the sender (`late`) does not count against it.
+    /// Records the start of an attempt. The first one opens the window. `late` is the time that a
+    /// retry spent waiting behind a hold, a pause or an outage of the sender; it does not count
+    /// against the window.
     pub(crate) fn begin_attempt(&self, progress: &mut Progress, now: Timestamp, late: Duration) {
         progress.deadline = match (progress.deadline, self.window) {
             (_, None) => None,
@@ -198,7 +209,8 @@ impl RetryPolicy {
         };
     }
 
-    /// Decides what follows a transient failure; `retry_after` is what the receiver asked for. Counts the attempt.
+    /// Decides what follows a transient failure, and counts the attempt. `retry_after` is the wait
+    /// that the receiver asked for.
     pub(crate) fn after_failure(
         &self,
         progress: &mut Progress,
@@ -235,9 +247,9 @@ impl Default for RetryPolicy {
     }
 }
 
-/// Returns the wait that a receiver gets which asked for one of less than a second, of none, or until
-/// a date that is past: a second after the first failure and twice as long each time, but no longer
-/// than the schedule has it wait. Else every attempt would be counted in a moment.
+/// Returns the wait for a `Retry-After`. A wait of a second or more is used as asked. A shorter
+/// one, including 0 and a past date, becomes one second after the first failure and doubles each
+/// time, up to the scheduled wait. Otherwise all attempts would be used up in a moment.
 fn decent(asked: Duration, failures: usize, scheduled: Duration) -> Duration {
     if asked >= SOONEST {
         return asked;
@@ -247,7 +259,7 @@ fn decent(asked: Duration, failures: usize, scheduled: Duration) -> Duration {
     grown.min(scheduled).max(SOONEST)
 }
 
-/// However soon a receiver asks for the next attempt, it comes no sooner than this after the failure.
+/// The shortest wait after a failure, however short a `Retry-After` is.
 const SOONEST: Duration = Duration::from_secs(1);
 
 /// The most retries that a policy can have.
@@ -256,7 +268,7 @@ pub const MAX_RETRIES: usize = 100;
 /// The longest wait that a policy can have: 30 days.
 pub const MAX_WAIT: Duration = Duration::from_hours(30 * 24);
 
-/// Jitter takes up to this share off a wait.
+/// The largest share that jitter takes off a wait.
 const JITTER: f64 = 0.2;
 
 #[cfg(test)]
@@ -267,7 +279,8 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_unix_millis(1_000_000);
 
-    /// Returns the seconds at which attempts begin when each takes `duration` and fails, asking for `retry_after`.
+    /// Returns the seconds at which attempts begin when each takes `duration` and fails, asking for
+    /// `retry_after`.
     fn timeline(
         policy: &RetryPolicy,
         duration: u64,
@@ -324,7 +337,7 @@ mod tests {
         check(0, &[None, Some(3_600)], &[0.0, 15.0, 3_615.0, 3_675.0]);
     }
 
-    /// Four attempts in one millisecond, and a dead letter.
+    /// Regression: four attempts within one millisecond, then a dead letter.
     #[test]
     fn as_soon_as_is_decent_is_a_second_and_ever_longer() {
         check(0, &[Some(0); 4], &[0.0, 1.0, 3.0, 7.0]);
@@ -394,7 +407,7 @@ mod tests {
             let waits: Vec<f64> = begun.windows(2).map(|pair| pair[1] - pair[0]).collect();
             prop_assert_eq!(waits.len(), 3);
             prop_assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", waits);
-            // Differences of seconds since the beginning, which are not exact.
+            // Differences between seconds since the start are not exact.
             prop_assert!(waits.iter().all(|wait| *wait < 60.000_1), "{:?}", waits);
         }
 

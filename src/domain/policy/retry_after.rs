@@ -1,4 +1,4 @@
-//! Reading `Retry-After` (RFC 9110 §10.2.3) from receivers that may send anything.
+//! Parses `Retry-After` (RFC 9110 §10.2.3) from receivers that may send anything.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::domain::value::time::Timestamp;
 
 /// Returns the wait that a `Retry-After` value asks for, at most `cap`.
 ///
-/// Seconds may have a fraction, which is rounded up to milliseconds. A date is compared with the
-/// answer's own `Date` where there is one that can be read (RFC 9110 §10.2.3), and with `now`
-/// otherwise: the receiver's clock may be hours off. A date in the past and `0` are no wait at all.
-/// Anything else (negative, not finite, not a number, empty, several values) is ignored: `None`.
+/// Seconds may have a fraction, rounded up to milliseconds. A date is compared with the answer's
+/// own `Date` if that is readable (RFC 9110 §10.2.3), because the receiver's clock may be hours
+/// off; otherwise with `now`. A date in the past and `0` mean no wait. Anything else returns
+/// `None`: negative, not finite, not a number, empty, or several values.
 pub(crate) fn parse_retry_after(
     value: &str,
     answered: Option<&str>,
@@ -32,7 +32,7 @@ fn parse_seconds(value: &str) -> Option<Duration> {
     if !digits(whole) || !digits(fraction) || (fraction.is_empty() && value.contains('.')) {
         return None;
     }
-    // All digits, so the only possible failure is overflow: longer than anything that fits, and so cut to the cap.
+    // Only digits are left, so parsing fails only on overflow, and the cap applies.
     let seconds = whole.parse().unwrap_or(u64::MAX);
     let (shown, rest) = fraction.split_at_checked(3).unwrap_or((fraction, ""));
     let missing = u32::try_from(3 - shown.len()).unwrap_or(0);
@@ -80,7 +80,7 @@ mod tests {
         check("Sunday, 06-Nov-94 08:49:37 GMT", Some(Duration::ZERO));
     }
 
-    /// The receiver's clock is an hour ahead; it asks for half a minute.
+    /// The receiver's clock is an hour ahead. It asks for a wait of half a minute.
     #[test]
     fn a_date_is_compared_with_the_answers_own() {
         let asked = "Wed, 21 Oct 2015 08:28:30 GMT";

@@ -1,24 +1,26 @@
-//! How many attempts one endpoint may have in flight.
+//! The window of an endpoint: how many attempts may be in flight at once.
 
-/// A window that starts at one attempt, doubles on success and falls back to one on a transient failure.
+/// A window that starts at one attempt, doubles on success and falls back to one on a transient
+/// failure.
 ///
-/// Once so many at once were too many, it doubles to half of that, grows by one a round to one less,
-/// and tries that many again only after a good while. What goes well then is not too many any more.
+/// After an overload it doubles up to half the size that overloaded the receiver, then grows by one
+/// per round (slow start with a threshold, RFC 5681 §3.1). The overloading size is tried again only
+/// after `PATIENCE` successes, and is forgotten once the window has grown past it.
 ///
-/// A receiver that recovers is not knocked out again by everything that queued up, and one that never fails is at full
-/// width after a handful of deliveries.
+/// A recovering receiver is not knocked out again by its queued deliveries. An endpoint that never
+/// fails reaches full width after a handful of deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConcurrencyWindow {
     size: u32,
     max: u32,
-    /// The receiver was overloaded by so many at once, two at least.
+    /// Window size that overloaded the receiver, at least 2.
     too_many: Option<u32>,
-    /// Successes since it last grew by one.
+    /// Successes since the window last grew by one.
     successes: u32,
 }
 
 impl ConcurrencyWindow {
-    /// Returns a window of one attempt that can grow to `max`, which counts as at least one.
+    /// Returns a window of one attempt that can grow to `max`; 0 counts as 1.
     pub(crate) fn new(max: u32) -> Self {
         Self {
             size: 1,
@@ -28,7 +30,7 @@ impl ConcurrencyWindow {
         }
     }
 
-    /// Returns the window as it is under another maximum.
+    /// Returns the same window with another maximum.
     pub(crate) fn with_max(mut self, max: u32) -> Self {
         self.set_max(max);
         self
@@ -38,7 +40,7 @@ impl ConcurrencyWindow {
         self.size
     }
 
-    /// Returns how many at once were too many, if any were.
+    /// Returns the number of attempts in flight that overloaded the receiver, if any did.
     pub(crate) fn too_many(self) -> Option<u32> {
         self.too_many
     }
@@ -73,8 +75,8 @@ impl ConcurrencyWindow {
         self.successes = 0;
     }
 
-    /// Falls back to one attempt, and remembers how many were too many: a slow start (RFC 5681 §3.1).
-    /// A failure at one attempt says nothing about that.
+    /// Falls back to one attempt and records `at_once` as the slow-start threshold (RFC 5681 §3.1).
+    /// A failure with one attempt in flight reveals no threshold.
     pub(crate) fn on_overload(&mut self, at_once: u32) {
         if at_once > 1 {
             self.too_many = Some(at_once);
@@ -82,7 +84,8 @@ impl ConcurrencyWindow {
         self.restart();
     }
 
-    /// The same once more, of an attempt that was under way at the same time: the fewest count.
+    /// Records a further overload, from an attempt that was in flight at the same time. The
+    /// smallest count is kept.
     pub(crate) fn on_overload_beside(&mut self, at_once: u32) {
         let fewest = self
             .too_many
@@ -90,20 +93,20 @@ impl ConcurrencyWindow {
         self.on_overload(fewest);
     }
 
-    /// Forgets that there were ever too many.
+    /// Forgets the recorded overload.
     pub(crate) fn forget(&mut self) {
         self.too_many = None;
         self.successes = 0;
     }
 
-    /// Takes a new maximum; the window shrinks to it at once and grows to it by successes.
+    /// Sets the maximum. The window shrinks to it at once, and grows to it by successes.
     pub(crate) fn set_max(&mut self, max: u32) {
         self.max = max.max(1);
         self.size = self.size.min(self.max);
     }
 }
 
-/// How many successes it takes to try again what was too many.
+/// Number of successes needed before the overloading size is tried again.
 const PATIENCE: u32 = 50;
 
 impl Default for ConcurrencyWindow {

@@ -1,4 +1,4 @@
-//! One event under one rule: what is sent.
+//! An event under one rule: the content of a delivery.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::domain::value::id::{AlertId, ClientId, CompanyId, EventId, RuleId};
 /// One event under one rule, encoded once and shared by all its deliveries and attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// Which alert this is, the same on every attempt.
+    /// The alert's id, the same on every attempt.
     pub id: AlertId,
     /// The event that raised it.
     pub event_id: EventId,
@@ -16,13 +16,13 @@ pub struct Alert {
     pub rule_id: RuleId,
     /// The event's type, for queries.
     pub rule_type: String,
-    /// Whose event it is; sent as the client id header.
+    /// The client whose event it is; sent as the client id header.
     pub client_id: ClientId,
-    /// The company of the event, by which `Ordering::FifoPerCompany` keeps order.
+    /// The company of the event; `Ordering::FifoPerCompany` keeps order by it.
     pub company_id: Option<CompanyId>,
-    /// What the body looks like, which decides the content type.
+    /// The format of the body, which decides the content type.
     pub format: PayloadFormat,
-    /// The request body, exactly as it is sent.
+    /// The request body, exactly as sent.
     pub body: Bytes,
 }
 

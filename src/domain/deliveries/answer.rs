@@ -1,4 +1,4 @@
-//! A final answer of a receiver.
+//! The final answer of a receiver.
 
 use std::fmt;
 
@@ -6,37 +6,40 @@ use bytes::Bytes;
 
 use crate::domain::value::url::shown_location;
 
-/// A final answer of a receiver, as the transport read it. `Debug` leaves out the query and user info of `location`, and of the body all but its length.
+/// The final answer of a receiver, as the transport read it.
+///
+/// `Debug` omits the query and user info of `location`, and shows only the length of the body.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
     /// The status, 100 to 999.
     pub status: u16,
-    /// The `Location` header, if there was exactly one that is text.
+    /// The `Location` header, if there was exactly one and it is text.
     pub location: Option<String>,
-    /// The `Retry-After` header; several are joined by commas, which makes them unreadable and so ignored.
+    /// The `Retry-After` header. Several are joined by commas, which makes them unreadable, so they
+    /// are ignored.
     pub retry_after: Option<String>,
-    /// The `Date` header of an answer that has a `Retry-After`, with which a date in that is compared;
-    /// several are joined by commas, which makes them unreadable and so ignored.
+    /// The `Date` header of an answer with a `Retry-After`; a date in the latter is compared with
+    /// it. Several are joined by commas, which makes them unreadable, so they are ignored.
     pub date: Option<String>,
     /// The beginning of the body, at most [`EXCERPT_BYTES`].
     pub excerpt: Bytes,
-    /// What the receiver asks for in the `webhook-delivery` header; honoured where the endpoint's policy says so.
+    /// The directive in the `webhook-delivery` header, honoured if the endpoint's policy says so.
     pub directive: Option<Directive>,
 }
 
-/// What a receiver can ask for in the `webhook-delivery` header of an answer.
+/// A directive that a receiver can give in the `webhook-delivery` header of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Directive {
     /// `disable`: send nothing more to this endpoint.
     Disable,
-    /// `abort-message`: do not try this delivery again.
+    /// `abort-message`: do not retry this delivery.
     AbortMessage,
 }
 
 impl Directive {
-    /// Reads the header; anything else than the two values is no directive.
+    /// Parses the header. Any other value is no directive.
     pub fn parse(value: &[u8]) -> Option<Self> {
         match value.trim_ascii() {
             b"disable" => Some(Self::Disable),
@@ -62,7 +65,7 @@ impl Answer {
         self
     }
 
-    /// Sets what the receiver asks for.
+    /// Sets the directive.
     #[must_use]
     pub fn directive(mut self, directive: Directive) -> Self {
         self.directive = Some(directive);
@@ -76,7 +79,7 @@ impl Answer {
         self
     }
 
-    /// Sets the `Date` header, which counts where there is a `Retry-After`.
+    /// Sets the `Date` header, which matters only with a `Retry-After`.
     #[must_use]
     pub fn date(mut self, value: impl Into<String>) -> Self {
         self.date = Some(value.into());
@@ -97,7 +100,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// How much of an answer's body is kept for the delivery record.
+/// The most bytes of an answer's body that are kept for the delivery record.
 pub const EXCERPT_BYTES: usize = 1_024;
 
 #[cfg(test)]

@@ -16,28 +16,29 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::{OnWall, WallOffset};
 
-/// A finished attempt in short.
+/// The summary of a finished attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct AttemptSummary {
-    /// Which attempt of its delivery it was, from 1.
+    /// Number of the attempt among those of its delivery, from 1.
     pub number: u32,
     /// When it ended.
     pub at: Timestamp,
-    /// How long it took, redirects included.
+    /// Duration of the attempt, redirects included.
     #[serde(
         rename = "durationMs",
         alias = "duration",
         with = "crate::domain::value::millis::exact"
     )]
     pub duration: Duration,
-    /// The receiver's status, as far as it was read: it is there even if the rest of the answer was
-    /// cut short or did not end in time, which `failure` then says. `None` when there was no
-    /// answer.
+    /// The receiver's status; `None` if there was no answer.
+    ///
+    /// It is set even if the rest of the answer was cut short or did not end in time; `failure`
+    /// says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
-    /// Why it failed; `None` when it delivered.
+    /// Why it failed; `None` if it delivered.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failure: Option<Failure>,
 }
@@ -55,8 +56,8 @@ impl AttemptSummary {
     }
 }
 
-/// Says how it ended, with the status even where the rest of the answer failed: `answered 200, then
-/// cut short`.
+/// Shows how the attempt ended, with the status even if the rest of the answer failed: `answered
+/// 200, then cut short`.
 impl fmt::Display for AttemptSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.status, self.failure) {
@@ -65,7 +66,7 @@ impl fmt::Display for AttemptSummary {
             (Some(_), Some(failure @ (Failure::Status(_) | Failure::CredentialsDropped(_)))) => {
                 failure.fmt(f)
             }
-            // It led to where this happened, or is the answer that failed.
+            // The redirect led to the URL where this happened, or its own answer failed.
             (Some(status @ 300..=399), Some(failure)) => write!(f, "{failure} after {status}"),
             (Some(status), Some(Failure::ConnectionClosed)) => {
                 write!(f, "answered {status}, then cut short")
@@ -88,20 +89,20 @@ impl fmt::Display for AttemptSummary {
 /// How an attempt ended on the wire, redirects followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exchange {
-    /// The final answer, or why there is none.
+    /// The final answer, or the reason that there is none.
     pub(crate) result: Result<Answer, Failure>,
-    /// The last status that was seen, a redirect's included.
+    /// The last status received, including a redirect's.
     pub(crate) status: Option<u16>,
-    /// How many redirects were followed.
+    /// Number of redirects followed.
     pub(crate) redirects: u32,
-    /// Whether a request went out a second time on a new connection.
+    /// Whether a request was sent a second time on a new connection.
     pub(crate) sent_twice: bool,
-    /// Whether a redirect led to where what shows who calls was not sent.
+    /// Whether a redirect led to another origin, where credentials were not sent.
     pub(crate) credentials_dropped: bool,
 }
 
 impl Exchange {
-    /// Returns one that has failed before there was an answer.
+    /// Returns an exchange that failed before there was an answer.
     pub(crate) fn failed(failure: Failure) -> Self {
         Self {
             result: Err(failure),
@@ -112,13 +113,13 @@ impl Exchange {
         }
     }
 
-    /// Returns `true` if the answer says when to come again.
+    /// Returns `true` if the answer has a `Retry-After`.
     pub(crate) fn asks_for_a_wait(&self) -> bool {
         let answer = self.result.as_ref().ok();
         answer.is_some_and(|answer| answer.retry_after.is_some())
     }
 
-    /// Returns the failure that an answer with this status is.
+    /// Returns the failure for an answer with this status.
     pub(crate) fn refused_with(&self, status: u16) -> Failure {
         if self.credentials_dropped && matches!(status, 401 | 403) {
             Failure::CredentialsDropped(status)
@@ -128,52 +129,52 @@ impl Exchange {
     }
 }
 
-/// A finished attempt as the store keeps it: written before anything that follows depends on it.
+/// A finished attempt as the store keeps it. It is written before anything else depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptRecord {
     /// The delivery that was attempted.
     pub delivery_id: DeliveryId,
-    /// Its endpoint.
+    /// The URL of its endpoint.
     pub url: WebhookUrl,
-    /// The attempt.
+    /// The summary of the attempt.
     pub summary: AttemptSummary,
-    /// How it ended for the delivery.
+    /// The outcome for the delivery.
     pub outcome: Outcome,
-    /// What the delivery remembers from now on.
+    /// The delivery's progress after this attempt.
     pub progress: Progress,
-    /// When it is tried again; `None` when the outcome is final.
+    /// When the delivery is retried; `None` if the outcome is final.
     pub next_attempt_at: Option<Timestamp>,
-    /// How many redirects were followed.
+    /// Number of redirects followed.
     pub redirects: u32,
-    /// Whether the request went out a second time on a new connection.
+    /// Whether the request was sent a second time on a new connection.
     pub sent_twice: bool,
-    /// Until when the receiver asked that nothing be sent to the endpoint; `None` when it did not. Kept with the attempt, so that a restart does
-    /// not forget it.
+    /// End of the hold that the receiver asked for; `None` if it asked for none. Kept with the
+    /// attempt, so that it survives a restart.
     pub hold_until: Option<Timestamp>,
-    /// What the endpoint has agreed on with its receiver, where this attempt has changed it; `None`
-    /// where it has not, as of nearly all. It replaces what was kept before.
+    /// The endpoint's agreement with its receiver, if this attempt changed it; `None` for nearly
+    /// all attempts. It replaces the stored one.
     pub agreed: Option<Box<Agreed>>,
-    /// The endpoint's health, where it has changed and a policy depends on it.
+    /// The endpoint's health, if it changed and a policy depends on it.
     pub health: Option<Health>,
-    /// Why the endpoint is disabled from now on; `None` when it is not because of this attempt.
+    /// Why this attempt disabled the endpoint; `None` if it did not.
     pub disabled: Option<DisabledReason>,
     /// The beginning of the answer's body.
     pub excerpt: Bytes,
 }
 
-/// A finished attempt as it is shown to operators.
+/// A finished attempt as shown to operators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Attempt {
-    /// When, how long, and how it ended.
+    /// When it ended, how long it took, and how it ended.
     #[serde(flatten)]
     pub summary: AttemptSummary,
-    /// How many redirects were followed.
+    /// Number of redirects followed.
     pub redirects: u32,
-    /// Whether the request went out a second time on a new connection.
+    /// Whether the request was sent a second time on a new connection.
     pub sent_twice: bool,
-    /// The beginning of the answer's body, at most [`EXCERPT_BYTES`]; what is not UTF-8 is replaced.
+    /// The beginning of the answer's body, at most [`EXCERPT_BYTES`]; invalid UTF-8 is replaced.
     pub excerpt: String,
 }
 

@@ -18,23 +18,23 @@ pub struct DeadLetter {
     pub delivery_id: DeliveryId,
     /// The alert that was not delivered.
     pub alert_id: AlertId,
-    /// The event that raised it.
+    /// The event that raised the alert.
     pub event_id: EventId,
-    /// The rule that raised it.
+    /// The rule that raised the alert.
     pub rule_id: RuleId,
     /// The event's type.
     pub rule_type: String,
-    /// Whose event it is.
+    /// The client whose event it is.
     pub client_id: ClientId,
-    /// Where it should have gone.
+    /// The URL that it was for.
     pub url: WebhookUrl,
     /// Why it was given up.
     pub reason: DeadLetterReason,
     /// When it was given up.
     pub at: Timestamp,
-    /// How many attempts were made.
+    /// Number of attempts made.
     pub attempts_made: u32,
-    /// The last attempt; `None` when there was none.
+    /// The last attempt; `None` if there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
 }

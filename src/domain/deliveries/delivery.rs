@@ -1,4 +1,4 @@
-//! One alert to one endpoint: its states, and what is said about it to operators.
+//! One alert to one endpoint: its states, and its records for operators.
 
 use std::sync::Arc;
 
@@ -17,36 +17,37 @@ use crate::domain::value::wall::{OnWall, WallOffset};
 /// An open delivery with its alert, ready to be attempted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenDelivery {
-    /// Which delivery it is.
+    /// The delivery's id.
     pub id: DeliveryId,
-    /// What is sent.
+    /// The alert to send.
     pub alert: Arc<Alert>,
-    /// What happened to it so far.
+    /// The attempts so far.
     pub progress: Progress,
-    /// Not before this instant; `None` before the first attempt.
+    /// The earliest instant of the next attempt; `None` before the first attempt.
     pub due_at: Option<Timestamp>,
 }
 
-/// Where a page of open deliveries ends: with whichever is reached first, but never before its first delivery.
+/// Limits of a page of open deliveries. It ends at the first limit reached, but holds at least one
+/// delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit {
     /// The most deliveries.
     pub deliveries: usize,
-    /// The page ends with the delivery by which its bodies have so many bytes.
+    /// The page ends with the delivery at which the bodies add up to this many bytes.
     pub bytes: usize,
 }
 
 /// A page of open deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenPage {
-    /// The deliveries, in the order of their ids.
+    /// The deliveries, ordered by id.
     pub deliveries: Vec<OpenDelivery>,
     /// Whether more may follow.
     pub more: bool,
 }
 
 impl OpenPage {
-    /// Returns a page of deliveries that are in memory already.
+    /// Returns a page of deliveries that are already in memory.
     pub(crate) fn of(deliveries: impl Iterator<Item = OpenDelivery>, limit: PageLimit) -> Self {
         let mut page = Self::default();
         let mut bytes = 0;
@@ -63,42 +64,43 @@ impl OpenPage {
     }
 }
 
-/// Deliveries that were read back by their ids.
+/// Deliveries read back by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Those that are open, in the order asked for.
+    /// The open ones, in the order asked for.
     pub deliveries: Vec<OpenDelivery>,
-    /// Those that were not looked at, because the page was full.
+    /// The ids not looked up because the page was full.
     pub rest: Vec<DeliveryId>,
 }
 
-/// An open delivery that waits for a retry, without its alert: that stays in the store until it is due.
+/// An open delivery that waits for a retry, without its alert, which stays in the store until the
+/// retry is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingDelivery {
-    /// Which delivery it is.
+    /// The delivery's id.
     pub id: DeliveryId,
-    /// Not before this instant.
+    /// The earliest instant of the next attempt.
     pub due_at: Timestamp,
     /// The company by which order is kept.
     pub company_id: Option<CompanyId>,
 }
 
-/// A delivery that was given up without an attempt, as much of it as a report tells.
+/// The reported part of a delivery that was given up without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedDelivery {
-    /// Which delivery it was.
+    /// The delivery's id.
     pub id: DeliveryId,
     /// The alert that was not delivered.
     pub alert_id: AlertId,
-    /// The event that raised it.
+    /// The event that raised the alert.
     pub event_id: EventId,
-    /// The rule that raised it.
+    /// The rule that raised the alert.
     pub rule_id: RuleId,
-    /// How many attempts were made before.
+    /// Number of attempts made before.
     pub attempts_made: u32,
 }
 
-/// Where a delivery stands. In JSON an object: `{"state":"waiting","dueAt":"…"}`.
+/// The state of a delivery. In JSON an object: `{"state":"waiting","dueAt":"…"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     rename_all = "snake_case",
@@ -109,22 +111,22 @@ pub struct EndedDelivery {
 pub enum DeliveryState {
     /// Accepted, not attempted yet.
     Queued,
-    /// A failed attempt is tried again at this instant.
+    /// A failed attempt will be retried.
     Waiting {
-        /// Not before this instant.
+        /// The earliest instant of the retry.
         #[serde(alias = "due_at")]
         due_at: Timestamp,
     },
-    /// The receiver has it.
+    /// The receiver accepted it.
     Delivered {
-        /// Since when.
+        /// When it was delivered.
         at: Timestamp,
     },
-    /// Given up.
+    /// It was given up.
     DeadLettered {
-        /// Since when.
+        /// When it was given up.
         at: Timestamp,
-        /// Why.
+        /// Why it was given up.
         reason: DeadLetterReason,
     },
 }
@@ -140,39 +142,39 @@ tagged!(
 );
 
 impl DeliveryState {
-    /// Says whether attempts may still follow.
+    /// Returns `true` if attempts may still follow.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Queued | Self::Waiting { .. })
     }
 }
 
-/// A delivery as it is shown to operators.
+/// A delivery as shown to operators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Delivery {
-    /// Which delivery it is.
+    /// The delivery's id.
     pub id: DeliveryId,
     /// The alert that is delivered.
     pub alert_id: AlertId,
-    /// The event that raised it.
+    /// The event that raised the alert.
     pub event_id: EventId,
-    /// The rule that raised it.
+    /// The rule that raised the alert.
     pub rule_id: RuleId,
     /// The event's type.
     pub rule_type: String,
-    /// Whose event it is.
+    /// The client whose event it is.
     pub client_id: ClientId,
-    /// Where it goes.
+    /// The URL that it goes to.
     pub url: WebhookUrl,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// Where it stands. In JSON its fields are among those of the delivery.
+    /// Its state. In JSON its fields are flattened into the delivery.
     #[serde(flatten)]
     pub state: DeliveryState,
-    /// How many attempts have finished.
+    /// Number of finished attempts.
     pub attempts_made: u32,
-    /// The last of them.
+    /// The last finished attempt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
 }

@@ -1,6 +1,6 @@
-//! What is sent and what became of it: alerts, deliveries, attempts, dead letters.
+//! Records of sending: alerts, deliveries, attempts, dead letters.
 //!
-//! The record of each; what happens next is decided in `machine`.
+//! `machine` decides what happens next.
 
 pub(crate) mod alert;
 pub(crate) mod answer;

@@ -7,72 +7,85 @@ use serde::{Deserialize, Serialize};
 use crate::domain::policy::redirect::RedirectRefusal;
 use crate::domain::value::tagged::{Has, tagged};
 
-/// Why an attempt did not deliver. In JSON an object: `{"kind":"timeout"}`, `{"kind":"status","status":503}`.
+/// Why an attempt did not deliver. In JSON an object: `{"kind":"timeout"}`,
+/// `{"kind":"status","status":503}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum Failure {
-    /// The receiver answered with this status; the [`ResponsePolicy`](crate::ResponsePolicy) says whether it is transient.
+    /// The receiver answered with this status. The [`ResponsePolicy`](crate::ResponsePolicy)
+    /// decides whether it is transient.
     Status(u16),
-    /// The receiver answered with this status, 401 or 403, where a redirect to another origin led,
-    /// and what shows who calls was not sent there: `Authorization`, secret headers, the client
-    /// certificate. What the status means is said by the [`ResponsePolicy`](crate::ResponsePolicy).
+    /// The receiver answered 401 or 403 after a redirect to another origin, where credentials were
+    /// not sent: `Authorization`, secret headers, the client certificate. The
+    /// [`ResponsePolicy`](crate::ResponsePolicy) decides what the status means.
     CredentialsDropped(u16),
-    /// The whole exchange (connect, TLS, headers and body) took longer than the endpoint's timeout. Transient.
+    /// The whole exchange (connect, TLS, headers and body) took longer than the endpoint's timeout.
+    /// Transient.
     Timeout,
-    /// No connection could be made: refused, unreachable, or not within the connect timeout. Transient.
+    /// No connection could be made: refused, unreachable, or not within the connect timeout.
+    /// Transient.
     Connect,
     /// The host name could not be resolved. Transient.
     Dns,
-    /// The TLS handshake broke off. Transient.
+    /// The TLS handshake was aborted. Transient.
     Tls,
-    /// The TLS handshake found nothing that both sides can do: no version, cipher suite, kind of
-    /// key or protocol. Some old receivers say the same when they want a client certificate.
-    /// Transient, because a receiver, or a proxy in front of it, may be configured otherwise later.
+    /// The TLS handshake found no version, cipher suite, key type or protocol that both sides
+    /// support. Transient, because the receiver, or a proxy in front of it, may be reconfigured
+    /// later.
+    ///
+    /// Some old receivers report the same if they require a client certificate.
     TlsIncompatible,
-    /// The receiver's certificate is not valid, for another reason than those below. Permanent.
+    /// The receiver's certificate is not valid, for a reason other than those below. Permanent.
     Certificate,
-    /// The receiver's certificate has expired, or one that it depends on. Permanent.
+    /// The receiver's certificate, or one that it depends on, has expired. Permanent.
     CertificateExpired,
-    /// The receiver's certificate is not valid yet, or one that it depends on. Permanent.
+    /// The receiver's certificate, or one that it depends on, is not valid yet. Permanent.
     CertificateNotYetValid,
-    /// The receiver's certificate is for another name than the URL's host. Permanent.
+    /// The receiver's certificate is for a name other than the URL's host. Permanent.
     CertificateWrongName,
-    /// The receiver's certificate leads to no root that is trusted, or was not signed by the one it
+    /// The receiver's certificate leads to no trusted root, or was not signed by the issuer it
     /// names. Permanent.
     CertificateUntrusted,
-    /// The receiver's certificates have a kind of key or signature that the TLS provider cannot
-    /// check, such as P-521 keys or ECDSA with SHA-512; see
-    /// [`crypto_provider`](crate::transport::TransportBuilder::crypto_provider). Permanent.
+    /// The receiver's certificates have a key or signature algorithm that the TLS provider cannot
+    /// check. Permanent.
+    ///
+    /// Examples are P-521 keys and ECDSA with SHA-512; see
+    /// [`crypto_provider`](crate::transport::TransportBuilder::crypto_provider).
     CertificateUnsupported,
-    /// The connection was closed or reset before the answer was complete. Its status is on record
-    /// if it was read. Transient.
+    /// The connection was closed or reset before the answer was complete. Transient.
+    ///
+    /// The status is on record if it was read.
     ConnectionClosed,
-    /// What came back is not HTTP, its head is too large, or it is not clear where it ends.
-    /// Transient.
+    /// The answer is not HTTP, its head is too large, or its end is ambiguous. Transient.
     Malformed,
     /// A redirect was refused. Permanent.
     Redirect(RedirectRefusal),
-    /// The host has no address that calls may go to; see [`EngineBuilder::allow_addresses`](crate::EngineBuilder::allow_addresses). Permanent.
+    /// The host has no address that calls may go to; see
+    /// [`EngineBuilder::allow_addresses`](crate::EngineBuilder::allow_addresses). Permanent.
     Blocked,
-    /// The URL is plain `http`, and the endpoint's policy wants `https`. Permanent.
+    /// The URL is plain `http`, and the endpoint's policy requires `https`. Permanent.
     NotHttps,
     /// The request cannot be sent as configured. Permanent.
     Unsendable,
-    /// The rule or the client that says how it is authorised is kept and cannot be read, so that nothing was sent. Put it again, then redeliver.
+    /// The stored rule or client that authorises the call cannot be read, so nothing was sent.
     /// Permanent.
+    ///
+    /// Put it again, then redeliver.
     Unreadable,
-    /// The endpoint is kept to the events of another client ([`Endpoint::client`](crate::Endpoint::client)), so that nothing was sent. Permanent.
+    /// The endpoint is restricted to the events of another client
+    /// ([`Endpoint::client`](crate::Endpoint::client)), so nothing was sent. Permanent.
     OtherClient,
-    /// The access token could not be fetched from the token endpoint, so that nothing was sent, or nothing more after a 401. Transient.
+    /// The access token could not be fetched from the token endpoint, so that nothing was sent, or
+    /// nothing more after a 401. Transient.
     Token,
     /// The code that makes attempts panicked: a bug, contained to this attempt. Transient.
     Panicked,
 }
 
 impl Failure {
-    /// Returns `true` if trying again can help, for failures that are not an answer; `None` for
-    /// [`Failure::Status`] and [`Failure::CredentialsDropped`].
+    /// Returns `true` if a retry can help; `None` for [`Failure::Status`] and
+    /// [`Failure::CredentialsDropped`], which the policy decides.
     pub fn is_transient(self) -> Option<bool> {
         match self {
             Self::Status(_) | Self::CredentialsDropped(_) => None,
@@ -168,21 +181,22 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How an attempt ended for its delivery. In JSON an object: `{"outcome":"failed","failure":{"kind":"timeout"}}`.
+/// The outcome of an attempt for its delivery. In JSON an object:
+/// `{"outcome":"failed","failure":{"kind":"timeout"}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The receiver has it. Final.
+    /// The receiver accepted the delivery. Final.
     Delivered,
-    /// It failed and will be tried again.
+    /// The attempt failed and the delivery will be retried.
     Failed {
-        /// Why.
+        /// Why the attempt failed.
         failure: Failure,
     },
-    /// It failed and will not be tried again; it is listed as a dead letter. Final.
+    /// The delivery was given up and is listed as a dead letter. Final.
     DeadLettered {
-        /// Why.
+        /// Why the delivery was given up.
         reason: DeadLetterReason,
     },
 }
@@ -207,36 +221,42 @@ tagged!(
 );
 
 impl Outcome {
-    /// Says whether no further attempt follows.
+    /// Returns `true` if no further attempt follows.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Failed { .. })
     }
 }
 
-/// Why a delivery was given up. In JSON an object: `{"kind":"attempts_exhausted","failure":{"kind":"timeout"}}`.
+/// Why a delivery was given up. In JSON an object:
+/// `{"kind":"attempts_exhausted","failure":{"kind":"timeout"}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum DeadLetterReason {
-    /// A failure that trying again cannot mend.
+    /// A failure that a retry cannot fix.
     Permanent(Failure),
-    /// The last attempt that the retry policy allows failed like this.
+    /// The last attempt that the retry policy allows failed with this.
     AttemptsExhausted(Failure),
-    /// An attempt failed like this when the deadline for retries had passed.
+    /// An attempt failed with this after the deadline had passed.
     #[serde(alias = "window_over")]
     DeadlinePassed(Failure),
-    /// An attempt failed like this, and the receiver asked by `webhook-delivery: abort-message` not to try again.
+    /// An attempt failed with this, and the receiver's `webhook-delivery: abort-message` forbade a
+    /// retry.
     AbortedByReceiver(Failure),
     /// Its endpoint was removed.
     EndpointRemoved,
-    /// Its endpoint had as many open deliveries as it may, and others took the event, or the store was told to give up what exceeds that.
+    /// Its endpoint had as many open deliveries as it may, and others took the event, or the store
+    /// was told to give up what exceeds that.
     BacklogFull,
     /// The open deliveries of its rule were ended.
     RuleEnded,
     /// The open deliveries of its client were ended.
     ClientEnded,
-    /// Its row in the store cannot be read. It was set aside, so that the endpoint's other deliveries go on; what could not be read of it is shown as
-    /// `unreadable`. The log says what was wrong; once that is mended, it can be redelivered.
+    /// Its row in the store cannot be read. It was set aside, so that the endpoint's other
+    /// deliveries continue.
+    ///
+    /// Fields that could not be read are shown as `unreadable`. The log says what is wrong; after
+    /// the repair the delivery can be redelivered.
     Unreadable,
 }
 
@@ -247,14 +267,15 @@ tagged!(
         ("permanent", Has::One("failure")),
         ("attempts_exhausted", Has::One("failure")),
         ("deadline_passed", Has::One("failure")),
-        // As earlier versions wrote it.
+        // The name in records of earlier versions.
         ("window_over", Has::One("failure")),
         ("aborted_by_receiver", Has::One("failure")),
     ]
 );
 
 impl DeadLetterReason {
-    /// Returns how the last attempt failed; `None` when it was not a failed attempt that ended the delivery.
+    /// Returns how the last attempt failed; `None` if something other than a failed attempt ended
+    /// the delivery.
     pub fn failure(self) -> Option<Failure> {
         match self {
             Self::Permanent(failure)
@@ -294,7 +315,7 @@ impl fmt::Display for DeadLetterReason {
 mod tests {
     use super::*;
 
-    /// Under these names failures are in the records of stores: none may change, whatever is added.
+    /// Stores keep failures under these names, so none may ever change.
     #[test]
     fn failures_are_stored_under_names_that_last() {
         let names = [
@@ -333,7 +354,7 @@ mod tests {
             (Failure::Panicked, r#""panicked""#),
         ];
         for (failure, name) in names {
-            // What earlier versions have stored is read; what is written has the same name.
+            // Records of earlier versions are still read, and the name written is the same.
             assert_eq!(serde_json::from_str::<Failure>(name).unwrap(), failure);
             let written = serde_json::to_value(failure).unwrap();
             let kind = written["kind"].to_string();

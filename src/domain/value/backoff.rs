@@ -1,8 +1,8 @@
-//! Waits that double: between restarts, fetches, probes and whatever else is tried again and again.
+//! Exponential backoff for restarts, fetches, probes and other repeated work.
 
 use std::time::Duration;
 
-/// How long to wait, from the first wait to the longest.
+/// Backoff from the first wait to the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -14,7 +14,8 @@ impl Backoff {
         Self { first, longest }
     }
 
-    /// Returns the wait after `failures` in a row: the first one after one of them or none, twice as long after each further one.
+    /// Returns the wait after `failures` in a row: the first wait for 0 or 1, then doubled for each
+    /// further failure.
     pub(crate) fn after(self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1);
         let times = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! Names of things: texts that the application chooses, and the two that the engine makes.
+//! Ids: texts that the application chooses, and the two ids that the engine makes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// Cloning shares the text. Checked where it enters the engine: 1 to [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) bytes, no control characters.
+        /// Clones share the text. The engine checks it on entry: 1 to
+        /// [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) bytes, no control characters.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Arc<str>);
@@ -68,51 +69,54 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Which event of its client this is; publishing the same id twice delivers once.
+    /// The id of an event within its client; publishing the same id twice delivers once.
     EventId
 }
 text_id! {
-    /// Which rule this is.
+    /// The id of a rule.
     RuleId
 }
 text_id! {
-    /// Whose event it is: one of the application's customers.
+    /// The id of a client, the application's customer whose event it is.
     ClientId
 }
 text_id! {
-    /// Which of the client's companies the event is about.
+    /// The id of the client's company that the event is about.
     CompanyId
 }
 text_id! {
-    /// Which data connection of the company the event is about.
+    /// The id of the company's data connection that the event is about.
     DataConnectionId
 }
 
 impl EventId {
-    /// Returns `true` if the other one shares this one's text, and is not only spelt alike.
+    /// Returns `true` if `other` shares this id's text, rather than being an equal copy.
     pub(crate) fn is_the_very(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
 impl ClientId {
-    /// Returns `true` if the other one shares this one's text, and is not only spelt alike.
+    /// Returns `true` if `other` shares this id's text, rather than being an equal copy.
     pub(crate) fn is_the_very(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-/// Which alert this is: one event under one rule, the same on every attempt, endpoint, redelivery and
-/// re-publishing. A `UUIDv5` of both ids; where a rule for every client meets an event id that another
-/// client has used before, also of the client's id.
+/// The id of an alert: one event under one rule.
+///
+/// It is the same on every attempt, endpoint, redelivery and re-publishing. It is a `UUIDv5` of
+/// both ids. If a rule for every client meets an event id that another client has used before, the
+/// client's id is included as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AlertId(Uuid);
 
 impl AlertId {
-    /// Returns the id of the alert that `rule` raises for `event`: a `UUIDv5` of both (RFC 9562 §5.5).
+    /// Returns the id of the alert that `rule` raises for `event`: a `UUIDv5` of both (RFC 9562
+    /// §5.5).
     pub fn new(event: &EventId, rule: &RuleId) -> Self {
-        // Neither id can hold a line break, so the pair cannot be read in two ways.
+        // Neither id can hold a line break, so the pair is unambiguous.
         let digest: [u8; 20] = Sha1::new()
             .chain_update(ALERT_NAMESPACE)
             .chain_update(event.as_str())
@@ -123,8 +127,10 @@ impl AlertId {
         Self::from_digest(digest)
     }
 
-    /// Returns the id of the alert that `rule` raises for `event` of a client, where another client has
-    /// used that event id before: receivers that look at `webhook-id` must not take it for the other's.
+    /// Returns the id of the alert that `rule` raises for `event` of `client`.
+    ///
+    /// For an event id that another client has used before: receivers that check `webhook-id` must
+    /// not mistake it for the other client's.
     pub fn of_client(event: &EventId, rule: &RuleId, client: &ClientId) -> Self {
         let digest: [u8; 20] = Sha1::new()
             .chain_update(ALERT_NAMESPACE)
@@ -159,7 +165,8 @@ impl fmt::Display for AlertId {
     }
 }
 
-/// Which delivery this is: a number that the store gives, ascending in the order in which deliveries were accepted.
+/// The id of a delivery: a number from the store, ascending in the order in which deliveries were
+/// accepted.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -184,7 +191,8 @@ impl fmt::Display for DeliveryId {
     }
 }
 
-/// The namespace of alert ids; changing it would change the ids of alerts that receivers already know.
+/// The namespace of alert ids. Changing it would change the ids of alerts that receivers already
+/// know.
 const ALERT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_5a0e_8a7c_4b52_9d3e_2c41_77aa_90b3);
 
 #[cfg(test)]
@@ -201,7 +209,8 @@ mod tests {
         let of = |client: &str| AlertId::of_client(&"e1".into(), &"r1".into(), &client.into());
         assert_eq!(of("c1"), of("c1"));
         assert!(of("c1") != of("c2") && of("c1") != id("e1", "r1"));
-        // As any other implementation of RFC 9562 §5.5 has it: receivers know alerts by it.
+        // Receivers know alerts by this id, so it must match other implementations of RFC 9562
+        // §5.5.
         assert_eq!(
             id("e1", "r1").to_string(),
             "6e2a6662-c4ec-57be-927e-54b8d4d3b201"

@@ -1,5 +1,5 @@
-//! Lengths in JSON: milliseconds, in fields whose names end in `Ms`. Serde's own shape, seconds and
-//! nanoseconds in an object, is read as well: earlier versions have written it.
+//! Durations in JSON: milliseconds, in fields whose names end in `Ms`. Serde's own shape, an object
+//! of seconds and nanoseconds, is also read, because earlier versions wrote it.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// One length. What is no whole number of milliseconds has a fraction; what even that does not say
-/// exactly keeps serde's shape, so that whatever is written is read back unchanged.
+/// One duration. A fraction of a millisecond is written as a decimal. A duration that a decimal
+/// cannot hold exactly keeps serde's shape, so that every value is read back unchanged.
 struct Millis(Duration);
 
 impl Serialize for Millis {

@@ -1,4 +1,4 @@
-//! Values that every room uses: ids, times, URLs, secrets, and how they are written.
+//! Values that every module uses: ids, times, URLs, secrets, and their serialised forms.
 //!
 //! They know nothing of events, deliveries or endpoints.
 

@@ -1,4 +1,4 @@
-//! A text that is shown nowhere and does not outlive its last owner.
+//! A text that is never shown and does not outlive its last owner.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -13,9 +13,10 @@ use crate::domain::value::text::{InvalidText, TextProblem};
 
 /// A text that is never shown: `Debug` prints `[redacted]`, and serialising it writes `null`.
 ///
-/// Clones share the text. When the last one is dropped it is overwritten with zeros, and so is every header value that was made of it. What cannot be
-/// reached is not: the buffers of the connection that it was sent on, and copies that the application keeps. Give it a `String` that was
-/// made for it: that is taken over as it is, whereas a `&str` is copied.
+/// Clones share the text. When the last clone is dropped, the text is overwritten with zeros, and
+/// so is every header value made from it. Two places are out of reach: the buffers of the
+/// connection that it was sent on, and copies that the application keeps. Pass a `String` made for
+/// the secret: it is taken over as it is, whereas a `&str` is copied.
 ///
 /// ```
 /// use actix_webhooks::Secret;
@@ -33,7 +34,8 @@ impl Secret {
         &self.0
     }
 
-    /// Returns the parts as one text, without leaving copies behind as a text that grows does.
+    /// Returns the parts as one text. A growing text would leave copies behind; this allocates
+    /// once.
     pub(crate) fn concat(parts: &[&str]) -> Self {
         let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
         for part in parts {
@@ -85,7 +87,7 @@ impl Serialize for Secret {
     }
 }
 
-/// Writes a secret while [`exposed`] works, and `null` otherwise.
+/// Writes a secret inside [`exposed`], and `null` otherwise.
 pub(crate) fn serialize<S: Serializer>(secret: &str, serializer: S) -> Result<S::Ok, S::Error> {
     if EXPOSED.get() {
         serializer.serialize_str(secret)
@@ -94,7 +96,8 @@ pub(crate) fn serialize<S: Serializer>(secret: &str, serializer: S) -> Result<S:
     }
 }
 
-/// Does some work during which secrets are written when they are serialised, by this thread: for a store, which has to keep them.
+/// Runs `work` with secrets written in clear when this thread serialises them. For stores, which
+/// have to keep them.
 #[cfg(any(test, feature = "sqlite"))]
 pub(crate) fn exposed<T>(work: impl FnOnce() -> T) -> T {
     struct Hidden(bool);
@@ -115,7 +118,8 @@ thread_local! {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The deserialiser's own error would show what was found instead, such as a token that is a number.
+        // The deserialiser's own error would show the value it found, such as a token written as a
+        // number.
         let text = String::deserialize(deserializer);
         text.map(Self::from)
             .map_err(|_| D::Error::custom("a secret has to be a text"))
@@ -137,7 +141,7 @@ pub(crate) fn check_secret(field: &'static str, secret: &Secret) -> Result<(), I
     Err(InvalidText { field, problem })
 }
 
-/// The longest secret accepted, in bytes; receivers commonly refuse header lines over 8 KiB.
+/// The longest secret accepted, in bytes. Receivers commonly refuse header lines over 8 KiB.
 pub const MAX_SECRET_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
@@ -176,7 +180,7 @@ mod tests {
         use super::*;
         use crate::domain::authorisation::auth::Auth;
 
-        /// Returns what is in memory at an address, whether or not anybody owns it.
+        /// Returns the bytes in memory at `address`, whether or not anybody owns them.
         fn memory(address: usize, length: usize) -> Vec<u8> {
             let mut bytes = vec![0; length];
             let memory = File::open("/proc/self/mem").unwrap();
@@ -185,7 +189,8 @@ mod tests {
             bytes
         }
 
-        /// Makes a secret of `text`, drops its owners one after the other, and returns what is left of it each time.
+        /// Makes a secret of `text`, drops its owners one by one, and returns the bytes left after
+        /// each drop.
         fn after_each_owner(make: impl FnOnce() -> Secret) -> [Vec<u8>; 2] {
             let secret = make();
             let (address, length) = (secret.expose().as_ptr().addr(), secret.expose().len());
@@ -196,7 +201,7 @@ mod tests {
             [kept, memory(address, length)]
         }
 
-        /// Long enough that the allocator's own notes in what was given back do not hide it.
+        /// Long enough that the allocator's bookkeeping in freed memory does not hide it.
         fn long() -> String {
             "open sesame ".repeat(50)
         }
@@ -205,7 +210,7 @@ mod tests {
         fn check(name: &str, make: impl FnOnce() -> Secret) {
             let [kept, left] = after_each_owner(make);
             assert!(kept.iter().all(|byte| *byte != 0), "{name}: still owned");
-            // Whoever got the memory next may have written into it; that it is the same as before is what must not be.
+            // The memory may already be in use again. It only must not be unchanged.
             let pairs = kept.iter().zip(&left);
             let same = pairs.filter(|(before, after)| before == after).count();
             assert!(same < kept.len() / 4, "{name}: {same} of {}", kept.len());

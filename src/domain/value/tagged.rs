@@ -1,27 +1,27 @@
-//! The one shape that states, outcomes, failures and reasons have in JSON: an object in which one
-//! field names the variant, and what belongs to it stands beside that. `{"kind":"timeout"}`,
+//! The JSON shape of states, outcomes, failures and reasons: an object in which one field names the
+//! variant and the variant's own fields stand beside it. `{"kind":"timeout"}`,
 //! `{"kind":"status","status":503}`, `{"state":"waiting","dueAt":"…"}`.
 //!
-//! Serde's own shape, a text for some variants and an object named by the variant for others, is
-//! read as well: earlier versions have written it, into files and wherever applications put it.
+//! Serde's own shape is also read: a text for some variants, and an object keyed by the variant for
+//! others. Earlier versions wrote it, into files and wherever applications put it.
 
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 use serde_json::{Map, Value};
 
-/// A variant and what it has.
+/// A variant and its content.
 pub(crate) type Variant = (&'static str, Has);
 
-/// What a variant has; those that have nothing need no mention.
+/// The content of a variant. Variants without content are not listed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Has {
-    /// One value, which stands in the field of this name.
+    /// One value, in the field of this name.
     One(&'static str),
     /// Fields of its own.
     Fields(&'static [&'static str]),
 }
 
-/// Writes a value of which serde's own shape is given.
+/// Writes a value, given in serde's own shape.
 pub(crate) fn write<S: Serializer>(
     tag: &str,
     variants: &[Variant],
@@ -46,7 +46,7 @@ pub(crate) fn write<S: Serializer>(
     object.serialize(to)
 }
 
-/// Reads a value in either shape. It may stand among the fields of whatever it belongs to.
+/// Reads a value in either shape. It may be flattened into another object.
 pub(crate) fn read<'de, T, D: Deserializer<'de>>(
     tag: &'static str,
     variants: &[Variant],
@@ -58,7 +58,7 @@ pub(crate) fn read<'de, T, D: Deserializer<'de>>(
         let mut fields = std::mem::take(fields);
         value = match fields.remove(tag) {
             Some(Value::String(name)) => named(variants, name, fields),
-            // The old shape, as the value of a field of that name.
+            // The old shape, in a field of that name.
             Some(old) => old,
             None if fields.len() == 1 => Value::Object(fields),
             None => return Err(D::Error::missing_field(tag)),
@@ -72,7 +72,7 @@ fn has(variants: &[Variant], name: &str) -> Option<Has> {
     found.map(|(_, has)| *has)
 }
 
-/// Returns serde's own shape of a variant, which says what is wrong if it is none.
+/// Returns a variant in serde's own shape. Serde reports the error if there is no such variant.
 fn named(variants: &[Variant], name: String, mut fields: Map<String, Value>) -> Value {
     let content = match has(variants, &name) {
         None => return Value::String(name),
@@ -85,7 +85,7 @@ fn named(variants: &[Variant], name: String, mut fields: Map<String, Value>) -> 
     Value::Object(Map::from_iter([(name, content)]))
 }
 
-/// Gives an enum that derives serde's traits with `#[serde(remote = "Self")]` the shape of all others.
+/// Gives the shared shape to an enum that derives serde's traits with `#[serde(remote = "Self")]`.
 macro_rules! tagged {
     ($name:ty, $tag:literal, $variants:expr) => {
         impl serde::Serialize for $name {

@@ -1,36 +1,36 @@
-//! Texts that the application chooses, and what is wrong with those that cannot be used.
+//! Texts that the application chooses, and the reasons for refusing one.
 
 /// The longest text accepted for an id, a rule type or a name, in bytes.
 pub const MAX_TEXT_BYTES: usize = 256;
 
-/// A text that cannot be used, and why.
+/// A text that is refused, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("{field} {problem}")]
 pub struct InvalidText {
-    /// Which value it was, such as `rule type`.
+    /// The name of the value, such as `rule type`.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: TextProblem,
 }
 
-/// What is wrong with a text.
+/// The problem with a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextProblem {
-    /// There is nothing in it.
+    /// It is empty.
     #[error("is empty")]
     Empty,
     /// It is longer than [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES).
     #[error("is longer than {MAX_TEXT_BYTES} bytes")]
     TooLong,
-    /// It is longer than so many bytes.
+    /// It is longer than this many bytes.
     #[error("is longer than {0} bytes")]
     LongerThan(usize),
-    /// There are more of them than so many.
+    /// There are more texts of this kind than this number.
     #[error("is one of more than {0}")]
     TooMany(usize),
-    /// It was given by other means, or is there twice.
+    /// It is given twice, or set by other means.
     #[error("is given twice, or set by other means")]
     Taken,
     /// It holds a control character, such as a line break.
@@ -68,7 +68,7 @@ pub(crate) fn check_header_text(field: &'static str, text: &str) -> Result<(), I
     }
 }
 
-/// Says whether a text is nothing but printable ASCII, as nearly all are.
+/// Returns `true` if a text is printable ASCII only, as nearly all are.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }

@@ -1,11 +1,11 @@
-//! The instant that every rule is given: UTC, in whole milliseconds.
+//! The instant passed to every rule: UTC, in whole milliseconds.
 //!
-//! Rules never read a clock. A shell hands them `now`, so that a retry schedule of days can be tested in microseconds and
-//! a deadline that was stored can be compared with one that was just computed.
+//! Rules never read a clock. The caller passes `now`, so that a retry schedule of days can be
+//! tested in microseconds, and a stored deadline can be compared with one just computed.
 //!
-//! What rules and stores are given is the engine's time, which no setting of the wall clock moves; what is shown to
-//! people and receivers is wall time (`wall.rs` is between them). A time that lies between two milliseconds is rounded
-//! up where a deadline follows from it, and down where something is judged to be due.
+//! Rules and stores get the engine's time, which no setting of the wall clock moves. People and
+//! receivers see wall time (`wall.rs` converts between them). A time between two milliseconds is
+//! rounded up when a deadline follows from it, and down when it decides whether something is due.
 
 use std::fmt;
 use std::ops::Add;
@@ -18,25 +18,27 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant in UTC with a resolution of one millisecond, from the year 0 to the year 9999.
 ///
-/// What the engine shows and is told is wall time, by the clock as it stands at that moment; setting the clock moves nothing that is
-/// under way. In JSON it is an RFC 3339 string (`"2026-03-01T12:00:00.250Z"`), which has no years beyond these:
-/// whatever instant there can be is read as it was written. Arithmetic saturates: no remote value can
-/// overflow it.
+/// The engine shows and accepts wall time, by the clock at that moment; setting the clock moves
+/// nothing that is in progress. In JSON it is an RFC 3339 string (`"2026-03-01T12:00:00.250Z"`).
+/// RFC 3339 has no years outside this range, so every instant is read back as written. Arithmetic
+/// saturates, so no remote value can overflow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The first instant that there is: 0000-01-01T00:00:00Z.
+    /// The earliest instant: 0000-01-01T00:00:00Z.
     pub const MIN: Self = Self(-62_167_219_200_000);
 
-    /// The last instant that there is: 9999-12-31T23:59:59.999Z. What is to last for good lasts until then.
+    /// The latest instant: 9999-12-31T23:59:59.999Z. Anything permanent lasts until then.
     pub const MAX: Self = Self(253_402_300_799_999);
 
     /// An instant that no clock reaches.
     pub(crate) const NEVER: Self = Self::MAX;
 
-    /// Returns the instant `millis` milliseconds after 1970-01-01T00:00:00Z, negative for before. What is
-    /// before [`MIN`](Self::MIN) or after [`MAX`](Self::MAX) is taken for that.
+    /// Returns the instant `millis` milliseconds after 1970-01-01T00:00:00Z, or before it if
+    /// negative.
+    ///
+    /// Values outside [`MIN`](Self::MIN) to [`MAX`](Self::MAX) are clamped to them.
     pub const fn from_unix_millis(millis: i64) -> Self {
         if millis < Self::MIN.0 {
             Self::MIN
@@ -57,14 +59,14 @@ impl Timestamp {
         self.0.div_euclid(1_000)
     }
 
-    /// Returns the instant that was so long before this one.
+    /// Returns the instant `wait` before this one.
     #[must_use]
     pub fn before(self, wait: Duration) -> Self {
         let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         Self::from_unix_millis(self.0.saturating_sub(millis))
     }
 
-    /// Returns how long after `earlier` this instant is; zero when it is not after it.
+    /// Returns the time from `earlier` to this instant; zero if this instant is not later.
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
@@ -72,7 +74,7 @@ impl Timestamp {
 }
 
 impl Timestamp {
-    /// Returns the instant so many milliseconds later, or earlier where they are negative.
+    /// Returns the instant `millis` milliseconds later, or earlier if negative.
     #[must_use]
     pub(crate) const fn moved(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
@@ -83,7 +85,7 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, wait: Duration) -> Self {
-        // Rounded up, so that "not before" holds for parts of a millisecond too.
+        // Rounded up, so that "not before" also holds for fractions of a millisecond.
         let millis = wait.as_nanos().div_ceil(1_000_000);
         let millis = i64::try_from(millis).unwrap_or(i64::MAX);
         Self::from_unix_millis(self.0.saturating_add(millis))
@@ -102,7 +104,7 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Jiff's own instants end a day earlier, so that every offset has room; its dates do not.
+        // Jiff's timestamps end a day earlier, to leave room for every offset; its dates do not.
         match EPOCH.checked_add(SignedDuration::from_millis(self.0)) {
             Ok(time) => write!(f, "{time:.3}Z"),
             Err(_) => write!(f, "{} ms", self.0),
@@ -123,7 +125,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Parses an instant of RFC 3339. The text is not in the error: it may be anything.
+/// Parses an RFC 3339 instant. The error does not contain the text, which may be anything.
 fn parse(text: &str) -> Result<Timestamp, &'static str> {
     let refused = "is not an instant of RFC 3339; write it like 2026-03-01T12:00:00Z";
     let pieces = Pieces::parse(text).map_err(|_| refused)?;
@@ -155,7 +157,8 @@ mod tests {
         assert_eq!(offset, time);
     }
 
-    /// One of 9999-12-31 was written as the day before, and one at the end of the integers was as well.
+    /// Regression: an instant of 9999-12-31, and one at the end of the integers, was written as the
+    /// day before.
     #[test]
     fn every_instant_is_read_as_it_was_written() {
         let ends = [

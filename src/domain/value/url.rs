@@ -1,4 +1,4 @@
-//! The URL of an endpoint, in the one form in which it is compared.
+//! The URL of an endpoint, in the normalised form used for comparison.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,15 +12,19 @@ use url::Url;
 /// The longest URL accepted, in bytes.
 pub const MAX_URL_BYTES: usize = 8 * 1024;
 
-/// An `http` or `https` URL in normalised form (WHATWG URL): lower-case scheme and host, default port left out, dot
-/// segments resolved, no fragment. Two spellings of one URL are one endpoint.
+/// An `http` or `https` URL in normalised form (WHATWG URL).
 ///
-/// `Debug` leaves the query out, because queries often carry secrets, and so do logs and errors. The query is part of which endpoint it is all the same, so
-/// that [`as_str`](Self::as_str), `Display` and JSON hold the whole URL: what they give names the same endpoint when it is parsed again.
+/// Scheme and host are lower-case, the default port is omitted, dot segments are resolved, and
+/// there is no fragment. Two spellings of one URL are one endpoint.
+///
+/// `Debug` omits the query, because queries often carry secrets, and so do logs and errors. The
+/// query still belongs to the endpoint's identity. [`as_str`](Self::as_str), `Display` and JSON
+/// therefore hold the whole URL, and parsing their output names the same endpoint.
 #[derive(Clone)]
 pub struct WebhookUrl {
     text: Arc<str>,
-    /// The text's hash: endpoints are looked up by their URLs for every delivery, and most URLs are not in any cache then.
+    /// The text's hash. Endpoints are looked up by URL for every delivery, and most URLs are in no
+    /// CPU cache then.
     hash: u64,
 }
 
@@ -34,10 +38,11 @@ pub enum InvalidUrl {
     /// Its scheme is neither `http` nor `https`.
     #[error("scheme is {0:?}, but webhooks go to http or https")]
     Scheme(String),
-    /// It holds a user name or password, which would end up in logs; use [`Auth`](crate::Auth) instead.
+    /// It holds a user name or password, which would end up in logs; use [`Auth`](crate::Auth)
+    /// instead.
     #[error("holds a user name or password; give them as Auth instead")]
     Credentials,
-    /// It holds a control character, such as the end of a line.
+    /// It holds a control character, such as a line break.
     #[error("holds a control character")]
     Control,
     /// It is longer than [`MAX_URL_BYTES`](crate::limits::MAX_URL_BYTES).
@@ -49,18 +54,19 @@ impl WebhookUrl {
     /// Parses and normalises a URL.
     ///
     /// # Errors
-    /// [`InvalidUrl`] says what is wrong; nothing but the text has to be corrected.
+    /// Returns [`InvalidUrl`] with the reason if no webhook can be sent to the URL.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         if text.len() > MAX_URL_BYTES {
             return Err(InvalidUrl::TooLong);
         }
-        // A parser drops tabs and line ends (WHATWG URL, section 4.4), and another URL would be called than the one that was given.
+        // A parser drops tabs and line breaks (WHATWG URL, section 4.4), so the call would go to a
+        // URL other than the given one.
         if text.contains(|c: char| c.is_ascii_control()) {
             return Err(InvalidUrl::Control);
         }
         let url = Url::parse(text).map_err(|error| InvalidUrl::Malformed(error.to_string()))?;
         if url.cannot_be_a_base() && !text.contains("://") {
-            // In `user:password@host` it is the user that stands where a scheme would.
+            // In `user:password@host` the user stands in the place of a scheme.
             let why = "it begins with neither http:// nor https://";
             return Err(InvalidUrl::Malformed(why.to_owned()));
         }
@@ -111,8 +117,8 @@ impl WebhookUrl {
     }
 }
 
-/// Returns what logs and errors may show of a text that should be a URL: it without user info, query and
-/// fragment, and nothing of a text that is none. In such a one a password could stand anywhere.
+/// Returns the part of a URL that logs and errors may show: without user info, query and fragment.
+/// Nothing is shown of a text that is not a URL, because a password could stand anywhere in it.
 pub(crate) fn shown(text: &str) -> String {
     match Url::parse(text) {
         Ok(url) if url.has_host() => disclosed(url),
@@ -120,11 +126,11 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// Returns what may be shown of a `Location`: as [`shown`], or a path.
+/// Returns the part of a `Location` that may be shown: as [`shown`], or a path.
 pub(crate) fn shown_location(text: &str) -> String {
     const BASE: &str = "http://base.invalid/";
     let path = text.starts_with('/').then_some(text);
-    // It may lead to another host all the same, with user info.
+    // A path may still lead to another host, with user info.
     let joined = path.and_then(|path| Url::parse(BASE).ok()?.join(path).ok());
     match joined.map(disclosed) {
         None => shown(text),
@@ -138,7 +144,7 @@ pub(crate) fn shown_location(text: &str) -> String {
 fn disclosed(mut url: Url) -> String {
     url.set_query(None);
     url.set_fragment(None);
-    // Both can be set wherever there is a host.
+    // Both can be set on any URL with a host.
     if url.set_username("").is_err() || url.set_password(None).is_err() {
         return "(not a URL)".to_owned();
     }
@@ -147,7 +153,7 @@ fn disclosed(mut url: Url) -> String {
 
 impl PartialEq for WebhookUrl {
     fn eq(&self, other: &Self) -> bool {
-        // Those that share their text are found equal without reading it.
+        // A shared text is equal without being read.
         self.hash == other.hash && (Arc::ptr_eq(&self.text, &other.text) || self.text == other.text)
     }
 }
@@ -231,7 +237,7 @@ impl<'de> Deserialize<'de> for WebhookUrl {
     }
 }
 
-/// Seeded by chance for each process, so that nobody can choose URLs that collide.
+/// Randomly seeded per process, so that nobody can choose URLs that collide.
 static HASHER: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
 
 #[cfg(test)]

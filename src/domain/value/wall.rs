@@ -1,13 +1,15 @@
-//! Where times leave the engine, and where they come in.
+//! Conversion of times that enter or leave the engine.
 //!
-//! Everything inside, the store included, is on the engine's time: it starts at the wall clock and advances with the
-//! monotonic clock alone, so that a wall clock that is set moves no deadline, no hold and no age. Whatever people or
-//! receivers read or say is wall time. The two differ by an offset, which is looked at every second; it is applied
-//! here and nowhere else, so that a record shown twice is always shown by the clock as it stands.
+//! Everything inside, including the store, uses the engine's time. It starts at the wall clock and
+//! advances with the monotonic clock alone, so that setting the wall clock moves no deadline, no
+//! hold and no age. People and receivers read and state wall time. The two differ by an offset,
+//! which is checked every second. It is applied here and nowhere else, so that a record is always
+//! shown by the current clock.
 
 use crate::domain::value::time::Timestamp;
 
-/// How far the wall clock is ahead of the engine's time, in milliseconds; negative when it is behind.
+/// Difference from the engine's time to the wall clock, in milliseconds; negative if the wall clock
+/// is behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WallOffset(i64);
 
@@ -20,12 +22,12 @@ impl WallOffset {
         self.0
     }
 
-    /// Returns the offset when the wall clock says `wall` and the engine's time is `engine`.
+    /// Returns the offset for a wall clock at `wall` and an engine's time of `engine`.
     pub(crate) const fn between(wall: Timestamp, engine: Timestamp) -> Self {
         Self(wall.unix_millis().saturating_sub(engine.unix_millis()))
     }
 
-    /// Returns `true` if it is more than so many milliseconds away from another.
+    /// Returns `true` if the two offsets differ by more than `millis` milliseconds.
     pub(crate) const fn differs_from(self, other: Self, millis: i64) -> bool {
         self.0.abs_diff(other.0) > millis.unsigned_abs()
     }
@@ -35,15 +37,15 @@ impl WallOffset {
         at.moved(self.0)
     }
 
-    /// Returns the instant of the engine's time that somebody means who says `wall`.
+    /// Returns the engine's time for the wall time `wall`.
     pub(crate) const fn to_engine(self, wall: Timestamp) -> Timestamp {
         wall.moved(self.0.saturating_neg())
     }
 }
 
-/// What is shown, with its times.
+/// A shown record with its times.
 pub(crate) trait OnWall {
-    /// Turns every time in it from the engine's into wall time.
+    /// Converts every time in it from the engine's time to wall time.
     #[must_use]
     fn on_wall(self, offset: WallOffset) -> Self;
 }

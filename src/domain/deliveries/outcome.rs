@@ -76,8 +76,9 @@ pub enum Failure {
     /// The endpoint is restricted to the events of another client
     /// ([`Endpoint::client`](crate::Endpoint::client)), so nothing was sent. Permanent.
     OtherClient,
-    /// The access token could not be fetched from the token endpoint, so that nothing was sent, or
-    /// nothing more after a 401. Transient.
+    /// The access token could not be fetched from the token endpoint. Transient.
+    ///
+    /// Nothing was sent, or nothing more after a 401.
     Token,
     /// The code that makes attempts panicked: a bug, contained to this attempt. Transient.
     Panicked,
@@ -245,8 +246,9 @@ pub enum DeadLetterReason {
     AbortedByReceiver(Failure),
     /// Its endpoint was removed.
     EndpointRemoved,
-    /// Its endpoint had as many open deliveries as it may, and others took the event, or the store
-    /// was told to give up what exceeds that.
+    /// Its endpoint already had the maximum of open deliveries.
+    ///
+    /// Either other endpoints took the event, or the store was told to give up the excess.
     BacklogFull,
     /// The open deliveries of its rule were ended.
     RuleEnded,

@@ -1,4 +1,5 @@
-//! What an event says, as a digest: by it an id that comes again is told from one that was given twice.
+//! The digest of an event's content. It distinguishes a repeated event from a second event under
+//! the same id.
 
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
@@ -6,16 +7,17 @@ use serde_json::Value;
 use crate::domain::events::event::Event;
 use crate::domain::value::id::{CompanyId, DataConnectionId};
 
-/// A digest of what an event says: its type, company, data connection, message and data.
+/// A digest of an event's content: its type, company, data connection, message and data.
 ///
-/// Not its id and client, by which it is looked up, and not when it happened: an event that is made
-/// again after a failure has another time. It is the same in every process and version, and whatever
-/// the order of the keys in the data.
+/// Id and client are left out, because the event is looked up by them. The time is left out,
+/// because an event made again after a failure has another time. The digest is the same in every
+/// process and version, whatever the order of the keys in the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentDigest([u8; 16]);
 
 impl ContentDigest {
-    /// Returns the digest of an event: the first half of a SHA-256. `buffer` is kept for its room.
+    /// Returns the digest of an event: the first half of a SHA-256. `buffer` is reused for its
+    /// capacity.
     pub(crate) fn of(event: &Event, buffer: &mut Vec<u8>) -> Self {
         buffer.clear();
         let company = event.company_id.as_ref().map(CompanyId::as_str);
@@ -54,7 +56,7 @@ impl ContentDigest {
     }
 }
 
-/// Writes something of a kind in such a way that nothing that follows can be taken for a part of it.
+/// Writes `bytes` with kind and length, so that the encoding is unambiguous.
 fn write(kind: u8, bytes: &[u8], buffer: &mut Vec<u8>) {
     buffer.push(kind);
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -62,7 +64,7 @@ fn write(kind: u8, bytes: &[u8], buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(bytes);
 }
 
-/// Writes a value; events with deeper ones than calls can follow are refused before.
+/// Writes a value. Events nested too deeply for recursion were refused before.
 fn write_value(value: &Value, buffer: &mut Vec<u8>) {
     match value {
         Value::Null => buffer.push(NULL),
@@ -78,7 +80,7 @@ fn write_value(value: &Value, buffer: &mut Vec<u8>) {
         Value::Object(fields) => {
             write_count(OBJECT, fields.len(), buffer);
             let mut fields: Vec<_> = fields.iter().collect();
-            // The application may have serde_json keep them in the order in which they came.
+            // The application may have serde_json keep the keys in the order in which they came.
             fields.sort_by_key(|(name, _)| *name);
             for (name, field) in fields {
                 write(TEXT, name.as_bytes(), buffer);
@@ -94,7 +96,7 @@ fn write_count(kind: u8, count: usize, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(&count.to_le_bytes());
 }
 
-// They are in stored files: none is ever changed.
+// These are in stored files, so none may ever change.
 const NOTHING: u8 = 0;
 const TEXT: u8 = 1;
 const NULL: u8 = 2;
@@ -160,7 +162,7 @@ mod tests {
         assert_eq!(digest_of(&first), digest_of(&again));
     }
 
-    /// It is in files: an engine of another version has to come to the same.
+    /// Digests are in files, so an engine of another version has to compute the same one.
     #[test]
     fn a_digest_stays_what_it_is() {
         let event = event()

@@ -1,4 +1,4 @@
-//! What the application publishes.
+//! The events that the application publishes.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use crate::domain::value::id::{ClientId, CompanyId, DataConnectionId, EventId};
 use crate::domain::value::text::{InvalidText, check_header_text, check_text};
 use crate::domain::value::time::Timestamp;
 
-/// The deepest nesting of event data accepted; the same bound at which JSON readers commonly stop.
+/// The deepest nesting of event data accepted, a common limit of JSON readers.
 pub const MAX_DATA_DEPTH: usize = 128;
 
 /// The longest event message accepted, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Something that happened to one of the application's clients, to be told to whoever has a rule for it.
+/// An event of one of the application's clients, sent wherever a rule matches it.
 ///
-/// Made with `Event::new(rule_type, client_id)`, which gives it a `UUIDv7` and the current time. An id of the application's own
-/// makes publishing idempotent.
+/// Make one with `Event::new(rule_type, client_id)`, which gives it a `UUIDv7` and the current
+/// time. Setting an id of the application's own makes publishing idempotent.
 ///
 /// ```
 /// use actix_webhooks::Event;
@@ -34,22 +34,23 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Event {
-    /// Which event this is; the idempotency key of publishing.
+    /// The event's id, the idempotency key of publishing.
     pub id: EventId,
-    /// What happened, free text that rules match, such as `Dataset data changed`.
+    /// The event's type, free text that rules match, such as `Dataset data changed`.
     pub rule_type: String,
-    /// Whose event it is.
+    /// The client whose event it is.
     pub client_id: ClientId,
-    /// Which of the client's companies it is about; `None` for events about the client as a whole.
+    /// The client's company that it is about; `None` for events about the client as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub company_id: Option<CompanyId>,
-    /// Which data connection it is about.
+    /// The data connection that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_connection_id: Option<DataConnectionId>,
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The application's own data; its keys are never renamed. A JSON `null` is data like any other.
+    /// The application's own data; its keys are never renamed. A JSON `null` is data like any
+    /// other.
     #[serde(
         default,
         deserialize_with = "given",
@@ -62,12 +63,12 @@ pub struct Event {
     pub(crate) made: Made,
 }
 
-/// The id and the client that an event was made with, if its id was made with it.
+/// The id and the client that an event was made with, if the engine made its id.
 #[derive(Clone, Default)]
 pub(crate) struct Made(Option<(EventId, ClientId)>);
 
 impl PartialEq for Made {
-    /// Returns `true`: it is about where an id comes from, and nothing that an event says.
+    /// Returns `true`: the origin of an id is not part of an event's content.
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -79,20 +80,22 @@ impl fmt::Debug for Made {
     }
 }
 
-/// An event that cannot be published as it is.
+/// Why an event cannot be published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidEvent {
-    /// One of its texts cannot be used.
+    /// One of its texts is invalid.
     #[error(transparent)]
     Text(#[from] InvalidText),
     /// Its message is longer than [`MAX_MESSAGE_BYTES`](crate::limits::MAX_MESSAGE_BYTES).
     #[error("message is longer than {MAX_MESSAGE_BYTES} bytes")]
     MessageTooLong,
-    /// Its data is nested deeper than [`MAX_DATA_DEPTH`](crate::limits::MAX_DATA_DEPTH), which receivers could not read.
+    /// Its data is nested deeper than [`MAX_DATA_DEPTH`](crate::limits::MAX_DATA_DEPTH), which
+    /// receivers could not read.
     #[error("data is nested deeper than {MAX_DATA_DEPTH} levels")]
     DataTooDeep,
-    /// It cannot be written as JSON, or not so that it is read as it was. The data is not in the reason.
+    /// It cannot be written as JSON, or would not be read back unchanged. The reason does not
+    /// contain the data.
     #[error("event cannot be written as JSON and read again: {0}; its data has to be plain JSON")]
     NotJson(String),
 }
@@ -105,7 +108,7 @@ impl InvalidEvent {
 }
 
 impl Event {
-    /// Returns an event with an id and a time of the caller's choice. Reads no clock, so it suits replays and tests.
+    /// Returns an event with the given id and time. Reads no clock, so it suits replays and tests.
     pub fn identified(
         id: impl Into<EventId>,
         occurred_at: Timestamp,
@@ -125,13 +128,13 @@ impl Event {
         }
     }
 
-    /// Notes that its id was made for it, and is nobody else's.
+    /// Records that the id was made for this event and belongs to no other.
     pub(crate) fn with_an_id_of_its_own(mut self) -> Self {
         self.made = Made(Some((self.id.clone(), self.client_id.clone())));
         self
     }
 
-    /// Returns `true` if the id was made for this event and its client, and given by nobody.
+    /// Returns `true` if the id was made for this event and its client, rather than given.
     pub(crate) fn has_an_id_of_its_own(&self) -> bool {
         let same = |(id, client): &(EventId, ClientId)| {
             id.is_the_very(&self.id) && client.is_the_very(&self.client_id)
@@ -139,18 +142,20 @@ impl Event {
         self.made.0.as_ref().is_some_and(same)
     }
 
-    /// Sets the id. Ids are per client: publishing a second event of the same client with it, while it
-    /// is remembered, delivers nothing and returns the first receipt, marked as a
-    /// [`duplicate`](crate::Receipt::duplicate). If that event says something else (another type,
-    /// company, data connection, message or data), it is refused with
-    /// [`PublishError::IdTaken`](crate::PublishError::IdTaken).
+    /// Sets the id. Ids are per client.
+    ///
+    /// While an id is remembered, publishing a second event of the same client with it delivers
+    /// nothing and returns the first receipt, marked as a [`duplicate`](crate::Receipt::duplicate).
+    /// If that event has other content (another type, company, data connection, message or data),
+    /// it is refused with [`PublishError::IdTaken`](crate::PublishError::IdTaken).
     #[must_use]
     pub fn id(mut self, id: impl Into<EventId>) -> Self {
         self.id = id.into();
         self
     }
 
-    /// Sets the company that the event is about. Defaults to none: the event is about the client as a whole.
+    /// Sets the company that the event is about. Defaults to none: the event is about the client as
+    /// a whole.
     #[must_use]
     pub fn company(mut self, company_id: impl Into<CompanyId>) -> Self {
         self.company_id = Some(company_id.into());
@@ -209,7 +214,8 @@ impl Event {
         }
     }
 
-    /// Drops an event whose data may be nested without end. The usual way takes a call for every level, and there may be more than the stack is for.
+    /// Drops an event whose data may be nested without limit. The default drop recurses once per
+    /// level and could overflow the stack.
     pub(crate) fn discard(self) {
         let mut left: Vec<Value> = self.data.into_iter().collect();
         while let Some(value) = left.pop() {
@@ -222,12 +228,12 @@ impl Event {
     }
 }
 
-/// Reads data that is there: `null` too, which would otherwise be taken for no data.
+/// Reads data that is present. A `null` would otherwise be read as no data.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
-/// Says whether `value` nests deeper than `limit`, without recursing past it.
+/// Returns `true` if `value` nests deeper than `limit`, without recursing past it.
 fn is_deeper_than(value: &Value, limit: usize) -> bool {
     match value {
         Value::Array(items) => {
@@ -267,7 +273,7 @@ mod tests {
         assert_eq!(long.check(), Err(InvalidEvent::MessageTooLong));
     }
 
-    /// A fuzzer found that data of `null` was gone after the outbox, so that the alert had no `Data`.
+    /// Found by a fuzzer: data of `null` was lost in the outbox, so the alert had no `Data`.
     #[test]
     fn data_of_null_is_not_taken_for_no_data() {
         for event in [event(), event().data(Value::Null)] {

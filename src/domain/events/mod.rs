@@ -1,4 +1,4 @@
-//! What applications publish, and the bodies that are made of it.
+//! The events that applications publish, and the bodies made of them.
 //!
 //! An event knows no rule and no endpoint.
 

@@ -8,20 +8,20 @@ use crate::domain::events::event::Event;
 use crate::domain::value::id::{AlertId, CompanyId, DataConnectionId, RuleId};
 use crate::domain::value::time::Timestamp;
 
-/// What the body of a rule's alerts looks like.
+/// The format of the body of a rule's alerts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PayloadFormat {
-    /// The alert service's envelope: `PascalCase` keys `ClientId`, `RuleType`, `AlertId`, `Message`, `Data` and so on; what
-    /// an event does not have is left out.
+    /// The alert service's envelope, with `PascalCase` keys: `ClientId`, `RuleType`, `AlertId`,
+    /// `Message`, `Data` and so on. Keys without a value are omitted.
     #[default]
     Alert,
     /// Standard Webhooks 1.0: `{"type", "timestamp", "data"}`.
     StandardWebhooks,
     /// `CloudEvents` 1.0 in structured JSON mode, sent as `application/cloudevents+json`.
     CloudEvents,
-    /// The event's data as it is; `null` when it has none.
+    /// The event's data unchanged; `null` if it has none.
     Raw,
 }
 
@@ -34,7 +34,7 @@ impl PayloadFormat {
         }
     }
 
-    /// Adds to `body` the body of the alert that `event` raises under a rule.
+    /// Appends to `body` the body of the alert that `event` raises under a rule.
     ///
     /// # Errors
     /// Those of the JSON encoder, which refuses only values that no `serde_json::Value` can hold.
@@ -75,8 +75,9 @@ impl PayloadFormat {
     }
 }
 
-/// Writes the alert service's envelope. It is written by hand because nearly every body is one, and a message is most of it: a text that needs no escapes,
-/// as most do not, is found to need none sixteen bytes at a time and copied.
+/// Writes the alert service's envelope. Hand-written because nearly every body is one, and a
+/// message is most of it. Most texts need no escapes: that is checked sixteen bytes at a time, and
+/// the text is then copied.
 fn write_alert(
     event: &Event,
     alert_id: AlertId,
@@ -118,7 +119,7 @@ fn write_alert(
 /// Writes a text as a JSON string.
 fn write_text(text: &str, body: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     let as_it_is = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    // Without an early end, so that many bytes are looked at in one instruction.
+    // No early exit, so that the loop is vectorised.
     if text.bytes().fold(true, |all, byte| all & as_it_is(byte)) {
         body.push(b'"');
         body.extend_from_slice(text.as_bytes());
@@ -128,7 +129,7 @@ fn write_text(text: &str, body: &mut Vec<u8>) -> Result<(), serde_json::Error> {
     serde_json::to_writer(body, text)
 }
 
-/// The body that Standard Webhooks 1.0 recommends; `data` is there even when it is null.
+/// The body that Standard Webhooks 1.0 recommends; `data` is present even if it is null.
 #[derive(Serialize)]
 struct StandardWebhook<'a> {
     r#type: &'a str,
@@ -136,7 +137,7 @@ struct StandardWebhook<'a> {
     data: Option<&'a Value>,
 }
 
-/// `CloudEvents` 1.0, JSON event format §2: `source` and `id` together name the event.
+/// `CloudEvents` 1.0, JSON event format §2: `source` and `id` together identify the event.
 #[derive(Serialize)]
 struct CloudEvent<'a> {
     specversion: &'static str,

@@ -6,7 +6,7 @@ use crate::domain::authorisation::auth::Auth;
 use crate::domain::value::id::ClientId;
 use crate::domain::value::text::{InvalidText, check_header_text, check_text};
 
-/// One of the application's customers: whose events are told, and how calls for them are authorised.
+/// One of the application's customers, whose events are sent, with the authorisation of its calls.
 ///
 /// An event may name a client that was never registered; its alerts then carry no `ClientName`.
 ///
@@ -22,12 +22,12 @@ use crate::domain::value::text::{InvalidText, check_header_text, check_text};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Client {
-    /// Which client this is; sent as the client id header on every call.
+    /// The client's id, sent as the client id header on every call.
     pub id: ClientId,
-    /// The name that alerts carry; `None` leaves `ClientName` out.
+    /// The name that alerts carry; `None` omits `ClientName`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// How calls for this client are authorised; `None` leaves it to the endpoint.
+    /// Authorisation of calls for this client; `None` leaves it to the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 }
@@ -49,7 +49,8 @@ impl Client {
         self
     }
 
-    /// Sets how calls for this client are authorised, unless a rule says otherwise. Defaults to what the endpoint says.
+    /// Sets the authorisation of calls for this client, unless a rule sets its own. Defaults to the
+    /// endpoint's.
     #[must_use]
     pub fn auth(mut self, auth: Auth) -> Self {
         self.auth = Some(auth);

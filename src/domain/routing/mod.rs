@@ -1,6 +1,6 @@
-//! Who gets which event: clients, rules, and the table of both.
+//! Routing of events: clients, rules, and the table of both.
 //!
-//! A rule names URLs; the settings of these are not known here.
+//! A rule names URLs. Their settings are not known here.
 
 pub(crate) mod client;
 pub(crate) mod rule;

@@ -1,4 +1,4 @@
-//! Which events raise an alert, and where the alert goes.
+//! The events that raise an alert, and where the alert goes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::domain::value::id::{ClientId, CompanyId, RuleId};
 use crate::domain::value::text::{InvalidText, check_text};
 use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 
-/// Which events of which client and company raise an alert, and which webhooks are told.
+/// The events, by type, client and company, that raise an alert, and the webhook URLs it goes to.
 ///
 /// ```
 /// use actix_webhooks::Rule;
@@ -28,24 +28,27 @@ use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Rule {
-    /// Which rule this is.
+    /// The rule's id.
     pub id: RuleId,
-    /// Which rule types it matches: an exact text, `prefix.*` for everything below a prefix, or `*` for everything.
+    /// The event types it matches: an exact text, `prefix.*` for everything below a prefix, or `*`
+    /// for everything.
     pub rule_type: String,
-    /// Whose events it matches; `None` matches every client's.
+    /// The client whose events it matches; `None` matches every client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
-    /// Which company's events it matches; `None` matches every company's and those about no company.
+    /// The company whose events it matches; `None` matches every company's and those about no
+    /// company.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub company_id: Option<CompanyId>,
-    /// Where its alerts go; one delivery each. A URL that is there twice, in whatever spelling, counts
-    /// once: an engine leaves the later ones out.
+    /// The URLs that its alerts go to, one delivery each.
+    ///
+    /// A URL repeated in any spelling counts once: an engine drops the repetitions.
     #[serde(deserialize_with = "distinct_urls")]
     pub webhooks: Arc<[WebhookUrl]>,
-    /// How its calls are authorised; `None` leaves it to the client, then to the endpoint.
+    /// Authorisation of its calls; `None` leaves it to the client, then to the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
-    /// What the body looks like.
+    /// The format of the body.
     #[serde(default)]
     pub format: PayloadFormat,
     /// Whether it raises alerts at all.
@@ -53,20 +56,21 @@ pub struct Rule {
     pub enabled: bool,
 }
 
-/// A rule that cannot be used as it is. Nothing of it was applied.
+/// Why a rule is refused. Nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRule {
-    /// One of its texts cannot be used.
+    /// One of its texts is invalid.
     #[error(transparent)]
     Text(#[from] InvalidText),
-    /// It has no webhook, so that its alerts would go nowhere.
+    /// It has no webhook, so its alerts would go nowhere.
     #[error("rule has no webhook; add one with Rule::webhook")]
     NoWebhook,
-    /// A `*` stands elsewhere than alone or after a final dot.
+    /// A `*` is neither alone nor after a final dot.
     #[error("rule type {0:?} has a `*` that is neither alone nor at the end of `prefix.*`")]
     Pattern(String),
-    /// Events of this type are about a client as a whole and carry no company, so the rule could never match.
+    /// Events of this type are about a client as a whole and carry no company, so the rule could
+    /// never match.
     #[error("events of type {0:?} carry no company, so a rule for them cannot name one")]
     CompanyNeverGiven(String),
 }
@@ -102,10 +106,10 @@ impl Rule {
         self
     }
 
-    /// Adds a URL that the rule's alerts go to. Adding one twice has no further effect.
+    /// Adds a URL that the rule's alerts go to. Adding it twice has no further effect.
     ///
     /// # Errors
-    /// [`InvalidUrl`] when no webhook can be sent to it.
+    /// Returns [`InvalidUrl`] if no webhook can be sent to it.
     pub fn webhook(mut self, url: &str) -> Result<Self, InvalidUrl> {
         let url = WebhookUrl::parse(url)?;
         if !self.webhooks.contains(&url) {
@@ -114,28 +118,29 @@ impl Rule {
         Ok(self)
     }
 
-    /// Sets how the rule's calls are authorised, whatever the client and endpoint say. Defaults to what they say.
+    /// Sets the authorisation of the rule's calls, overriding client and endpoint. Defaults to
+    /// theirs.
     #[must_use]
     pub fn auth(mut self, auth: Auth) -> Self {
         self.auth = Some(auth);
         self
     }
 
-    /// Sets what the body looks like. Defaults to [`PayloadFormat::Alert`].
+    /// Sets the format of the body. Defaults to [`PayloadFormat::Alert`].
     #[must_use]
     pub fn format(mut self, format: PayloadFormat) -> Self {
         self.format = format;
         self
     }
 
-    /// Makes the rule raise no alerts until it is put again enabled.
+    /// Disables the rule: it raises no alerts until it is put again enabled.
     #[must_use]
     pub fn disabled(mut self) -> Self {
         self.enabled = false;
         self
     }
 
-    /// Returns the rule as an engine holds it, once it was found to be valid: each webhook once.
+    /// Returns a valid rule as the engine holds it, with each webhook once.
     pub(crate) fn checked(mut self) -> Result<Self, InvalidRule> {
         self.check()?;
         self.webhooks = distinct(self.webhooks);
@@ -170,7 +175,7 @@ fn enabled_by_default() -> bool {
     true
 }
 
-/// Returns the URLs in their order, each where it stands first.
+/// Returns each URL at its first position.
 fn distinct(urls: Arc<[WebhookUrl]>) -> Arc<[WebhookUrl]> {
     let mut known = BTreeSet::new();
     let first: Vec<&WebhookUrl> = urls.iter().filter(|url| known.insert(*url)).collect();
@@ -229,8 +234,8 @@ mod tests {
         assert!(Rule::new("r", "t").webhook("mailto:a@b.c").is_err());
     }
 
-    /// A rule out of JSON, or one whose field was set, had one URL in three spellings, and every event
-    /// was delivered three times.
+    /// Regression: a rule from JSON, or with its field set directly, had one URL in three
+    /// spellings, so every event was delivered three times.
     #[test]
     fn no_way_into_a_rule_lets_one_url_in_twice() {
         let [a, b] = ["https://a.test/", "https://b.test/"];

@@ -1,8 +1,9 @@
-//! Which rules an event matches, at a cost proportional to the matches and not to the rules.
+//! The rules that an event matches, found at a cost proportional to the matches, not to the rules.
 //!
-//! Rules are found by what they ask for: first by rule type (the exact text, the prefixes that the text has dots for, and
-//! `*`), then by client and company, each given or open. An event therefore makes a handful of look-ups however many rules
-//! there are. Matches come out ordered by rule id, so that the same event always raises the same deliveries in the same order.
+//! Rules are indexed first by rule type (the exact text, the prefixes at the dots of the text, and
+//! `*`), then by client and company, each given or open. An event therefore takes a handful of
+//! look-ups however many rules there are. Matches are ordered by rule id, so that the same event
+//! always raises the same deliveries in the same order.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -14,7 +15,7 @@ use crate::domain::events::event::Event;
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, CompanyId, RuleId};
 
-/// The rules, indexed by what they match.
+/// The rules, indexed by the events that they match.
 #[derive(Debug, Default)]
 pub(crate) struct RoutingTable {
     rules: BTreeMap<RuleId, Arc<Rule>>,
@@ -24,12 +25,12 @@ pub(crate) struct RoutingTable {
 /// The rules of one type, by the client and company that they are for.
 #[derive(Debug, Default)]
 struct ByScope {
-    /// Those for every client and company.
+    /// Rules for every client and company.
     open: Vec<Arc<Rule>>,
     scoped: HashMap<Scope, Vec<Arc<Rule>>>,
 }
 
-/// Which client and company a rule is for; `None` is any.
+/// The client and company that a rule is for; `None` is any.
 type Scope = (Option<ClientId>, Option<CompanyId>);
 
 impl RoutingTable {
@@ -47,7 +48,7 @@ impl RoutingTable {
         self.rules.insert(rule.id.clone(), rule);
     }
 
-    /// Removes the rule and returns it; `None` when there was none.
+    /// Removes the rule and returns it; `None` if there was none.
     pub(crate) fn remove(&mut self, id: &RuleId) -> Option<Arc<Rule>> {
         let rule = self.rules.remove(id)?;
         let rule_type = canonical(&rule.rule_type);
@@ -70,7 +71,7 @@ impl RoutingTable {
         self.rules.values()
     }
 
-    /// Adds to `matches` the enabled rules that the event matches, ordered by rule id.
+    /// Appends to `matches` the enabled rules that the event matches, ordered by rule id.
     pub(crate) fn matches(&self, event: &Event, matches: &mut Vec<Arc<Rule>>) {
         let rule_type = canonical(&event.rule_type);
         self.collect(rule_type, event, matches);
@@ -139,7 +140,8 @@ fn scope_of(rule: &Rule) -> Scope {
     (rule.client_id.clone(), rule.company_id.clone())
 }
 
-/// Returns the spelling by which a rule type is compared: the alert service spelled one of its own in two ways.
+/// Returns the spelling by which a rule type is compared: the alert service spelled one of its own
+/// types in two ways.
 fn canonical(rule_type: &str) -> &str {
     match rule_type {
         "New company synchronized" => "New company synchronised",
@@ -147,13 +149,13 @@ fn canonical(rule_type: &str) -> &str {
     }
 }
 
-/// Returns where the dots of a text are. Texts are short, so that looking at each byte is the fastest way.
+/// Returns the positions of the dots in a text. Texts are short, so a byte-by-byte scan is fastest.
 fn dots(text: &str) -> impl Iterator<Item = usize> {
     let bytes = text.bytes().enumerate();
     bytes.filter(|(_, byte)| *byte == b'.').map(|(at, _)| at)
 }
 
-/// How many dots of a rule type are looked at, so that no text makes routing slow.
+/// The most dots of a rule type that are looked at, so that no text makes routing slow.
 const MAX_PREFIXES: usize = 16;
 
 #[cfg(test)]

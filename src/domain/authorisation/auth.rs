@@ -11,10 +11,11 @@ use crate::domain::authorisation::oauth2::ClientCredentials;
 use crate::domain::value::secret::{MAX_SECRET_BYTES, Secret, check_secret};
 use crate::domain::value::text::{InvalidText, TextProblem};
 
-/// How a call is authorised: one `Authorization` header, or none.
+/// The authorisation of a call: one `Authorization` header, or none.
 ///
-/// A rule's wins over its client's, which wins over the endpoint's; `Auth::None` at a level means "no header", which is
-/// not the same as leaving the level unset. Serialising it tells the kind and leaves the secret out.
+/// A rule's wins over its client's, which wins over the endpoint's. `Auth::None` at a level means
+/// "no header", which differs from leaving the level unset. Serialising it writes the kind and
+/// omits the secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -24,7 +25,8 @@ pub enum Auth {
     None,
     /// `Basic base64(user:password)` (RFC 7617).
     Basic {
-        /// The user name; it cannot hold a colon. It is shown: where a receiver takes its key as the user name, use [`Auth::Raw`].
+        /// The user name, without a colon. It is shown: for a receiver that takes its key as the
+        /// user name, use [`Auth::Raw`].
         user: String,
         /// The password.
         password: Secret,
@@ -33,7 +35,7 @@ pub enum Auth {
     Bearer(Secret),
     /// A whole header value of the application's choice, printable ASCII.
     Raw(Secret),
-    /// `Bearer token`, with a token that is fetched from a token endpoint (RFC 6749 §4.4).
+    /// `Bearer token`, with a token fetched from a token endpoint (RFC 6749 §4.4).
     #[serde(rename = "oauth2")]
     OAuth2(Arc<ClientCredentials>),
 }
@@ -52,18 +54,19 @@ impl Auth {
         Self::Bearer(token.into())
     }
 
-    /// Returns a header value that is sent as it is.
+    /// Returns a header value that is sent unchanged.
     pub fn raw(value: impl Into<Secret>) -> Self {
         Self::Raw(value.into())
     }
 
-    /// Returns authorisation by access tokens that are fetched with client credentials.
+    /// Returns authorisation by access tokens fetched with client credentials.
     pub fn oauth2(credentials: ClientCredentials) -> Self {
         Self::OAuth2(Arc::new(credentials))
     }
 
-    /// Returns the header value to send; `None` when there is to be no header, and for [`Auth::OAuth2`], whose header is known only when a token
-    /// was fetched.
+    /// Returns the header value to send; `None` if there is no header.
+    ///
+    /// Also `None` for [`Auth::OAuth2`], whose header is known only once a token is fetched.
     pub fn header_value(&self) -> Option<Secret> {
         match self {
             Self::None | Self::OAuth2(_) => None,
@@ -77,7 +80,7 @@ impl Auth {
         }
     }
 
-    /// Checks that the header can be sent and that nothing can be smuggled into it.
+    /// Checks that the header can be sent, and that nothing can be smuggled into it.
     pub(crate) fn check(&self) -> Result<(), InvalidText> {
         match self {
             Self::None => Ok(()),

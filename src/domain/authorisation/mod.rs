@@ -1,6 +1,6 @@
-//! How calls show who makes them: Basic, Bearer, OAuth 2.0 access tokens.
+//! Authorisation of calls: Basic, Bearer, OAuth 2.0 access tokens.
 //!
-//! Who is shown which is decided in `credentials`.
+//! `credentials` decides which receiver sees which credential.
 
 pub(crate) mod auth;
 pub(crate) mod oauth2;

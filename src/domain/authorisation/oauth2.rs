@@ -1,4 +1,4 @@
-//! Client credentials of `OAuth` 2.0 (RFC 6749 §4.4): with what an access token is asked for, and where.
+//! Client credentials of `OAuth` 2.0 (RFC 6749 §4.4): the request for an access token, and its URL.
 
 use std::hash::{Hash, Hasher};
 
@@ -12,14 +12,16 @@ use crate::domain::value::secret::{MAX_SECRET_BYTES, Secret};
 use crate::domain::value::text::{InvalidText, TextProblem};
 use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 
-/// The most form parameters of one's own that [`ClientCredentials`] take.
+/// The most additional form parameters of [`ClientCredentials`].
 pub const MAX_FORM_PARAMETERS: usize = 16;
 
-/// What an access token is asked for with: an `OAuth` 2.0 client and the token endpoint that knows it (RFC 6749 §4.4).
+/// The credentials that request an access token: an `OAuth` 2.0 client and its token endpoint (RFC
+/// 6749 §4.4).
 ///
-/// Deliveries with equal credentials share one token, whichever rule, client or endpoint they come from. It is fetched when an attempt needs
-/// it, inside that attempt's timeout, kept in memory only, and replaced shortly before it expires or when a receiver answers 401. Use `https`
-/// for the token URL wherever secrets must stay secret: RFC 6749 §3.2 demands it.
+/// Deliveries with equal credentials share one token, whichever rule, client or endpoint they come
+/// from. It is fetched when an attempt needs it, within that attempt's timeout. It is kept in
+/// memory only, and replaced shortly before it expires or when a receiver answers 401. Use `https`
+/// for the token URL wherever secrets must stay secret: RFC 6749 §3.2 requires it.
 ///
 /// ```
 /// use actix_webhooks::{Auth, Client, ClientCredentials};
@@ -35,39 +37,40 @@ pub const MAX_FORM_PARAMETERS: usize = 16;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ClientCredentials {
-    /// Where tokens are fetched.
+    /// The URL of the token endpoint.
     pub token_url: WebhookUrl,
-    /// Who asks.
+    /// The id of the `OAuth` client.
     pub client_id: String,
-    /// What proves it.
+    /// The secret of the `OAuth` client.
     pub client_secret: Secret,
-    /// What the token is to be good for, separated by spaces; `None` leaves it to the token endpoint.
+    /// The scope of the token, separated by spaces; `None` leaves it to the token endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
-    /// For whom the token is, where the token endpoint wants to know.
+    /// The audience of the token, if the token endpoint requires one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// How the client proves itself.
+    /// Placement of the client's id and secret.
     #[serde(default)]
     pub placement: CredentialsPlacement,
-    /// Further form parameters; their values are treated as secrets.
+    /// Additional form parameters; their values are treated as secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<FormParameter>,
 }
 
-/// Where the client's id and secret are in a request for a token.
+/// Placement of the client's id and secret in a token request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CredentialsPlacement {
-    /// In an `Authorization: Basic` header, which every token endpoint understands (RFC 6749 §2.3.1).
+    /// In an `Authorization: Basic` header, which every token endpoint understands (RFC 6749
+    /// §2.3.1).
     #[default]
     Header,
     /// In the form, as `client_id` and `client_secret`.
     Body,
 }
 
-/// A form parameter of one's own in a request for a token.
+/// An additional form parameter of a token request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FormParameter {
@@ -78,10 +81,10 @@ pub struct FormParameter {
 }
 
 impl ClientCredentials {
-    /// Returns credentials that are sent as HTTP Basic, without scope or audience.
+    /// Returns credentials sent as HTTP Basic, without scope or audience.
     ///
     /// # Errors
-    /// [`InvalidUrl`] when no request can be sent to the token URL.
+    /// Returns [`InvalidUrl`] if no request can be sent to the token URL.
     pub fn new(
         token_url: &str,
         client_id: impl Into<String>,
@@ -98,45 +101,51 @@ impl ClientCredentials {
         })
     }
 
-    /// Sets what the token is to be good for, separated by spaces. Defaults to what the token endpoint thinks fit.
+    /// Sets the scope of the token, separated by spaces. Defaults to the token endpoint's choice.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = Some(scope.into());
         self
     }
 
-    /// Sets for whom the token is (`audience`, which RFC 6749 does not know but many token endpoints want). Defaults to none.
+    /// Sets the audience of the token. Defaults to none.
+    ///
+    /// `audience` is not part of RFC 6749, but many token endpoints require it.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Sends the client's id and secret in the form instead of as HTTP Basic, for token endpoints that know nothing else.
+    /// Sends the client's id and secret in the form instead of as HTTP Basic, for token endpoints
+    /// that support nothing else.
     #[must_use]
     pub fn in_body(mut self) -> Self {
         self.placement = CredentialsPlacement::Body;
         self
     }
 
-    /// Sets a further form parameter, such as `resource`. Its value is treated as a secret. At most
-    /// [`MAX_FORM_PARAMETERS`](crate::limits::MAX_FORM_PARAMETERS), and none that has a method of its own.
+    /// Sets an additional form parameter, such as `resource`. Its value is treated as a secret.
+    ///
+    /// At most [`MAX_FORM_PARAMETERS`](crate::limits::MAX_FORM_PARAMETERS), and none that has its
+    /// own method.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         let (name, value) = (name.into(), value.into());
-        // RFC 6749 §3.2: no parameter is there twice.
+        // RFC 6749 §3.2 forbids repeated parameters.
         self.parameters.retain(|known| known.name != name);
         self.parameters.push(FormParameter { name, value });
         self
     }
 
-    /// Returns the `Authorization` header of a request for a token: id and secret form-encoded, then as HTTP Basic (RFC 6749 §2.3.1).
+    /// Returns the `Authorization` header of a token request: id and secret form-encoded, then as
+    /// HTTP Basic (RFC 6749 §2.3.1).
     pub(crate) fn authorization(&self) -> Option<Secret> {
         match self.placement {
             CredentialsPlacement::Body => None,
             CredentialsPlacement::Header => {
                 let encoded = |text: &str| {
-                    // Large enough at once: what grows leaves copies behind.
+                    // Full capacity from the start, because a growing text leaves copies behind.
                     let mut encoded = Zeroizing::new(String::with_capacity(3 * text.len()));
                     encoded.extend(form_urlencoded::byte_serialize(text.as_bytes()));
                     encoded
@@ -152,7 +161,7 @@ impl ClientCredentials {
         }
     }
 
-    /// Returns the form of a request for a token. There may be secrets in it.
+    /// Returns the form of a token request. It may hold secrets.
     pub(crate) fn form(&self) -> Zeroizing<String> {
         let mut form = form_urlencoded::Serializer::new(String::with_capacity(self.room()));
         form.append_pair("grant_type", "client_credentials");
@@ -172,7 +181,7 @@ impl ClientCredentials {
         Zeroizing::new(form.finish())
     }
 
-    /// Returns how long the form is at most, so that it need not grow: what grows leaves copies behind.
+    /// Returns an upper bound of the form's length. A growing text would leave copies behind.
     fn room(&self) -> usize {
         const NAMES: usize = 100;
         let parameters = self.parameters.iter();
@@ -180,7 +189,7 @@ impl ClientCredentials {
         let texts = [&self.scope, &self.audience].into_iter().flatten();
         let texts = texts.map(String::len).sum::<usize>() + self.client_id.len();
         let secrets = self.client_secret.expose().len() + parameters.sum::<usize>();
-        // A byte may take three.
+        // Form encoding takes up to three bytes per byte.
         NAMES + 3 * (texts + secrets)
     }
 

@@ -1,4 +1,5 @@
-//! What a token endpoint answered (RFC 6749 §5). Nothing in it is to be trusted, and nothing of it to be logged.
+//! The answer of a token endpoint (RFC 6749 §5). Nothing in it is trusted, and nothing from it is
+//! logged.
 
 use std::time::Duration;
 
@@ -13,16 +14,16 @@ pub const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1_024;
 /// The longest access token accepted, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1_024;
 
-/// An access token as it was issued.
+/// An access token as issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IssuedToken {
     /// The whole `Authorization` header.
     pub(crate) header: Secret,
-    /// For how long it can be used.
+    /// How long it can be used.
     pub(crate) life: Duration,
 }
 
-/// Why an answer holds no token. Made of words of our own only, so that it can be logged.
+/// Why an answer holds no token. It is made only of our own words, so it can be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoToken {
     #[error("answered {0}")]
@@ -55,9 +56,9 @@ struct Refusal {
 
 /// Returns the token of an answer with any 2xx.
 ///
-/// RFC 6749 §5.1 wants 200, but issuers that see a token as something created send 201: a token
-/// that can be used is what counts. White space around it is dropped, since none can be in it (RFC
-/// 6750 §2.1).
+/// RFC 6749 §5.1 requires 200, but issuers that treat a token as something created send 201. All
+/// that counts is a usable token. White space around it is dropped, since a token cannot contain
+/// any (RFC 6750 §2.1).
 pub(crate) fn read_token(status: u16, body: &[u8]) -> Result<IssuedToken, NoToken> {
     let body = without_mark(body);
     if !(200..300).contains(&status) {
@@ -83,17 +84,17 @@ pub(crate) fn read_token(status: u16, body: &[u8]) -> Result<IssuedToken, NoToke
     })
 }
 
-/// Returns the text without a byte order mark, which RFC 8259 §8.1 forbids to write and allows to
-/// ignore.
+/// Returns the text without a byte order mark. RFC 8259 §8.1 forbids writing one and allows
+/// ignoring it.
 fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
 /// Returns `true` if a token of this type can be sent as a bearer token.
 ///
-/// An answer that names no type is taken for bearer, the only type that is asked for: if it was
-/// another, the receiver answers 401. One that names another type has told us that its token does
-/// not work so.
+/// An answer without a type is taken for bearer, the only type that is requested: if it was
+/// another, the receiver answers 401. An answer with another type says that its token cannot be
+/// used that way.
 fn is_bearer(token_type: Option<&Value>) -> bool {
     match token_type {
         None | Some(Value::Null) => true,
@@ -114,7 +115,8 @@ fn refusal(status: u16, body: &[u8]) -> Option<NoToken> {
     Some(NoToken::Refused(status, code))
 }
 
-/// Returns for how long a token can be used. Some issuers write the seconds as text; what is no number at all is as good as absent.
+/// Returns how long a token can be used. Some issuers write the seconds as text. A value that is
+/// not a number counts as absent.
 fn life(expires_in: Option<&Value>) -> Duration {
     let seconds = match expires_in {
         Some(Value::Number(number)) => number.as_f64(),
@@ -130,10 +132,10 @@ fn life(expires_in: Option<&Value>) -> Duration {
     }
 }
 
-/// How long a token is used whose answer does not say.
+/// How long a token is used if its answer does not say.
 const UNTOLD_LIFE: Duration = Duration::from_mins(5);
 
-/// No token is used for longer, whatever its answer says.
+/// The longest time that a token is used, whatever its answer says.
 const LONGEST_LIFE: Duration = Duration::from_hours(24);
 
 const ERROR_CODES: [&str; 6] = [
@@ -188,8 +190,8 @@ mod tests {
         assert_eq!(untold.header.expose(), "Bearer t");
     }
 
-    /// Each was seen of a token endpoint in use: a status that says something was created, a type
-    /// that goes without saying, white space that a template left behind.
+    /// Each was seen from a token endpoint in use: a "created" status, an omitted type, white space
+    /// left by a template.
     #[test]
     fn a_token_is_taken_however_sloppy_its_answer() {
         const BOM: char = '\u{feff}';

@@ -1,4 +1,4 @@
-//! When an access token is used, fetched or waited for: the state of one set of client credentials.
+//! The token state of one set of client credentials: use, fetch (single-flight) or wait.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::domain::value::backoff::Backoff;
 use crate::domain::value::secret::Secret;
 use crate::domain::value::time::Timestamp;
 
-/// What is known about the token of one set of credentials.
+/// The token of one set of credentials.
 #[derive(Debug, Default)]
 pub(crate) struct TokenCache {
     token: Option<KeptToken>,
-    /// When the fetch that is under way began.
+    /// When the current fetch began.
     fetching_since: Option<Timestamp>,
     failed: Option<FailedFetches>,
     /// Whether a receiver has refused the last token.
@@ -23,11 +23,11 @@ pub(crate) struct TokenCache {
 struct KeptToken {
     header: Secret,
     fetched_at: Timestamp,
-    /// For how long it is used without a thought.
+    /// How long it is used before a new one is fetched.
     fresh_for: Duration,
-    /// For how long it can be used if no other is to be had.
+    /// How long it can be used if no other can be fetched.
     usable_for: Duration,
-    /// Whether it came in place of one that a receiver had refused.
+    /// Whether it replaced one that a receiver had refused.
     replaces_refused: bool,
 }
 
@@ -38,23 +38,24 @@ struct FailedFetches {
     last_at: Timestamp,
 }
 
-/// What an attempt that needs a token is to do.
+/// The next step of an attempt that needs a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TokenStep {
     /// Send this header.
     Use(Secret),
-    /// Fetch a token: nobody else does until this fetch has ended.
+    /// Fetch a token. No other attempt fetches until this fetch ends (single-flight).
     Fetch,
-    /// Wait until the fetch that is under way has ended, and ask again.
+    /// Wait until the current fetch ends, then ask again.
     Wait,
     /// Fail: a fetch has just failed.
     Fail(Failure),
-    /// Take the receiver's refusal for an answer: it refused a token that had only just been fetched in place of a refused one.
+    /// Accept the receiver's refusal: it refused a token that had just replaced a refused one.
     Refused,
 }
 
 impl TokenCache {
-    /// Says what an attempt is to do; `refused` is the header that its receiver has answered with 401.
+    /// Returns the next step of an attempt; `refused` is the header that its receiver answered with
+    /// 401.
     pub(crate) fn ask(&mut self, now: Timestamp, refused: Option<&Secret>) -> TokenStep {
         if let (Some(token), Some(refused)) = (&self.token, refused)
             && token.header == *refused
@@ -85,7 +86,7 @@ impl TokenCache {
         }
     }
 
-    /// Takes in a token that was fetched.
+    /// Stores a fetched token.
     pub(crate) fn on_issued(&mut self, now: Timestamp, issued: IssuedToken) {
         let margin = (issued.life / 10).clamp(SHORTEST_MARGIN, LONGEST_MARGIN);
         let fresh_for = issued.life.saturating_sub(margin).max(SHORTEST_USE);
@@ -101,7 +102,7 @@ impl TokenCache {
         self.failed = None;
     }
 
-    /// Notes that a fetch failed.
+    /// Records a failed fetch.
     pub(crate) fn on_failed(&mut self, now: Timestamp, failure: Failure) {
         let before = self.failed.as_ref().map_or(0, |failed| failed.count);
         self.failed = Some(FailedFetches {
@@ -112,8 +113,8 @@ impl TokenCache {
         self.fetching_since = None;
     }
 
-    /// Notes that a fetch was given up because the attempt that made it has ended. One that had enough time by then has failed; otherwise
-    /// the next one who asks fetches.
+    /// Records that a fetch was abandoned because its attempt ended. A fetch that ran long enough
+    /// counts as failed; otherwise the next attempt fetches.
     pub(crate) fn on_given_up(&mut self, now: Timestamp) {
         let Some(since) = self.fetching_since.take() else {
             return;
@@ -123,7 +124,7 @@ impl TokenCache {
         }
     }
 
-    /// Says whether anything would be lost if this was forgotten.
+    /// Returns `true` if dropping this state would lose anything.
     pub(crate) fn is_worth_keeping(&self, now: Timestamp) -> bool {
         let usable = |token: &KeptToken| within(now, token.fetched_at, token.usable_for);
         self.fetching_since.is_some()
@@ -142,21 +143,23 @@ fn within(now: Timestamp, then: Timestamp, length: Duration) -> bool {
     now.since(then) < length
 }
 
-/// A token is replaced when a tenth of its life is left, but at least and at most so long before its end.
+/// A token is replaced when a tenth of its life is left, within these bounds.
 const SHORTEST_MARGIN: Duration = Duration::from_secs(5);
 const LONGEST_MARGIN: Duration = Duration::from_mins(1);
 
-/// Every token is used for so long, or one that lives for no time at all would be fetched for every attempt.
+/// The shortest use of a token. A token with no life at all would otherwise be fetched for every
+/// attempt.
 const SHORTEST_USE: Duration = Duration::from_secs(1);
 
-/// For how long after a failure nothing is fetched.
+/// Pauses between fetches after failures in a row.
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
-/// A receiver that refuses the replacement of a refused token so soon will refuse the next one too.
+/// A receiver that refuses the replacement of a refused token this soon will refuse the next one
+/// too.
 const REFUSED_AGAIN: Duration = Duration::from_secs(1);
 
-/// A fetch that had so much time and no answer has failed. One that had less says nothing about the token endpoint: its attempt may have had a
-/// short timeout, or used it up.
+/// A fetch without an answer after this time has failed. A shorter one reveals nothing about the
+/// token endpoint: its attempt may have had a short timeout, or used it up.
 const ENOUGH_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! What a call may show: whose `Authorization` it carries, and to whom that was given.
+//! The credential that a call carries, and the receivers it was given for.
 //!
-//! A credential is given for a receiver. The rule's goes to the URLs that the rule names, the client's to those that the rules
-//! without one of their own name for that client, the endpoint's to its URL. While a rule names a URL, a call shows what rule,
-//! client and endpoint say now, so that a token that was changed is used from the next attempt on. Once the rule no longer
-//! names the URL, what is still open there shows what was last given for it ([`PastCredential`]): neither another credential
-//! because the rule is gone, nor a newer one that this receiver was never given. What nothing was given for shows nothing of
-//! rule and client.
+//! A credential is given for a receiver. A rule's credential goes to the URLs that the rule names.
+//! A client's goes to the URLs named for that client by rules without a credential of their own. An
+//! endpoint's goes to its URL. While a rule names a URL, calls carry the current credential of
+//! rule, client or endpoint, so that a changed token is used from the next attempt on. Once the
+//! rule no longer names the URL, its open deliveries there carry the credential last given for it
+//! ([`PastCredential`]). They carry neither another credential because the rule is gone, nor a
+//! newer one that this receiver was never given. A receiver that no credential was given for sees
+//! none of rule and client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,17 +26,18 @@ use crate::domain::value::secret::Secret;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 
-/// How a call is authorised.
+/// The authorisation of a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Authorization {
-    /// By this header, or by none.
+    /// This header, or none.
     Header(Option<Secret>),
-    /// By an access token that is fetched with these.
+    /// An access token fetched with these credentials.
     Token(Arc<ClientCredentials>),
 }
 
 impl Authorization {
-    /// Returns how an endpoint's calls are authorised where neither their rule nor their client says so.
+    /// Returns the authorisation of an endpoint's calls if neither their rule nor their client sets
+    /// it.
     pub(crate) fn of(endpoint: Option<&Endpoint>) -> Self {
         let auth = endpoint.and_then(|endpoint| endpoint.auth.as_ref());
         auth.map_or(Self::Header(None), Self::from)
@@ -52,26 +55,28 @@ impl From<&Auth> for Authorization {
     }
 }
 
-/// A credential that was given once and is given no longer: deliveries that were made under it may still show it.
+/// A credential that is no longer given. Deliveries made under it may still carry it.
 ///
-/// The engine has the store keep it before the change that ends it, and forget it when nothing can need it any more. A store
-/// keeps it as it is, under its [`key`](Self::key).
+/// The engine stores it before the change that ends it, and deletes it once nothing can need it. A
+/// store keeps it unchanged, under its [`key`](Self::key).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PastCredential {
-    /// Whose it was.
+    /// The owner of the credential.
     pub owner: CredentialOwner,
-    /// Which end of a rule's naming a URL it was, counted from 1; for a client, the last one at which this was its credential.
+    /// Number of the ending: endings of a rule's naming a URL are counted from 1. For a client, the
+    /// last ending at which this was its credential.
     pub number: u64,
-    /// Since when it is given no longer.
+    /// When it ended.
     pub since: Timestamp,
-    /// What it was. For a rule, `None` means that of the client at that time; for a client, that of the endpoint.
+    /// The credential. For a rule, `None` means that of the client at that time; for a client, that
+    /// of the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 }
 
-/// Whose credential it was, and where it went.
+/// The owner of a credential, and where the credential went.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -89,13 +94,13 @@ pub enum CredentialOwner {
     Client {
         /// The client.
         client_id: ClientId,
-        /// Up to which end of a rule's naming a URL it had this one.
+        /// Number of the last ending up to which the client had this credential.
         number: u64,
     },
 }
 
 impl PastCredential {
-    /// Returns the text under which a store keeps it; one with the same key takes its place.
+    /// Returns the text under which a store keeps it. A credential with the same key replaces it.
     pub fn key(&self) -> String {
         self.owner.key()
     }
@@ -103,7 +108,7 @@ impl PastCredential {
 
 impl CredentialOwner {
     pub(crate) fn key(&self) -> String {
-        // Ids and URLs hold no control characters, so that no two owners have the same key.
+        // Ids and URLs hold no control characters, so no two owners share a key.
         match self {
             Self::Rule {
                 rule_id,
@@ -120,32 +125,32 @@ impl CredentialOwner {
     }
 }
 
-/// What rules and clients give, now and in the past.
+/// The credentials of rules and clients, current and past.
 #[derive(Debug, Default)]
 pub(crate) struct CredentialBook {
     rules: HashMap<RuleId, Given>,
-    /// Only clients that say something about authorisation are in here.
+    /// Only clients that set an authorisation.
     clients: HashMap<ClientId, OfClient>,
     past: BTreeMap<CredentialOwner, PastCredential>,
-    /// How often a rule's naming a URL has ended.
+    /// Number of endings of a rule's naming a URL.
     number: u64,
-    /// How many rules say something about authorisation.
+    /// Number of rules that set an authorisation.
     authorised_rules: usize,
 }
 
-/// What a client gives, as it was given and as it is sent.
+/// A client's credential, as given and as sent.
 #[derive(Debug)]
 struct OfClient {
     auth: Auth,
     authorization: Authorization,
 }
 
-/// What a rule gives, and to whom.
+/// A rule with its credential.
 #[derive(Debug)]
 struct Given {
     authorization: Option<Authorization>,
     rule: Rule,
-    /// Its URLs, where there are so many that looking through them would cost more.
+    /// The rule's URLs as a set, if there are too many for a linear search.
     urls: Option<BTreeSet<WebhookUrl>>,
 }
 
@@ -166,7 +171,7 @@ impl Given {
         }
     }
 
-    /// Returns `true` if what the rule gives is given for this client's events at this URL.
+    /// Returns `true` if the rule's credential is given for this client's events at this URL.
     fn covers(&self, client: &ClientId, url: &WebhookUrl) -> bool {
         let of_client = self.rule.client_id.as_ref();
         of_client.is_none_or(|only| only == client) && self.names(url)
@@ -174,7 +179,7 @@ impl Given {
 }
 
 impl CredentialBook {
-    /// Returns what a store kept.
+    /// Returns the book of a store's contents.
     pub(crate) fn load(
         rules: impl IntoIterator<Item = Rule>,
         clients: impl IntoIterator<Item = Client>,
@@ -193,7 +198,8 @@ impl CredentialBook {
         book
     }
 
-    /// Returns how a call with this alert to an endpoint is authorised; `endpoint` is what the endpoint itself says.
+    /// Returns the authorisation of a call with this alert to an endpoint; `endpoint` is the
+    /// endpoint's own.
     pub(crate) fn authorization(
         &self,
         alert: &Alert,
@@ -213,13 +219,14 @@ impl CredentialBook {
         found.unwrap_or(endpoint).clone()
     }
 
-    /// Returns `true` if the rule of an alert no longer names its URL: what it shows is of the past.
+    /// Returns `true` if the rule of an alert no longer names this URL, so that its call carries a
+    /// past credential.
     pub(crate) fn is_past(&self, alert: &Alert, url: &WebhookUrl) -> bool {
         let given = self.rules.get(&alert.rule_id);
         !given.is_some_and(|given| given.covers(&alert.client_id, url))
     }
 
-    /// Returns what was last given for a delivery whose rule no longer names its URL.
+    /// Returns the credential last given for a delivery whose rule no longer names its URL.
     fn past_authorization(&self, alert: &Alert, url: &WebhookUrl) -> Option<Authorization> {
         if self.past.is_empty() {
             return None;
@@ -238,7 +245,7 @@ impl CredentialBook {
         }
     }
 
-    /// Returns what a client gave when a rule's naming a URL ended for the `number`th time.
+    /// Returns the credential of a client at the ending `number`.
     fn client_at(&self, client: &ClientId, number: u64) -> Option<Authorization> {
         let from = |number| CredentialOwner::Client {
             client_id: client.clone(),
@@ -250,7 +257,8 @@ impl CredentialBook {
         }
     }
 
-    /// Returns what has to be kept before a rule is put, or removed (`None`): what it gives now to whom it will give nothing.
+    /// Returns the credentials to keep before a rule is put, or removed (`None`): those that it
+    /// gives now for URLs that it will no longer name.
     pub(crate) fn before_rule(
         &self,
         id: &RuleId,
@@ -261,7 +269,7 @@ impl CredentialBook {
             return Vec::new();
         };
         let rule = &given.rule;
-        // Nothing was given by the rule itself: where nothing is found, nothing is shown.
+        // Neither rule nor client gives a credential here, and a missing entry already means none.
         if !self.gives_anything(rule) {
             return Vec::new();
         }
@@ -290,7 +298,8 @@ impl CredentialBook {
         }
     }
 
-    /// Returns what has to be kept before a client is put, or removed (`None`), if something that is over refers to it.
+    /// Returns the credential to keep before a client is put, or removed (`None`), if a past
+    /// credential of a rule refers to it.
     pub(crate) fn before_client(
         &self,
         id: &ClientId,
@@ -311,7 +320,7 @@ impl CredentialBook {
             }
             CredentialOwner::Client { .. } => false,
         };
-        // A second change after the same end finds what the first one kept.
+        // After a second change without a new ending, the credential kept at the first one is used.
         let needed = !self.past.contains_key(&owner) && self.past.values().any(refers);
         needed.then(|| PastCredential {
             owner,
@@ -355,7 +364,7 @@ impl CredentialBook {
         self.past.insert(past.owner.clone(), past);
     }
 
-    /// Returns `true` if it is over since before `cut`.
+    /// Returns `true` if it ended before `cut`.
     pub(crate) fn ended_before(&self, owner: &CredentialOwner, cut: Timestamp) -> bool {
         let past = self.past.get(owner);
         past.is_some_and(|past| past.since < cut)
@@ -365,8 +374,8 @@ impl CredentialBook {
         self.past.remove(owner);
     }
 
-    /// Returns what is over since before `cut`, with the URL at which something may still need it. A client's is listed once
-    /// no rule's refers to it.
+    /// Returns the credentials that ended before `cut`, with the URL at which they may still be
+    /// needed. A client's is listed only if no rule's refers to it any more.
     pub(crate) fn older_than(&self, cut: Timestamp) -> Vec<(CredentialOwner, Option<WebhookUrl>)> {
         let of_rules = self.past.values().filter(|past| past.auth.is_none());
         let first = of_rules
@@ -384,7 +393,7 @@ impl CredentialBook {
     }
 }
 
-/// So few URLs are looked through one by one.
+/// Up to this many URLs are searched one by one.
 const FEW_URLS: usize = 16;
 
 #[cfg(test)]

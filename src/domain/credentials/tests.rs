@@ -2,7 +2,7 @@ use super::*;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_000);
 
-/// A book with what has to be kept before each change kept, as the engine does it.
+/// A book that keeps past credentials before each change, as the engine does.
 #[derive(Default)]
 struct Story {
     book: CredentialBook,
@@ -12,7 +12,7 @@ struct Story {
 impl Story {
     fn keep(&mut self, ending: impl IntoIterator<Item = PastCredential>) {
         for past in ending {
-            // As a store gives it back; the secret itself is not shown by serde.
+            // Kept as a store returns it; serde would not show the secret itself.
             self.kept.retain(|kept| kept.key() != past.key());
             self.kept.push(past.clone());
             self.book.keep(past);
@@ -42,7 +42,8 @@ impl Story {
         self.book.put_client(&client);
     }
 
-    /// Returns what a delivery of rule `r` for client `client` to `url` shows, also after a restart.
+    /// Returns the credential that a delivery of rule `r` for client `client` to `url` carries,
+    /// also after a restart.
     #[track_caller]
     fn shown(&self, client: &str, url: &str) -> String {
         let rules = self.book.rules.values().map(|given| given.rule.clone());
@@ -111,8 +112,9 @@ fn a_token_that_was_changed_is_used_while_the_rule_names_the_url() {
     assert_eq!(story.shown("c", OLD), "client 2");
 }
 
-/// A delivery waited, its rule had a token of its own or none at all and was removed: after a restart the retry carried the
-/// client's token to a receiver that was never to see it.
+/// Regression: a delivery waited, and its rule, with a token of its own or none at all, was
+/// removed. After a restart the retry carried the client's token to a receiver that was never to
+/// see it.
 #[test]
 fn what_a_removed_rule_gave_is_what_its_deliveries_show() {
     for (auth, expected) in [
@@ -128,7 +130,8 @@ fn what_a_removed_rule_gave_is_what_its_deliveries_show() {
     }
 }
 
-/// `PutRule` gave a rule another URL and another token while a delivery to the old URL waited: the old URL got the new token.
+/// Regression: `PutRule` gave a rule another URL and another token while a delivery to the old URL
+/// waited. The old URL got the new token.
 #[test]
 fn a_url_that_is_named_no_longer_never_gets_a_newer_token() {
     let mut story = Story::default();
@@ -193,7 +196,8 @@ fn a_rule_that_turns_to_another_client_shows_nothing_of_the_first_one_any_more()
     assert_eq!(story.shown("a", OLD), "a 2", "for every client again");
 }
 
-/// Whoever could write to a sealed file added an open delivery of a rule to a URL of their own, and was sent its token.
+/// Regression: anyone able to write to a sealed file could add an open delivery of a rule to a URL
+/// of their own, and was sent its token.
 #[test]
 fn a_url_that_no_rule_ever_named_is_shown_nothing() {
     let mut story = Story::default();

@@ -1,6 +1,10 @@
-//! Signatures as Standard Webhooks 1.0 has them: who holds the secret of an endpoint has made this body, under this id, at this time.
+//! Signatures of Standard Webhooks 1.0.
 //!
-//! The key is made once, when the text is parsed; signing is then one pass over the body (two for ed25519, which needs it as a whole).
+//! A signature proves that a holder of the endpoint's secret made this body, under this id, at this
+//! time.
+//!
+//! The key is prepared once, when the text is parsed. Signing then takes one pass over the body, or
+//! two for ed25519, which needs it in one piece.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,8 +23,8 @@ pub const MAX_SIGNING_SECRETS: usize = 8;
 
 /// A secret that signs: `whsec_…` for HMAC-SHA256, `whsk_…` for ed25519.
 ///
-/// `Debug` prints `[redacted]`, and serialising it writes `null`. The text is overwritten in memory when the last clone is dropped; the prepared key
-/// beside it is freed, but not overwritten.
+/// `Debug` prints `[redacted]`, and serialising it writes `null`. The text is overwritten in memory
+/// when the last clone is dropped. The prepared key beside it is freed, but not overwritten.
 ///
 /// ```
 /// use actix_webhooks::SigningSecret;
@@ -41,12 +45,12 @@ struct Parsed {
 }
 
 enum SigningKey {
-    /// Boxed, because it is many times as large as a key pair.
+    /// Boxed, because it is many times the size of a key pair.
     Hmac(Box<hmac::Key>),
     Ed25519(Box<Ed25519KeyPair>),
 }
 
-/// A text that is not a signing secret or a public key. The text is not in it.
+/// Why a text is not a signing secret or a public key. It does not contain the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSecret {
@@ -55,7 +59,7 @@ pub enum InvalidSecret {
         "secret must begin with whsec_ (HMAC-SHA256), whsk_ (ed25519, to sign) or whpk_ (ed25519, to verify)"
     )]
     Prefix,
-    /// What follows the prefix is not base64.
+    /// The part after the prefix is not base64.
     #[error(
         "secret must be base64 after its prefix (to sign: with padding, and nothing else around it)"
     )]
@@ -63,9 +67,9 @@ pub enum InvalidSecret {
     /// It is too short or too long.
     #[error("secret beginning with {prefix} must be {bytes} bytes in base64")]
     Length {
-        /// How it begins.
+        /// Its prefix.
         prefix: &'static str,
-        /// How many bytes it needs.
+        /// The number of bytes required.
         bytes: &'static str,
     },
     /// The second half of a `whsk_` secret is not the public key of its first half.
@@ -87,10 +91,11 @@ pub enum InvalidSecret {
 }
 
 impl SigningSecret {
-    /// Parses `whsec_` with 24 to 64 bytes in base64, or `whsk_` with 64: the seed, then the public key.
+    /// Parses `whsec_` with 24 to 64 bytes in base64, or `whsk_` with 64: the seed, then the public
+    /// key.
     ///
     /// # Errors
-    /// [`InvalidSecret`] says what the text must be.
+    /// Returns [`InvalidSecret`] with the reason if the text is not a usable secret.
     pub fn parse(text: &str) -> Result<Self, InvalidSecret> {
         let key = if let Some(encoded) = text.strip_prefix(HMAC_PREFIX) {
             SigningKey::Hmac(Box::new(hmac_key(encoded)?))
@@ -117,7 +122,8 @@ impl SigningSecret {
         &self.0.text
     }
 
-    /// Returns the public key (`whpk_…`) that receivers verify with; `None` for HMAC, where they need the secret itself.
+    /// Returns the public key (`whpk_…`) that receivers verify with; `None` for HMAC, where they
+    /// need the secret itself.
     pub fn public_key(&self) -> Option<String> {
         match &self.0.key {
             SigningKey::Hmac(_) => None,
@@ -128,7 +134,9 @@ impl SigningSecret {
         }
     }
 
-    /// Signs a body and returns one entry of a signature header: `v1,<base64>`, or `v1a,<base64>` for ed25519. `timestamp` is in unix seconds,
+    /// Signs a body and returns one entry of a signature header.
+    ///
+    /// The entry is `v1,<base64>`, or `v1a,<base64>` for ed25519. `timestamp` is in unix seconds,
     /// as in the timestamp header.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let mut entry = String::with_capacity(MAX_ENTRY_BYTES);
@@ -143,7 +151,7 @@ impl SigningSecret {
         entry
     }
 
-    /// Adds an entry to a signature header.
+    /// Appends an entry to a signature header.
     pub(crate) fn write_entry(&self, content: &Content<'_>, header: &mut String) {
         match &self.0.key {
             SigningKey::Hmac(key) => {
@@ -158,11 +166,11 @@ impl SigningSecret {
     }
 }
 
-/// What is signed: `{id}.{timestamp}.{body}`.
+/// The signed content: `{id}.{timestamp}.{body}`.
 #[derive(Clone, Copy)]
 pub(crate) struct Content<'a> {
     pub(crate) id: &'a str,
-    /// As it is in the header.
+    /// As in the header.
     pub(crate) timestamp: &'a str,
     /// Exactly the bytes that are sent.
     pub(crate) body: &'a [u8],
@@ -178,7 +186,7 @@ impl Content<'_> {
         context.sign()
     }
 
-    /// Returns all of it in one piece, as ed25519 needs it.
+    /// Returns the content in one piece, as ed25519 needs it.
     pub(crate) fn whole(&self) -> Vec<u8> {
         self.parts().concat()
     }
@@ -189,7 +197,7 @@ impl Content<'_> {
     }
 }
 
-/// Parses what follows [`HMAC_PREFIX`].
+/// Parses the part after [`HMAC_PREFIX`].
 fn hmac_key(encoded: &str) -> Result<hmac::Key, InvalidSecret> {
     let length = length(HMAC_PREFIX, "24 to 64");
     let bytes = decode(encoded, length.clone())?;
@@ -200,12 +208,12 @@ fn hmac_key(encoded: &str) -> Result<hmac::Key, InvalidSecret> {
     }
 }
 
-/// Decodes the rest of a secret; what is longer than any is refused with `too_long`.
+/// Decodes the part after the prefix. Returns `too_long` if it is longer than any secret.
 fn decode(encoded: &str, too_long: InvalidSecret) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
     if encoded.len() > MAX_ENCODED_BYTES {
         return Err(too_long);
     }
-    // Room enough from the start: no copy is left behind by growing.
+    // Full capacity from the start, because a growing buffer leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_ENCODED_BYTES));
     match STANDARD.decode_vec(encoded, &mut bytes) {
         Ok(()) => Ok(bytes),

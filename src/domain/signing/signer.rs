@@ -1,4 +1,4 @@
-//! What is signed for one endpoint: with which secrets, until when, in headers of which names.
+//! The signing of one endpoint's calls: secrets, their ends, and header names.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,12 @@ use crate::domain::value::time::Timestamp;
 pub struct EndpointSecret {
     /// The secret.
     pub secret: SigningSecret,
-    /// From when on it signs no more. Defaults to `None`: it signs until it is removed.
+    /// When it stops signing. Defaults to `None`: it signs until it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
-/// The names of the three headers that a signature needs. Defaults to [`SignatureHeaders::standard`].
+/// The names of the three headers of a signature. Defaults to [`SignatureHeaders::standard`].
 ///
 /// ```
 /// use actix_webhooks::{Endpoint, SignatureHeaders};
@@ -43,7 +43,7 @@ pub struct SignatureHeaders {
 }
 
 impl SignatureHeaders {
-    /// The names that Standard Webhooks gives them.
+    /// The names of Standard Webhooks.
     pub(crate) const STANDARD: Self = Self {
         id: Cow::Borrowed("webhook-id"),
         timestamp: Cow::Borrowed("webhook-timestamp"),
@@ -55,7 +55,8 @@ impl SignatureHeaders {
         Self::STANDARD
     }
 
-    /// Returns the same names with another first word: `svix-id`, `svix-timestamp` and `svix-signature` for `svix`.
+    /// Returns the names with another first word, such as `svix-id`, `svix-timestamp` and
+    /// `svix-signature` for `svix`.
     pub fn prefixed(prefix: &str) -> Self {
         Self::named(
             format!("{prefix}-id"),
@@ -88,7 +89,7 @@ impl Default for SignatureHeaders {
     }
 }
 
-/// The secrets of an endpoint in the order in which they sign, and the names of its headers.
+/// The secrets of an endpoint in signing order, and the names of its headers.
 #[derive(Debug)]
 pub(crate) struct Signer {
     /// Newest first.
@@ -99,14 +100,15 @@ pub(crate) struct Signer {
 impl Signer {
     /// Returns the signer of an endpoint with these secrets, in the order in which they were added.
     pub(crate) fn new(secrets: &[EndpointSecret], names: SignatureHeaders) -> Self {
-        // Of two, the one that lasts longer is newer; of two that last as long, the one that was
-        // added later.
+        // The secret that lasts longer counts as newer; of two that last equally long, the one
+        // added later does.
         let mut secrets: Vec<_> = secrets.iter().rev().cloned().collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.until.unwrap_or(Timestamp::NEVER)));
         Self { secrets, names }
     }
 
-    /// Writes the value of the signature header for an attempt made at `now`: nothing, when no secret signs then.
+    /// Writes the value of the signature header for an attempt made at `now`; nothing if no secret
+    /// signs then.
     pub(crate) fn sign(&self, now: Timestamp, content: &Content<'_>, header: &mut String) {
         let signs = |secret: &&EndpointSecret| secret.until.is_none_or(|until| now < until);
         for EndpointSecret { secret, .. } in self.secrets.iter().filter(signs) {

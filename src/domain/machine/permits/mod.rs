@@ -1,23 +1,24 @@
-//! Who may start an attempt when the whole process is near its limit.
+//! Permits: which endpoint may start an attempt when the process is near its limit.
 //!
-//! There is one hard limit on attempts in flight, and there are three kinds of endpoints
-//! ([`PermitClass`]). Those that answer promptly have half of the permits for themselves. Those of
-//! which nobody knows yet how they answer share the other half with those that hang, and those that
-//! hang start attempts only while such attempts hold less than a quarter.
+//! One hard limit bounds the attempts in flight, and endpoints come in three classes
+//! ([`PermitClass`]). Prompt endpoints have half of the permits to themselves. Unproven ones share
+//! the other half with hanging ones. Hanging endpoints start attempts only while such attempts hold
+//! less than a quarter.
 //!
-//! In its first second an endpoint that begins to hang looks like any other. So an endpoint takes
-//! another permit only while more are free than it holds already: however many attempts it may have,
-//! it leaves as many permits free as it takes, and n endpoints that begin to hang at once leave one
-//! permit in n + 1. For the same reason a client that holds more than an eighth of the permits leaves
-//! the last of them to others: 4 of 512, and an eighth of what is there for attempts that may hang.
-//! And a client that has nothing in flight gets its permit among those that may hang, however many
-//! prompt endpoints of others have begun to.
+//! In its first second, an endpoint that begins to hang looks like any other. An endpoint therefore
+//! takes another permit only while more permits are free than it already holds. However many
+//! attempts it may have in flight, it leaves as many permits free as it takes, and n endpoints that
+//! begin to hang at once leave one permit in n + 1. For the same reason, a client that holds more
+//! than an eighth of the permits leaves the last ones to others: 4 of 512, and an eighth of the
+//! share for attempts that may hang. A client with nothing in flight gets its permit from that
+//! share, however many prompt endpoints of others have begun to hang.
 //!
-//! Where permits are short, there are turns: first comes the client that holds fewest, of several
-//! the one whose last turn was longest ago; within it the endpoint that holds fewest, then the host
-//! where the client holds fewest, of several the one whose last turn was longest ago, then the
-//! endpoint that has waited longest. Nobody starves: what somebody holds ends within a timeout, and
-//! of those that hold as little, everyone else has a turn before anyone has two.
+//! When permits are short, waiters take turns. First comes the client that holds the fewest
+//! permits, and of several the one whose last turn was longest ago. Within the client comes the
+//! endpoint that holds the fewest, then the host at which the client holds the fewest, then the
+//! host whose last turn was longest ago, then the endpoint that has waited longest. No endpoint
+//! starves: every permit held ends within a timeout, and among waiters that hold equally few,
+//! everyone has a turn before anyone has two.
 
 mod queue;
 mod sites;
@@ -30,37 +31,37 @@ use crate::domain::value::id::ClientId;
 
 pub(crate) use self::sites::SiteId;
 
-/// How an endpoint counts against the limit.
+/// The class in which an endpoint counts against the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PermitClass {
-    /// It answers within [`LATE_AFTER`](crate::domain::machine::LATE_AFTER), with whatever status.
+    /// Answers within [`LATE_AFTER`](crate::domain::machine::LATE_AFTER), with any status.
     Prompt,
-    /// Nobody knows yet whether it answers, or it does, but takes longer than that.
+    /// Not known to answer yet, or answers later than that.
     #[default]
     Unproven,
-    /// It keeps an attempt waiting for longer than that, or has kept the last one waiting in vain.
+    /// Keeps an attempt waiting for longer than that, or kept the last one waiting in vain.
     Hanging,
-    /// As `Hanging`, of a permit that was taken as `Prompt`: nothing starts as this.
+    /// Like `Hanging`, for a permit that was taken as `Prompt`. No attempt starts in this class.
     Late,
 }
 
-/// As what a permit counts, and on whose account.
+/// The class and the site that a permit is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
     pub(crate) class: PermitClass,
     pub(crate) site: SiteId,
 }
 
-/// Where a waiter is found until its turn has come.
+/// The position of a waiter until its turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) charge: Charge,
-    /// How many permits its endpoint holds.
+    /// Number of permits that its endpoint holds.
     held: u32,
     number: u64,
 }
 
-/// The permits for attempts in flight, and who waits for one. `W` is how a waiter is told.
+/// The permits for attempts in flight, and the waiters for one. `W` notifies a waiter.
 #[derive(Debug)]
 pub(crate) struct PermitBook<W> {
     limit: u32,
@@ -82,25 +83,26 @@ impl<W> PermitBook<W> {
         }
     }
 
-    /// Returns the site of a client at the host with this hash: the known one if it is that, or
-    /// another, which is in use from now on until it is [left](Self::leave_site).
+    /// Returns the site of `client` at the host with this hash. `known` is kept if it belongs to
+    /// the client. Otherwise a site is entered, and stays in use until it is
+    /// [left](Self::leave_site).
     pub(crate) fn site(&mut self, known: Option<SiteId>, client: &ClientId, host: u64) -> SiteId {
         let known = known.filter(|site| self.sites.is_of(*site, client));
         known.unwrap_or_else(|| self.sites.enter(client, host))
     }
 
-    /// Begins to use a site that is in use already.
+    /// Adds a use of a site that is already in use.
     pub(crate) fn return_to_site(&mut self, site: SiteId) {
         self.sites.use_once_more(site);
     }
 
-    /// Ends a use of a site.
+    /// Ends one use of a site.
     pub(crate) fn leave_site(&mut self, site: SiteId) {
         self.sites.leave(site);
     }
 
-    /// Takes a permit for an endpoint that holds `held`, if there is one for it and nobody waits
-    /// whose turn comes first.
+    /// Takes a permit for an endpoint that holds `held`, if there is one for it and no waiter's
+    /// turn comes first.
     pub(crate) fn take(&mut self, charge: Charge, held: u32) -> bool {
         let client = self.sites.client_of(charge.site);
         let may = self.has_permit(charge.class, client, held) && self.goes_first(charge, held);
@@ -110,7 +112,7 @@ impl<W> PermitBook<W> {
         may
     }
 
-    /// Joins the queue for a permit; [`next_grant`](Self::next_grant) hands the waiter out when its
+    /// Joins the queue for a permit; [`next_grant`](Self::next_grant) returns the waiter when its
     /// turn comes.
     pub(crate) fn wait(&mut self, charge: Charge, held: u32, waiter: W) -> Ticket {
         let ticket = self.next_ticket;
@@ -124,8 +126,8 @@ impl<W> PermitBook<W> {
         }
     }
 
-    /// Moves a waiter whose endpoint now holds another number of permits to where that puts it, and
-    /// returns its turn. One whose turn has come already is not in the queue any more.
+    /// Moves a waiter to its new position after its endpoint's number of permits changed, and
+    /// returns its ticket. A waiter whose turn has come is no longer in the queue.
     pub(crate) fn hold_instead(&mut self, ticket: Ticket, held: u32) -> Ticket {
         if let Some(waiter) = self.dequeue(ticket) {
             self.enqueue(ticket.charge, (held, ticket.number), waiter);
@@ -142,7 +144,7 @@ impl<W> PermitBook<W> {
         was_in_it
     }
 
-    /// Gives a permit back.
+    /// Returns a permit.
     pub(crate) fn give_back(&mut self, charge: Charge) {
         let taken = self.taken.of_mut(charge.class);
         debug_assert!(*taken > 0, "a permit is given back once");
@@ -152,8 +154,9 @@ impl<W> PermitBook<W> {
         self.settle(charge.class, client, charge.site);
     }
 
-    /// Counts a permit of a prompt endpoint to those of the hanging from now on, even past their
-    /// quarter: then none of them starts more, but for the first of a client that has none.
+    /// Counts a permit of a prompt endpoint as late from now on, even past the quarter of hanging
+    /// ones. No hanging endpoint then starts another attempt, except the first of a client that has
+    /// none.
     pub(crate) fn count_as_late(&mut self, site: SiteId) {
         let class = PermitClass::Prompt;
         debug_assert!(
@@ -168,11 +171,12 @@ impl<W> PermitBook<W> {
         self.settle(PermitClass::Prompt, client, site);
     }
 
-    /// Takes a free permit for the waiter whose turn it is, if there is one.
+    /// Takes a free permit for the waiter whose turn it is, if there is one, and returns the
+    /// waiter.
     pub(crate) fn next_grant(&mut self) -> Option<W> {
         let first = |class| Some((self.first_with_a_permit(class)?, class));
         let first = PermitClass::ALL.into_iter().filter_map(first).min_by_key(
-            // The first of two that are equal, which is the prompt one.
+            // Of two equal ranks the first wins, which is the prompt one.
             |((rank, _), _)| *rank,
         );
         let ((_, client), class) = first?;
@@ -193,8 +197,8 @@ impl<W> PermitBook<W> {
         self.settle(charge.class, client, charge.site);
     }
 
-    /// Returns `true` if nobody waits whose turn would come before that of an endpoint which has
-    /// just begun to want a permit.
+    /// Returns `true` if no waiter's turn comes before that of an endpoint that has just begun to
+    /// want a permit.
     fn goes_first(&self, Charge { class, site }: Charge, held: u32) -> bool {
         if self.queues.of(class).is_empty() {
             return true;
@@ -213,7 +217,7 @@ impl<W> PermitBook<W> {
         first.is_none_or(|(first, _)| rank < first)
     }
 
-    /// Returns the first waiter of a class for which there is a permit, by its client.
+    /// Returns the first waiter of a class for which there is a permit, with its client.
     fn first_with_a_permit(&self, class: PermitClass) -> Option<(Rank, ClientKey)> {
         let queue = self.queues.of(class);
         let least = queue.least_endpoint_holds()?;
@@ -233,8 +237,8 @@ impl<W> PermitBook<W> {
         self.shares(class).into_iter().flatten().all(has_permit)
     }
 
-    /// Returns the shares out of which a class takes its permits: all, the half of those that may
-    /// hang, the quarter of those that do.
+    /// Returns the shares that a class takes its permits from: all permits, the half for attempts
+    /// that may hang, the quarter for hanging ones.
     fn shares(&self, class: PermitClass) -> [Option<Share>; 3] {
         let (limit, taken) = (self.limit, &self.taken);
         let free = limit.saturating_sub(taken.prompt + taken.late + may_hang(taken));
@@ -243,7 +247,8 @@ impl<W> PermitBook<W> {
             free_to_begin: free,
             much: limit / 8,
             last: limit / 128,
-            // If all else is taken by those that begin to hang, a little is left for the prompt.
+            // If endpoints that begin to hang take everything else, a few permits remain for prompt
+            // ones.
             very_last: if class == PermitClass::Prompt {
                 0
             } else {
@@ -304,23 +309,24 @@ fn may_hang(held: &PerClass<u32>) -> u32 {
     held.unproven + held.hanging
 }
 
-/// Permits that classes have in common.
+/// Permits that several classes share.
 struct Share {
     free: u32,
-    /// The same for a client that holds none of them: late permits of others are not counted.
+    /// The free permits for a client that holds none of them: late permits of others are not
+    /// counted.
     free_to_begin: u32,
-    /// A client that holds more than this leaves the last ones to others.
+    /// A client that holds more than `much` leaves the last `last` permits to others.
     much: u32,
     last: u32,
-    /// How many are left to others by everyone.
+    /// Number of permits that every client leaves to others.
     very_last: u32,
-    /// How many of them somebody holds, late permits apart.
+    /// Number of these permits that a holder has, late permits excluded.
     of: fn(&PerClass<u32>) -> u32,
 }
 
 impl Share {
-    /// Returns `true` if there is a permit for an endpoint that holds `held`, and whose client holds
-    /// so many.
+    /// Returns `true` if there is a permit for an endpoint that holds `held` and whose client holds
+    /// `client`.
     fn has_permit_beside(&self, held: u32, client: PerClass<u32>) -> bool {
         let by_client = (self.of)(&client);
         let free = if by_client + client.late == 0 {
@@ -338,11 +344,11 @@ impl Share {
 }
 
 impl PermitClass {
-    /// Those as which attempts start.
+    /// The classes in which attempts start.
     const ALL: [Self; 3] = [Self::Prompt, Self::Unproven, Self::Hanging];
 }
 
-/// One of a kind for each class.
+/// One value per class.
 #[derive(Clone, Copy, Debug, Default)]
 struct PerClass<T> {
     prompt: T,

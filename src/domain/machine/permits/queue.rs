@@ -1,28 +1,29 @@
-//! The order of those who wait for a permit of one class.
+//! The order of the waiters for a permit of one class.
 //!
-//! Waiters stand by client, within a client by host, and within a host by what their endpoint
-//! holds. Only the first of each host and of each client is compared with others, so that a client
-//! with ten thousand waiters costs the others nothing.
+//! Waiters are grouped by client, then by host, and ordered within a host by the permits that their
+//! endpoint holds. Only the first waiter of each host and of each client is compared with others,
+//! so that a client with ten thousand waiters costs the others nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sites::{ClientKey, SiteId};
 
-/// How a waiter compares with all others of its class: the least goes first.
+/// The order of a waiter among all others of its class: the least goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    /// How many permits of the class its client holds.
+    /// Number of permits of the class that its client holds.
     pub(super) client_holds: u32,
-    /// When its client had its last turn, or began to wait. Else a client with thousands of old
-    /// tickets would go before one with a single new one whenever both hold none.
+    /// Ticket of its client's last turn, or of the start of its wait. Without this, a client with
+    /// thousands of old tickets would go before one with a single new ticket whenever both hold
+    /// none.
     pub(super) client_since: u64,
-    /// How many permits its endpoint holds, of any class.
+    /// Number of permits that its endpoint holds, of any class.
     pub(super) endpoint_holds: u32,
-    /// How many permits of the class its client holds at its host.
+    /// Number of permits of the class that its client holds at its host.
     pub(super) site_holds: u32,
-    /// When its host had its last turn among those of its client, or began to wait.
+    /// Ticket of its host's last turn within the client, or of the start of its wait.
     pub(super) site_since: u64,
-    /// When it began to wait: whoever came later has a greater one.
+    /// Its ticket; a waiter that came later has a greater one.
     pub(super) ticket: u64,
 }
 
@@ -32,14 +33,15 @@ pub(super) struct Queue<W> {
     clients: BTreeMap<ClientKey, ClientQueue<W>>,
     /// The first waiter of each client.
     firsts: BTreeSet<(Rank, ClientKey)>,
-    /// How many of those there are whose endpoints hold so many permits.
+    /// Number of first waiters by the permits that their endpoint holds.
     by_endpoint_holds: BTreeMap<u32, u32>,
 }
 
 #[derive(Debug)]
 struct ClientQueue<W> {
     sites: BTreeMap<SiteId, SiteQueue<W>>,
-    /// The first waiter of each site, without what all have in common.
+    /// The first waiter of each site, by the parts of the rank that the client's waiters do not
+    /// share.
     firsts: BTreeSet<(Standing, SiteId)>,
     since: u64,
     rank: Option<Rank>,
@@ -47,17 +49,17 @@ struct ClientQueue<W> {
 
 #[derive(Debug)]
 struct SiteQueue<W> {
-    /// By what the endpoint holds, then by ticket.
+    /// Keyed by the permits that the endpoint holds, then by ticket.
     waiters: BTreeMap<(u32, u64), W>,
     since: u64,
     standing: Option<Standing>,
 }
 
-/// Where a waiter stands among those of its client: what its endpoint holds, what its site holds
-/// and since when that waits, its ticket.
+/// The order of a waiter within its client: permits of its endpoint, permits of its site, the
+/// site's `since`, ticket.
 type Standing = (u32, u32, u64, u64);
 
-/// What the client and the site of a waiter hold.
+/// Permits held by the client and by the site of a waiter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holds {
     pub(super) client: u32,
@@ -79,7 +81,7 @@ impl<W> Queue<W> {
         self.firsts.is_empty()
     }
 
-    /// Adds a waiter whose endpoint holds so many permits.
+    /// Adds a waiter whose endpoint holds `endpoint_holds` permits.
     pub(super) fn insert(
         &mut self,
         (client, site): (ClientKey, SiteId),
@@ -102,7 +104,7 @@ impl<W> Queue<W> {
         self.settle((client, site), holds);
     }
 
-    /// Takes a waiter out; `None` if it is not in here any more.
+    /// Removes a waiter; `None` if it is no longer in the queue.
     pub(super) fn remove(
         &mut self,
         (client, site): (ClientKey, SiteId),
@@ -115,8 +117,8 @@ impl<W> Queue<W> {
         Some(waiter)
     }
 
-    /// Takes the first waiter of a client out, whose turn comes with this ticket, and returns it
-    /// with its site.
+    /// Removes the first waiter of a client, whose turn comes with `ticket`, and returns it with
+    /// its site.
     pub(super) fn pop_first_of(
         &mut self,
         client: ClientKey,
@@ -133,7 +135,8 @@ impl<W> Queue<W> {
         Some((site, waiter))
     }
 
-    /// Moves a site and its client to where they belong now that they hold so many permits.
+    /// Moves a site and its client to their positions after the number of permits that they hold
+    /// changed.
     pub(super) fn settle(&mut self, (client, site): (ClientKey, SiteId), holds: Holds) {
         let Some(queue) = self.clients.get_mut(&client) else {
             return;
@@ -163,15 +166,15 @@ impl<W> Queue<W> {
         self.firsts.iter().copied()
     }
 
-    /// Returns the least that any endpoint of a first waiter holds: if there is no permit for that
-    /// one, there is for none.
+    /// Returns the fewest permits that any first waiter's endpoint holds. If there is no permit for
+    /// that endpoint, there is none for any.
     pub(super) fn least_endpoint_holds(&self) -> Option<u32> {
         self.by_endpoint_holds.keys().next().copied()
     }
 }
 
 impl<W> ClientQueue<W> {
-    /// Moves a site to where it belongs, and returns the rank of the client's first waiter.
+    /// Moves a site to its position, and returns the rank of the client's first waiter.
     fn settle(&mut self, site: SiteId, holds: Holds) -> Option<Rank> {
         if let Some(queue) = self.sites.get_mut(&site) {
             let first = queue.waiters.keys().next();

@@ -1,15 +1,15 @@
-//! Who holds permits: clients, and within each client the hosts that it calls.
+//! The holders of permits: clients, and within each client the hosts that it calls.
 //!
-//! A client at one host is a *site*. Clients and hosts are texts; here they are told apart once,
-//! when an endpoint becomes active, and are small numbers from then on, so that a permit that is
-//! taken or given back hashes nothing.
+//! A client at one host is a *site*. Clients and hosts are texts. They are resolved to small
+//! numbers once, when an endpoint becomes active, so that taking or returning a permit hashes
+//! nothing.
 
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::{Charge, PerClass, PermitClass};
 use crate::domain::value::id::ClientId;
 
-/// A client's endpoints at one host. It stays the same while anybody uses it.
+/// A client's endpoints at one host. The id stays the same while the site is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SiteId(u32);
 
@@ -17,7 +17,7 @@ pub(crate) struct SiteId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClientKey(u32);
 
-/// All sites in use, and how many permits each holds.
+/// All sites in use, and the number of permits that each holds.
 #[derive(Debug)]
 pub(super) struct Sites {
     clients: Slots<Client>,
@@ -37,7 +37,7 @@ struct Client {
 struct Site {
     client: ClientKey,
     host: u64,
-    /// How many endpoints, permits and waiters refer to it.
+    /// Number of endpoints, permits and waiters that refer to it.
     uses: u32,
     held: PerClass<u32>,
 }
@@ -52,7 +52,7 @@ impl Sites {
         }
     }
 
-    /// Begins to use the site of a client at the host with this hash.
+    /// Adds a use of the site of a client at the host with this hash.
     pub(super) fn enter(&mut self, client: &ClientId, host: u64) -> SiteId {
         let client = self.client_keys.get(client).copied().unwrap_or_else(|| {
             let key = ClientKey(self.clients.add(Client {
@@ -87,7 +87,7 @@ impl Sites {
         }
     }
 
-    /// Ends one use of a site, and forgets it with the last one.
+    /// Ends one use of a site, and drops the site with the last one.
     pub(super) fn leave(&mut self, id: SiteId) {
         let Some(site) = self.known.get_mut(id.0) else {
             debug_assert!(false, "a site is left once for each time it was entered");
@@ -112,14 +112,14 @@ impl Sites {
         self.shrink();
     }
 
-    /// Gives memory back once nothing is in use: a wave over many endpoints leaves no trace.
+    /// Frees memory once nothing is in use, so that a burst over many endpoints leaves no trace.
     fn shrink(&mut self) {
         if self.site_ids.is_empty() && self.site_ids.capacity() > FEW {
             *self = Self::new();
         }
     }
 
-    /// Returns `true` if the site is one of this client's.
+    /// Returns `true` if the site belongs to this client.
     pub(super) fn is_of(&self, site: SiteId, client: &ClientId) -> bool {
         let site = self.known.get(site.0);
         let owner = site.and_then(|site| self.clients.get(site.client.0));
@@ -132,13 +132,13 @@ impl Sites {
         self.use_once_more(site);
     }
 
-    /// Counts a permit that was given back.
+    /// Discounts a permit that was returned.
     pub(super) fn release(&mut self, Charge { class, site }: Charge) {
         self.change(site, |held| *held.of_mut(class) -= 1);
         self.leave(site);
     }
 
-    /// Counts a permit as one of another class.
+    /// Moves a permit's count to another class.
     pub(super) fn reclassify(&mut self, Charge { class, site }: Charge, to: PermitClass) {
         self.change(site, |held| {
             *held.of_mut(class) -= 1;
@@ -176,7 +176,7 @@ impl Sites {
     }
 }
 
-/// Entries that are found by small numbers, which are used again.
+/// Entries keyed by small numbers, which are reused.
 #[derive(Debug)]
 struct Slots<T> {
     entries: Vec<Option<T>>,
@@ -200,7 +200,7 @@ impl<T> Slots<T> {
             }
             return key;
         }
-        // There are no more than there are endpoints: an actor each.
+        // At most one entry per endpoint, and each endpoint is an actor.
         let key = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         self.entries.push(Some(entry));
         key
@@ -221,5 +221,5 @@ impl<T> Slots<T> {
     }
 }
 
-/// So few sites are not worth giving back.
+/// Up to this capacity freeing memory is not worthwhile.
 const FEW: usize = 256;

@@ -7,19 +7,20 @@ use super::*;
 
 type Book = PermitBook<&'static str>;
 
-/// Returns what a permit of a client at a host counts as.
+/// Returns the charge for a permit of a client at a host.
 fn at<W>(book: &mut PermitBook<W>, class: PermitClass, client: &str, host: u64) -> Charge {
     let site = book.site(None, &client.into(), host);
     Charge { class, site }
 }
 
-/// Has endpoints that hold none take as many permits as they may, and returns how many those are.
+/// Takes as many permits as possible for endpoints that hold none, and returns their number.
 fn take_all<W>(book: &mut PermitBook<W>, charge: Charge) -> u32 {
     let taken = (0_u32..).take_while(|_| book.take(charge, 0));
     taken.fold(0, |count, _| count + 1)
 }
 
-/// Has an endpoint that starts with none take as many as it may.
+/// Takes as many permits as possible for one endpoint that starts with none, and returns their
+/// number.
 fn fill(book: &mut Book, charge: Charge) -> u32 {
     let taken = (0_u32..).take_while(|held| book.take(charge, *held));
     taken.fold(0, |count, _| count + 1)
@@ -168,8 +169,7 @@ fn turns_go_by_client_then_by_endpoint_then_by_host_then_by_time() {
     assert_eq!(order, expected);
 }
 
-/// Ten thousand wait for one client, and the next permit that becomes free is another client's all
-/// the same.
+/// Ten thousand waiters belong to one client, yet the next free permit goes to another client.
 #[test]
 fn a_client_whose_endpoints_hang_leaves_places_to_others() {
     let mut book = Book::new(512);
@@ -193,8 +193,8 @@ fn a_client_whose_endpoints_hang_leaves_places_to_others() {
     assert_eq!(book.next_grant(), Some("late"));
 }
 
-/// A client may hold one permit at a time, and ten thousand of its endpoints wait at one host: one
-/// at another host has the next turn but one.
+/// A client may hold one permit at a time, and ten thousand of its endpoints wait at one host. A
+/// waiter at another host has the next turn but one.
 #[test]
 fn hosts_take_turns_however_many_wait_at_each() {
     let mut book = Book::new(4);
@@ -212,8 +212,8 @@ fn hosts_take_turns_however_many_wait_at_each() {
     assert_eq!(book.next_grant(), Some("one"));
 }
 
-/// There are more clients than permits, each with many that wait: none has two turns before another
-/// has had one.
+/// There are more clients than permits, each with many waiters. No client has two turns before
+/// every other has had one.
 #[test]
 fn clients_take_turns_however_many_of_theirs_wait() {
     let mut book = PermitBook::new(16);
@@ -242,7 +242,7 @@ fn clients_take_turns_however_many_of_theirs_wait() {
 }
 
 /// Clients with hundreds of endpoints each, all of which begin to hang in the same second, look
-/// like prompt ones. They leave the last permits to those that hold little.
+/// prompt. They leave the last permits to clients that hold little.
 #[test]
 fn clients_that_begin_to_hang_as_a_whole_leave_places_to_others() {
     for clients in 1..=7 {
@@ -331,7 +331,7 @@ struct Modelled {
     host: u64,
     held: Vec<Charge>,
     waits: Option<Ticket>,
-    /// How many permits went to others of its class since it began to wait.
+    /// Number of permits that went to others of its class since it began to wait.
     passed: u32,
 }
 
@@ -432,7 +432,7 @@ impl Model {
         }
     }
 
-    /// The book's counts are those of the endpoints, and no limit is passed.
+    /// The book's counts match those of the endpoints, and no limit is exceeded.
     fn check(&self) {
         let mut held = BTreeMap::new();
         for charge in self.endpoints.iter().flat_map(|endpoint| &endpoint.held) {
@@ -449,7 +449,7 @@ impl Model {
         assert!(taken.hanging <= self.book.limit / 4);
     }
 
-    /// Whoever still waits though everything has ended would wait for ever.
+    /// An endpoint that still waits after everything has ended would wait for ever.
     fn end(mut self) {
         for _ in 0..1_000 {
             for who in 0..self.endpoints.len() {
@@ -477,8 +477,8 @@ proptest! {
         model.end();
     }
 
-    /// Attempts end in the order in which they began, as if each had timed out, and whoever has had
-    /// a permit wants the next one at once.
+    /// Attempts end in the order in which they began, as if each had timed out. An endpoint that
+    /// has had a permit wants the next one at once.
     #[test]
     fn a_turn_takes_no_longer_than_is_stated(
         limit in 4..64_u32,
@@ -489,8 +489,8 @@ proptest! {
     }
 }
 
-/// Runs clients of so many endpoints each, and checks how long any endpoint waits, in permits that
-/// end.
+/// Runs clients with `sizes` endpoints each, and checks how long any endpoint waits, in permits
+/// that end.
 fn fair_turns(limit: u32, class: PermitClass, sizes: &[usize]) {
     let mut book = PermitBook::new(limit);
     let mut endpoints = Vec::new();
@@ -534,8 +534,7 @@ fn fair_turns(limit: u32, class: PermitClass, sizes: &[usize]) {
         while let Some(next) = book.next_grant() {
             in_flight.push_back(next);
             let waited = ended - waits_since.remove(&next).unwrap_or(ended);
-            // In the time in which all permits become free once, a client gets as many as any other,
-            // or one.
+            // Per full turnover of the permits, a client gets as many as any other, or one.
             let its_own = sizes[endpoints[next].0];
             let rounds = 2 + its_own.div_ceil((permits / sizes.len()).max(1));
             let most = rounds * permits.max(sizes.len());

@@ -135,7 +135,7 @@ fn life(expires_in: Option<&Value>) -> Duration {
 /// How long a token is used if its answer does not say.
 const UNTOLD_LIFE: Duration = Duration::from_mins(5);
 
-/// The longest time that a token is used, whatever its answer says.
+/// The longest time that a token is used, regardless of its answer.
 const LONGEST_LIFE: Duration = Duration::from_hours(24);
 
 const ERROR_CODES: [&str; 6] = [

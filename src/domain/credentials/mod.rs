@@ -65,8 +65,9 @@ impl From<&Auth> for Authorization {
 pub struct PastCredential {
     /// The owner of the credential.
     pub owner: CredentialOwner,
-    /// Number of the ending: endings of a rule's naming a URL are counted from 1. For a client, the
-    /// last ending at which this was its credential.
+    /// Sequence number, from 1, of the ending: the change by which a rule stopped naming a URL.
+    ///
+    /// For a client, the last ending at which this was its credential.
     pub number: u64,
     /// When it ended.
     pub since: Timestamp,
@@ -132,7 +133,7 @@ pub(crate) struct CredentialBook {
     /// Only clients that set an authorisation.
     clients: HashMap<ClientId, OfClient>,
     past: BTreeMap<CredentialOwner, PastCredential>,
-    /// Number of endings of a rule's naming a URL.
+    /// Sequence number of the last ending, by which a rule stopped naming a URL.
     number: u64,
     /// Number of rules that set an authorisation.
     authorised_rules: usize,
@@ -375,7 +376,7 @@ impl CredentialBook {
     }
 
     /// Returns the credentials that ended before `cut`, with the URL at which they may still be
-    /// needed. A client's is listed only if no rule's refers to it any more.
+    /// needed. A client's credential is listed only once no rule's refers to it.
     pub(crate) fn older_than(&self, cut: Timestamp) -> Vec<(CredentialOwner, Option<WebhookUrl>)> {
         let of_rules = self.past.values().filter(|past| past.auth.is_none());
         let first = of_rules

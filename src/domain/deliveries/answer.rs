@@ -16,11 +16,14 @@ pub struct Answer {
     pub status: u16,
     /// The `Location` header, if there was exactly one and it is text.
     pub location: Option<String>,
-    /// The `Retry-After` header. Several are joined by commas, which makes them unreadable, so they
-    /// are ignored.
+    /// The `Retry-After` header.
+    ///
+    /// Several are joined by commas, which makes them unreadable, so they are ignored.
     pub retry_after: Option<String>,
     /// The `Date` header of an answer with a `Retry-After`; a date in the latter is compared with
-    /// it. Several are joined by commas, which makes them unreadable, so they are ignored.
+    /// it.
+    ///
+    /// Several are joined by commas, which makes them unreadable, so they are ignored.
     pub date: Option<String>,
     /// The beginning of the body, at most [`EXCERPT_BYTES`].
     pub excerpt: Bytes,

@@ -35,7 +35,7 @@ pub struct AttemptSummary {
     /// The receiver's status; `None` if there was no answer.
     ///
     /// It is set even if the rest of the answer was cut short or did not end in time; `failure`
-    /// says so.
+    /// then has the reason.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
     /// Why it failed; `None` if it delivered.
@@ -148,8 +148,9 @@ pub struct AttemptRecord {
     pub redirects: u32,
     /// Whether the request was sent a second time on a new connection.
     pub sent_twice: bool,
-    /// End of the hold that the receiver asked for; `None` if it asked for none. Kept with the
-    /// attempt, so that it survives a restart.
+    /// End of the hold that the receiver asked for; `None` if it asked for none.
+    ///
+    /// Kept with the attempt, so that it survives a restart.
     pub hold_until: Option<Timestamp>,
     /// The endpoint's agreement with its receiver, if this attempt changed it; `None` for nearly
     /// all attempts. It replaces the stored one.

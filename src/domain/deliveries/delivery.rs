@@ -27,8 +27,9 @@ pub struct OpenDelivery {
     pub due_at: Option<Timestamp>,
 }
 
-/// Limits of a page of open deliveries. It ends at the first limit reached, but holds at least one
-/// delivery.
+/// Limits of a page of open deliveries.
+///
+/// It ends at the first limit reached, but holds at least one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit {
     /// The most deliveries.

@@ -7,18 +7,21 @@ use serde::{Deserialize, Serialize};
 use crate::domain::policy::redirect::RedirectRefusal;
 use crate::domain::value::tagged::{Has, tagged};
 
-/// Why an attempt did not deliver. In JSON an object: `{"kind":"timeout"}`,
-/// `{"kind":"status","status":503}`.
+/// Why an attempt did not deliver.
+///
+/// In JSON an object: `{"kind":"timeout"}`, `{"kind":"status","status":503}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
 pub enum Failure {
-    /// The receiver answered with this status. The [`ResponsePolicy`](crate::ResponsePolicy)
-    /// decides whether it is transient.
+    /// The receiver answered with this status.
+    ///
+    /// The [`ResponsePolicy`](crate::ResponsePolicy) decides whether it is transient.
     Status(u16),
     /// The receiver answered 401 or 403 after a redirect to another origin, where credentials were
-    /// not sent: `Authorization`, secret headers, the client certificate. The
-    /// [`ResponsePolicy`](crate::ResponsePolicy) decides what the status means.
+    /// not sent: `Authorization`, secret headers, the client certificate.
+    ///
+    /// The [`ResponsePolicy`](crate::ResponsePolicy) decides what the status means.
     CredentialsDropped(u16),
     /// The whole exchange (connect, TLS, headers and body) took longer than the endpoint's timeout.
     /// Transient.
@@ -182,8 +185,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The outcome of an attempt for its delivery. In JSON an object:
-/// `{"outcome":"failed","failure":{"kind":"timeout"}}`.
+/// The outcome of an attempt for its delivery.
+///
+/// In JSON an object: `{"outcome":"failed","failure":{"kind":"timeout"}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
@@ -228,8 +232,9 @@ impl Outcome {
     }
 }
 
-/// Why a delivery was given up. In JSON an object:
-/// `{"kind":"attempts_exhausted","failure":{"kind":"timeout"}}`.
+/// Why a delivery was given up.
+///
+/// In JSON an object: `{"kind":"attempts_exhausted","failure":{"kind":"timeout"}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", remote = "Self")]
 #[non_exhaustive]
@@ -254,8 +259,9 @@ pub enum DeadLetterReason {
     RuleEnded,
     /// The open deliveries of its client were ended.
     ClientEnded,
-    /// Its row in the store cannot be read. It was set aside, so that the endpoint's other
-    /// deliveries continue.
+    /// Its row in the store cannot be read.
+    ///
+    /// It was set aside, so that the endpoint's other deliveries continue.
     ///
     /// Fields that could not be read are shown as `unreadable`. The log says what is wrong; after
     /// the repair the delivery can be redelivered.

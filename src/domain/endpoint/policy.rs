@@ -19,10 +19,13 @@ pub enum Ordering {
     #[default]
     Unordered,
     /// First accepted, first delivered: one attempt in flight, and a delivery that waits for a
-    /// retry holds up its followers. A dead letter releases them.
+    /// retry holds up its followers.
+    ///
+    /// A dead letter releases them.
     Fifo,
-    /// As [`Fifo`](Self::Fifo) within each company, with companies in parallel. Events about no
-    /// company share one lane.
+    /// As [`Fifo`](Self::Fifo) within each company, with companies in parallel.
+    ///
+    /// Events about no company share one lane.
     FifoPerCompany,
 }
 

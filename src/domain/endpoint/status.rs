@@ -83,7 +83,7 @@ pub struct EndpointStatus {
     pub in_flight: u32,
     /// The current window: the most attempts that may be in flight now.
     pub window: u32,
-    /// Number of deliveries delivered.
+    /// Number of deliveries that the receiver accepted.
     pub delivered: u64,
     /// Number of deliveries given up.
     pub dead_lettered: u64,
@@ -112,8 +112,9 @@ pub struct EndpointStatus {
     /// When the next attempt may start, if known and not now.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt_at: Option<Timestamp>,
-    /// Why the last use of the store failed; `None` if it succeeded. Nothing is lost: refused
-    /// writes are kept and retried.
+    /// Why the last use of the store failed; `None` if it succeeded.
+    ///
+    /// Nothing is lost: refused writes are kept and retried.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub store_error: Option<Arc<str>>,
     /// Number of statuses and reports that watchers missed because their mailboxes were full.
@@ -162,8 +163,10 @@ pub struct DeliveryReport {
     pub rule_id: RuleId,
     /// The URL that it goes to.
     pub url: WebhookUrl,
-    /// Number of the attempt, from 1. If something other than an attempt ended the delivery: the
-    /// number of attempts made before, from 0, and [`duration`](Self::duration) is 0.
+    /// Number of the attempt, from 1.
+    ///
+    /// If something other than an attempt ended the delivery: the number of attempts made before,
+    /// from 0, and [`duration`](Self::duration) is 0.
     pub attempt: u32,
     /// The outcome; `Delivered` and `DeadLettered` are final. In JSON its fields are flattened into
     /// the report.

@@ -11,7 +11,7 @@ use crate::domain::value::id::{CompanyId, DataConnectionId};
 ///
 /// Id and client are left out, because the event is looked up by them. The time is left out,
 /// because an event made again after a failure has another time. The digest is the same in every
-/// process and version, whatever the order of the keys in the data.
+/// process and version, regardless of the order of the keys in the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentDigest([u8; 16]);
 

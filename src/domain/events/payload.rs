@@ -14,7 +14,9 @@ use crate::domain::value::time::Timestamp;
 #[non_exhaustive]
 pub enum PayloadFormat {
     /// The alert service's envelope, with `PascalCase` keys: `ClientId`, `RuleType`, `AlertId`,
-    /// `Message`, `Data` and so on. Keys without a value are omitted.
+    /// `Message`, `Data` and so on.
+    ///
+    /// Keys without a value are omitted.
     #[default]
     Alert,
     /// Standard Webhooks 1.0: `{"type", "timestamp", "data"}`.

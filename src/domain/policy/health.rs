@@ -16,8 +16,9 @@ use crate::domain::value::time::Timestamp;
 pub struct DisablePolicy {
     /// Whether a 410 (Gone) disables the endpoint. Defaults to `false`.
     pub on_gone: bool,
-    /// Rules, each of which disables the endpoint when it holds. A warning status comes first,
-    /// halfway. Defaults to none.
+    /// Rules, each of which disables the endpoint when it holds.
+    ///
+    /// A warning status comes first, halfway. Defaults to none.
     pub when_failing: Vec<FailingRule>,
 }
 
@@ -55,8 +56,8 @@ impl DisablePolicy {
     /// Returns the recommendation of Standard Webhooks 1.0: a 410 disables, and so do lasting
     /// failures.
     ///
-    /// Frequent failures disable quickly (1,000 failed attempts within an hour without a success),
-    /// rare ones slowly (10 within 5 days).
+    /// Frequent failures disable quickly (an hour without a success and 1,000 failed attempts),
+    /// rare ones slowly (5 days and 10).
     pub fn standard_webhooks() -> Self {
         let hour = Duration::from_hours(1);
         Self {

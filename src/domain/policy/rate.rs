@@ -105,7 +105,7 @@ impl Pacer {
         self.last = Some(slot);
     }
 
-    /// Makes the next attempt wait for its slot, counted from `now` on.
+    /// Treats `now` as the last slot, so that the next attempt waits an interval.
     pub(crate) fn begin(&mut self, now: Timestamp) {
         self.last = self.last.max(Some(nanos(now)));
     }

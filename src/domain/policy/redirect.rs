@@ -1,7 +1,7 @@
 //! Where a redirect may lead.
 //!
-//! The same POST with the same body goes to the new URL, whatever the 3xx. A GET, as browsers send,
-//! would lose the alert and mistake a login page for a receipt. Some receivers, such as Google Apps
+//! Every 3xx sends the same POST with the same body to the new URL. A GET, as browsers send, would
+//! lose the alert and mistake a login page for a receipt. Some receivers, such as Google Apps
 //! Script, have done their work before they redirect. For those, the status itself can count as
 //! delivered: [`ResponsePolicy::with`](crate::ResponsePolicy::with).
 //!
@@ -66,7 +66,8 @@ impl Route {
     }
 
     /// Returns `true` if a redirect has led to another origin. From then on no secret may be sent,
-    /// even if a later redirect leads back. From http to https of the same host does not count.
+    /// even if a later redirect leads back. A redirect from http to https of the same host does not
+    /// count.
     pub(crate) fn left_origin(&self) -> bool {
         self.left_origin
     }

@@ -78,8 +78,9 @@ impl ResponsePolicy {
         self
     }
 
-    /// Returns the class of a status. Interim statuses (1xx) are transient: they are not an answer
-    /// (RFC 9110 §15.2).
+    /// Returns the class of a status.
+    ///
+    /// Interim statuses (1xx) are transient: they are not an answer (RFC 9110 §15.2).
     pub fn classify(&self, status: u16) -> ResponseClass {
         if (100..200).contains(&status) {
             return ResponseClass::Transient;

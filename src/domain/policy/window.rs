@@ -84,7 +84,7 @@ impl ConcurrencyWindow {
         self.restart();
     }
 
-    /// Records a further overload, from an attempt that was in flight at the same time. The
+    /// Records another overload, from an attempt that was in flight at the same time. The
     /// smallest count is kept.
     pub(crate) fn on_overload_beside(&mut self, at_once: u32) {
         let fewest = self

@@ -1,4 +1,4 @@
-//! Errors of the facade: publishing, and building an engine.
+//! Errors of publishing and of building an engine.
 
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::events::event::InvalidEvent;
@@ -10,37 +10,39 @@ use crate::store::{BoxError, StoreError};
 
 /// Why an event was not accepted. It can be published again under the same id.
 ///
-/// Nothing of it was stored, save that a store may have done its work before it failed ([`Store`](Self::Store)): then it is delivered, and publishing it
-/// again is answered with the receipt.
+/// Nothing was stored, with one exception: after [`Store`](Self::Store) the outcome is unknown. If
+/// the store had done its work before it failed, the event is delivered, and publishing it again
+/// returns the receipt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The event cannot be published as it is; correct it.
+    /// The event is not valid; correct it.
     #[error("event is not valid: {0}")]
     Invalid(#[from] InvalidEvent),
-    /// A body that it leads to is larger than the engine's limit; publish less data, or a link to it.
+    /// A body made from the event exceeds the engine's limit; publish less data, or a link to it.
     #[error("body of {size} bytes is larger than the limit of {limit} bytes")]
     TooLarge {
-        /// How large it is, in bytes.
+        /// The size of the body, in bytes.
         size: usize,
         /// The limit, in bytes.
         limit: usize,
     },
-    /// More is open or under way than may be; publish it again later.
+    /// More is open or in progress than allowed; publish it again later.
     #[error("too much is open: {0}; publish it again later")]
     Overloaded(String),
-    /// The store could not accept it; [`StoreError::is_transient`] says whether publishing again can help.
+    /// The store could not accept it; [`StoreError::is_transient`] tells if publishing again can
+    /// help.
     #[error("event could not be stored")]
     Store(#[source] StoreError),
-    /// The client has published something else under this id, which is still remembered. Nothing of this
-    /// event was accepted; publish it under an id of its own.
+    /// The client has published a different event under this id, which is still remembered. Nothing
+    /// of this event was accepted; publish it under an id of its own.
     #[error(
         "event id {event_id:?} of client {client_id:?} is taken by an event that says something else; publish this one under an id of its own"
     )]
     IdTaken {
-        /// The id.
+        /// The id of the event.
         event_id: EventId,
-        /// Whose it is.
+        /// The client whose event it is.
         client_id: ClientId,
     },
     /// The engine is shutting down or has stopped.
@@ -49,7 +51,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Says whether publishing the same event again later can help.
+    /// Returns `true` if publishing the same event again later can help.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Overloaded(_) => true,
@@ -66,47 +68,48 @@ impl PublishError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is no actix system on this thread: start the engine inside `#[actix_web::main]` or `actix::System`.
+    /// No actix system runs on this thread; start the engine inside `#[actix_web::main]` or
+    /// `actix::System`.
     #[error("no actix system is running on this thread")]
     NoSystem,
-    /// A rule cannot be used.
+    /// A rule is not valid.
     #[error("rule {id:?} is not valid: {error}")]
     Rule {
         /// The rule's id.
         id: RuleId,
-        /// What is wrong with it.
+        /// The error in the rule.
         error: InvalidRule,
     },
-    /// Two rules have one id.
+    /// Two rules have the same id.
     #[error("two rules have the id {0:?}")]
     DuplicateRule(RuleId),
-    /// A client cannot be used.
+    /// A client is not valid.
     #[error("client is not valid: {0}")]
     Client(InvalidText),
-    /// Two clients have one id.
+    /// Two clients have the same id.
     #[error("two clients have the id {0:?}")]
     DuplicateClient(String),
-    /// An endpoint cannot be used.
+    /// An endpoint is not valid.
     #[error("endpoint {url:?} is not valid: {error}")]
     Endpoint {
         /// The endpoint's URL without its query.
         url: String,
-        /// What is wrong with it.
+        /// The error in the endpoint.
         error: InvalidEndpoint,
     },
-    /// Two endpoints have one URL, after normalisation.
+    /// Two endpoints have the same URL after normalisation.
     #[error("two endpoints have the URL {0:?}")]
     DuplicateEndpoint(String),
     /// A setting is out of its range.
     #[error("{0}")]
     Setting(String),
-    /// The transport could not be made.
+    /// The transport could not be created.
     #[error("transport could not be made")]
     Transport(#[source] BoxError),
-    /// The store could not be read, or could not keep what the builder was given.
+    /// The store could not be read, or could not store what the builder was given.
     #[error("store could not be used")]
     Store(#[source] StoreError),
-    /// The actors stopped while the engine was being started.
+    /// The actors stopped during startup.
     #[error("actors stopped while starting; is the system being stopped?")]
     Stopped,
 }

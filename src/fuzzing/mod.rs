@@ -1,8 +1,9 @@
-//! Entry points for fuzzers: what must hold whatever a receiver, a caller or a damaged file says. Not for applications; it may change at any time.
+//! Entry points for fuzzers. Not for applications; it may change at any time.
 //!
-//! Each takes bytes, does with them what the crate would do, and panics when a property does not hold. `fuzz/` calls them with what libFuzzer finds,
-//! `tests/corpus.rs` with what was found before. A further target is a function here, a line in [`TARGETS`], a file in `fuzz/fuzz_targets` with
-//! its `[[bin]]`, and a folder in `fuzz/corpus`.
+//! Each takes bytes as a receiver, a caller or a damaged file may supply them, processes them as
+//! the crate would, and panics if a property does not hold. `fuzz/` calls them with inputs from
+//! libFuzzer, `tests/corpus.rs` with earlier finds. To add a target: a function here, a line in
+//! [`TARGETS`], a file in `fuzz/fuzz_targets` with its `[[bin]]`, and a folder in `fuzz/corpus`.
 
 mod redirect;
 mod retry_after;
@@ -20,16 +21,17 @@ pub use self::signature::signature;
 /// Reads an answer from the bytes of a receiver.
 ///
 /// # Panics
-/// When a property does not hold: the answer depends neither on how its bytes are cut nor on the
-/// transport, and a connection that is used again gives the next exchange its own answer.
+/// If a property does not hold: the answer depends neither on how its bytes are cut nor on the
+/// transport, and a reused connection gives the next exchange its own answer.
 pub fn answer(data: &[u8]) {
     crate::transport::fuzzing::answer(data);
 }
 
-/// Reads the records of the durable store from columns that may hold anything.
+/// Reads the records of the durable store from columns with arbitrary values.
 ///
 /// # Panics
-/// When a property does not hold: what is written is read back equal, and what cannot be read is an error that says so.
+/// If a property does not hold: a written value is read back equal, and an unreadable value gives
+/// an error that says so.
 #[cfg(feature = "sqlite")]
 pub fn stored(data: &[u8]) {
     crate::store::sqlite_fuzzing::stored(data);
@@ -38,7 +40,7 @@ pub fn stored(data: &[u8]) {
 /// An entry point.
 pub type Target = fn(&[u8]);
 
-/// Every entry point by the name of its corpus.
+/// Every entry point with the name of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("answer", answer),
     ("redirect", redirect),

@@ -3,12 +3,16 @@ use url::Url;
 use crate::domain::policy::redirect::{MAX_REDIRECTS, Route};
 use crate::domain::value::url::{MAX_URL_BYTES, WebhookUrl};
 
-/// Follows redirects: the first line is where the attempt begins, each further one a `Location`.
+/// Follows redirects: the first line is the start URL, each further line a `Location`.
 ///
 /// # Panics
-/// When a property does not hold: only http and https, never from https to http, no name or
-/// password, no URL twice, at most five hops, secrets are dropped as soon as the origin changes
-/// other than from http to https of the same host, and a refused redirect changes nothing.
+/// If a property does not hold:
+/// - only http and https, and never from https to http;
+/// - no name or password;
+/// - no URL twice, and at most five hops;
+/// - secrets are dropped as soon as the origin changes, unless it changes from http to https of the
+///   same host;
+/// - a refused redirect changes nothing.
 pub fn redirect(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
@@ -41,15 +45,15 @@ pub fn redirect(data: &[u8]) {
     assert!(route.follow(None).is_err());
 }
 
-/// Returns `true` if secrets for `begin` may be sent to `to`, where no redirect leads from https to
-/// http.
+/// Returns `true` if secrets for `begin` may be sent to `to`, given that no redirect leads from
+/// https to http.
 fn same_party(begin: &Url, to: &Url) -> bool {
     let usual =
         |url: &Url| matches!(url.port_or_known_default(), Some(80 | 443)) && url.port().is_none();
     begin.origin() == to.origin() || (begin.host() == to.host() && usual(begin) && usual(to))
 }
 
-/// Checks what holds for every URL that a webhook is sent to.
+/// Checks the invariants of every URL that a webhook is sent to.
 fn check_url(url: &WebhookUrl) -> Url {
     let text = url.as_str();
     assert!(text.len() <= MAX_URL_BYTES);
@@ -67,5 +71,5 @@ fn check_url(url: &WebhookUrl) -> Url {
     parsed
 }
 
-/// More than may be followed, so that what is refused is seen too.
+/// More than may be followed, so that refusals are tested too.
 const MOST_LOCATIONS: usize = 16;

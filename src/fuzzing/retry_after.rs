@@ -4,11 +4,11 @@ use crate::domain::policy::retry::{Progress, Retry, RetryPolicy};
 use crate::domain::policy::retry_after::parse_retry_after;
 use crate::domain::value::time::Timestamp;
 
-/// Reads a `Retry-After` value and plans the retry that it asks for.
+/// Reads a `Retry-After` value and plans the retry.
 ///
 /// # Panics
-/// When a property does not hold: the wait is within the cap, never shorter than asked below it, and the retry is neither before now nor before
-/// the wait is over.
+/// If a property does not hold: the wait is within the cap, and below the cap never shorter than
+/// asked; the retry is due neither before now nor before the wait is over.
 pub fn retry_after(data: &[u8]) {
     let value = String::from_utf8_lossy(data);
     for now in NOWS.map(Timestamp::from_unix_millis) {
@@ -24,7 +24,8 @@ pub fn retry_after(data: &[u8]) {
     }
 }
 
-/// What a value asks for, by another way of reading it. A date is read as the crate reads it, and so only compared with itself.
+/// Parses a value in a second, independent way. Dates are the exception: they are parsed as the
+/// crate parses them.
 fn asked_for(value: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(date) = httpdate::parse_http_date(value) {
         return Some(Timestamp::from(date).since(now));
@@ -42,7 +43,7 @@ fn asked_for(value: &str, now: Timestamp) -> Option<Duration> {
         let digit = u64::from(digit.saturating_sub(b'0'));
         number.saturating_mul(10).saturating_add(digit)
     });
-    // Milliseconds, rounded up: the first three digits, and one more if anything follows.
+    // Milliseconds, rounded up: the first three digits, plus one if a further digit is not zero.
     let digits = fraction.bytes().chain(*b"000").take(3);
     let part = digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
     let rest = fraction.get(3..).unwrap_or_default();
@@ -70,7 +71,7 @@ fn check_retry(now: Timestamp, wait: Option<Duration>, cap: Duration) {
     assert!(progress.deadline.is_some_and(|end| end >= at));
 }
 
-/// 1970, 2015, the second of a leap day, shortly before the last instant that there is, and the first.
+/// 1970, 2015, one second of a leap day, shortly before the last instant, and the first instant.
 const NOWS: [i64; 5] = [
     0,
     1_445_412_480_250,

@@ -9,7 +9,7 @@ use crate::domain::value::time::Timestamp;
 /// Puts and removes rules and matches events, as the bytes say.
 ///
 /// # Panics
-/// When the routing table does not find the same rules, in the same order, as looking at every one of them does.
+/// If the routing table does not find the same rules, in the same order, as a linear search.
 pub fn routing(data: &[u8]) {
     let mut source = Source::new(data);
     let mut table = RoutingTable::default();
@@ -49,7 +49,7 @@ fn check(table: &RoutingTable, reference: &BTreeMap<String, Rule>, event: &Event
     assert_eq!(found, expected, "{event:?}");
 }
 
-/// What the documentation of rules says.
+/// Matches as the documentation of rules describes it.
 fn does_match(rule: &Rule, event: &Event) -> bool {
     let (asked, given) = (spelled(&rule.rule_type), spelled(&event.rule_type));
     let below = asked.strip_suffix(".*").is_some_and(|prefix| {
@@ -98,7 +98,7 @@ fn event(source: &mut Source<'_>) -> Event {
     }
 }
 
-/// Returns a text of a few parts, so that rules and events often meet.
+/// Returns a text made of a few parts, so that rules and events often match.
 fn rule_type(source: &mut Source<'_>) -> String {
     let length = usize::from(source.byte()) % (2 * MOST_DOTS + 4);
     (0..length).map(|_| source.pick(&PARTS)).collect()
@@ -109,11 +109,11 @@ const CLIENTS: [&str; 3] = ["c1", "c2", ""];
 const COMPANIES: [&str; 3] = ["k1", "k2", ""];
 const PARTS: [&str; 8] = ["a", "b", ".", ".a", "*", ".*", SPELLING, ALSO];
 
-/// The two spellings that are one type.
+/// The two spellings of one type.
 const SPELLING: &str = "New company synchronised";
 const ALSO: &str = "New company synchronized";
 
-/// How many dots of a type can be those before a `*`.
+/// The most dots in the prefix before a `*`, the last one included.
 const MOST_DOTS: usize = 16;
 
 const MOST_STEPS: usize = 64;

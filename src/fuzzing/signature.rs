@@ -5,7 +5,8 @@ use crate::verify::{Verifier, VerifyError};
 /// Checks a signature: the lines are the id, the timestamp, the signatures, and the body.
 ///
 /// # Panics
-/// When a property does not hold: what is accepted names the right signature, lately; and what is signed is accepted.
+/// If a property does not hold: an accepted input has the right signature and a recent timestamp,
+/// and every signed input is accepted.
 pub fn signature(data: &[u8]) {
     let mut lines = data.splitn(4, |byte| *byte == b'\n');
     let mut line = || lines.next().unwrap_or_default();
@@ -27,7 +28,8 @@ pub fn signature(data: &[u8]) {
         assert!(seconds.abs_diff(NOW) <= 300, "lately");
         let text = std::str::from_utf8(timestamp).expect("it was read");
         assert_eq!(text.parse(), Ok(seconds));
-        // A timestamp with zeros before it is signed as it is, and so by nobody who signs numbers.
+        // A timestamp with leading zeros is signed as written, which no signer of numbers would
+        // produce.
         if text == seconds.to_string() {
             let entry = secret.sign(&verified.id, seconds, body);
             let mut given = signatures.split(|byte| *byte == b' ');
@@ -45,8 +47,8 @@ pub fn signature(data: &[u8]) {
     );
 }
 
-/// When the published test vector was made.
+/// The time of the published test vector.
 const NOW: i64 = 1_614_265_330;
 
-/// The published test vector's.
+/// The secret of the published test vector.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

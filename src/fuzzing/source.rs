@@ -1,6 +1,6 @@
-//! Values out of a fuzzer's bytes.
+//! Values read from a fuzzer's bytes.
 
-/// Bytes that are used up one after the other; zeros follow them.
+/// Bytes that are consumed one by one; zeros follow them.
 pub(crate) struct Source<'a>(&'a [u8]);
 
 impl<'a> Source<'a> {
@@ -20,7 +20,7 @@ impl<'a> Source<'a> {
         *first
     }
 
-    /// Returns one of some values.
+    /// Returns one of the values, chosen by the next byte.
     pub(crate) fn pick<T: Copy>(&mut self, values: &[T]) -> T {
         let at = usize::from(self.byte()) % values.len().max(1);
         *values.get(at).expect("there is something to pick from")

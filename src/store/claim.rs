@@ -1,4 +1,4 @@
-//! That one engine works on a store at a time.
+//! Claims: one engine works on a store at a time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::StoreError;
 
-/// What an engine holds while it works on a store. Dropping it lets another engine claim the store.
+/// An engine's claim on a store. Dropping it lets another engine claim the store.
 #[must_use]
 pub struct StoreClaim(Option<Box<dyn FnOnce() + Send + Sync>>);
 
 impl StoreClaim {
-    /// Returns a claim that keeps nobody out, for a store that several engines may work on.
+    /// Returns a claim that excludes nobody, for a store that several engines may share.
     pub fn none() -> Self {
         Self(None)
     }
@@ -38,12 +38,12 @@ impl fmt::Debug for StoreClaim {
     }
 }
 
-/// Whether an engine works on a store of this process.
+/// Set while an engine of this process works on the store.
 #[derive(Debug, Default)]
 pub(super) struct Claimed(Arc<AtomicBool>);
 
 impl Claimed {
-    /// Claims the store; `name` says which one it is when an engine works on it already.
+    /// Claims the store; `name` names it in the error if an engine works on it already.
     pub(super) fn claim(&self, name: impl FnOnce() -> String) -> Result<StoreClaim, StoreError> {
         if self.0.swap(true, Ordering::AcqRel) {
             return Err(StoreError::InUse(name()));

@@ -1,26 +1,27 @@
-//! Stores around stores: every call is handed on by one method, so that a wrapper says once what it does with calls.
+//! Stores that wrap another store. One method forwards every call, so that a wrapper defines its
+//! behaviour once.
 
 use std::sync::Arc;
 
 use super::{Store, StoreFuture};
 
-/// What a call is about, for wrappers that treat some otherwise.
+/// The kind of a call, for wrappers that treat some kinds differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallKind {
-    /// On the way of a delivery.
+    /// A call on the path of a delivery.
     Hot,
-    /// Changes and sweeps, which are rare.
+    /// A change or a sweep, which is rare.
     Rare,
-    /// What operators ask, and what is asked at a start.
+    /// A call by an operator or at startup.
     Other,
 }
 
-/// A store around another one.
+/// A store that wraps another one.
 pub(crate) trait StoreLayer: Send + Sync + 'static {
-    /// Returns the store behind it.
+    /// Returns the wrapped store.
     fn behind(&self) -> &dyn Store;
 
-    /// Makes a call to the store behind it.
+    /// Calls the wrapped store.
     fn around<T: Send + 'static>(
         &self,
         kind: CallKind,
@@ -28,7 +29,7 @@ pub(crate) trait StoreLayer: Send + Sync + 'static {
     ) -> StoreFuture<T>;
 }
 
-/// Makes a [`StoreLayer`] a [`Store`].
+/// Implements [`Store`] for a [`StoreLayer`].
 macro_rules! forward_store {
     (impl [$($generics:tt)*] for $layer:ty) => {
         impl<$($generics)*> $crate::store::Store for $layer {

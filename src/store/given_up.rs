@@ -1,4 +1,4 @@
-//! Deliveries that a store has given up by itself, until the engine asks for them and reports them.
+//! Deliveries that a store has given up by itself, until the engine takes and reports them.
 
 use parking_lot::Mutex;
 
@@ -6,23 +6,23 @@ use crate::domain::deliveries::delivery::EndedDelivery;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::value::url::WebhookUrl;
 
-/// A delivery that the store has given up by itself: one that it could not read, or one to an endpoint that is removed.
+/// A delivery that the store has given up by itself: it is unreadable, or its endpoint was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUp {
-    /// To which endpoint it was.
+    /// The endpoint of the delivery.
     pub url: WebhookUrl,
-    /// Which delivery it was.
+    /// The delivery.
     pub delivery: EndedDelivery,
-    /// Why.
+    /// The reason.
     pub reason: DeadLetterReason,
 }
 
-/// What was given up since the engine asked last, at most [`MAX_GIVEN_UP`] of it.
+/// Deliveries given up since the engine last asked, at most [`MAX_GIVEN_UP`].
 #[derive(Debug, Default)]
 pub(crate) struct GivenUps(Mutex<Vec<GivenUp>>);
 
 impl GivenUps {
-    /// Adds what was given up. What there is no room for is reported to nobody; it is a dead letter all the same.
+    /// Adds deliveries. Those beyond the limit are not reported, but are dead letters all the same.
     pub(crate) fn add(&self, more: impl IntoIterator<Item = GivenUp>) {
         let mut list = self.0.lock();
         let room = MAX_GIVEN_UP.saturating_sub(list.len());
@@ -34,5 +34,5 @@ impl GivenUps {
     }
 }
 
-/// How much is kept for an engine that does not ask.
+/// The most deliveries kept for an engine that does not ask.
 pub(crate) const MAX_GIVEN_UP: usize = 10_000;

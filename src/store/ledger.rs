@@ -1,4 +1,4 @@
-//! How much is open, in all and for each endpoint, against the limits.
+//! Counts of open deliveries, in all and per endpoint, checked against the limits.
 
 use std::hash::Hash;
 
@@ -7,28 +7,28 @@ use foldhash::{HashMap, HashMapExt as _};
 use super::{BacklogLimits, Overflow, WhenFull};
 use crate::domain::value::url::WebhookUrl;
 
-/// How much is open.
+/// Open deliveries and the bytes of their bodies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Open {
     pub(crate) deliveries: u64,
     pub(crate) bytes: u64,
 }
 
-/// What is open in all and for each endpoint; `K` is how a store knows an endpoint.
+/// Open deliveries in all and per endpoint; `K` is the store's key of an endpoint.
 #[derive(Debug)]
 pub(crate) struct Ledger<K> {
     limits: BacklogLimits,
     total: Open,
     endpoints: HashMap<K, Open>,
-    // Kept for its room.
+    // Kept to reuse its allocation.
     new: HashMap<K, Open>,
 }
 
-/// Whether an event may be stored.
+/// The answer to whether an event may be stored.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Room<K> {
     Enough,
-    /// It may, but its deliveries to these endpoints are given up.
+    /// The event may be stored, but its deliveries to these endpoints are given up.
     NotFor(Vec<K>),
     None(Overflow),
 }
@@ -69,7 +69,7 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
         }
     }
 
-    /// Returns why there is no room for one more delivery, if there is none.
+    /// Returns the limit that one more delivery would exceed, if any.
     pub(crate) fn overflow(&self, endpoint: K, url: &WebhookUrl, bytes: u64) -> Option<Overflow> {
         let limits = &self.limits;
         let open = self.endpoints.get(&endpoint).copied().unwrap_or_default();
@@ -86,7 +86,8 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
         of_endpoint.or_else(in_all)
     }
 
-    /// Says whether there is room for an event with these deliveries, each given by its endpoint and the size of its body.
+    /// Checks whether there is room for an event with these deliveries, each given by its endpoint
+    /// and the size of its body.
     pub(crate) fn room<'a>(
         &mut self,
         deliveries: impl Iterator<Item = (K, &'a WebhookUrl, u64)>,
@@ -122,7 +123,7 @@ impl<K: Copy + Eq + Hash> Ledger<K> {
                 all.bytes += bytes;
             }
         }
-        // Whoever has room gets the event, whatever the others have.
+        // Endpoints with room get the event even if others are full.
         if limits.when_full == WhenFull::Refuse
             && full.len() == self.new.len()
             && let Some(overflow) = first
@@ -144,7 +145,7 @@ fn exceeds(open: Open, new: Open, deliveries: u64, bytes: u64) -> Option<Overflo
         open,
         limit,
     };
-    // Nothing new is always possible, whatever is open.
+    // An event that adds nothing fits even if the limit is exceeded already.
     if new.deliveries > 0 && open.deliveries + new.deliveries > deliveries {
         return Some(overflow("deliveries", open.deliveries, deliveries));
     }
@@ -160,7 +161,7 @@ mod tests {
         WebhookUrl::parse(&format!("http://{number}.test/")).unwrap()
     }
 
-    /// Looks for room for deliveries to these endpoints, of which each may have two open.
+    /// Checks for room for deliveries to these endpoints, each of which may have two open.
     fn room(when_full: WhenFull, open: &[u64], new: &[u64]) -> Room<u64> {
         let mut ledger = Ledger::new(BacklogLimits {
             endpoint_deliveries: 2,

@@ -1,4 +1,4 @@
-//! Settings that are kept and cannot be read: one of them must not keep an engine from starting.
+//! Stored settings that cannot be read. One of them must not keep an engine from starting.
 
 use std::fmt;
 
@@ -7,29 +7,29 @@ use serde::{Deserialize, Serialize};
 use crate::domain::value::id::{ClientId, RuleId};
 use crate::domain::value::url::WebhookUrl;
 
-/// A setting that is kept and cannot be read, and why: it was written by something else, or damaged.
-/// It is set aside until it is put again.
+/// A stored setting that cannot be read, because another program wrote it or it is damaged. It is
+/// set aside until it is put again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct UnreadableSetting {
-    /// Which setting it is.
+    /// The setting.
     pub setting: Setting,
-    /// Why it cannot be read. What stands there is not in it: it may be a secret.
+    /// Why it cannot be read. The stored text is left out: it may be a secret.
     pub reason: String,
 }
 
-/// Which setting is meant.
+/// The identity of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Setting {
-    /// A rule: it matches nothing, and what is open under it is not sent.
+    /// A rule: it matches nothing, and its open deliveries are not sent.
     Rule {
         /// Its id.
         id: RuleId,
     },
-    /// A client: what its calls are authorised with is not known, so that none of them goes out.
+    /// A client: its authorisation is unknown, so none of its deliveries is sent.
     Client {
         /// Its id.
         id: ClientId,
@@ -39,12 +39,12 @@ pub enum Setting {
         /// Its URL.
         url: WebhookUrl,
     },
-    /// A credential of the past, or several: what was given to receivers that a rule no longer names. What is still
-    /// open there is not sent.
+    /// One or more past credentials, given to receivers that a rule no longer names. Deliveries
+    /// still open there are not sent.
     PastCredential,
-    /// Something whose own key cannot be read, in this table.
+    /// A row whose key cannot be read.
     Unnamed {
-        /// Where it is.
+        /// The table of the row.
         table: String,
     },
 }

@@ -1,4 +1,4 @@
-//! One delivery as a store in memory keeps it, and how it is shown.
+//! A delivery as the memory store keeps it, and as it is shown.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::store::{
     Alert, Attempt, AttemptRecord, DeliveryQuery, DeliveryStage, OpenDelivery, Progress,
 };
 
-/// One delivery.
+/// A delivery.
 #[derive(Clone, Debug)]
 pub(super) struct StoredDelivery {
     pub(super) alert: Arc<Alert>,
@@ -25,11 +25,11 @@ pub(super) struct StoredDelivery {
     /// The number of the endpoint's queue.
     pub(super) queue: u64,
     pub(super) last: Option<KeptAttempt>,
-    /// Those before the last one. Most deliveries have none.
+    /// The attempts before the last one. Most deliveries have none.
     earlier: Vec<KeptAttempt>,
 }
 
-/// A finished attempt. It becomes text only when somebody asks for it.
+/// A finished attempt. The excerpt becomes text only when it is shown.
 #[derive(Clone, Debug)]
 pub(super) struct KeptAttempt {
     pub(super) summary: AttemptSummary,
@@ -68,7 +68,7 @@ impl StoredDelivery {
         }
     }
 
-    /// Returns the delivery to be attempted; `None` when it has ended.
+    /// Returns the delivery to be attempted; `None` if it has ended.
     pub(super) fn open(&self, id: DeliveryId) -> Option<OpenDelivery> {
         let due_at = match self.state {
             DeliveryState::Waiting { due_at } => Some(due_at),
@@ -83,7 +83,7 @@ impl StoredDelivery {
         })
     }
 
-    /// Returns how much of the limits it takes up.
+    /// Returns the bytes that count towards the limits.
     pub(super) fn size(&self) -> u64 {
         size(&self.alert)
     }
@@ -137,7 +137,7 @@ impl StoredDelivery {
         self.last.as_ref().map(|attempt| attempt.summary)
     }
 
-    /// Returns the finished attempts, the first one first.
+    /// Returns the finished attempts, oldest first.
     pub(super) fn attempts(&self) -> Vec<Attempt> {
         let all = self.earlier.iter().chain(&self.last);
         all.map(KeptAttempt::shown).collect()

@@ -1,4 +1,4 @@
-//! A store in memory: as fast as it gets, and gone with the process.
+//! A store in memory: the fastest one, and lost with the process.
 
 mod entry;
 mod remembered;
@@ -26,8 +26,9 @@ use crate::domain::value::url::WebhookUrl;
 
 /// Keeps everything in memory.
 ///
-/// **What a crash loses:** everything that is open, all dead letters and all records. It suits tests and applications that accept
-/// that; nothing is lost while the process lives. What it keeps is bounded by [`MemoryLimits`].
+/// **A crash loses** all open deliveries, all dead letters and all records. Nothing is lost while
+/// the process lives. It suits tests, and applications that accept this. [`MemoryLimits`] bounds
+/// what it keeps.
 ///
 /// ```
 /// use actix_webhooks::store::{MemoryLimits, MemoryStore};
@@ -42,17 +43,19 @@ pub struct MemoryStore {
     claimed: Claimed,
 }
 
-/// How much a [`MemoryStore`] keeps.
+/// The limits of a [`MemoryStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
-    /// How much may be open.
+    /// The limits of open deliveries.
     pub backlog: BacklogLimits,
-    /// The most dead letters; beyond them the oldest is forgotten, with a warning in the log. Defaults to 10,000.
+    /// The most dead letters; beyond that the oldest is forgotten, with a warning in the log.
+    /// Defaults to 10,000.
     pub dead_letters: usize,
-    /// The most deliveries that can still be listed and redelivered of those that were delivered, and of dead letters that were redelivered or
-    /// discarded. Defaults to 1,000.
+    /// The most ended deliveries that can still be listed and redelivered: delivered ones, and dead
+    /// letters that were redelivered or discarded. Defaults to 1,000.
     pub delivered: usize,
-    /// The most event ids that are remembered, so that publishing them again delivers nothing. Defaults to 100,000.
+    /// The most event ids remembered, so that publishing them again delivers nothing. Defaults to
+    /// 100,000.
     pub event_ids: usize,
 }
 
@@ -87,7 +90,7 @@ impl MemoryStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change below is complete or not begun when a panic could pass through, so a poisoned lock is harmless.
+        // No change can panic halfway, so the state is consistent even after a panic.
         self.state.lock()
     }
 }
@@ -294,7 +297,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// Returns a future that is ready at once: everything here happens under one short lock.
+/// Returns a ready future: all work happens under one short lock.
 fn done<T: Send + 'static>(result: Result<T, StoreError>) -> StoreFuture<T> {
     Box::pin(std::future::ready(result))
 }

@@ -1,4 +1,4 @@
-//! The event ids that are remembered, so that an event that is published again delivers nothing.
+//! Remembered event ids, so that an event published again delivers nothing.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -11,46 +11,47 @@ use crate::domain::value::id::{ClientId, EventId};
 use crate::domain::value::time::Timestamp;
 use crate::store::NewEvent;
 
-/// Event ids, each with whose it is and how many deliveries it led to, in the order in which they came.
+/// Event ids in order of arrival, each with its client and its number of deliveries.
 #[derive(Debug)]
 pub(super) struct Remembered {
-    /// Nearly all are UUIDs. As such they need no memory of their own, and there may be very many.
+    /// Nearly all ids are UUIDs. Stored as bytes they need no allocation, and there may be very
+    /// many.
     uuids: HashMap<[u8; 16], Seen>,
     texts: HashMap<EventId, Seen>,
-    /// Those of clients that were not the first to use an id.
+    /// Ids that another client had used first.
     shared: HashMap<(EventId, u64), Seen>,
     in_order: VecDeque<(Timestamp, EventKey)>,
     clients: RandomState,
 }
 
-/// What is remembered of an event.
+/// The record of one event.
 #[derive(Debug)]
 struct Seen {
     deliveries: u32,
-    /// A hash of the client's id, which would take up more than all the rest.
+    /// A hash of the client's id, which itself would take more memory than the rest of the record.
     client: u64,
     content: Option<Box<ContentDigest>>,
 }
 
-/// An event id as it is looked up.
+/// An event id in the form in which it is looked up.
 #[derive(Debug)]
 pub(super) enum EventKey {
     Uuid([u8; 16]),
     Text(EventId),
-    /// That of a client which was not the first to use it.
+    /// The id and a hash of the client, if another client had used the id first.
     Shared(EventId, u64),
 }
 
-/// What is known of the id of an event.
+/// The result of looking up an event id.
 #[derive(Debug)]
 pub(super) enum EventIdFound {
-    /// It is new.
+    /// The id is new.
     Nothing(EventKey),
     /// Only another client has used it.
     UsedByAnother(EventKey),
-    /// The client has published this event before, and it led to so many deliveries.
+    /// The client has published this event before, with this number of deliveries.
     Same(usize),
-    /// The client has published another event with it.
+    /// The client has published a different event under this id.
     Different,
 }
 
@@ -58,7 +59,7 @@ impl EventKey {
     fn of(id: &EventId) -> Self {
         let text = id.as_str();
         let uuid = Uuid::try_parse(text).ok();
-        // Other spellings of a UUID are other ids.
+        // Only the canonical spelling counts as a UUID: other spellings are other ids.
         let same = |uuid: &Uuid| {
             let mut buffer = Uuid::encode_buffer();
             uuid.hyphenated().encode_lower(&mut buffer) == text
@@ -91,7 +92,7 @@ impl Remembered {
         }
     }
 
-    /// Returns what is known of an event.
+    /// Looks up an event.
     pub(super) fn find(
         &self,
         id: &EventId,
@@ -120,7 +121,8 @@ impl Remembered {
         }
     }
 
-    /// Remembers an event by the key under which it was not found, and forgets the oldest beyond `limit`.
+    /// Remembers an event under the key that `find` returned, and forgets the oldest beyond
+    /// `limit`.
     pub(super) fn put(&mut self, event: &NewEvent, key: EventKey, deliveries: usize, limit: usize) {
         let seen = Seen {
             deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
@@ -138,7 +140,7 @@ impl Remembered {
         }
     }
 
-    /// Forgets those from before `at`.
+    /// Forgets the ids of events accepted before `at`.
     pub(super) fn forget_before(&mut self, at: Timestamp) {
         while self.in_order.front().is_some_and(|(then, _)| *then < at) {
             self.forget_oldest();
@@ -163,7 +165,8 @@ mod tests {
         Timestamp::from_unix_millis(millis)
     }
 
-    /// Publishes an event of a client and returns how many deliveries one of it had before, at most `limit` of which are remembered.
+    /// Publishes an event, and returns the number of deliveries if it is a repetition. At most
+    /// `limit` ids are remembered.
     fn publish(
         remembered: &mut Remembered,
         (id, client): (&str, &str),

@@ -1,4 +1,4 @@
-//! What a store in memory keeps, and how it changes. Everything here happens under one short lock.
+//! The state of the memory store and its changes. All of it happens under one short lock.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,24 +27,25 @@ use crate::store::{
     PastCredential, Redelivery, Retention, StoreError, StoredClock, WaitingDelivery, page_limit,
 };
 
-/// All that is kept.
+/// Everything that the store keeps.
 #[derive(Debug)]
 pub(super) struct State {
     last_id: u64,
     last_queue: u64,
-    /// Every delivery, whatever became of it.
+    /// Every delivery, open or ended.
     entries: HashMap<DeliveryId, StoredDelivery>,
-    /// How many of them are open.
+    /// The number of open deliveries.
     pub(super) open: u64,
-    /// Those that were delivered, and dead letters that were redelivered or discarded, in the order in which that happened.
+    /// Delivered ones, and dead letters that were redelivered or discarded, in the order in which
+    /// that happened.
     ended: VecDeque<DeliveryId>,
-    /// Dead letters that are listed.
+    /// Listed dead letters.
     dead: BTreeSet<DeliveryId>,
     queue_numbers: HashMap<WebhookUrl, u64>,
     queues: HashMap<u64, EndpointQueue>,
     ledger: Ledger<u64>,
     events: Remembered,
-    // State for its room.
+    // Kept to reuse its allocation.
     targets: Vec<(u64, u64)>,
     pub(super) rules: BTreeMap<RuleId, Rule>,
     pub(super) clients: BTreeMap<ClientId, Client>,
@@ -52,17 +53,17 @@ pub(super) struct State {
     pub(super) past: BTreeMap<String, PastCredential>,
     pub(super) paused: BTreeSet<WebhookUrl>,
     pub(super) disabled: BTreeMap<WebhookUrl, DisabledReason>,
-    /// Those that are not to be called until they are asked for again.
+    /// Removed endpoints, which are not called until a rule or a setting names them again.
     pub(super) removed: HashSet<WebhookUrl>,
-    /// That of endpoints that fail.
+    /// The health of failing endpoints.
     pub(super) health: BTreeMap<WebhookUrl, Health>,
-    /// What was agreed on with those receivers that ask for something.
+    /// The holds, rate limits, circuits and paces of the endpoints that have any.
     pub(super) agreed: BTreeMap<WebhookUrl, Agreed>,
     pub(super) clock: StoredClock,
     pub(super) given_up: GivenUps,
 }
 
-/// What is known of one endpoint: which deliveries are open, never attempted or waiting for a retry, and until when it is held back.
+/// The state of one endpoint: its queued deliveries, those waiting for a retry, and its hold.
 #[derive(Debug, Default)]
 pub(super) struct EndpointQueue {
     pub(super) held_until: Option<Timestamp>,
@@ -155,12 +156,12 @@ impl State {
         }
     }
 
-    /// Returns `true` if an endpoint is not to be called until it is asked for again.
+    /// Returns `true` if an endpoint was removed and not named again since.
     fn is_removed(&self, url: &WebhookUrl) -> bool {
         !self.removed.is_empty() && self.removed.contains(url)
     }
 
-    /// Returns the number of an endpoint's queue, a new one if there is none.
+    /// Returns the number of an endpoint's queue, creating the queue if there is none.
     fn queue(&mut self, url: &WebhookUrl) -> u64 {
         if let Some(number) = self.queue_numbers.get(url) {
             return *number;
@@ -261,7 +262,7 @@ impl State {
         }
     }
 
-    /// Keeps a dead letter, as long as there is room.
+    /// Lists a dead letter, and forgets the oldest beyond the limit.
     fn list_dead(&mut self, limits: &MemoryLimits, id: DeliveryId) {
         self.dead.insert(id);
         if self.dead.len() > limits.dead_letters
@@ -276,7 +277,7 @@ impl State {
         }
     }
 
-    /// Keeps a delivery that needs no more attention, as long as there is room.
+    /// Keeps an ended delivery that needs no attention, and forgets the oldest beyond the limit.
     fn keep_ended(&mut self, limits: &MemoryLimits, id: DeliveryId) {
         self.ended.push_back(id);
         if self.ended.len() > limits.delivered
@@ -286,7 +287,7 @@ impl State {
         }
     }
 
-    /// Takes a dead letter off the list; it stays in the record.
+    /// Removes a dead letter from the list; the delivery stays on record.
     pub(super) fn unlist(&mut self, limits: &MemoryLimits, id: DeliveryId) {
         if self.dead.remove(&id) {
             self.keep_ended(limits, id);
@@ -318,7 +319,7 @@ impl State {
             |a: &(&DeliveryId, &StoredDelivery), b: &(&DeliveryId, &StoredDelivery)| b.0.cmp(a.0);
         let limit = page_limit(query.limit);
         if found.len() > limit {
-            // Of a million, a page has to be sorted.
+            // There may be a million deliveries: sort one page of them only.
             found.select_nth_unstable_by(limit, newest_first);
             found.truncate(limit);
         }
@@ -329,13 +330,13 @@ impl State {
             .collect()
     }
 
-    /// Dead letters, newest first.
+    /// Returns dead letters, newest first.
     pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
         let newest_first = self.matching(query).rev();
         newest_first.take(page_limit(query.limit)).collect()
     }
 
-    /// All dead letters that a query finds, oldest first.
+    /// Returns all dead letters that a query finds, oldest first.
     pub(super) fn matching<'a>(
         &'a self,
         query: &'a DeadLetterQuery,
@@ -393,7 +394,7 @@ impl State {
         found
     }
 
-    /// Gives a delivery of an endpoint up, if it is open.
+    /// Makes a delivery of an endpoint a dead letter, if it is open.
     pub(super) fn end(
         &mut self,
         limits: &MemoryLimits,
@@ -461,7 +462,8 @@ impl State {
         self.dead_letter_open(limits, url, Some(at))
     }
 
-    /// Gives up what is open for an endpoint, as of `at`, or as of when each was accepted.
+    /// Gives up all open deliveries of an endpoint, as of `at`; if `None`, each as of its
+    /// acceptance.
     fn dead_letter_open(
         &mut self,
         limits: &MemoryLimits,
@@ -485,7 +487,7 @@ impl State {
         queue.open()
     }
 
-    /// Has the engine report a delivery that was given up by the store itself.
+    /// Queues a delivery that the store gave up by itself for the engine to report.
     fn tell_given_up(&self, url: &WebhookUrl, id: DeliveryId, reason: DeadLetterReason) {
         let given_up = self.entries.get(&id).map(|entry| GivenUp {
             url: url.clone(),
@@ -495,7 +497,7 @@ impl State {
         self.given_up.add(given_up);
     }
 
-    /// Returns what is open for the endpoints after `after`, ordered by URL.
+    /// Returns the endpoints after `after` that have open deliveries, ordered by URL.
     pub(super) fn open_summaries(
         &self,
         after: Option<&WebhookUrl>,
@@ -516,7 +518,7 @@ impl State {
 
     fn backlog(&self, url: &WebhookUrl, queue: &EndpointQueue) -> Option<OpenSummary> {
         let waiting = queue.waiting.iter().map(|(_, id)| id);
-        // Ids ascend with time, so that the smallest is the oldest.
+        // Ids ascend with time, so the smallest id is the oldest delivery.
         let oldest = queue.queued.first().into_iter().chain(waiting).min()?;
         let oldest = self.find(*oldest)?.accepted_at;
         let next_due = queue.waiting.first().map(|(due_at, _)| *due_at);
@@ -575,12 +577,13 @@ impl State {
         }
     }
 
-    /// Keeps what was agreed on with the receiver of an endpoint.
+    /// Stores what an endpoint has agreed on with its receiver.
     pub(super) fn agree(&mut self, url: &WebhookUrl, agreed: Agreed) {
         agree(&mut self.agreed, url, agreed);
     }
 
-    /// Forgets what held an endpoint back, and has those go on that waited for its end.
+    /// Ends the hold and the open circuit of an endpoint, and makes the deliveries due that waited
+    /// for the hold to end.
     fn lift(&mut self, url: &WebhookUrl) {
         let agreed = self.agreed.remove(url).unwrap_or_default();
         let hold = agreed.hold();
@@ -614,13 +617,13 @@ impl State {
         self.health.remove(&url);
         self.agreed.remove(&url);
         if settings.is_some_and(|endpoint| endpoint.shapes_requests()) {
-            // What has come since it was asked what is open would go out without its settings.
+            // Deliveries accepted after `remove_endpoint` would go out without these settings.
             self.dead_letter_open(limits, &url, None);
             self.removed.insert(url);
         }
     }
 
-    /// Notes when something was written.
+    /// Notes the time of a write.
     pub(super) fn note_time(&mut self, at: Timestamp) {
         self.clock.latest = self.clock.latest.max(Some(at));
     }
@@ -658,7 +661,7 @@ fn agree(kept: &mut BTreeMap<WebhookUrl, Agreed>, url: &WebhookUrl, agreed: Agre
 }
 
 impl EndpointQueue {
-    /// Takes out an open delivery.
+    /// Removes an open delivery.
     fn take(&mut self, id: DeliveryId, state: DeliveryState) {
         if let DeliveryState::Waiting { due_at } = state {
             self.waiting.remove(&(due_at, id));

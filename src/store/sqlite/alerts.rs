@@ -1,4 +1,5 @@
-//! The alerts in memory that several deliveries have. A large one that goes to a thousand endpoints is read once, not a thousand times.
+//! Alerts in memory that several deliveries share. A large alert that goes to a thousand endpoints
+//! is read once, not a thousand times.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -7,19 +8,21 @@ use parking_lot::Mutex;
 
 use crate::store::Alert;
 
-/// Which alerts are in memory, by their numbers in the file. It keeps none of them there.
+/// The alerts in memory, by their numbers in the file. The references are weak: they keep no alert
+/// in memory.
 #[derive(Debug, Default)]
 pub(super) struct Alerts(Mutex<CachedAlert>);
 
 #[derive(Debug, Default)]
 struct CachedAlert {
     alerts: HashMap<i64, Weak<Alert>>,
-    /// At how many those are looked for that nobody has any more.
+    /// The number of entries at which those of dropped alerts are removed.
     look_at: usize,
 }
 
 impl Alerts {
-    /// Returns an alert that is in memory, or reads it. The others wait meanwhile: it may be the one that they want.
+    /// Returns an alert that is in memory, or reads it. Other callers wait meanwhile: they may want
+    /// the same alert (single-flight).
     pub(super) fn share(
         &self,
         seq: i64,
@@ -39,7 +42,7 @@ impl Alerts {
     }
 }
 
-/// So many that nobody has any more do no harm.
+/// The number of entries of dropped alerts that does no harm.
 const FEW: usize = 64;
 
 #[cfg(test)]

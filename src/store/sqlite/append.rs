@@ -1,4 +1,4 @@
-//! Writing what is new: events with their alerts and deliveries.
+//! Storing new events with their alerts and deliveries.
 
 use rusqlite::params;
 
@@ -15,7 +15,7 @@ use crate::store::{Alert, Appended, NewEvent, Overflow, StoreError};
 
 impl Writer<'_> {
     pub(super) fn append(&mut self, batch: &[NewEvent]) -> Result<Vec<Appended>, StoreError> {
-        // Where events of the outbox go that were refused: what comes after one must not pass it.
+        // The endpoints of refused outbox events: no later event may overtake them there.
         let mut refused: Vec<(&WebhookUrl, Overflow)> = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
         for event in batch {
@@ -78,7 +78,8 @@ impl Writer<'_> {
         })
     }
 
-    /// Answers for an event that is not stored because its id is known. A repetition leaves the outbox.
+    /// Answers for an event that is not stored because its id is known. A repetition leaves the
+    /// outbox.
     fn answer_known(&self, event: &NewEvent, answer: Appended) -> rusqlite::Result<Appended> {
         if matches!(answer, Appended::Remembered { .. }) {
             self.take_from_outbox(event)?;
@@ -86,7 +87,7 @@ impl Writer<'_> {
         Ok(answer)
     }
 
-    /// Returns the endpoint of each delivery, and whether there is room for them.
+    /// Returns the endpoint of each delivery, and whether there is room for the deliveries.
     fn room(&mut self, event: &NewEvent) -> rusqlite::Result<(Vec<i64>, Room<i64>)> {
         let deliveries = event
             .alerts
@@ -105,14 +106,14 @@ impl Writer<'_> {
         Ok((endpoints, room))
     }
 
-    /// Returns those endpoints of an event that are not to be called until they are asked for again.
+    /// Returns the endpoints of an event that were removed and not named again since.
     fn removed_among(&self, event: &NewEvent) -> Vec<i64> {
         if self.removed.is_empty() {
             return Vec::new();
         }
         let urls = event.alerts.iter().flat_map(|new| new.urls.iter());
         let removed = urls.filter(|url| self.is_removed(url));
-        // All were looked up a moment ago.
+        // `room` has just looked up and cached all of them.
         removed
             .filter_map(|url| self.endpoints.get(url).copied())
             .collect()
@@ -190,7 +191,8 @@ fn urls(event: &NewEvent) -> impl Iterator<Item = &WebhookUrl> {
     event.alerts.iter().flat_map(|new| new.urls.iter())
 }
 
-/// Returns why an event of the outbox was refused that goes to every endpoint of this one, if one was.
+/// Returns why an outbox event must wait: each of its endpoints is held up by an earlier event that
+/// was refused.
 fn overtaken(event: &NewEvent, refused: &[(&WebhookUrl, Overflow)]) -> Option<Overflow> {
     if refused.is_empty() || event.outbox.is_none() {
         return None;

@@ -1,10 +1,12 @@
-//! Moving the write-ahead log into the file, without stalling the writer.
+//! WAL checkpoints that do not stall the writer.
 //!
-//! A thread with a connection of its own does the bulk of it beside the writer. What was written meanwhile the writer moves itself, between two
-//! commits: little enough not to be felt. Then the log starts again from its beginning.
+//! A thread with a connection of its own checkpoints the bulk of the write-ahead log while the
+//! writer goes on. The writer itself checkpoints the few pages written meanwhile, between two
+//! commits. Then the log starts again from its beginning.
 //!
-//! Whoever reads an older state keeps what came after it from being moved: a shell that was forgotten in a transaction, a copy that takes long. Then the log grows; it is said since
-//! when and how long it is, and tried again ever less often, so that the writer does not stand still for it over and over.
+//! A reader of an older state blocks the checkpoint of later pages, for example a shell left in a
+//! transaction, or a slow copy. Then the log grows. The store reports since when and how long the
+//! log is, and retries with exponential backoff, so that the writer does not stall repeatedly.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -21,27 +23,27 @@ use super::schema::BUSY;
 use crate::domain::value::time::Timestamp;
 use crate::store::StoreError;
 
-/// What the writer and the thread know of the log.
+/// The state of the log, shared by the writer and the thread.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// How many pages are in it, as of the last commit.
+    /// The number of pages in the log as of the last commit.
     pages: AtomicU64,
     page_bytes: AtomicU64,
-    /// How many pages are long.
+    /// The number of pages from which the log counts as long.
     long: AtomicU64,
-    /// Set by the thread when the bulk is moved.
+    /// Set by the thread when it has checkpointed the bulk.
     moved: AtomicBool,
     stuck: Mutex<Stuck>,
 }
 
-/// Whether somebody keeps the log from being moved.
+/// The state of a checkpoint that a reader blocks.
 #[derive(Debug, Default)]
 struct Stuck {
-    /// How far it was moved the last time.
+    /// The number of pages checkpointed the last time.
     moved: u64,
-    /// Since when it has not gone on.
+    /// When the checkpoint stopped making progress.
     since: Option<Timestamp>,
-    /// Whether that was told.
+    /// Whether this was reported.
     told: bool,
 }
 
@@ -58,7 +60,7 @@ impl Log {
         self.stuck.lock()
     }
 
-    /// Takes note of how far the log was moved.
+    /// Notes the result of a checkpoint.
     fn note(&self, checkpoint: Checkpoint, now: Timestamp) {
         let mut stuck = self.stuck();
         let goes_on = checkpoint.moved == checkpoint.pages || checkpoint.moved != stuck.moved;
@@ -76,7 +78,7 @@ impl Log {
         }
     }
 
-    /// Returns what is wrong with the log, if it is so long that somebody should look.
+    /// Returns a description of the problem, if the log is so long that somebody should look.
     pub(super) fn trouble(&self) -> Option<String> {
         let stuck = self.stuck();
         stuck.told.then(|| self.describe(stuck.since))
@@ -96,7 +98,8 @@ impl Log {
 }
 
 thread_local! {
-    /// How many pages the log had at the last commit of this thread, the writer's: SQLite tells it to a function that has nothing with it.
+    /// The number of pages in the log at the last commit of this thread, the writer's. It is
+    /// thread-local because SQLite's WAL hook is a plain function without state of its own.
     static PAGES: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -106,17 +109,18 @@ fn note_pages(_: &Wal, pages: i32) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The writer's part: it looks at how long the log is.
+/// The writer's part: it watches the length of the log.
 pub(super) struct Checkpointer {
     log: Arc<Log>,
     wake: SyncSender<()>,
     asked: bool,
-    /// When the thread may be asked again, and when readers may be waited for again.
+    /// When the thread may be asked again (`ask`), and when the writer may wait for readers again
+    /// (`insist`).
     ask: Pause,
     insist: Pause,
 }
 
-/// What is not to be done again too soon.
+/// An exponential backoff.
 #[derive(Default)]
 struct Pause {
     until: Option<Instant>,
@@ -128,7 +132,7 @@ impl Pause {
         self.until.is_none_or(|until| until <= now)
     }
 
-    /// Makes the next pause twice as long as the last.
+    /// Doubles the pause.
     fn lengthen(&mut self, now: Instant, first: Duration, longest: Duration) {
         self.length = (self.length * 2).clamp(first, longest);
         self.until = Some(now + self.length);
@@ -149,7 +153,8 @@ impl Checkpointer {
         let long = (log_bytes / page.max(1)).max(SHORTEST);
         log.page_bytes.store(page, Ordering::Relaxed);
         log.long.store(long, Ordering::Relaxed);
-        // The file of a log that starts again keeps its length, up to this: to write over what is there costs much less than to make a file longer.
+        // After a restart the log's file keeps its length up to this limit: overwriting costs much
+        // less than extending a file.
         let kept = page
             .saturating_mul(long + long / 4)
             .min(i64::MAX.unsigned_abs());
@@ -183,7 +188,7 @@ impl Checkpointer {
         }
     }
 
-    /// Moves what was written while the thread moved the bulk.
+    /// Checkpoints the pages written while the thread checkpointed the bulk.
     fn finish(&mut self, connection: &Connection, now: Instant) {
         if checkpoint(connection, Mode::Passive).is_some_and(Checkpoint::is_complete) {
             (self.ask, self.insist) = (Pause::default(), Pause::default());
@@ -191,7 +196,8 @@ impl Checkpointer {
         }
         self.ask.lengthen(now, FIRST_PAUSE, LONGEST_PAUSE);
         if self.log.is_long(MUCH_TOO_LONG) && self.insist.is_over(now) {
-            // Those that begin to read now do not need the log any more; the others are waited for, but not for long.
+            // Readers that begin now do not need the log. Older ones are waited for, but not for
+            // long.
             let waited = connection.busy_timeout(LONGEST_WAIT);
             let done = checkpoint(connection, Mode::Restart).is_some_and(Checkpoint::is_complete);
             if let Err(error) = waited.and_then(|()| connection.busy_timeout(BUSY)) {
@@ -206,12 +212,12 @@ impl Checkpointer {
         }
     }
 
-    /// Has the log moved into the file, however short it is.
+    /// Requests a checkpoint, however short the log is.
     pub(super) fn ask(&mut self) {
         if !self.asked {
-            // Nothing that was moved for somebody else before counts.
+            // A checkpoint that was made for an earlier request does not count.
             self.log.moved.store(false, Ordering::Relaxed);
-            // One signal fits, and one is all that is needed.
+            // The channel holds one signal, which is enough.
             self.asked = self.wake.try_send(()).is_ok();
         }
     }
@@ -225,7 +231,7 @@ impl Checkpointer {
 pub(super) fn keep(connection: &Connection, woken: &Receiver<()>, log: &Log) {
     loop {
         let wanted = if log.stuck().since.is_some() {
-            // Whether it is so still, though nothing more may be written.
+            // Check again even if nothing more is written: the reader may have ended.
             woken.recv_timeout(LONGEST_PAUSE)
         } else {
             woken.recv().map_err(RecvTimeoutError::from)
@@ -242,19 +248,19 @@ pub(super) fn keep(connection: &Connection, woken: &Receiver<()>, log: &Log) {
     }
 }
 
-/// How the log is moved.
+/// The kind of checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// As much of it as nobody reads any more.
+    /// Checkpoints as many pages as no reader blocks.
     Passive,
-    /// All of it, and readers are waited for, so that it starts again.
+    /// Waits for readers and checkpoints everything, so that the log starts again.
     Restart,
 }
 
-/// How far the log was moved.
+/// The result of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 struct Checkpoint {
-    /// Whether somebody else kept it from being moved.
+    /// Whether another connection blocked it.
     busy: bool,
     pages: u64,
     moved: u64,
@@ -288,18 +294,19 @@ fn checkpoint(connection: &Connection, mode: Mode) -> Option<Checkpoint> {
     .ok()
 }
 
-/// At how many times the length that is long readers are waited for, and what keeps the log from being moved is told.
+/// The multiple of the long length at which the writer waits for readers, and the problem is
+/// reported.
 const MUCH_TOO_LONG: u64 = 4;
 
-/// For how long the writer waits for them.
+/// The longest time for which the writer waits for readers.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
-/// How long the pauses are between two tries to move a log that others read.
+/// The first and the longest pause between two checkpoints that readers block.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the writer does not wait for them again, at most.
+/// The longest pause before the writer waits for readers again.
 const LONGEST_INSIST_PAUSE: Duration = Duration::from_mins(1);
 
-/// How many pages are never long.
+/// The number of pages up to which the log never counts as long.
 const SHORTEST: u64 = 4;

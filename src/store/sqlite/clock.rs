@@ -1,4 +1,4 @@
-//! How the engine's time stands to the wall clock: what the next engine goes on from.
+//! The offset between the engine's time and the wall clock, from which the next engine continues.
 
 use rusqlite::Connection;
 
@@ -26,13 +26,14 @@ impl Writer<'_> {
         kept.map(drop).map_err(store_error)
     }
 
-    /// Notes when something was written. It is saved with the ids, so that it costs nothing, or once a second.
+    /// Notes the time of a write. It is saved together with the ids, which costs nothing extra, or
+    /// once a second.
     pub(super) fn note_time(&mut self, at: Timestamp) {
         self.latest.noted = self.latest.noted.max(Some(at.unix_millis()));
     }
 }
 
-/// The latest time at which something was written, in milliseconds.
+/// The time of the latest write, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Latest {
     pub(super) noted: Option<i64>,

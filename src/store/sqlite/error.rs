@@ -1,10 +1,10 @@
-//! What SQLite's errors mean for whoever called the store.
+//! Translation of SQLite's errors for callers of the store.
 
 use rusqlite::ErrorCode;
 
 use crate::store::{BoxError, StoreError};
 
-/// Returns the store error for an error of SQLite.
+/// Returns the store error for an SQLite error.
 pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
     let code = error.sqlite_error_code();
     let cause = Box::new(error);
@@ -15,12 +15,12 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::OperationInterrupted) => StoreError::TookTooLong,
         // Busy, I/O errors and the like may pass.
         Some(code) if code != ErrorCode::Unknown => StoreError::Unavailable(cause),
-        // A table or column that is missing, a value of the wrong type.
+        // A missing table or column, or a value of the wrong type.
         _ => StoreError::Damaged(cause),
     }
 }
 
-/// Returns the store error for something that was read and makes no sense.
+/// Returns the store error for a stored value that makes no sense.
 pub(super) fn damaged(what: impl Into<BoxError>) -> StoreError {
     StoreError::Damaged(what.into())
 }

@@ -1,8 +1,8 @@
-//! The ids of events that are remembered, each for its client.
+//! Remembered event ids, kept per client.
 //!
-//! The table has one row for an id and a client. The first client to use an id has it as it is, so that the one
-//! statement that every event needs finds out whether it is new. Only when it is not, or when clients are known
-//! to use the same ids, more is looked at.
+//! The table has one row per id and client. The first client to use an id has it unchanged, so that
+//! the one statement that every event needs shows whether the id is new. Further look-ups are
+//! needed only if it is not new, or if clients are known to use the same ids.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -12,12 +12,12 @@ use crate::domain::events::content::ContentDigest;
 use crate::domain::value::id::{ClientId, EventId};
 use crate::store::{Appended, NewEvent, StoreError};
 
-/// What is known of the id of an event.
+/// The result of looking up an event id.
 pub(super) enum EventIdFound {
     Nothing,
     /// Only another client has used it.
     UsedByAnother,
-    /// Its client has used it.
+    /// The client itself has used it.
     Own {
         deliveries: usize,
         content: Option<ContentDigest>,
@@ -25,7 +25,7 @@ pub(super) enum EventIdFound {
 }
 
 impl EventIdFound {
-    /// Returns the answer to an event with that id, if it is not to be stored.
+    /// Returns the answer to an event with this id, if the event is not to be stored.
     pub(super) fn answer(&self, event: &NewEvent) -> Option<Appended> {
         match self {
             Self::Nothing => None,
@@ -45,7 +45,7 @@ impl EventIdFound {
 }
 
 impl Writer<'_> {
-    /// Remembers an event, or returns the answer to it if it is not to be stored.
+    /// Remembers an event, or returns the answer if the event is not to be stored.
     pub(super) fn remember(
         &mut self,
         event: &NewEvent,
@@ -64,7 +64,7 @@ impl Writer<'_> {
         Ok(None)
     }
 
-    /// Returns `true` if the event is new.
+    /// Inserts the id and returns `true` if it is new.
     fn insert_event(
         &mut self,
         event: &NewEvent,
@@ -87,7 +87,7 @@ impl Writer<'_> {
         Ok(inserted > 0)
     }
 
-    /// Returns what is known of the id of an event.
+    /// Looks up the id of an event.
     pub(super) fn find_event(&self, event: &NewEvent) -> rusqlite::Result<EventIdFound> {
         let shared = shared_id(&event.id, &event.client_id);
         if let Some((deliveries, content, _)) = self.remembered(&shared)? {
@@ -118,7 +118,7 @@ impl Writer<'_> {
     }
 }
 
-/// The deliveries, the content and the client of an event.
+/// The number of deliveries, the content and the client of an event.
 type Row = (usize, Option<ContentDigest>, Option<String>);
 
 /// Returns `true` if some id is used by more than one client.
@@ -128,7 +128,8 @@ pub(super) fn are_shared(connection: &Connection) -> Result<bool, StoreError> {
     found.map_err(store_error)
 }
 
-/// Returns what stands for the id of an event where another client was first to use it. No id holds a line break.
+/// Returns the id under which an event is stored if another client had used its id first. No id
+/// holds a line break.
 fn shared_id(event: &EventId, client: &ClientId) -> String {
     format!("{event}\n{client}")
 }
@@ -155,7 +156,7 @@ mod tests {
         }
     }
 
-    /// What it had remembered must not be delivered again by the version that came to know clients apart.
+    /// Ids remembered before they were kept per client must not be delivered again.
     #[actix_rt::test]
     async fn an_id_in_a_file_of_an_earlier_version_counts_for_every_client() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
-//! The file itself: that one store has it open, by whatever name, and that it is still there.
+//! The store's file: one store has it open, under any of its names, and it stays at its path.
 //!
-//! A path is a path: what looks like a URI names a file. The file's links are followed before its lock is taken, so that each of its names leads to one
-//! lock; hard links have no common name, and are told apart by what the system calls the file (on Unix, and within this process).
+//! A path is never a URI: text that looks like a URI names a file. Links are followed before the
+//! lock is taken, so that every name leads to one lock. Hard links have no common name; they are
+//! told apart by device and inode (on Unix, and within this process).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,25 +14,26 @@ use parking_lot::Mutex;
 
 use crate::store::StoreError;
 
-/// A file that this store alone has open. Dropping it gives the file free.
+/// A file that only this store has open. Dropping it releases the file.
 #[derive(Debug)]
 pub(super) struct Taken {
-    /// Where it is, with all links followed.
+    /// The path with all links followed.
     path: PathBuf,
     identity: Identity,
     _lock: File,
 }
 
 impl Taken {
-    /// Makes the file if there is none, and takes the lock that keeps everybody else from opening it.
+    /// Creates the file if there is none, and takes the lock that keeps everybody else from opening
+    /// it.
     pub(super) fn take(given: &Path) -> Result<Self, StoreError> {
         let refused = |error| refused(given, error);
-        // To SQLite these are no files: each of its connections would have a database of its own.
+        // To SQLite these are not files: each connection would have a database of its own.
         if given.as_os_str().is_empty() || given == Path::new(":memory:") {
             return Err(refused(ErrorKind::InvalidInput.into()));
         }
         let path = follow(given).map_err(refused)?;
-        // Found before anything is made beside it.
+        // Check before anything is created beside it.
         if path.is_dir() {
             return Err(refused(ErrorKind::IsADirectory.into()));
         }
@@ -42,8 +44,9 @@ impl Taken {
             Err(TryLockError::WouldBlock) => return Err(in_use()),
             Err(TryLockError::Error(error)) => return Err(refused(error)),
         }
-        // SQLite gives its other files the same rights as this one. A file that is there already must not be opened here: closing it would
-        // take away the locks that other connections of this process have on it.
+        // SQLite gives its other files the same permissions as this one. An existing file must not
+        // be opened here: closing it would drop the POSIX advisory locks that other connections of
+        // this process hold.
         match private().create_new(true).open(&path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(refused(error)),
             Ok(_) | Err(_) => {}
@@ -64,7 +67,8 @@ impl Taken {
         &self.path
     }
 
-    /// Returns the watch over the file and its log. All connections are to be open: the log is there then.
+    /// Returns the watch over the file and its log. All connections must be open, so that the log
+    /// exists.
     pub(super) fn watch(&self) -> Watch {
         let log = beside(&self.path, "-wal");
         let log = Identity::of(&log).ok().map(|identity| (log, identity));
@@ -83,7 +87,7 @@ impl Drop for Taken {
     }
 }
 
-/// Whether what is open is still what stands at its path.
+/// Watches that the open files are still the ones at their paths.
 #[derive(Debug)]
 pub(super) struct Watch {
     files: Vec<(PathBuf, Identity)>,
@@ -91,14 +95,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Looks at the path: about a microsecond for each of the two files.
+    /// Checks the paths, which takes about a microsecond for each of the two files.
     ///
     /// # Errors
-    /// [`StoreError::Replaced`] when the file was removed, moved or replaced.
+    /// [`StoreError::Replaced`] if a file was removed, moved or replaced.
     pub(super) fn look(&self) -> Result<(), StoreError> {
         let other = |(path, identity): &&(PathBuf, Identity)| {
             Identity::of(path).map_or_else(
-                // What cannot be looked at for another reason may be there.
+                // With any other error the file may still be there.
                 |error| error.kind() == ErrorKind::NotFound,
                 |now| now != *identity,
             )
@@ -122,19 +126,19 @@ impl Watch {
         Err(StoreError::Replaced(path))
     }
 
-    /// Returns `true` if it was not there the last time that somebody looked.
+    /// Returns `true` if the last check found a file missing or replaced.
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
-    /// Returns the error for what is not there, for statuses.
+    /// Returns the error of the last check, for statuses.
     pub(super) fn error(&self) -> Option<StoreError> {
         let (path, _) = self.files.first().filter(|_| self.is_gone())?;
         Some(StoreError::Replaced(path.display().to_string()))
     }
 }
 
-/// What the system calls a file, whatever its names.
+/// The system's identity of a file, the same for all its names.
 #[cfg(unix)]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
@@ -155,7 +159,8 @@ impl Identity {
     }
 }
 
-/// What tells files apart where the standard library does not say what the system calls them: their paths, and when they were made.
+/// The identity of a file where the standard library exposes no system identity: its path and
+/// creation time.
 #[cfg(not(unix))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Identity {
@@ -176,32 +181,33 @@ impl Identity {
 /// The files that stores of this process have open.
 static OPEN: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
 
-/// Follows the links of a path to the file, which need not be there. What is returned is absolute, and so never taken for a URI.
+/// Follows the links of a path to the file, which need not exist. The result is absolute, and so is
+/// never taken for a URI.
 fn follow(given: &Path) -> io::Result<PathBuf> {
     let mut path = std::path::absolute(given)?;
     for _ in 0..MOST_LINKS {
         let Ok(target) = fs::read_link(&path) else {
             return in_its_folder(&path);
         };
-        // An absolute one replaces all of it.
+        // An absolute target replaces the whole path.
         path = path.parent().unwrap_or(Path::new("/")).join(target);
     }
     Err(io::Error::other("too many links lead to the file"))
 }
 
-/// Follows the links of the folder that a file is in, or will be.
+/// Follows the links of the folder that contains a file, or will.
 fn in_its_folder(path: &Path) -> io::Result<PathBuf> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(ErrorKind::IsADirectory.into());
     };
     if !cfg!(unix) {
-        // Elsewhere a canonical path has a form that not everything understands.
+        // On Windows a canonical path has a form (`\\?\…`) that not every program understands.
         return Ok(path.to_path_buf());
     }
     Ok(fs::canonicalize(folder)?.join(name))
 }
 
-/// Returns how a file is opened that only its owner may read, if it has to be made.
+/// Returns the options to open a file that only its owner may read, creating it if there is none.
 fn private() -> OpenOptions {
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
@@ -232,12 +238,12 @@ fn refused(path: &Path, error: io::Error) -> StoreError {
     }
 }
 
-/// Returns the path of a file that belongs to another.
+/// Returns the path of a file that belongs to another one.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// How many links are followed, one after the other: as many as Linux follows.
+/// The most links followed one after the other: as many as Linux follows.
 const MOST_LINKS: usize = 40;

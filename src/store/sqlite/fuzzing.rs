@@ -20,7 +20,8 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::{DeadLetterQuery, DeliveryQuery, PageLimit, StoreError};
 
-/// The first byte says what the others are: the text of a record, what an event is built from, or what columns are set to.
+/// Reads records from a fuzzer's bytes. The first byte selects the meaning of the others: the text
+/// of a record, the source of an event, or values of columns.
 pub(crate) fn stored(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else {
         return;
@@ -29,7 +30,7 @@ pub(crate) fn stored(data: &[u8]) {
         static FILE: Connection = file();
     }
     FILE.with(|file| {
-        // Rolled back when it is dropped, so that the next input finds the file as it was.
+        // The drop rolls back, so that the next input finds the file unchanged.
         let file = file.unchecked_transaction().expect("a transaction begins");
         match kind {
             b'e' => event_text(&file, data),
@@ -51,7 +52,7 @@ pub(crate) fn stored(data: &[u8]) {
     });
 }
 
-/// Returns a file in memory that holds one of everything.
+/// Returns a file in memory with one row of each kind.
 fn file() -> Connection {
     let mut file = Connection::open_in_memory().expect("a file in memory can be made");
     migrate(&mut file, |_| Ok(())).expect("it gets its tables");
@@ -60,7 +61,7 @@ fn file() -> Connection {
     file
 }
 
-/// Reads everything in every way.
+/// Reads everything through every query.
 fn read_all(file: &Connection) {
     let url = WebhookUrl::parse("http://a.test/").expect("it is a URL");
     let (alerts, limit) = (
@@ -99,7 +100,7 @@ fn read_all(file: &Connection) {
     readable(outbox::outbox(file, 0, 10));
 }
 
-/// What is read is either there or an error that says that it cannot be read, not one that asking again could mend.
+/// Checks that a read succeeds or reports damage, and is never reported as transient.
 #[track_caller]
 fn readable<T>(read: Result<T, StoreError>) -> Option<T> {
     if let Err(error) = &read {
@@ -108,7 +109,7 @@ fn readable<T>(read: Result<T, StoreError>) -> Option<T> {
     read.ok()
 }
 
-/// Sets a column; one that must be unique, or may not be null, stays as it is when that does not hold.
+/// Sets a column. A value that violates a constraint (unique, not null) is ignored.
 fn set(file: &Connection, sql: &str, value: &Column) {
     let sql = sql.replace("UPDATE", "UPDATE OR IGNORE");
     let mut statement = file.prepare_cached(&sql).expect("the statement is right");
@@ -116,9 +117,10 @@ fn set(file: &Connection, sql: &str, value: &Column) {
     updated.expect("there is room in memory");
 }
 
-/// Returns a text that need not be UTF-8 as SQLite would hand it out.
+/// Returns the bytes as a text column, or as a blob if they are not UTF-8.
 fn text(bytes: &[u8]) -> Column {
-    // What is not UTF-8 cannot be bound as text, and is a wrong type as a blob; either is refused by the reader.
+    // Only UTF-8 can be bound as text. A blob has the wrong type, which the reader refuses just the
+    // same.
     match std::str::from_utf8(bytes) {
         Ok(text) => Column::Text(text.to_owned()),
         Err(_) => Column::Blob(bytes.to_owned()),
@@ -127,7 +129,7 @@ fn text(bytes: &[u8]) -> Column {
 
 fn event_text(file: &Transaction<'_>, bytes: &[u8]) {
     set(file, "UPDATE webhook_outbox SET event = ?1", &text(bytes));
-    // One that is unreadable does not hide the others.
+    // An unreadable event does not hide the others.
     let entries = readable(outbox::outbox(file, 0, 10)).expect("each is read by itself");
     assert_eq!(entries.len(), 2);
     for entry in entries {
@@ -137,7 +139,7 @@ fn event_text(file: &Transaction<'_>, bytes: &[u8]) {
     }
 }
 
-/// Checks that an event comes out of the outbox as it went in, if it may go in.
+/// Checks that an event leaves the outbox as it entered, if it may enter.
 fn event_again(file: &Transaction<'_>, event: &Event) {
     let deleted = file.execute("DELETE FROM webhook_outbox", []);
     deleted.expect("rows can be deleted");
@@ -187,7 +189,7 @@ fn failure(file: &Connection, bytes: &[u8]) {
     }
 }
 
-/// Checks that what was written is read back equal.
+/// Checks that a stored value is read back equal.
 #[track_caller]
 fn again<T: DeserializeOwned + PartialEq + Debug>(value: &T, kept: &str) {
     let read = serde_json::from_str(kept);
@@ -221,7 +223,7 @@ fn columns(file: &Connection, mut data: &[u8]) {
     }
 }
 
-/// Builds an event as an application would, with data that JSON text need not have.
+/// Builds an event as an application would, with data that parsed JSON text may never have.
 fn event(mut data: &[u8]) -> Event {
     let data = &mut data;
     let millis = i64::from_le_bytes(take(data)) % LAST_MILLIS;
@@ -271,7 +273,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Takes bytes, zeros when there are none left.
+/// Takes bytes, padded with zeros.
 fn take<const LENGTH: usize>(data: &mut &[u8]) -> [u8; LENGTH] {
     std::array::from_fn(|_| byte(data))
 }
@@ -280,7 +282,7 @@ fn byte(data: &mut &[u8]) -> u8 {
     data.split_off_first().copied().unwrap_or_default()
 }
 
-/// Takes as many bytes as the first of them says.
+/// Takes as many bytes as the first byte says.
 fn some<'a>(data: &mut &'a [u8]) -> &'a [u8] {
     let length = usize::from(byte(data) % 64).min(data.len());
     data.split_off(..length).unwrap_or_default()
@@ -291,7 +293,7 @@ fn pick<T: Copy>(data: &mut &[u8], values: &[T]) -> T {
     *values.get(at).expect("there is something to pick from")
 }
 
-/// The last millisecond that RFC 3339 can tell, whatever the offset.
+/// The last millisecond that RFC 3339 can express, whatever the offset.
 const LAST_MILLIS: i64 = 253_402_207_200_000;
 
 /// A little deeper than events may be.
@@ -328,7 +330,7 @@ const ROWS: &str = r#"
     INSERT INTO webhook_outbox (event) VALUES ('{"id":"2","ruleType":"t","clientId":"c","occurredAt":"2026-01-01T00:00:00Z"}');
 "#;
 
-/// Whatever is read; not what rows are found by.
+/// Columns that are read, but not used to find rows.
 const COLUMNS: [&str; 41] = [
     "UPDATE webhook_endpoint SET url = ?1",
     "UPDATE webhook_endpoint SET held_until = ?1",

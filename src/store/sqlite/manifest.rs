@@ -1,9 +1,12 @@
-//! Which sealed rows there are, so that none is removed, added or put back in an older form by whoever has no key.
+//! A manifest of the sealed rows. Nobody without the key can remove or add a row, or restore an
+//! older version of one.
 //!
-//! A sealed row cannot be changed or moved, but an older one of the same field could take its place again: a token that was
-//! revoked would be used once more. So one sealed value, the manifest, holds a sum over all of them: of every row a keyed hash
-//! (HMAC-SHA256 with a key that stands only in the manifest), added up lane by lane, so that a change of one row costs the same
-//! however many there are (a multiset hash with a secret key: Clarke and others, "Incremental Multiset Hash Functions", 2003).
+//! A sealed row cannot be changed or moved, but an older version of it could be put back: a revoked
+//! token would be used again. The manifest, itself a sealed value, therefore holds a sum over all
+//! sealed rows. The keyed hash of each row (HMAC-SHA256, with a key stored only in the manifest) is
+//! added lane by lane, so that a change of one row costs the same for any number of rows. This is a
+//! multiset hash with a secret key (Clarke and others, "Incremental Multiset Hash Functions",
+//! 2003).
 
 use std::fmt::Write as _;
 
@@ -24,7 +27,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// Returns the manifest of the rows as they are, with a new key.
+    /// Returns a manifest of the current rows, with a new key.
     pub(super) fn of(connection: &Connection) -> Result<Self, StoreError> {
         let mut key = Zeroizing::new([0; 32]);
         let drawn = getrandom::fill(&mut *key);
@@ -53,7 +56,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Returns the manifest that the file has; `None` when it was sealed before there were any.
+    /// Returns the manifest of the file; `None` if the file was sealed before manifests existed.
     pub(super) fn read(
         connection: &Connection,
         encryption: &Encryption,
@@ -85,13 +88,14 @@ impl Manifest {
         written.map(drop).map_err(store_error)
     }
 
-    /// Returns `true` if the rows are those that the manifest was written for.
+    /// Returns `true` if the rows are the ones that the manifest was written for.
     pub(super) fn matches(&self, connection: &Connection) -> Result<bool, StoreError> {
         let found = Self::with_key(connection, self.key.clone())?;
         Ok(found.sum == self.sum)
     }
 
-    /// Notes that a row is about to be written or removed; `before` is what stands there.
+    /// Updates the sum for a row that is about to be written or removed; `before` is its present
+    /// value.
     pub(super) fn replace(
         &mut self,
         field: SealedField<'_>,
@@ -122,7 +126,7 @@ impl Manifest {
 
     fn text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(128));
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         for byte in *self.key {
             let _ = write!(text, "{byte:02x}");
         }
@@ -154,7 +158,8 @@ impl Manifest {
     }
 }
 
-/// Returns the hash of a row: which table, which key, and what stands there. Neither table nor key holds a zero byte.
+/// Returns the hash of a row over its table, key and value. Neither table nor key holds a zero
+/// byte.
 fn tag(hashing: &hmac::Key, table: &str, key: &[u8], value: &[u8]) -> hmac::Tag {
     let mut context = hmac::Context::with_key(hashing);
     for part in [table.as_bytes(), &[0], key, &[0], value] {
@@ -163,7 +168,7 @@ fn tag(hashing: &hmac::Key, table: &str, key: &[u8], value: &[u8]) -> hmac::Tag 
     context.sign()
 }
 
-/// Returns what stands in a row of settings, as it is.
+/// Returns the stored value of a row of settings.
 pub(super) fn value(
     connection: &Connection,
     field: SealedField<'_>,

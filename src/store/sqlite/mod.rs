@@ -66,14 +66,22 @@ use crate::domain::value::url::WebhookUrl;
 
 /// Keeps everything in one SQLite file, and acknowledges nothing before it is on the disk.
 ///
-/// What a future has returned `Ok` for survives a crash of the process, of the system, and a loss of power, as far as the disk keeps what it has confirmed:
-/// write-ahead log, `synchronous=FULL`. Whatever queues up while one commit is syncing goes into the next; nothing waits otherwise.
+/// Everything acknowledged with `Ok` survives a crash of the process or of the system and a loss of
+/// power, as far as the disk keeps what it has confirmed. The store uses a write-ahead log with
+/// `synchronous=FULL` and group commit: jobs that arrive while one commit is syncing go into the
+/// next one, and otherwise nothing waits.
 ///
-/// The file holds bodies and the secrets of rules, clients and endpoints; it is made so that only its owner can read it (on Unix). With a key
-/// ([`SqliteOptions::encryption`]) rules, clients and endpoints are sealed in it, whoever can read it. It is open once at a time, in one process, and one
-/// engine works on it; a lock on the file beside it (`<name>-lock`) sees to that, by whatever symbolic link the file is reached. A hard link is noticed
-/// within one process, on Unix: give each file one name. While it is open it must not be moved, removed or replaced, nor must its log (`<name>-wal`):
-/// this is noticed at the next call, which fails with [`StoreError::Replaced`], and statuses and the log say so. The application may keep tables of its own in it, whose names do not begin with
+/// **Secrets.** The file holds bodies and the secrets of rules, clients and endpoints; on Unix it
+/// is created so that only its owner can read it. With a key ([`SqliteOptions::encryption`]) rules,
+/// clients and endpoints are sealed, whoever can read the file.
+///
+/// **One owner.** The file is open once at a time, in one process, and one engine works on it. A
+/// lock on a file beside it (`<name>-lock`) ensures this, even through symbolic links. Hard links
+/// are noticed only on Unix and within one process: give each file one name. Neither the file nor
+/// its log (`<name>-wal`) may be moved, removed or replaced while the store is open. The next call
+/// notices this and fails with [`StoreError::Replaced`]; statuses and the log report it too.
+///
+/// **Your own tables.** The application may keep tables in the file whose names do not begin with
 /// `webhook_`, and use [`publish_in`](Self::publish_in). Clones are handles to the same store.
 ///
 /// ```
@@ -96,43 +104,52 @@ pub struct SqliteStore {
 
 struct StoreContext {
     options: SqliteOptions,
-    /// Apart from the other options: jobs and questions share it, and must not hold the store.
+    /// Separate from the other options: jobs and questions share it, and must not keep the store
+    /// alive.
     encryption: Option<Arc<Encryption>>,
-    /// As it was given.
+    /// The path as given.
     path: PathBuf,
     claimed: Claimed,
     alerts: Arc<Alerts>,
     forgotten: Forgotten,
     given_up: Arc<GivenUps>,
-    /// Through which number endpoints were looked at, of which nothing is left.
+    /// The number of the last endpoint that the sweep for unused ones has looked at.
     swept: AtomicI64,
     watch: Arc<Watch>,
     log: Arc<Log>,
     /// `None` once the store is being dropped.
     senders: Option<Senders>,
     threads: Vec<JoinHandle<()>>,
-    // Given back when the threads have ended.
+    // Released when the threads have ended.
     _taken: Taken,
 }
 
 struct Senders {
     jobs: Sender<Box<dyn Job>>,
-    /// What subscribers read.
+    /// Reads of subscribers.
     reads: Sender<Question>,
-    /// What operators ask. It may take long, and has a thread of its own, so that no subscriber waits for it.
+    /// Queries of operators. They may take long, so they have a thread of their own and no
+    /// subscriber waits for them.
     inquiries: Sender<Question>,
 }
 
 impl SqliteStore {
-    /// Opens a store on a file with the default options, making it if there is none.
+    /// Opens a store on a file with the default options, creating the file if there is none.
     ///
-    /// It blocks while it brings the file to the newest version and looks over what is open: a second or so for a million deliveries. Dropping the last
-    /// handle, those that engines hold included, waits until what was handed to the store is written; only then can the file be opened again.
+    /// It blocks while it migrates the file to the newest schema and reads what is open: about a
+    /// second for a million deliveries. Dropping the last handle, the handles of engines included,
+    /// waits until everything handed to the store is written. Only then can the file be opened
+    /// again.
     ///
     /// # Errors
-    /// [`StoreError::BadPath`] when there can be no file there, [`StoreError::InUse`] when it is open already, [`StoreError::NewerSchema`] when a newer version of this crate wrote it,
-    /// [`StoreError::Sealed`] when it is sealed with a key that was not given, [`StoreError::Damaged`] when it is not a database or cannot be read, [`StoreError::ReadOnly`], [`StoreError::NoSpace`], and
-    /// [`StoreError::Unavailable`] for whatever else the system refuses.
+    /// - [`StoreError::BadPath`] if there can be no file at the path.
+    /// - [`StoreError::InUse`] if the file is open already.
+    /// - [`StoreError::NewerSchema`] if a newer version of this crate wrote it.
+    /// - [`StoreError::Sealed`] if it is sealed with a key that was not given.
+    /// - [`StoreError::Damaged`] if it is not a database or cannot be read.
+    /// - [`StoreError::ReadOnly`] if it may not be written, and [`StoreError::NoSpace`] if the disk
+    ///   is full.
+    /// - [`StoreError::Unavailable`] for any other refusal of the system.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_with(path, SqliteOptions::default())
     }
@@ -140,7 +157,7 @@ impl SqliteStore {
     /// Opens a store on a file with these options.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// The errors of [`open`](Self::open).
     pub fn open_with(
         path: impl AsRef<Path>,
         mut options: SqliteOptions,
@@ -205,7 +222,7 @@ impl SqliteStore {
         })
     }
 
-    /// Has the writer do something; the future is ready when it is on the disk.
+    /// Sends a job to the writer; the future is ready when the job is on the disk.
     fn write<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -219,13 +236,13 @@ impl SqliteStore {
             answer,
         };
         if let Some(senders) = &self.shared.senders {
-            // Without a writer the answer below says so.
+            // Without a writer, the answer below reports it.
             let _ = senders.jobs.send(Box::new(task));
         }
         Box::pin(async move { answered.await.unwrap_or_else(|_| Err(stopped())) })
     }
 
-    /// Has something read for a subscriber.
+    /// Reads for a subscriber.
     fn read<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -233,7 +250,7 @@ impl SqliteStore {
         self.look(|senders| &senders.reads, look)
     }
 
-    /// Has something looked up for an operator.
+    /// Reads for an operator.
     fn inquire<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -250,7 +267,7 @@ impl SqliteStore {
         let watch = Arc::clone(&self.shared.watch);
         let question = move |connection: &Connection| {
             let found = watch.look().and_then(|()| look(connection));
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = answer.send(found);
         };
         if let Some(senders) = &self.shared.senders {
@@ -264,7 +281,7 @@ impl Drop for StoreContext {
     fn drop(&mut self) {
         self.senders = None;
         for thread in self.threads.drain(..) {
-            // One that panicked has logged so, and there is nothing left to be done for it.
+            // A thread that panicked has logged it, and nothing more can be done.
             let _ = thread.join();
         }
     }
@@ -347,7 +364,7 @@ impl Store for SqliteStore {
                     return Ok(rows);
                 }
                 aside.all(damaged).await?;
-                // A page that is not full is the last one.
+                // A short page counts as the last one, so read again without the damaged rows.
                 page = read(&aside.store, &aside.url);
             }
         })
@@ -539,12 +556,12 @@ impl Store for SqliteStore {
     }
 
     fn flush(&self) -> StoreFuture<()> {
-        // Jobs are done in their order, so that everything before is on the disk when this one is.
+        // Jobs run in order, so everything before this one is on the disk when it is.
         self.write(0, |_| Ok(()))
     }
 }
 
-/// Has rows that a reader could not read made dead letters: readers cannot write.
+/// Makes unreadable rows dead letters, on behalf of readers, which cannot write.
 struct SetAside {
     store: SqliteStore,
     url: WebhookUrl,
@@ -566,7 +583,8 @@ impl SetAside {
     }
 }
 
-/// Brings a file to the newest version and to the key, in one transaction: when either cannot be, nothing was changed.
+/// Migrates the file to the newest schema and seals it with the key. Both happen in one
+/// transaction: if either fails, nothing is changed.
 fn prepare(connection: &mut Connection, encryption: Option<&Encryption>) -> Result<(), StoreError> {
     let seal = |connection: &Connection| sealing::seal_all(connection, encryption);
     if encryption.is_none() {
@@ -624,8 +642,8 @@ fn stopped() -> StoreError {
     StoreError::Unavailable("the store has stopped".into())
 }
 
-/// How many threads read for subscribers.
+/// The number of threads that read for subscribers.
 const READERS: usize = 2;
 
-/// How many deliveries of a removed endpoint one transaction ends.
+/// The number of deliveries of a removed endpoint that one transaction ends.
 const DEAD_LETTERED_AT_ONCE: usize = 500;

@@ -26,32 +26,49 @@ use crate::store::BacklogLimits;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
-    /// How much may be open.
+    /// The limits of open deliveries.
     pub backlog: BacklogLimits,
-    /// For how long deliveries are kept, with their attempts, to be listed and redelivered: those delivered, and dead letters that were redelivered or
-    /// discarded. Defaults to 7 days.
+    /// How long ended deliveries are kept, with their attempts, to be listed and redelivered:
+    /// delivered ones, and dead letters that were redelivered or discarded. Defaults to 7 days.
     pub keep_ended: Duration,
-    /// For how long dead letters are kept that nobody redelivered or discarded. Defaults to 30 days.
+    /// How long dead letters are kept that were neither redelivered nor discarded. Defaults to 30
+    /// days.
     pub keep_dead_letters: Duration,
-    /// For how long the ids of events are remembered at least, so that publishing one again delivers nothing. Defaults to 24 h; those whose
-    /// deliveries are kept longer are remembered longer.
+    /// The shortest time for which event ids are remembered, so that publishing an event again
+    /// delivers nothing. Defaults to 24 h; an id is remembered longer if its deliveries are kept
+    /// longer.
     pub keep_event_ids: Duration,
-    /// How large the file may become before something is forgotten earlier; what is open is always kept. The application's own tables in the file count too.
-    /// Then goes, in this order: ids of events, as far as they take up more than a quarter of it, even those younger than
-    /// `keep_event_ids`; the oldest deliveries that have ended, with the ids of events that are older than those that are left and than `keep_event_ids`; the
-    /// oldest dead letters of the endpoints that have the most of them, so that one receiver cannot push out the dead letters of the others. Ids that were younger
-    /// and dead letters are counted ([`SqliteStore::forgotten_early`](super::SqliteStore::forgotten_early)), with a warning in the log. Defaults to 8 GiB.
+    /// The size of the file beyond which data is forgotten early, in bytes. Open deliveries are
+    /// always kept. The application's own tables in the file count too. Data is forgotten in this
+    /// order:
+    /// - event ids, even those younger than `keep_event_ids`, as far as they take up more than a
+    ///   quarter of the size;
+    /// - the oldest ended deliveries, with the event ids that are older than both `keep_event_ids`
+    ///   and the deliveries left;
+    /// - the oldest dead letters of the endpoints that have the most, so that one receiver cannot
+    ///   push out the dead letters of the others.
+    ///
+    /// Younger ids and dead letters forgotten early are counted
+    /// ([`SqliteStore::forgotten_early`](super::SqliteStore::forgotten_early)), with a warning in
+    /// the log. Defaults to 8 GiB.
     pub max_bytes: u64,
-    /// How long a question of an operator may take (lists of deliveries, dead letters and attempts, and which of them a filter finds); then it fails with
-    /// [`StoreError::TookTooLong`](crate::store::StoreError::TookTooLong). While one is being answered, the write-ahead log grows. Defaults to 5 s.
+    /// The longest time that an operator's query may take: listing deliveries, dead letters or
+    /// attempts, and finding those that a filter matches. Beyond it the query fails with
+    /// [`StoreError::TookTooLong`](crate::store::StoreError::TookTooLong). The write-ahead log
+    /// grows while a query runs. Defaults to 5 s.
     pub longest_question: Duration,
-    /// From which length on the write-ahead log is moved into the file, in bytes. While nobody else reads for long it becomes little longer; its own file stays at up to
-    /// a quarter more while the store is open. Defaults to 64 MiB; less than 32 KiB is as good as that.
+    /// The length of the write-ahead log from which it is moved into the file (WAL checkpoint), in
+    /// bytes. Unless another reader takes long, the log grows little beyond this. While the store
+    /// is open, the log's own file keeps up to a quarter more. Defaults to 64 MiB; less than 32 KiB
+    /// counts as 32 KiB.
     pub log_bytes: u64,
-    /// With what rules, clients and endpoints are sealed in the file, with all their secrets. Bodies, URLs, ids and answers are not: for those, put the
-    /// file on an encrypted disk. The first opening with a key seals what is plain, and rewrites the whole file once, so that nothing plain is left in it;
-    /// this takes time, and for a moment up to twice the file's room. A store that was sealed is not opened without a key. Defaults to `None`, with which secrets are in the file
-    /// as they are.
+    /// The key that seals rules, clients and endpoints in the file, with all their secrets.
+    ///
+    /// Bodies, URLs, ids and answers are not sealed: for those, put the file on an encrypted disk.
+    /// The first opening with a key seals what is plain and rewrites the whole file once, so that
+    /// nothing plain is left in it. This takes time, and temporarily up to twice the space of the
+    /// file. A sealed store cannot be opened without its key. Defaults to `None`: secrets are in
+    /// the file in plain text.
     pub encryption: Option<Encryption>,
 }
 

@@ -1,4 +1,4 @@
-//! Events that the application stores in a transaction of its own.
+//! Events that the application stores in its own transaction.
 
 use rusqlite::{Connection, Transaction, params};
 use serde::Deserialize as _;
@@ -15,27 +15,35 @@ use crate::store::{OutboxEntry, StoreError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboxError {
-    /// The event cannot be published as it is; correct it.
+    /// The event is not valid; correct it.
     #[error("event is not valid: {0}")]
     Invalid(#[from] InvalidEvent),
-    /// It could not be written. Has the store been opened on this file?
+    /// The event could not be written; check that the store has been opened on this file.
     #[error("event could not be written to the outbox")]
     Store(#[source] StoreError),
 }
 
 impl SqliteStore {
-    /// Stores an event in a transaction of the application on the same file: both are committed, or neither.
+    /// Stores an event in the application's own transaction on the same file: both are committed,
+    /// or neither.
     ///
-    /// The engine routes the event after the commit: at once when it is told by [`Engine::notify_outbox`](crate::Engine::notify_outbox), and otherwise
-    /// at its next look, within a second. Each endpoint gets events in the order in which they were stored. One that has as much open as it may holds up
-    /// those for itself alone; they come out when it has room. One that turns out to be too large for the engine's limit, or whose id its client has used for
-    /// something else, is set aside with the reason in column `refused` of table `webhook_outbox`, and logged as an error. It stays there until 10,000 more
-    /// events have come and another one is set aside, or until the file is larger than [`SqliteOptions::max_bytes`](super::SqliteOptions::max_bytes) without any delivery that could be
-    /// forgotten but dead letters.
+    /// The engine routes the event after the commit: at once if
+    /// [`Engine::notify_outbox`](crate::Engine::notify_outbox) is called, otherwise at its next
+    /// look, within a second. Each endpoint gets events in the order in which they were stored. An
+    /// endpoint whose backlog is full holds up only the events that go to it alone; they are routed
+    /// when it has room.
     ///
-    /// The engine writes to the same file. A transaction that reads before it writes has to be begun as one that writes (`BEGIN IMMEDIATE`): one that
-    /// becomes so in the middle fails at once with "database is locked" if the engine has written meanwhile. And one that is kept open for longer
-    /// than 5 s makes publishing fail with a transient [`StoreError::Unavailable`].
+    /// An event that exceeds the engine's size limit, or whose id its client has used for another
+    /// event, is set aside: the reason is in column `refused` of table `webhook_outbox`, and is
+    /// logged as an error. The event stays there until 10,000 more events have come and another one
+    /// is set aside, or until the file exceeds
+    /// [`SqliteOptions::max_bytes`](super::SqliteOptions::max_bytes) and only dead letters are left
+    /// to forget.
+    ///
+    /// The engine writes to the same file. Begin a transaction that reads before it writes with
+    /// `BEGIN IMMEDIATE`: one that turns into a write transaction midway fails at once with
+    /// "database is locked" if the engine has written meanwhile. A write transaction kept open
+    /// longer than 5 s makes publishing fail with a transient [`StoreError::Unavailable`].
     ///
     /// ```
     /// use actix_webhooks::Event;
@@ -62,7 +70,7 @@ impl SqliteStore {
     pub fn publish_in(transaction: &Transaction<'_>, event: &Event) -> Result<(), OutboxError> {
         event.check()?;
         let text = serde_json::to_string(event).map_err(|error| InvalidEvent::not_json(&error))?;
-        // What is not read as it was written would be another event, or never be routed.
+        // An event that is not read back equal would become another event, or never be routed.
         let read = read(&text).map_err(InvalidEvent::NotJson)?;
         if read != *event {
             let why = "it is read as another one";
@@ -106,7 +114,7 @@ impl Writer<'_> {
             .map(drop)
     }
 
-    /// Forgets a hundred of the events that were set aside before `seq`, the oldest first, and returns how many there were.
+    /// Forgets up to a hundred of the oldest events set aside before `seq`, and returns how many.
     pub(super) fn forget_rejected(&mut self, seq: u64) -> Result<u64, StoreError> {
         let sql = "DELETE FROM webhook_outbox WHERE seq IN \
                    (SELECT seq FROM webhook_outbox WHERE seq < ?1 AND refused IS NOT NULL ORDER BY seq LIMIT 100)";
@@ -122,12 +130,13 @@ impl Writer<'_> {
     }
 }
 
-/// How many events later one that was set aside may be forgotten.
+/// The number of later events after which an event that was set aside may be forgotten.
 const REJECTED_KEPT: u64 = 10_000;
 
-/// Reads an event from its JSON, with data as deep as an event may have: readers of JSON stop earlier by themselves.
+/// Reads an event from its JSON, to the full depth that an event may have: JSON readers stop
+/// earlier by default.
 fn read(text: &str) -> Result<Event, String> {
-    // Beyond this depth the stack might not be enough.
+    // Beyond this depth the stack might overflow.
     if is_deeper_than(text, MAX_DATA_DEPTH + 1) {
         return Err(InvalidEvent::DataTooDeep.to_string());
     }
@@ -138,7 +147,8 @@ fn read(text: &str) -> Result<Event, String> {
     event.map_err(|error| where_unreadable("event", &error))
 }
 
-/// Returns `true` if a JSON text nests deeper than `limit`; one that is not JSON may count as more.
+/// Returns `true` if a JSON text nests deeper than `limit`; for a text that is not JSON, it may be
+/// `true` anyway.
 fn is_deeper_than(text: &str, limit: usize) -> bool {
     let (mut depth, mut inside, mut escaped) = (0_usize, false, false);
     text.bytes().any(|byte| {
@@ -161,7 +171,8 @@ mod tests {
     use super::*;
     use crate::domain::value::time::Timestamp;
 
-    /// The outbox refused what may be published: JSON readers stop before the depth that events may have.
+    /// The outbox once refused valid events: JSON readers stop before the depth that events may
+    /// have.
     #[test]
     fn whatever_may_be_published_is_read_as_it_was_written() {
         let nested = |depth: usize| {

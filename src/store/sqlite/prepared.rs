@@ -1,8 +1,9 @@
-//! Statements that are prepared once. Looking a statement up by its text costs about as much as running a small one.
+//! Statements that are prepared once. Looking one up by its text costs about as much as running a
+//! small one.
 
 use rusqlite::{Connection, Statement};
 
-/// A statement of a connection, prepared when it is needed for the first time. SQLite prepares it again by itself when the schema has changed.
+/// A statement that is prepared on first use. SQLite prepares it again when the schema changes.
 pub(super) struct Prepared<'c> {
     sql: &'static str,
     statement: Option<Statement<'c>>,
@@ -62,7 +63,7 @@ impl HotStatements<'_> {
                 "INSERT INTO webhook_open (endpoint, id, alert, accepted_at, bytes) \
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             ),
-            // Not `DELETE … RETURNING`, for which SQLite makes a table in memory each time.
+            // `DELETE … RETURNING` would make SQLite build a table in memory each time.
             find_open: Prepared::new(
                 "SELECT alert, accepted_at, attempts_made, bytes FROM webhook_open \
                  WHERE endpoint = ?1 AND id = ?2",

@@ -1,4 +1,4 @@
-//! Forgetting what is old, in steps so small that nobody waits for them.
+//! Pruning old rows, in steps so small that nobody waits for them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,30 +13,32 @@ use crate::domain::policy::agreed::Agreed;
 use crate::domain::value::time::Timestamp;
 use crate::store::StoreError;
 
-/// What is forgotten.
+/// What a pass of pruning forgets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PruneCut {
-    /// When it is: what is later than that was written when a clock was wrong, and says nothing about what comes after it.
+    /// The present time. A row with a later time was written while a clock was wrong: it says
+    /// nothing about the age of the rows after it, so the walk goes on.
     pub(super) now: Timestamp,
-    /// Deliveries that ended before.
+    /// Deliveries that ended before this time are forgotten.
     pub(super) ended: Timestamp,
-    /// Dead letters given up before.
+    /// Dead letters given up before this time are forgotten.
     pub(super) dead: Timestamp,
-    /// Ids of events accepted before may be forgotten.
+    /// Ids of events accepted before this time may be forgotten.
     pub(super) young_events: Timestamp,
-    /// Deliveries that have ended, dead letters not counted, with ids up to this one, whenever they ended.
+    /// Ended deliveries up to this id are forgotten whenever they ended, unless they are listed
+    /// dead letters.
     pub(super) through: i64,
 }
 
-/// What a step has come to.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, Default)]
 struct PruneStep {
     forgotten: u64,
-    /// Where the next step goes on; `None` when there is nothing more.
+    /// The id after which the next step begins; `None` if nothing is left.
     next: Option<i64>,
 }
 
-/// A delivery that may be old enough.
+/// A delivery that may be old enough to forget.
 struct Candidate {
     id: i64,
     alert: i64,
@@ -44,7 +46,8 @@ struct Candidate {
 }
 
 impl SqliteStore {
-    /// Forgets deliveries step by step, with room for others in between, and returns how many.
+    /// Forgets ended deliveries step by step, so that other jobs run in between, and returns how
+    /// many.
     async fn prune_ended(&self, cut: PruneCut) -> Result<u64, StoreError> {
         let (mut forgotten, mut next) = (0, Some(0));
         while let Some(after) = next {
@@ -73,7 +76,8 @@ impl SqliteStore {
         )]
         while self.write(0, |writer| writer.shrink()).await? {}
         if forgotten > 0 {
-            // What was given up is in the log; the file gets shorter when that is moved.
+            // The freed pages are recorded in the write-ahead log; the file shrinks at the next
+            // checkpoint.
             let ask = |writer: &mut Writer<'_>| {
                 writer.move_log();
                 Ok(())
@@ -83,7 +87,7 @@ impl SqliteStore {
         Ok(forgotten)
     }
 
-    /// Forgets event ids, the oldest first, and returns how many.
+    /// Forgets event ids, oldest first, and returns how many.
     async fn prune_events(&self, until: Until, now: Timestamp) -> Result<u64, StoreError> {
         let (mut forgotten, mut next) = (0, Some(0));
         while let Some(after) = next {
@@ -95,7 +99,8 @@ impl SqliteStore {
         Ok(forgotten)
     }
 
-    /// Forgets earlier what there is no room for. What that is, readers find out.
+    /// Forgets rows early until the file fits. Readers find the rows, so that the writer does not
+    /// search.
     async fn prune_by_size(&self, keep: PruneCut) -> Result<u64, StoreError> {
         let max_bytes = self.shared.options.max_bytes;
         let mut forgotten = 0;
@@ -129,7 +134,7 @@ impl SqliteStore {
         Ok(forgotten)
     }
 
-    /// Forgets all events that were set aside in the outbox.
+    /// Forgets all events set aside in the outbox.
     async fn forget_all_rejected(&self) -> Result<u64, StoreError> {
         let mut forgotten = 0;
         loop {
@@ -141,7 +146,7 @@ impl SqliteStore {
         }
     }
 
-    /// Forgets a tenth of the dead letters, those of the endpoints that have the most, the oldest first.
+    /// Forgets a tenth of the dead letters: the oldest ones of the endpoints that have the most.
     async fn prune_dead_letters(&self) -> Result<u64, StoreError> {
         let shares = self.inquire(dead_letter_shares).await?;
         let all: u64 = shares.iter().map(|(_, bytes)| bytes).sum();
@@ -168,7 +173,8 @@ impl SqliteStore {
         Ok(forgotten)
     }
 
-    /// Forgets endpoints of which nothing is left: there may be a new URL every day. It looks at some of them each time.
+    /// Forgets unused endpoints: there may be a new URL every day. Each call looks at a part of
+    /// them.
     async fn prune_endpoints(&self, now: Timestamp) -> Result<(), StoreError> {
         let after = self.shared.swept.load(Ordering::Relaxed);
         let unused = self.inquire(move |connection| unused_endpoints(connection, after, now));
@@ -182,7 +188,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Returns how much was forgotten earlier than it should have been, because the file was as large as it may be, since the store was opened.
+    /// Returns what was forgotten early since the store was opened, because the file was full.
     pub fn forgotten_early(&self) -> ForgottenEarly {
         let forgotten = &self.shared.forgotten;
         ForgottenEarly {
@@ -192,13 +198,14 @@ impl SqliteStore {
     }
 }
 
-/// What a store has forgotten earlier than its options say, because of [`SqliteOptions::max_bytes`](super::SqliteOptions::max_bytes).
+/// Rows forgotten earlier than the options say, because of
+/// [`SqliteOptions::max_bytes`](super::SqliteOptions::max_bytes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForgottenEarly {
-    /// Dead letters that nobody redelivered or discarded.
+    /// Dead letters that were neither redelivered nor discarded.
     pub dead_letters: u64,
-    /// Ids of events: publishing one of these again delivers it again.
+    /// Ids of events: publishing one of these events again delivers it again.
     pub event_ids: u64,
 }
 
@@ -231,16 +238,16 @@ impl Forgotten {
     }
 }
 
-/// Which event ids are forgotten.
+/// The range of event ids to forget.
 #[derive(Clone, Copy, Debug)]
 enum Until {
-    /// Those accepted before.
+    /// Ids of events accepted before this time.
     Accepted(Timestamp),
-    /// Those up to this number.
+    /// Ids with numbers up to this one.
     Seq(i64),
 }
 
-/// Returns how many bytes of the file are in use.
+/// Returns the number of bytes in use in the file.
 fn used(connection: &Connection) -> Result<u64, StoreError> {
     let pragma = |name: &str| -> rusqlite::Result<u64> {
         connection.pragma_query_value(None, name, |row| row.get(0))
@@ -252,9 +259,9 @@ fn used(connection: &Connection) -> Result<u64, StoreError> {
     used().map_err(store_error)
 }
 
-/// Returns through which number event ids are to be forgotten, so that they take up about so many bytes.
+/// Returns the number up to which event ids must be forgotten to take up about `bytes`.
 fn ids_beyond(connection: &Connection, bytes: u64) -> Result<Option<i64>, StoreError> {
-    // Each stands in the table and in its index.
+    // Each id is in the table and in its index.
     let sql = "SELECT COUNT(*), COALESCE((SELECT AVG(LENGTH(id)) FROM (SELECT id FROM webhook_event ORDER BY seq DESC LIMIT 100)), 0) \
                FROM webhook_event";
     let (count, length): (u64, f64) = connection
@@ -275,7 +282,8 @@ fn ids_beyond(connection: &Connection, bytes: u64) -> Result<Option<i64>, StoreE
     through.optional().map_err(store_error)
 }
 
-/// Returns through which id deliveries that have ended are to be forgotten: a tenth of them, and of the oldest; `None` when none has.
+/// Returns the id up to which ended deliveries are to be forgotten: the oldest tenth, at least
+/// 1,000, without listed dead letters. `None` if there are none.
 fn oldest_ended(connection: &Connection) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT MAX(id) FROM (SELECT id FROM webhook_ended WHERE listed = 0 ORDER BY id \
                LIMIT MAX(1000, (SELECT COUNT(*) FROM webhook_ended) / 10))";
@@ -283,7 +291,8 @@ fn oldest_ended(connection: &Connection) -> Result<Option<i64>, StoreError> {
     last.map_err(store_error)
 }
 
-/// Returns when the oldest delivery was accepted that is kept of those that have ended well; `Timestamp::MAX` when there is none.
+/// Returns when the oldest ended delivery was accepted, without listed dead letters;
+/// `Timestamp::MAX` if there is none.
 fn oldest_kept(connection: &Connection) -> Result<Timestamp, StoreError> {
     let sql = "SELECT accepted_at FROM webhook_ended WHERE listed = 0 ORDER BY id LIMIT 1";
     let oldest = connection.query_row(sql, [], |row| row.get(0)).optional();
@@ -291,10 +300,10 @@ fn oldest_kept(connection: &Connection) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_unix_millis(oldest))
 }
 
-/// What a dead letter takes up, about.
+/// The approximate size of a dead letter in bytes.
 const LETTER: &str = "COALESCE(LENGTH(a.body), 0) + COALESCE(LENGTH(d.excerpt), 0) + 300";
 
-/// Returns how many bytes the dead letters of each endpoint take up.
+/// Returns the number of bytes that the dead letters of each endpoint take up.
 fn dead_letter_shares(connection: &Connection) -> Result<Vec<(i64, u64)>, StoreError> {
     let sql = format!(
         "SELECT d.endpoint, SUM({LETTER}) FROM webhook_ended d LEFT JOIN webhook_alert a ON a.seq = d.alert \
@@ -303,7 +312,7 @@ fn dead_letter_shares(connection: &Connection) -> Result<Vec<(i64, u64)>, StoreE
     all(connection, &sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Returns the oldest dead letters of an endpoint, until they take up so many bytes, each with what it takes up.
+/// Returns the oldest dead letters of an endpoint, up to a total of `bytes`, each with its size.
 fn oldest_letters(
     connection: &Connection,
     endpoint: i64,
@@ -324,7 +333,8 @@ fn oldest_letters(
     Ok(letters)
 }
 
-/// Returns the level to which the largest shares have to fall so that the sum falls by so much.
+/// Returns the level to which the largest shares must fall for the total to fall by `by` (reverse
+/// water-filling).
 fn level(mut shares: Vec<u64>, by: u64) -> u64 {
     shares.sort_unstable_by(|a, b| b.cmp(a));
     let mut above = 0_u64;
@@ -341,12 +351,12 @@ fn level(mut shares: Vec<u64>, by: u64) -> u64 {
     0
 }
 
-/// The condition that nothing is left of an endpoint `e` but its URL; `?2` is the present time.
+/// The condition that nothing but the URL is left of an endpoint `e`; `?2` is the present time.
 const UNUSED: &str = "e.health IS NULL AND e.disabled IS NULL AND (e.held_until IS NULL OR e.held_until < ?2) \
      AND NOT EXISTS (SELECT 1 FROM webhook_open o WHERE o.endpoint = e.id) \
      AND NOT EXISTS (SELECT 1 FROM webhook_ended d WHERE d.endpoint = e.id)";
 
-/// Returns the endpoints of which nothing is left, of some after a number, and where the next look begins.
+/// Looks at some endpoints after a number. Returns the unused ones, and where the next look begins.
 fn unused_endpoints(
     connection: &Connection,
     after: i64,
@@ -357,7 +367,7 @@ fn unused_endpoints(
     );
     let parameters = params![after, now.unix_millis()];
     let found = all(connection, &sql, parameters, |row| {
-        // What was agreed on with a receiver lives as long as it means anything.
+        // What was agreed on with a receiver is kept until it is over.
         let agreed: Option<Agreed> = rows::maybe_json(row, 2).unwrap_or_default();
         let over = agreed.is_none_or(|agreed| agreed.is_over(now));
         Ok((row.get::<_, i64>(0)?, over && row.get::<_, bool>(1)?))
@@ -369,7 +379,7 @@ fn unused_endpoints(
 }
 
 impl Writer<'_> {
-    /// Forgets some of the deliveries with ids after `after` that ended before the cut.
+    /// Forgets one step of deliveries with ids after `after` that ended before the cut.
     fn prune_ended(&mut self, after: i64, cut: PruneCut) -> Result<PruneStep, StoreError> {
         self.prune_some(after, cut).map_err(store_error)
     }
@@ -407,7 +417,7 @@ impl Writer<'_> {
             self.forget(candidate)?;
             step.forgotten += 1;
         }
-        // Ids ascend with the time of acceptance, and nothing ends before it is accepted.
+        // Ids ascend with the time of acceptance, and no delivery ends before it is accepted.
         let full = candidates.len() == STEP;
         let last = candidates.last().filter(|(_, old)| *old && full);
         step.next = last.map(|(candidate, _)| candidate.id);
@@ -422,7 +432,8 @@ impl Writer<'_> {
         ] {
             self.connection.prepare_cached(sql)?.execute(delivery)?;
         }
-        // Most alerts have one delivery; the others are rewritten until the last is forgotten.
+        // Most alerts have one delivery. The others count down until their last delivery is
+        // forgotten.
         let alert = [candidate.alert];
         let deleted = self
             .connection
@@ -440,7 +451,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Forgets some of the event ids after `after`. Returns how many, and where the next step goes on; `None` when there is nothing more.
+    /// Forgets one step of event ids after `after`. Returns how many, and where the next step
+    /// begins; `None` if nothing is left.
     fn prune_events(
         &mut self,
         after: i64,
@@ -461,7 +473,8 @@ impl Writer<'_> {
             Until::Accepted(before) => (before.unix_millis(), now.unix_millis(), i64::MIN),
             Until::Seq(through) => (i64::MIN, i64::MAX, through),
         };
-        // With MAX, the other columns are those of the last one: ids ascend with the time of acceptance.
+        // With MAX, SQLite takes the other columns from the row with the maximum: ids ascend with
+        // the time of acceptance.
         let sql = "SELECT MAX(seq), COUNT(*), accepted_at < ?3 OR accepted_at > ?4 OR seq <= ?5 FROM \
                    (SELECT seq, accepted_at FROM webhook_event WHERE seq > ?1 ORDER BY seq LIMIT ?2)";
         let (last, count, goes_on): (Option<i64>, usize, Option<bool>) = self
@@ -480,7 +493,7 @@ impl Writer<'_> {
         Ok((u64::try_from(forgotten).unwrap_or(u64::MAX), next))
     }
 
-    /// Forgets dead letters that nobody has taken off the list meanwhile, and returns how many.
+    /// Forgets those of the dead letters that are still listed, and returns how many.
     fn forget_letters(&self, letters: &[(i64, u64)]) -> Result<u64, StoreError> {
         let sql = "SELECT alert FROM webhook_ended WHERE id = ?1 AND listed = 1";
         let forget = |(id, _): &(i64, u64)| {
@@ -498,7 +511,7 @@ impl Writer<'_> {
         forgotten.map_err(store_error)
     }
 
-    /// Forgets endpoints of which still nothing is left.
+    /// Forgets those of the endpoints that are still unused.
     fn forget_endpoints(&mut self, numbers: &[i64], now: Timestamp) -> Result<(), StoreError> {
         let sql =
             format!("DELETE FROM webhook_endpoint AS e WHERE e.id = ?1 AND {UNUSED} RETURNING url");
@@ -513,7 +526,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Gives some free pages back to the file system when there are many. Says whether there are more.
+    /// Returns some free pages to the file system if there are many (incremental vacuum). Returns
+    /// `true` if there are more.
     fn shrink(&mut self) -> Result<bool, StoreError> {
         let pragma = |name: &str| -> Result<u64, StoreError> {
             let value = self
@@ -533,16 +547,16 @@ impl Writer<'_> {
         while rows.next().map_err(store_error)?.is_some() {}
         drop(rows);
         drop(statement);
-        // A file that the application made may not be able to shrink.
+        // A file that the application created may be unable to shrink.
         Ok(pragma("freelist_count")? < free)
     }
 }
 
-/// How many rows one step looks at.
+/// The number of rows that one step looks at.
 const STEP: usize = 500;
 
-/// How many endpoints one look goes through.
+/// The number of endpoints that one look covers.
 const LOOKED_AT: usize = 5_000;
 
-/// How many free pages the file keeps for what comes next.
+/// The number of free pages that the file keeps for later rows.
 const KEPT_FREE: u64 = 1_024;

@@ -1,4 +1,4 @@
-//! Reading: what subscribers need, and what operators ask.
+//! Reads for subscribers and for operators.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
@@ -21,12 +21,12 @@ use crate::store::{
 
 const ENDPOINT: &str = "(SELECT id FROM webhook_endpoint WHERE url = ?1)";
 
-/// What a page has, and which of its rows cannot be read.
+/// A page of rows, and the rows of it that cannot be read.
 #[derive(Debug)]
 pub(super) struct Page<T> {
     pub(super) rows: Vec<T>,
     pub(super) damaged: Vec<Damaged>,
-    /// Whether the page was full.
+    /// Whether the page is full.
     pub(super) more: bool,
 }
 
@@ -46,7 +46,7 @@ impl<T> Page<T> {
         }
     }
 
-    /// Takes what was read of a row; its delivery's id is in the first column.
+    /// Adds what was read of a row, whose first column is the delivery's id.
     fn add(&mut self, row: &Row<'_>, read: rusqlite::Result<T>) -> rusqlite::Result<()> {
         match read {
             Ok(read) => self.rows.push(read),
@@ -55,7 +55,7 @@ impl<T> Page<T> {
                     id,
                     why: error.to_string(),
                 }),
-                // There is no naming it.
+                // Without its id, the delivery cannot be set aside.
                 Err(_) => skipped("delivery", &error),
             },
             Err(error) => return Err(error),
@@ -149,7 +149,8 @@ pub(super) fn waiting(
     read().map_err(store_error)
 }
 
-/// Reads open deliveries back, those given first first, until their bodies have so many bytes. Returns the page and how many were looked at.
+/// Reads open deliveries in the order of `ids`, until their bodies total `bytes`. Returns the page
+/// and the number of ids looked at.
 pub(super) fn load(
     connection: &Connection,
     alerts: &Alerts,
@@ -201,7 +202,7 @@ pub(super) fn endpoint(
     Ok(known.optional().map_err(store_error)?.unwrap_or_default())
 }
 
-/// Returns what is known of an endpoint. What cannot be read must not stop it.
+/// Returns a value of an endpoint, or `None` if it is unreadable: that must not stop the endpoint.
 fn known_or_not<T>(url: &WebhookUrl, what: &str, read: rusqlite::Result<Option<T>>) -> Option<T> {
     read.unwrap_or_else(|error| {
         let endpoint = url.without_query();
@@ -230,12 +231,12 @@ pub(super) fn open_summaries(
         while open_summaries.len() < limit
             && let Some(row) = found.next()?
         {
-            // A page that is not full is the last one, so that what is left out must not make it shorter.
+            // A short page counts as the last one, so skipped rows must not make it shorter.
             match rows::url(row, 0) {
                 Ok(url) => open_summaries.push(OpenSummary {
                     url,
                     open: row.get(1)?,
-                    // A delivery whose row is damaged is set aside when it is read.
+                    // A delivery with a damaged row is set aside when it is read.
                     oldest: rows::time(row, 2).unwrap_or_default(),
                     next_due: rows::maybe_time(row, 3).unwrap_or_default(),
                 }),
@@ -278,7 +279,7 @@ pub(super) fn attempts(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The conditions of a query, all of which hold, with what they are compared with.
+/// The conditions of a query, joined by AND, with the values they compare to.
 #[derive(Default)]
 struct Conditions {
     sql: String,
@@ -286,7 +287,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    /// Adds a condition if there is something to compare with; `?` stands for it.
+    /// Adds a condition if there is a value; `?` stands for the value.
     fn and(&mut self, condition: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.sql.push_str(" AND ");
@@ -300,7 +301,7 @@ fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-/// Deliveries, newest first: the newest of those that are open and the newest of those that have ended, merged.
+/// Returns deliveries, newest first: the newest open and the newest ended ones, merged.
 pub(super) fn deliveries(
     connection: &Connection,
     query: &DeliveryQuery,
@@ -318,19 +319,20 @@ pub(super) fn deliveries(
     }
     found.append(&mut open);
     found.sort_by_key(|delivery| std::cmp::Reverse(delivery.id));
-    // One that has ended between the two questions is in both answers; as ended it comes first.
+    // A delivery that ended between the two reads is in both. The sort is stable, so its ended form
+    // comes first and is kept.
     found.dedup_by_key(|delivery| delivery.id);
     found.truncate(page_limit(query.limit));
     Ok(found)
 }
 
-/// The columns of the last attempt of a delivery that has ended, as [`rows::summary`] reads them. One that was ended without an attempt, after others,
-/// has its last one in the other table.
+/// The columns of an ended delivery's last attempt, as [`rows::summary`] reads them. If the
+/// delivery was given up without a further attempt, its last attempt is in `webhook_attempt`.
 const LAST_ATTEMPT: &str = "CASE WHEN d.duration_ms IS NULL THEN t.number ELSE d.attempts_made END, \
      CASE WHEN d.duration_ms IS NULL THEN t.at ELSE d.ended_at END, COALESCE(d.duration_ms, t.duration_ms), \
      COALESCE(d.status, t.status), COALESCE(d.failure, t.failure)";
 
-/// Deliveries that have ended, with what [`LAST_ATTEMPT`] needs.
+/// Ended deliveries, joined with what [`LAST_ATTEMPT`] needs.
 const ENDED: &str = "webhook_ended d LEFT JOIN webhook_attempt t \
      ON d.duration_ms IS NULL AND t.delivery = d.id AND t.number = d.attempts_made";
 
@@ -391,8 +393,8 @@ fn listed(
     )
 }
 
-/// Adds the condition that a delivery belongs to an event. Those that it was accepted with have ids next to each other; those started again by
-/// hand are found by their alerts. Several clients may have used the id.
+/// Adds the condition that a delivery belongs to an event. Its original deliveries have consecutive
+/// ids; redelivered ones are found by their alerts. Several clients may have used the id.
 fn of_event(
     connection: &Connection,
     event: &EventId,
@@ -404,7 +406,7 @@ fn of_event(
         let ranges = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
         Ok((ranges, row.get::<_, Option<bool>>(4)?.unwrap_or(false)))
     })?;
-    // The first client's is forgotten first.
+    // The first client's row is forgotten first. Without it the ranges are incomplete.
     if found.iter().all(|(_, shared)| *shared) || found.len() > MAX_RANGES {
         conditions.and("a.event_id = ?", Some(text(event.as_str())));
         return Ok(());
@@ -418,10 +420,11 @@ fn of_event(
     Ok(())
 }
 
-/// Of how many clients the deliveries of an event are looked for one by one.
+/// The most clients of an event id whose deliveries are looked up by range.
 const MAX_RANGES: usize = 64;
 
-/// Reads a delivery as it is shown. What cannot be read of it is left out: it must not hide the others.
+/// Reads a delivery to be shown. Its unreadable parts are replaced, so that the other deliveries
+/// stay visible.
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     let due_at = rows::maybe_time(row, 9).unwrap_or_default();
     let ended_at = rows::maybe_time(row, 10).unwrap_or_default();
@@ -447,7 +450,7 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     })
 }
 
-/// What is shown in the place of an alert's id that cannot be read.
+/// The id shown for an alert whose own id is unreadable.
 pub(super) const NO_ALERT: AlertId = AlertId::from_uuid(Uuid::nil());
 
 /// Reads the summary of the last attempt, if there was one.
@@ -479,7 +482,7 @@ pub(super) fn open_of(
     all(connection, &sql, parameters, |row| rows::id(row, 0))
 }
 
-/// The conditions on dead letters that a query asks for.
+/// Returns the conditions of a query on dead letters.
 fn of_dead_letters(query: &DeadLetterQuery) -> Conditions {
     let mut conditions = Conditions::default();
     conditions.and("d.id < ?", query.before.map(|id| int(id.get())));
@@ -496,13 +499,13 @@ fn of_dead_letters(query: &DeadLetterQuery) -> Conditions {
     conditions
 }
 
-/// Returns how many dead letters a query finds, whatever its limit.
+/// Returns the number of dead letters that a query finds, ignoring its limit.
 pub(super) fn count_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
 ) -> Result<u64, StoreError> {
     let conditions = of_dead_letters(query);
-    // Where nothing is asked about the alert, it need not be looked at.
+    // Join the alert only if a condition needs it.
     let alert = if query.client_id.is_some() || query.event_id.is_some() {
         "JOIN webhook_alert a ON a.seq = d.alert"
     } else {
@@ -517,8 +520,9 @@ pub(super) fn count_dead_letters(
     count.map_err(store_error)
 }
 
-/// Returns the ids of the oldest dead letters that a query finds, ascending: in the order in which they are started again.
-/// Those of endpoints that were removed are not started again, and left out.
+/// Returns the ids of the oldest dead letters that a query finds, ascending: the order in which
+/// they are redelivered. Dead letters of removed endpoints are left out, because they are not
+/// redelivered.
 pub(super) fn oldest_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
@@ -526,7 +530,7 @@ pub(super) fn oldest_dead_letters(
     dead_letter_ids(connection, query, OF_NO_REMOVED, "ASC")
 }
 
-/// Returns the ids of the newest dead letters that a query finds: those that it lists.
+/// Returns the ids of the newest dead letters that a query finds: the ones it lists.
 pub(super) fn newest_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
@@ -554,7 +558,8 @@ fn dead_letter_ids(
 const OF_NO_REMOVED: &str = " AND d.endpoint NOT IN \
      (SELECT e.id FROM webhook_removed r JOIN webhook_endpoint e ON e.url = r.url)";
 
-/// Returns the number of the endpoint for which a delivery is open; `None` when it is not. Every endpoint is asked, not every delivery.
+/// Returns the number of the endpoint at which a delivery is open; `None` if it is not open. It
+/// costs one look-up per endpoint, not per delivery.
 pub(super) fn open_at(connection: &Connection, id: DeliveryId) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT e.id FROM webhook_endpoint e CROSS JOIN webhook_open d ON d.endpoint = e.id WHERE d.id = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
@@ -562,7 +567,7 @@ pub(super) fn open_at(connection: &Connection, id: DeliveryId) -> Result<Option<
     found.optional().map_err(store_error)
 }
 
-/// Dead letters, newest first.
+/// Returns dead letters, newest first.
 pub(super) fn dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,

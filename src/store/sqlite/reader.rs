@@ -1,4 +1,5 @@
-//! The threads that read, each with a connection of its own, so that a slow question of an operator keeps nobody from writing.
+//! The threads that read. Each has a connection of its own, so that a slow query of an operator
+//! keeps nobody from writing.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -10,16 +11,16 @@ use rusqlite::Connection;
 use super::error::store_error;
 use crate::store::StoreError;
 
-/// Something to be read. It answers whoever waits.
+/// A read. It sends its answer itself.
 pub(super) type Question = Box<dyn FnOnce(&Connection) + Send>;
 
-/// By when an answer must be there: what is read meanwhile keeps the log from starting again.
+/// The time limit of a query: while a query reads, the write-ahead log cannot start again.
 pub(super) struct Deadline {
     begun: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Deadline {
-    /// Has questions of a connection broken off that take longer.
+    /// Interrupts queries of a connection that take longer than `longest`.
     pub(super) fn new(connection: &mut Connection, longest: Duration) -> Result<Self, StoreError> {
         let begun = Arc::<Mutex<Option<Instant>>>::default();
         let watched = Arc::clone(&begun);
@@ -41,14 +42,15 @@ impl Deadline {
     }
 }
 
-/// Answers until the last sender is gone.
+/// Answers questions until the last sender is dropped.
 pub(super) fn serve(
     connection: &Connection,
     questions: &Mutex<Receiver<Question>>,
     deadline: Option<&Deadline>,
 ) {
     loop {
-        // The lock is held while waiting: one reader waits for the next question, the others for the lock.
+        // The lock is held while waiting: one reader waits for the next question, the others for
+        // the lock.
         let next = questions.lock().recv();
         let Ok(question) = next else { return };
         if let Some(deadline) = deadline {
@@ -58,5 +60,6 @@ pub(super) fn serve(
     }
 }
 
-/// After how many steps of SQLite's machine the time is looked at: well under a millisecond.
+/// The number of SQLite's virtual machine instructions between two looks at the clock: well under a
+/// millisecond.
 const STEPS: i32 = 10_000;

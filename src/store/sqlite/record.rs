@@ -1,4 +1,4 @@
-//! Writing what happened: finished attempts, removed endpoints, redelivered and discarded dead letters.
+//! Recording outcomes: finished attempts, removed endpoints, deliveries that were given up.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -14,7 +14,7 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::{Agreed, AttemptRecord, EndedDelivery, GivenUp, StoreError};
 
-/// What the log needs to know of an open delivery that ends.
+/// The data of an open delivery that `webhook_ended` needs.
 pub(super) struct Ending {
     pub(super) alert: i64,
     pub(super) accepted_at: i64,
@@ -54,7 +54,7 @@ impl Writer<'_> {
         self.insert_ended(endpoint, record, &ending, reason)
     }
 
-    /// Says whether the attempt was new.
+    /// Returns `true` if the attempt is new.
     fn reschedule(&self, endpoint: i64, record: &AttemptRecord) -> rusqlite::Result<bool> {
         let sql = "UPDATE webhook_open SET attempts_made = ?3, window_ends_at = ?4, due_at = ?5 \
                    WHERE endpoint = ?1 AND id = ?2 AND attempts_made < ?3";
@@ -69,7 +69,7 @@ impl Writer<'_> {
         Ok(updated > 0)
     }
 
-    /// Writes what an attempt means for its endpoint, together with the attempt. For most it means nothing.
+    /// Updates the endpoint of an attempt, together with the attempt. Most attempts change nothing.
     fn note_endpoint(&self, endpoint: i64, record: &AttemptRecord) -> rusqlite::Result<()> {
         self.hold(endpoint, record.hold_until)?;
         if let Some(health) = record.health {
@@ -114,7 +114,8 @@ impl Writer<'_> {
             .map(drop)
     }
 
-    /// Forgets what held an endpoint back, and has those go on that waited for its end.
+    /// Ends the hold and the open circuit of an endpoint, and makes the deliveries due that waited
+    /// for the hold to end.
     pub(super) fn lift(&mut self, url: &WebhookUrl) -> Result<(), StoreError> {
         self.lift_hold(url).map_err(store_error)
     }
@@ -165,7 +166,7 @@ impl Writer<'_> {
         inserted.map(drop)
     }
 
-    /// Takes a delivery out of those that are open.
+    /// Removes a delivery from the open ones.
     fn take_open(&mut self, endpoint: i64, id: DeliveryId) -> rusqlite::Result<Option<Ending>> {
         let key = params![endpoint, int(id.get())];
         let find = self.hot.find_open.get(self.connection)?;
@@ -178,7 +179,7 @@ impl Writer<'_> {
             })
         });
         let taken = match found.optional() {
-            // What cannot be read must end all the same.
+            // An unreadable row must end too.
             Err(error) if rows::is_of_row(&error) => self.find_damaged(endpoint, id)?,
             other => other?,
         };
@@ -189,7 +190,7 @@ impl Writer<'_> {
         Ok(taken)
     }
 
-    /// Returns what can be read of an open delivery whose row is damaged.
+    /// Returns the readable parts of an open delivery whose row is damaged.
     fn find_damaged(&self, endpoint: i64, id: DeliveryId) -> rusqlite::Result<Option<Ending>> {
         let sql = "SELECT CAST(alert AS INTEGER), CAST(accepted_at AS INTEGER), CAST(attempts_made AS INTEGER), \
                           CAST(bytes AS INTEGER) \
@@ -206,7 +207,8 @@ impl Writer<'_> {
         found.optional()
     }
 
-    /// Makes open deliveries whose rows cannot be read dead letters, so that the others of their endpoint go on.
+    /// Makes open deliveries with unreadable rows dead letters, so that the endpoint's others go
+    /// on.
     pub(super) fn set_aside(
         &mut self,
         url: &WebhookUrl,
@@ -220,7 +222,7 @@ impl Writer<'_> {
                 let Some(ending) = self.take_open(endpoint, *id)? else {
                     continue;
                 };
-                // Nobody who reads says what time it is; about so late it was when something was written last.
+                // A reader passes no present time. The time of the latest write is close to it.
                 let at = self.latest.noted.max(Some(ending.accepted_at));
                 let at = Timestamp::from_unix_millis(at.unwrap_or_default());
                 self.insert_given_up(
@@ -242,7 +244,7 @@ impl Writer<'_> {
         set_aside().map_err(store_error)
     }
 
-    /// Puts a delivery that an attempt has ended into the log.
+    /// Stores a delivery that an attempt has ended.
     fn insert_ended(
         &mut self,
         endpoint: i64,
@@ -271,7 +273,7 @@ impl Writer<'_> {
         inserted.map(drop)
     }
 
-    /// Puts a delivery that ended without an attempt into the log, as a dead letter.
+    /// Stores a delivery that ended without an attempt, as a dead letter.
     pub(super) fn insert_given_up(
         &self,
         endpoint: i64,
@@ -295,7 +297,7 @@ impl Writer<'_> {
         inserted.map(drop)
     }
 
-    /// Makes what an endpoint has open dead letters, at most `limit`, and returns how many.
+    /// Makes up to `limit` open deliveries of an endpoint dead letters, and returns how many.
     pub(super) fn dead_letter_open(
         &mut self,
         url: &WebhookUrl,
@@ -330,7 +332,7 @@ impl Writer<'_> {
         Ok(ids.len())
     }
 
-    /// Makes everything that an endpoint has open dead letters, each as of when it was accepted.
+    /// Makes all open deliveries of an endpoint dead letters, each as of when it was accepted.
     pub(super) fn dead_letter_rest(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
         let Some(endpoint) = self.known_endpoint(url)? else {
             return Ok(());
@@ -361,7 +363,7 @@ impl Writer<'_> {
         self.tell_given_up(url, delivery, &ending, reason)
     }
 
-    /// Has the engine report a delivery that was given up by the store itself.
+    /// Queues a delivery that the store gave up by itself for the engine to report.
     fn tell_given_up(
         &mut self,
         url: &WebhookUrl,
@@ -413,7 +415,7 @@ impl Writer<'_> {
         self.ended_delivery(id, &ending)
     }
 
-    /// Returns what a report says of a delivery that was given up.
+    /// Returns the report data of a delivery that was given up.
     fn ended_delivery(
         &self,
         id: DeliveryId,
@@ -430,7 +432,7 @@ impl Writer<'_> {
                 attempts_made: ending.attempts_made,
             })
         });
-        // An alert that is gone ends like any other; only the report of it has nothing to say.
+        // Without its alert a delivery ends as usual; only its report has no data.
         ended.optional()
     }
 }

@@ -1,7 +1,7 @@
-//! Starting deliveries again by hand, and taking dead letters off the list.
+//! Redelivering by hand, and taking dead letters off the list.
 //!
-//! Which ones they are is found by a reader: a filter may look at everything that is kept, and whoever publishes would wait for it meanwhile. The writer
-//! is given ids, a few at a time.
+//! A reader finds the deliveries: a filter may scan everything that is stored, and publishers would
+//! wait if the writer did it. The writer gets the ids, a few at a time.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -14,24 +14,24 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::{DeadLetterQuery, Overflow, Redelivery, Store as _, StoreError};
 
-/// Deliveries that were started again, and why others of the same call were not.
+/// The redelivered deliveries, and the limit that stopped others of the same call.
 #[derive(Default)]
 struct Again {
     fresh: Vec<(DeliveryId, WebhookUrl)>,
     full: Option<Overflow>,
 }
 
-/// What became of one.
+/// The result for one delivery.
 enum One {
     Fresh(DeliveryId, WebhookUrl),
     Full(Overflow),
     /// Its endpoint was removed.
     Removed(WebhookUrl),
-    /// It does not exist, or is no dead letter any more.
+    /// It does not exist, or is no longer a dead letter.
     Gone,
 }
 
-/// A delivery that is to be started again.
+/// A delivery to redeliver.
 struct RedeliverableRow {
     endpoint: i64,
     alert: i64,
@@ -45,7 +45,7 @@ impl SqliteStore {
         which: Redelivery,
         now: Timestamp,
     ) -> Result<Vec<(DeliveryId, WebhookUrl)>, StoreError> {
-        // What was asked for before has taken effect then, and a reader sees it.
+        // Everything requested before has then taken effect, and a reader sees it.
         self.flush().await?;
         let again = match which {
             Redelivery::One(id) => self.deliver_one_again(id, now).await?,
@@ -105,7 +105,7 @@ impl SqliteStore {
                 match one {
                     One::Fresh(fresh, url) => all.fresh.push((fresh, url)),
                     One::Full(overflow) => all.full = Some(overflow),
-                    // It was removed since they were looked for.
+                    // The endpoint was removed, or the dead letter taken, after the query found it.
                     One::Removed(_) | One::Gone => {}
                 }
             }
@@ -131,7 +131,7 @@ impl SqliteStore {
 }
 
 impl Writer<'_> {
-    /// Returns a delivery that has ended, of which the listed dead letters alone may be wanted.
+    /// Returns an ended delivery; with `only_listed`, only a listed dead letter.
     fn ended(
         &self,
         id: DeliveryId,
@@ -142,7 +142,7 @@ impl Writer<'_> {
         self.find(tables, "d.id = ?1 AND d.listed >= ?2", id, listed)
     }
 
-    /// Returns a delivery that is open for an endpoint.
+    /// Returns a delivery that is open at an endpoint.
     fn open(
         &self,
         id: DeliveryId,
@@ -178,7 +178,7 @@ impl Writer<'_> {
         found.optional()
     }
 
-    /// Starts a delivery again, if there is room for it.
+    /// Redelivers a delivery, if there is room for it.
     fn redeliver(
         &mut self,
         id: DeliveryId,
@@ -210,7 +210,7 @@ impl Writer<'_> {
         Ok(One::Fresh(fresh, url))
     }
 
-    /// Takes a dead letter off the list; it stays in the log. Returns how many that were.
+    /// Takes a dead letter off the list; the delivery stays on record. Returns the number taken.
     fn unlist(&self, id: DeliveryId) -> rusqlite::Result<u64> {
         let sql = "UPDATE webhook_ended SET listed = 0 WHERE id = ?1 AND listed = 1";
         let mut statement = self.connection.prepare_cached(sql)?;
@@ -219,5 +219,5 @@ impl Writer<'_> {
     }
 }
 
-/// How many dead letters one transaction starts again or takes off the list.
+/// The number of dead letters that one transaction redelivers or takes off the list.
 const AT_ONCE: usize = 100;

@@ -1,4 +1,4 @@
-//! Between rows and values.
+//! Conversion between rows and values.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::{Agreed, Alert, BoxError};
 
-/// SQLite's integers have a sign; ours do not need it.
+/// SQLite's integers are signed; ours never need the highest bit.
 pub(super) fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -54,7 +54,7 @@ pub(super) fn url(row: &Row<'_>, column: usize) -> rusqlite::Result<WebhookUrl> 
     WebhookUrl::parse(text).map_err(|error| unreadable(column, error))
 }
 
-/// Writes a value that has no column type of its own.
+/// Returns a value as JSON, for types without a column type of their own.
 pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
@@ -66,7 +66,8 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> ru
         .map_err(|error| unreadable(column, where_unreadable("value", &error)))
 }
 
-/// Says where a JSON text cannot be read, but not what stands there: it may be a secret or a customer's data.
+/// Describes where a JSON text is invalid, without quoting it: it may be a secret or a customer's
+/// data.
 pub(super) fn where_unreadable(what: &str, error: &serde_json::Error) -> String {
     let kind = match error.classify() {
         Category::Data => "is not of the right kind",
@@ -87,7 +88,8 @@ pub(super) fn maybe_json<T: DeserializeOwned>(
     }
 }
 
-/// Reads what was agreed on with a receiver. What cannot be read is as if nothing had been, because nothing would ever be sent otherwise.
+/// Reads what was agreed on with a receiver. An unreadable value counts as nothing agreed, because
+/// otherwise nothing would ever be sent.
 pub(super) fn agreed(row: &Row<'_>, column: usize, url: &WebhookUrl) -> Agreed {
     maybe_json(row, column)
         .unwrap_or_else(|error| {
@@ -102,7 +104,7 @@ pub(super) fn agreed(row: &Row<'_>, column: usize, url: &WebhookUrl) -> Agreed {
         .unwrap_or_default()
 }
 
-/// Returns `true` if an error is about one row, which cannot be read: the others can.
+/// Returns `true` if an error concerns one unreadable row only.
 pub(super) fn is_of_row(error: &rusqlite::Error) -> bool {
     matches!(
         error,
@@ -113,12 +115,12 @@ pub(super) fn is_of_row(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Returns a text, or what stands for one that cannot be read.
+/// Returns a text, or a placeholder if it is unreadable.
 pub(super) fn shown_text(row: &Row<'_>, column: usize) -> String {
     row.get(column).unwrap_or_else(|_| UNREADABLE.to_owned())
 }
 
-/// Returns a URL, or what stands for one that cannot be read.
+/// Returns a URL, or a placeholder if it is unreadable.
 pub(super) fn shown_url(row: &Row<'_>, column: usize) -> rusqlite::Result<WebhookUrl> {
     url(row, column).or_else(|_| {
         let text = format!("http://{UNREADABLE}.invalid/");
@@ -126,7 +128,7 @@ pub(super) fn shown_url(row: &Row<'_>, column: usize) -> rusqlite::Result<Webhoo
     })
 }
 
-/// What is shown in the place of a text that cannot be read.
+/// The placeholder for an unreadable text.
 const UNREADABLE: &str = "unreadable";
 
 fn unreadable(column: usize, error: impl Into<BoxError>) -> rusqlite::Error {
@@ -161,10 +163,12 @@ pub(super) fn alert_id(row: &Row<'_>, column: usize) -> rusqlite::Result<AlertId
     Ok(AlertId::from_uuid(Uuid::from_bytes(bytes)))
 }
 
-/// The columns of an alert as [`alert`] reads them, of a table named `a`. Its body comes last, so that it need not be read.
+/// The columns of an alert from a table named `a`, as [`alert`] reads them. The body comes last, so
+/// that it can be skipped.
 pub(super) const ALERT: &str = "a.seq, a.refs, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, a.company_id, a.format, a.body";
 
-/// Reads an alert from the columns [`ALERT`], which begin at `first`. One that several deliveries have is shared by those that are in memory.
+/// Reads an alert from the columns [`ALERT`], which begin at `first`. An alert with several
+/// deliveries is shared in memory.
 pub(super) fn alert(row: &Row<'_>, first: usize, alerts: &Alerts) -> rusqlite::Result<Arc<Alert>> {
     let (seq, refs): (i64, i64) = (row.get(first)?, row.get(first + 1)?);
     if refs > 1 {
@@ -193,7 +197,7 @@ fn read_alert(row: &Row<'_>, first: usize) -> rusqlite::Result<Alert> {
     })
 }
 
-/// The columns of an attempt's summary as [`summary`] reads them, of a table named `t`.
+/// The columns of an attempt's summary from a table named `t`, as [`summary`] reads them.
 pub(super) const SUMMARY: &str = "t.number, t.at, t.duration_ms, t.status, t.failure";
 
 /// Reads the summary of an attempt from the columns [`SUMMARY`], which begin at `first`.

@@ -1,4 +1,4 @@
-//! The tables, and how a file gets them. They can be read with any SQLite shell.
+//! The tables and their migrations. Any SQLite shell can read them.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::error::store_error;
 use crate::store::StoreError;
 
-/// Each brings a file one version further. A released one is never changed.
+/// The migrations; each raises the version of a file by one. A released one is never changed.
 const MIGRATIONS: [&str; 3] = [
-    // Ids are ours, ascending, and never given twice. `open` is small and apart from what has ended, so that the hot path does not depend on how
-    // much is kept. It is ordered by endpoint, then id: both reads of a subscriber are one walk.
+    // The store assigns ids in ascending order and never reuses one. `webhook_open` is small and
+    // separate from what has ended, so that the hot path does not depend on how much is kept. Its
+    // order is endpoint, then id, so that both reads of a subscriber are one walk.
     "CREATE TABLE webhook_endpoint (
          id INTEGER PRIMARY KEY,
          url TEXT NOT NULL UNIQUE,
@@ -105,8 +106,9 @@ const MIGRATIONS: [&str; 3] = [
      INSERT INTO webhook_store VALUES (1, 1, 0, 0);",
     "ALTER TABLE webhook_endpoint ADD COLUMN health TEXT;
      ALTER TABLE webhook_endpoint ADD COLUMN disabled TEXT;",
-    // `webhook_past`: credentials that are given no longer, and that deliveries made under them may still show. All times in the
-    // file are the engine's: `wall_ahead_ms` is how it stands to the wall clock, `latest_at` when something was written last.
+    // `webhook_past`: credentials that are no longer given, but that deliveries made under them may
+    // still show. All times in the file are the engine's: `wall_ahead_ms` is the wall clock's lead
+    // over it, `latest_at` the time of the latest write.
     "CREATE TABLE webhook_past (id TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
      ALTER TABLE webhook_store ADD COLUMN wall_ahead_ms INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE webhook_store ADD COLUMN latest_at INTEGER;
@@ -123,14 +125,14 @@ const MIGRATIONS: [&str; 3] = [
      CREATE INDEX webhook_event_shared ON webhook_event (seq) WHERE shared = 1;",
 ];
 
-/// What a connection does.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Writer,
     Reader,
 }
 
-/// Opens a connection with its settings.
+/// Opens a connection and applies its settings.
 pub(super) fn connect(path: &std::path::Path, role: Role) -> Result<Connection, StoreError> {
     let flags = match role {
         Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
@@ -142,7 +144,8 @@ pub(super) fn connect(path: &std::path::Path, role: Role) -> Result<Connection, 
     connection.busy_timeout(BUSY).map_err(store_error)?;
     connection.set_prepared_statement_cache_capacity(64);
     if role == Role::Writer {
-        // Both have an effect on a new file only. One that has the second already would be written to all the same.
+        // Both affect a new file only. Setting `auto_vacuum` again would write to the file even if
+        // nothing changes.
         pragma(&connection, "page_size = 8192")?;
         let vacuum: i64 = connection
             .pragma_query_value(None, "auto_vacuum", |row| row.get(0))
@@ -154,7 +157,7 @@ pub(super) fn connect(path: &std::path::Path, role: Role) -> Result<Connection, 
     pragma(&connection, "journal_mode = WAL")?;
     // A commit is on the disk before it is acknowledged.
     pragma(&connection, "synchronous = FULL")?;
-    // Moving the log into the file is the store's own business, so that it never happens in the middle of a commit.
+    // The store runs checkpoints itself, so that none happens inside a commit.
     pragma(&connection, "wal_autocheckpoint = 0")?;
     pragma(&connection, "cache_size = -16384")?;
     pragma(&connection, "temp_store = MEMORY")?;
@@ -164,8 +167,8 @@ pub(super) fn connect(path: &std::path::Path, role: Role) -> Result<Connection, 
     Ok(connection)
 }
 
-/// Brings a file to the newest version, and does `then` in the same transaction. The version stands in a table of ours, because the application may keep
-/// tables of its own in the file.
+/// Migrates a file to the newest version, and runs `then` in the same transaction. The version is
+/// kept in a table of ours, because the application may keep its own tables in the file.
 pub(super) fn migrate(
     connection: &mut Connection,
     then: impl FnOnce(&Connection) -> Result<(), StoreError>,
@@ -190,7 +193,7 @@ pub(super) fn migrate(
     transaction.commit().map_err(store_error)
 }
 
-/// Makes an empty file what an earlier version of this crate would have made of it.
+/// Gives an empty file the schema of an earlier version.
 #[cfg(test)]
 pub(super) fn as_of(connection: &Connection, version: usize) -> rusqlite::Result<()> {
     for migration in MIGRATIONS.iter().take(version) {
@@ -201,7 +204,7 @@ pub(super) fn as_of(connection: &Connection, version: usize) -> rusqlite::Result
         .map(drop)
 }
 
-/// Returns the version of a file, 0 of one without our tables.
+/// Returns the version of a file; 0 if it has none of our tables.
 fn version(connection: &Connection) -> Result<i64, StoreError> {
     let ours = connection
         .table_exists(None, "webhook_store")
@@ -220,10 +223,11 @@ fn pragma(connection: &Connection, text: &str) -> Result<(), StoreError> {
         .map_err(store_error)
 }
 
-/// What SQLite calls `INCREMENTAL` when it is asked.
+/// SQLite's number for `INCREMENTAL`.
 const INCREMENTAL: i64 = 2;
 
-/// How long a connection waits for another one to end its transaction: the application may write to the same file.
+/// How long a connection waits for another one to end its transaction: the application may write to
+/// the same file.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -232,7 +236,8 @@ mod tests {
     use crate::store::StoredClock;
     use crate::store::sqlite::clock::clock;
 
-    /// Files of the version before know nothing of two clocks: their times are wall times, from which the engine's go on.
+    /// Earlier versions have no engine's time. Their times are wall times, from which the engine's
+    /// time continues.
     #[test]
     fn a_file_of_the_version_before_is_one_whose_clock_was_never_set() {
         let mut file = Connection::open_in_memory().unwrap();

@@ -1,7 +1,9 @@
-//! Sealing what may hold secrets, so that the file alone does not give them away.
+//! Sealing of values that may hold secrets, so that the file alone does not reveal them.
 //!
-//! A sealed value is `version (1 byte) | key id (8) | nonce (24) | XChaCha20-Poly1305`. Its associated data are the first two, the table and the key of the row, so
-//! that no row can be put in the place of another. A nonce of 24 random bytes never repeats in practice, however many rows are written.
+//! A sealed value is `version (1 byte) | key id (8) | nonce (24) | XChaCha20-Poly1305`. The
+//! associated data are the version, the key id, the table and the key of the row, so that no row
+//! can take the place of another. Random nonces of 24 bytes do not repeat in practice, however many
+//! rows are written.
 
 use std::fmt;
 
@@ -13,10 +15,11 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::error::damaged;
 use crate::store::StoreError;
 
-/// A key of 32 bytes that rules, clients and endpoints are sealed with. It is never shown, and wiped from memory when it is dropped.
+/// A key of 32 bytes that seals rules, clients and endpoints.
 ///
-/// Take 32 bytes from a random generator made for keys (`head -c 32 /dev/urandom`, or a key management service), never a password, and keep them apart from the
-/// file and its copies: without them what was sealed is lost.
+/// It is never shown, and is wiped from memory when dropped. Take 32 bytes from a random generator
+/// made for keys (`head -c 32 /dev/urandom`, or a key management service), never a password. Keep
+/// them apart from the file and its copies: without them, sealed data is lost.
 ///
 /// ```
 /// use actix_webhooks::store::EncryptionKey;
@@ -31,14 +34,15 @@ pub struct EncryptionKey {
 }
 
 impl EncryptionKey {
-    /// Returns the key with these bytes. Wipe the copy that is left with you.
+    /// Returns the key with these bytes. Wipe your own copy of them.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         let bytes = Zeroizing::new(bytes);
         let id = KeyId::of(&bytes);
         Self { bytes, id }
     }
 
-    /// Returns the key's id in hexadecimal, by which errors name it: the beginning of a hash of the key, which says nothing about the key itself.
+    /// Returns the key's id in hexadecimal, by which errors name the key. It is the beginning of a
+    /// hash of the key, and reveals nothing about the key itself.
     pub fn id(&self) -> String {
         self.id.to_string()
     }
@@ -50,10 +54,10 @@ impl fmt::Debug for EncryptionKey {
     }
 }
 
-/// How a store is sealed: a key to seal with, and older ones that are still read.
+/// The keys of a store: one to seal with, and older ones that can still be read.
 ///
-/// To change the key, open the store with the new one and [`also_reads`](Self::also_reads) the old one. Whatever was sealed with the old one is
-/// sealed again while the store is being opened; from the next time on the new key is enough.
+/// To change the key, open the store with the new one and [`also_reads`](Self::also_reads) the old
+/// one. Opening seals again everything sealed with the old key. After that the new key is enough.
 ///
 /// ```
 /// use actix_webhooks::store::{Encryption, EncryptionKey, SqliteOptions, SqliteStore};
@@ -73,14 +77,14 @@ impl fmt::Debug for EncryptionKey {
 pub struct Encryption {
     key: EncryptionKey,
     older: Vec<EncryptionKey>,
-    /// Whether a file with plain settings is sealed at its first opening.
+    /// Whether a file with plain settings is sealed when it is first opened.
     pub(super) seals_plain: bool,
-    /// Whether settings are taken that are not those that were sealed last.
+    /// Whether settings that differ from the last sealed ones are accepted.
     pub(super) takes_as_found: bool,
 }
 
 impl Encryption {
-    /// Returns encryption that seals with `key` and reads what was sealed with it.
+    /// Returns encryption that seals with `key` and reads values sealed with it.
     pub fn new(key: EncryptionKey) -> Self {
         Self {
             key,
@@ -90,25 +94,29 @@ impl Encryption {
         }
     }
 
-    /// Reads what was sealed with an older key too, and seals it again with the first one.
+    /// Also reads values sealed with an older key, and seals them again with the first key.
     #[must_use]
     pub fn also_reads(mut self, older: EncryptionKey) -> Self {
         self.older.push(older);
         self
     }
 
-    /// Refuses a file that has plain settings and was never sealed. Say so once yours is sealed: whoever can write to the
-    /// file could otherwise put one with rules of their own in its place, which would be sealed like yours at the first
-    /// opening. Defaults to sealing what is plain in a file that was never sealed.
+    /// Refuses a file that has plain settings and was never sealed.
+    ///
+    /// Call this once your file is sealed. Otherwise anyone who can write to the file could replace
+    /// it with one that holds rules of their own, which the first opening would seal like yours.
+    /// Defaults to sealing the plain settings of a file that was never sealed.
     #[must_use]
     pub fn only_sealed(mut self) -> Self {
         self.seals_plain = false;
         self
     }
 
-    /// Takes the settings as they are found, once, when a row of them was removed, or put back from an older copy of the file,
-    /// without the key; plain rows are refused all the same. Look at what there is before you go on with it. Defaults to
-    /// refusing such a file with [`StoreError::Damaged`].
+    /// Accepts the settings as they are found.
+    ///
+    /// Use it for one opening, after a row was removed without the key or restored from an older copy
+    /// of the file; plain rows are still refused. Inspect the settings before you continue with them.
+    /// Defaults to refusing such a file with [`StoreError::Damaged`].
     #[must_use]
     pub fn takes_as_found(mut self) -> Self {
         self.takes_as_found = true;
@@ -128,7 +136,7 @@ impl Encryption {
             aad: &associated,
         };
         let body = self.key.cipher().encrypt(&XNonce::from(nonce), payload);
-        // It refuses texts of 256 GiB and more.
+        // The cipher refuses texts of 256 GiB and more.
         let body = body.map_err(|_| StoreError::Unavailable("value could not be sealed".into()))?;
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&body);
@@ -164,7 +172,7 @@ impl Encryption {
         Ok(Zeroizing::new(text))
     }
 
-    /// Says whether a sealed value has the key that new values get.
+    /// Returns `true` if a value is sealed with the current key.
     pub(super) fn is_current(&self, sealed: &[u8]) -> bool {
         sealed.get(1..HEADER) == Some(&self.key.id.0[..])
     }
@@ -178,7 +186,7 @@ pub(super) fn no_key(field: SealedField<'_>, sealed: &[u8]) -> StoreError {
     }
 }
 
-/// Which row of which table a value belongs to.
+/// The table and row that a value belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SealedField<'a> {
     pub(super) table: &'static str,
@@ -190,7 +198,7 @@ impl SealedField<'_> {
         [header, self.table.as_bytes(), &[0], self.key.as_bytes()].concat()
     }
 
-    /// Returns the error for a value that is not as it should be. Keys of rows may be URLs, so that only the table is named.
+    /// Returns the error for an invalid value. It names only the table: keys of rows may be URLs.
     pub(super) fn damaged(self, what: &str) -> StoreError {
         damaged(format!("a row of {} {what}", self.table))
     }
@@ -221,7 +229,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The first bytes of a hash of a key.
+/// The first 8 bytes of a hash of a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct KeyId([u8; 8]);
 
@@ -257,16 +265,16 @@ impl fmt::Debug for KeyId {
 }
 
 impl EncryptionKey {
-    /// The cipher wipes its own copy of the key.
+    /// Returns the cipher, which wipes its own copy of the key.
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.bytes).into())
     }
 }
 
-/// The one way of sealing that there is so far.
+/// The only version of the sealed format so far.
 const VERSION: u8 = 1;
 
-/// How long version and key id are.
+/// The length of version and key id.
 const HEADER: usize = 1 + 8;
 
 const NONCE: usize = 24;

@@ -1,6 +1,8 @@
-//! Bringing a file to the key that it is opened with: what is plain is sealed, and what an older key sealed is sealed again.
+//! Sealing a file with the key that it is opened with: plain values are sealed, and values of an
+//! older key are sealed again.
 //!
-//! That a file is sealed stands in a table of its own, so that one without any rules is not written to in plain by a process that was not given the key.
+//! A table of its own marks a file as sealed. Without it, a process without the key could write
+//! plain rows to a sealed file that has no rules yet.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -12,7 +14,7 @@ use super::query::all;
 use super::seal::{Encryption, SealedField, no_key};
 use crate::store::StoreError;
 
-/// A table of settings, with the column that names a row.
+/// A table of settings, and the column of its keys.
 pub(super) type Table = (&'static str, &'static str);
 
 pub(super) const RULE: Table = ("webhook_rule", "id");
@@ -23,14 +25,15 @@ pub(super) const PAST: Table = ("webhook_past", "id");
 /// The tables whose values are sealed.
 pub(super) const SETTINGS: [Table; 4] = [RULE, CLIENT, ENDPOINT, PAST];
 
-/// Notes that a file is sealed, which sealed rows there are, and whether plain text may be left in it. It is there only once a
-/// file was sealed.
+/// The table that marks a file as sealed, holds the manifest, and notes whether plain text may be
+/// left. It exists only in a file that was sealed.
 pub(super) const SEALED: &str = "webhook_sealed";
 
-/// What the row `store` says: there is a manifest. In files that were sealed before there was one it says something else.
+/// The value of row `store` if there is a manifest. Files sealed before manifests existed have
+/// another value.
 const WITH_MANIFEST: &str = "sealed, with a manifest";
 
-/// Returns the text of a value, which stands in column 1 with its row's key in column 0.
+/// Returns the text of the value in column 1; column 0 is the row's key.
 pub(super) fn text(
     row: &Row<'_>,
     table: &'static str,
@@ -50,7 +53,8 @@ pub(super) fn text(
     }
 }
 
-/// Has everything sealed with the key, inside the transaction that opens the file. Without a key nothing may be sealed.
+/// Seals everything with the key, inside the transaction that opens the file. Without a key, a
+/// sealed file is refused.
 pub(super) fn seal_all(
     connection: &Connection,
     encryption: Option<&Encryption>,
@@ -72,7 +76,7 @@ pub(super) fn seal_all(
     for (table, key) in SETTINGS {
         if seal_table(connection, table, key, encryption)? {
             if known {
-                // Whoever has no key could have written it, to have calls made in our name.
+                // Somebody without the key could have written it, to have calls made in our name.
                 let why = "a row is in plain, though the file was sealed; remove what somebody else has written";
                 return Err(StoreError::Damaged(format!("{table}: {why}").into()));
             }
@@ -84,13 +88,14 @@ pub(super) fn seal_all(
     let noted = connection.execute(sql, [WITH_MANIFEST]);
     noted.map_err(store_error)?;
     Manifest::of(connection)?.write(connection, encryption)?;
-    // What was noted just now is plain.
+    // The notes just written are plain.
     seal_table(connection, SEALED, "id", encryption).map(drop)
 }
 
-/// Checks that the settings are those that were sealed last.
+/// Checks that the settings are the ones that were last sealed.
 fn check_manifest(connection: &Connection, encryption: &Encryption) -> Result<(), StoreError> {
-    // First of all that every row can be opened: a key that is missing is the likelier reason, and has another remedy.
+    // First check that every row can be opened: a missing key is the likelier cause, with another
+    // remedy.
     for (table, key) in SETTINGS.into_iter().chain([(SEALED, "id")]) {
         for_each(connection, table, key, encryption, |_, _, _| Ok(()))?;
     }
@@ -113,7 +118,7 @@ fn check_manifest(connection: &Connection, encryption: &Encryption) -> Result<()
     Err(damaged(why))
 }
 
-/// Checks that a file without the note that it is sealed never was.
+/// Checks that a file that is not marked as sealed never was.
 fn check_never_sealed(connection: &Connection, encryption: &Encryption) -> Result<(), StoreError> {
     for (table, _) in SETTINGS {
         let kinds = all(
@@ -135,8 +140,8 @@ fn check_never_sealed(connection: &Connection, encryption: &Encryption) -> Resul
     Ok(())
 }
 
-/// Takes out of the file and its log what is left there of plain text, if any was sealed: in pages that are free, and between the rows of others.
-/// Done again at the next opening if it fails.
+/// Removes plain text left in the file and its log, in free pages and between rows, if any was
+/// sealed. If it fails, the next opening does it again.
 pub(super) fn clean(connection: &Connection) -> Result<(), StoreError> {
     let unclean = "SELECT 1 FROM webhook_sealed WHERE id = 'unclean'";
     let unclean = connection.query_row(unclean, [], |_| Ok(())).optional();
@@ -154,7 +159,7 @@ pub(super) fn clean(connection: &Connection) -> Result<(), StoreError> {
     )
 }
 
-/// Has what is deleted overwritten, or not.
+/// Sets whether SQLite overwrites deleted content.
 pub(super) fn overwrite_deleted(connection: &Connection, on: bool) -> Result<(), StoreError> {
     let text = if on { "ON" } else { "OFF" };
     execute(connection, &format!("PRAGMA secure_delete = {text}"))
@@ -183,8 +188,8 @@ fn refuse_sealed(connection: &Connection) -> Result<(), StoreError> {
     found.map_err(store_error)?.unwrap_or(Ok(()))
 }
 
-/// Seals the rows of a table that do not have the key, and returns `true` if any was plain. Every row is opened, so that a key
-/// that is missing is noticed now and not when it is too late.
+/// Seals the rows of a table that the current key did not seal, and returns `true` if any was
+/// plain. It opens every row, so that a missing key is noticed now and not when it is too late.
 fn seal_table(
     connection: &Connection,
     table: &'static str,
@@ -206,7 +211,7 @@ fn seal_table(
     Ok(found_plain)
 }
 
-/// How a value stands in the file.
+/// The form of a value in the file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Plain,
@@ -214,7 +219,7 @@ enum How {
     Sealed,
 }
 
-/// Opens every row of a table, some at a time.
+/// Opens every row of a table, a few at a time.
 fn for_each(
     connection: &Connection,
     table: &'static str,
@@ -255,5 +260,5 @@ fn execute(connection: &Connection, sql: &str) -> Result<(), StoreError> {
     connection.execute_batch(sql).map_err(store_error)
 }
 
-/// How many rows are in memory at once.
+/// The number of rows in memory at once.
 const STEP: usize = 500;

@@ -1,5 +1,7 @@
-//! The configuration in the file: rules, clients, endpoints, pauses. Their secrets are in it, because they are needed to send: sealed when the store has
-//! a key, and otherwise as they are; then keep the file where only the application can read it.
+//! The stored configuration: rules, clients, endpoints, pauses.
+//!
+//! Their secrets are stored too, because sending needs them. With a key they are sealed; without
+//! one they are plain, so keep the file where only the application can read it.
 
 use std::io;
 
@@ -65,7 +67,7 @@ impl Writer<'_> {
         self.write("DELETE FROM webhook_paused WHERE url = ?1", url)
     }
 
-    /// Notes that the endpoints which a change names may be called, whatever was removed.
+    /// Allows calls to the endpoints that a change names, even if they were removed.
     fn note_asked_for(&mut self, change: &Change) -> rusqlite::Result<()> {
         match change {
             Change::PutRule(rule) => rule.webhooks.iter().try_for_each(|url| self.ask_for(url)),
@@ -88,7 +90,7 @@ impl Writer<'_> {
         encryption: Option<&Encryption>,
     ) -> Result<(), StoreError> {
         if self.shapes_requests(url, encryption).map_err(store_error)? {
-            // What has come since it was asked what is open would go out without its settings.
+            // Deliveries accepted after `remove_endpoint` would go out without these settings.
             self.dead_letter_rest(url).map_err(store_error)?;
             self.mark_removed(url).map_err(store_error)?;
         }
@@ -100,7 +102,7 @@ impl Writer<'_> {
         self.resume(url)
     }
 
-    /// Returns `true` if an endpoint has settings that its requests carry, or that cannot be read.
+    /// Returns `true` if an endpoint has settings that its requests carry, or that are unreadable.
     fn shapes_requests(
         &self,
         url: &WebhookUrl,
@@ -131,7 +133,7 @@ impl Writer<'_> {
     }
 }
 
-/// Writing rows of settings, sealed and noted in the manifest when there is a key.
+/// Writes rows of settings; with a key, sealed and noted in the manifest.
 struct Sealing<'a> {
     connection: &'a Connection,
     encryption: Option<&'a Encryption>,
@@ -164,7 +166,7 @@ impl Sealing<'_> {
         removed.map(drop).map_err(store_error)
     }
 
-    /// Notes in the manifest what a row is about to be.
+    /// Updates the manifest for the coming value of a row.
     fn note(
         &self,
         (table, column): Table,
@@ -197,7 +199,7 @@ pub(super) fn configuration(
     }
 }
 
-/// Reads the configuration as far as it can be read, and says what cannot.
+/// Reads the readable part of the configuration, and lists the unreadable settings.
 pub(super) fn readable(
     connection: &Connection,
     encryption: Option<&Encryption>,
@@ -210,7 +212,7 @@ pub(super) fn readable(
         paused: kept(urls(connection, PAUSED)?, &mut lost),
         disabled: kept(disabled(connection)?, &mut lost),
     };
-    // These are read by themselves.
+    // Other methods return these; only their unreadable rows are listed here.
     drop(kept(urls(connection, REMOVED)?, &mut lost));
     drop(kept::<PastCredential>(
         settings(connection, encryption)?,
@@ -219,7 +221,7 @@ pub(super) fn readable(
     Ok((configuration, lost))
 }
 
-/// Returns what was read, and puts aside what could not be.
+/// Returns the readable values, and adds the unreadable ones to `lost`.
 fn kept<T>(read: Vec<Result<T, UnreadableSetting>>, lost: &mut Vec<UnreadableSetting>) -> Vec<T> {
     let mut aside = |unreadable| lost.push(unreadable);
     read.into_iter()
@@ -227,22 +229,22 @@ fn kept<T>(read: Vec<Result<T, UnreadableSetting>>, lost: &mut Vec<UnreadableSet
         .collect()
 }
 
-/// Returns the endpoints that are not to be called until they are asked for again.
+/// Returns the removed endpoints, which are not called until a rule or a setting names them again.
 pub(super) fn removed(connection: &Connection) -> Result<Vec<WebhookUrl>, StoreError> {
     let urls = urls(connection, REMOVED)?;
     Ok(urls.into_iter().flatten().collect())
 }
 
-/// Something that is kept as JSON under a key.
+/// A setting that is stored as JSON under a key.
 trait Kept: DeserializeOwned {
     const TABLE: Table;
 
-    /// Returns what the setting under a key is called; `None` if there can be none under it.
+    /// Returns the identity of the setting under a key; `None` if the key is not valid for it.
     fn named(key: &str) -> Option<Setting>;
 
     fn name(&self) -> Setting;
 
-    /// Returns `true` if it is what stands under a key.
+    /// Returns `true` if the setting belongs under this key.
     fn is_at(&self, key: &str) -> bool {
         Self::named(key).is_some_and(|name| name == self.name())
     }
@@ -304,7 +306,7 @@ impl Kept for PastCredential {
     }
 }
 
-/// Reads a table. A row that cannot be read says so, and hides no other.
+/// Reads a table. An unreadable row becomes an error of its own and hides no other.
 fn settings<T: Kept>(
     connection: &Connection,
     encryption: Option<&Encryption>,
@@ -314,7 +316,7 @@ fn settings<T: Kept>(
     all(connection, &sql, [], |row| Ok(setting(row, encryption)))
 }
 
-/// Reads a setting from column 1, whose key is in column 0.
+/// Reads a setting from column 1; column 0 is its key.
 fn setting<T: Kept>(
     row: &Row<'_>,
     encryption: Option<&Encryption>,
@@ -329,7 +331,7 @@ fn setting<T: Kept>(
         Ok(text) => text,
         Err(error) => return Err(unreadable(why(&error))),
     };
-    // The whole error may show a secret: it names what it found.
+    // The full error quotes the value, which may be a secret.
     match serde_json::from_str::<T>(&text) {
         Ok(read) if read.is_at(key) => Ok(read),
         Ok(_) => Err(unreadable("what it holds names something else".to_owned())),
@@ -362,7 +364,7 @@ fn url(row: &Row<'_>, table: &'static str) -> Result<WebhookUrl, UnreadableSetti
     rows::url(row, 0).map_err(|_| unnamed(table, "its key is not the URL of an endpoint"))
 }
 
-/// Why an endpoint is disabled; one that is so for a reason that cannot be read stays disabled.
+/// A disabled endpoint and the reason. With an unreadable reason it stays disabled.
 type Disabled = Result<(WebhookUrl, DisabledReason), UnreadableSetting>;
 
 fn disabled(connection: &Connection) -> Result<Vec<Disabled>, StoreError> {
@@ -377,7 +379,7 @@ const PAUSED: &str = "webhook_paused";
 
 const REMOVED: &str = "webhook_removed";
 
-/// Returns the credentials of the past that can be read; [`readable`] says which cannot.
+/// Returns the past credentials that can be read; [`readable`] lists the others.
 pub(super) fn past_credentials(
     connection: &Connection,
     encryption: Option<&Encryption>,
@@ -386,7 +388,7 @@ pub(super) fn past_credentials(
     Ok(past.into_iter().flatten().collect())
 }
 
-/// Returns a setting as JSON, with its secrets.
+/// Returns a setting as JSON, secrets included.
 pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreError> {
     struct Length(usize);
 
@@ -402,7 +404,7 @@ pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreE
     }
 
     let written = exposed(|| {
-        // A text that grows leaves copies behind, so that its length is found out first.
+        // A growing buffer leaves copies behind, so measure the length first.
         let mut length = Length(0);
         serde_json::to_writer(&mut length, setting)?;
         let mut text = Zeroizing::new(Vec::with_capacity(length.0));
@@ -412,7 +414,7 @@ pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreE
     let mut bytes = written.map_err(|error: serde_json::Error| damaged(error))?;
     let text = String::from_utf8(std::mem::take(&mut *bytes));
     text.map(Zeroizing::new).map_err(|error| {
-        // JSON is UTF-8.
+        // JSON is UTF-8, so this does not happen.
         let mut bytes = error.into_bytes();
         bytes.zeroize();
         damaged("a setting is not written as text")

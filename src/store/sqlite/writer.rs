@@ -1,5 +1,6 @@
-//! The one thread that writes. Whatever queued up while the last commit was syncing goes into the next one: nothing waits for others to come,
-//! and the more there is to do, the less each costs.
+//! The one thread that writes, with group commit: jobs that arrive while a commit is syncing go
+//! into the next one. No job waits for others to arrive, and the more jobs there are, the less each
+//! costs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,15 +21,16 @@ use crate::store::given_up::{GivenUps, MAX_GIVEN_UP};
 use crate::store::ledger::Ledger;
 use crate::store::{BacklogLimits, GivenUp, StoreError};
 
-/// Something to be written.
+/// A unit of writing.
 pub(super) trait Job: Send {
-    /// Does the work inside a transaction. It may be done again in another one, when the first was rolled back.
+    /// Does the work inside a transaction. It may run again in another one if the first was rolled
+    /// back.
     fn run(&mut self, writer: &mut Writer<'_>) -> Result<(), StoreError>;
 
-    /// Answers whoever waits, once the transaction has ended.
+    /// Sends the answer once the transaction has ended.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 
-    /// About how many bytes it writes.
+    /// The approximate number of bytes that it writes.
     fn bytes(&self) -> usize;
 }
 
@@ -54,7 +56,7 @@ where
         let Self { result, answer, .. } = *self;
         let gone = || StoreError::Unavailable("the writer gave up".into());
         let result = committed.and_then(|()| result.ok_or_else(gone));
-        // Whoever asked may have stopped waiting; the work is done all the same.
+        // The caller may have stopped waiting; the work is done all the same.
         let _ = answer.send(result);
     }
 
@@ -63,26 +65,26 @@ where
     }
 }
 
-/// What only the writer has: its connection, and what it knows without asking the file.
+/// The writer's connection and its in-memory view of the file.
 pub(super) struct Writer<'c> {
     pub(super) connection: &'c Connection,
     pub(super) hot: HotStatements<'c>,
     pub(super) ledger: Ledger<i64>,
     pub(super) endpoints: HashMap<WebhookUrl, i64>,
-    /// Endpoints that are not to be called until they are asked for again.
+    /// Removed endpoints, which are not called until a rule or a setting names them again.
     pub(super) removed: HashSet<WebhookUrl>,
     pub(super) last: LastIds,
-    /// Whether some id of an event is used by more than one client.
+    /// Whether several clients use the same event id.
     pub(super) ids_are_shared: bool,
     pub(super) latest: Latest,
-    /// What was noted during the transaction, to be taken back if it is rolled back.
+    /// Notes of the transaction, to be undone if it is rolled back.
     noted: TransactionNotes,
     checkpointer: Checkpointer,
     watch: Arc<Watch>,
     given_up: Arc<GivenUps>,
 }
 
-/// The highest ids given so far.
+/// The highest ids assigned so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LastIds {
     pub(super) delivery: i64,
@@ -92,16 +94,16 @@ pub(super) struct LastIds {
 #[derive(Default)]
 struct TransactionNotes {
     endpoints: Vec<WebhookUrl>,
-    /// What the store has given up by itself.
+    /// Deliveries that the store has given up by itself.
     given_up: Vec<GivenUp>,
     opened: Vec<(i64, u64)>,
     ended: Vec<(i64, u64)>,
-    /// Which endpoints were removed before, if that was changed.
+    /// The removed endpoints before the transaction, if it changes them.
     removed: Option<HashSet<WebhookUrl>>,
     last: LastIds,
 }
 
-/// What a writer starts with, as the file has it.
+/// The initial state of a writer, read from the file.
 pub(super) struct WriterState {
     ledger: Ledger<i64>,
     removed: HashSet<WebhookUrl>,
@@ -142,7 +144,7 @@ impl WriterState {
         )?;
         let mut rows = open.query([])?;
         while let Some(row) = rows.next()? {
-            // A row that is damaged does not keep the file from being opened; it is set aside when it is read.
+            // A damaged row does not keep the file from opening; it is set aside when it is read.
             let bytes = row.get(2).unwrap_or_default();
             self.ledger.add(row.get(0)?, row.get(1)?, bytes);
         }
@@ -174,16 +176,16 @@ impl<'c> Writer<'c> {
         }
     }
 
-    /// Serves until the last sender is gone.
+    /// Runs jobs until the last sender is dropped.
     pub(super) fn serve(mut self, jobs: &Receiver<Box<dyn Job>>) {
         while let Ok(first) = jobs.recv() {
             let mut batch = vec![first];
             let done = self.transaction(|writer| writer.fill(&mut batch, jobs));
             match done {
                 Ok(()) => finish(batch, &Ok(())),
-                // All of them would, and what was done for one must not be done again.
+                // Every job would fail, and the commit may have succeeded: do not run them again.
                 Err(error @ StoreError::Replaced(_)) => finish(batch, &Err(error)),
-                // What failed must not take the others with it.
+                // One failed job must not fail the others.
                 Err(_) if batch.len() > 1 => self.one_by_one(batch),
                 Err(error) => finish(batch, &Err(error)),
             }
@@ -191,7 +193,7 @@ impl<'c> Writer<'c> {
         }
     }
 
-    /// Runs the first job and those that have queued up meanwhile.
+    /// Runs the first job and the ones that queue up meanwhile.
     fn fill(
         &mut self,
         batch: &mut Vec<Box<dyn Job>>,
@@ -223,7 +225,7 @@ impl<'c> Writer<'c> {
         work: impl FnOnce(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         if self.watch.is_gone() {
-            // It may be back.
+            // The file may be back.
             self.watch.look()?;
         }
         self.noted.last = self.last;
@@ -239,11 +241,11 @@ impl<'c> Writer<'c> {
         if !noted.given_up.is_empty() {
             self.given_up.add(noted.given_up);
         }
-        // Last, so that what is acknowledged was in the file that stands at the path.
+        // Checked last: an acknowledged commit must be in the file that is at the path.
         done.and_then(|_| self.watch.look())
     }
 
-    /// Returns which time is saved then.
+    /// Commits, and returns the time that is then saved in the file.
     fn commit(&mut self) -> rusqlite::Result<Option<i64>> {
         let mut saved = self.latest.saved;
         if self.last != self.noted.last || self.latest.is_worth_saving() {
@@ -255,7 +257,7 @@ impl<'c> Writer<'c> {
         Ok(saved)
     }
 
-    /// Takes back what the transaction has noted. SQLite may have rolled back already, then there is nothing to be done there.
+    /// Undoes what the transaction has noted. SQLite may have rolled back the transaction already.
     fn roll_back(&mut self) {
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -269,7 +271,8 @@ impl<'c> Writer<'c> {
         if let Some(removed) = noted.removed {
             self.removed = removed;
         }
-        // What was opened and ended in the same transaction has to be open before it can be taken back.
+        // Deliveries opened and ended in the same transaction must be added back before they are
+        // taken.
         for (endpoint, bytes) in noted.ended {
             self.ledger.add(endpoint, 1, bytes);
         }
@@ -279,14 +282,15 @@ impl<'c> Writer<'c> {
         self.last = noted.last;
     }
 
-    /// Has the engine hear of a delivery that was given up by the store itself, once that is committed.
+    /// Queues a delivery that the store gave up by itself, for the engine to report after the
+    /// commit.
     pub(super) fn note_given_up(&mut self, given_up: GivenUp) {
         if self.noted.given_up.len() < MAX_GIVEN_UP {
             self.noted.given_up.push(given_up);
         }
     }
 
-    /// Returns the number of an endpoint, a new one if it has none.
+    /// Returns the number of an endpoint, assigning one if it has none.
     pub(super) fn endpoint(&mut self, url: &WebhookUrl) -> rusqlite::Result<i64> {
         if let Some(number) = self.endpoints.get(url) {
             return Ok(*number);
@@ -300,7 +304,8 @@ impl<'c> Writer<'c> {
                 .insert([url.as_str()])?,
         };
         if self.endpoints.len() >= MOST_KNOWN {
-            // URLs may come and go without end; those in use are known again after one look each.
+            // URLs may come and go without end. Those in use are cached again after one look-up
+            // each.
             self.endpoints.clear();
         }
         self.endpoints.insert(url.clone(), number);
@@ -308,7 +313,7 @@ impl<'c> Writer<'c> {
         Ok(number)
     }
 
-    /// Forgets the number of an endpoint that has none any more.
+    /// Forgets the cached number of an endpoint that was deleted.
     pub(super) fn forget_endpoint(&mut self, url: &WebhookUrl) {
         self.endpoints.remove(url);
     }
@@ -324,12 +329,12 @@ impl<'c> Writer<'c> {
             .optional()
     }
 
-    /// Returns `true` if an endpoint is not to be called until it is asked for again.
+    /// Returns `true` if an endpoint was removed and not named again since.
     pub(super) fn is_removed(&self, url: &WebhookUrl) -> bool {
         !self.removed.is_empty() && self.removed.contains(url)
     }
 
-    /// Notes that an endpoint is not to be called until [`ask_for`](Self::ask_for).
+    /// Marks an endpoint as removed: it is not called until [`ask_for`](Self::ask_for).
     pub(super) fn mark_removed(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
         let sql = "INSERT OR IGNORE INTO webhook_removed VALUES (?1)";
         self.connection
@@ -340,7 +345,7 @@ impl<'c> Writer<'c> {
         Ok(())
     }
 
-    /// Notes that an endpoint may be called, whatever was removed.
+    /// Allows calls to an endpoint, even if it was removed.
     pub(super) fn ask_for(&mut self, url: &WebhookUrl) -> rusqlite::Result<()> {
         if !self.is_removed(url) {
             return Ok(());
@@ -359,7 +364,7 @@ impl<'c> Writer<'c> {
         self.noted.removed.get_or_insert_with(|| before.clone());
     }
 
-    /// Has the log moved into the file soon.
+    /// Requests a checkpoint of the write-ahead log soon.
     pub(super) fn move_log(&mut self) {
         self.checkpointer.ask();
     }
@@ -385,13 +390,13 @@ fn finish(batch: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
     }
 }
 
-/// How many endpoints' numbers are known without asking the file, at most.
+/// The most endpoint numbers in the cache.
 const MOST_KNOWN: usize = 32_768;
 
-/// How many jobs one transaction takes at most.
+/// The most jobs in one transaction.
 const MAX_JOBS: usize = 1_024;
 
-/// After how many bytes of bodies a transaction takes no further job.
+/// The number of bytes of bodies after which a transaction takes no further job.
 const MAX_BYTES: usize = 8 * 1_024 * 1_024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A store whose calls have ended when they return.
+//! A store whose calls are complete when they return.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::thread::{self, Thread};
 use crate::store::forwarding::{CallKind, StoreLayer, forward_store};
 use crate::store::{Store, StoreFuture};
 
-/// Wraps a store and makes the caller's thread wait for every answer.
+/// Wraps a store and blocks the caller's thread until each answer is there.
 ///
-/// A store that answers from threads of its own takes real time, during which simulated time would run on: wrapped in this one it takes none, and
-/// simulations with it are repeatable.
+/// A store that answers from threads of its own takes real time, and simulated time would run on
+/// meanwhile. Wrapped in this, it takes no simulated time, and simulations with it are repeatable.
 #[derive(Clone, Debug)]
 pub struct Blocking<S>(pub S);
 
-/// Wakes a thread that waits.
+/// Unparks a waiting thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -24,9 +24,10 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for the answer, and returns it as a future that is ready.
+/// Blocks for the answer, and returns it as a ready future.
 fn block<T: Send + 'static>(call: StoreFuture<T>) -> StoreFuture<T> {
-    // With the budget of the task spent it would be told "not yet", and be woken only when the task gives way, which it does not.
+    // A task whose coop budget is spent gets `Pending`, and is woken only when it yields; this one
+    // never yields.
     let mut call = pin!(tokio::task::unconstrained(call));
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = Context::from_waker(&waker);

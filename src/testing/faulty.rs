@@ -13,31 +13,34 @@ use crate::store::{Store, StoreError, StoreFuture};
 /// How a [`FaultyStore`] misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Faults {
-    /// The share of calls that fail without having done anything, from 0 to 1.
+    /// The share of calls that fail without doing anything, from 0 to 1.
     pub failing: f64,
-    /// The share of calls that did their work and then report a failure, from 0 to 1. Recording and appending must stand that.
+    /// The share of calls that do their work and then report a failure, from 0 to 1. Recording and
+    /// appending must tolerate this.
     pub failing_after: f64,
-    /// How long a call takes at most; each takes a random part of it.
+    /// The longest delay of a call; each call takes a random part of it.
     pub delay: Duration,
 }
 
-/// How a [`FaultyStore`] misbehaves in calls that are rare: `keep`, `remove_endpoint`, `open_of`, `end`, `prune`, `open_summaries` and `flush`.
+/// How a [`FaultyStore`] misbehaves in rare calls: `apply`, `remove_endpoint`, `open_of`, `end`,
+/// `prune`, `open_summaries` and `flush`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RareFault {
-    /// It fails without having done anything.
+    /// The call fails without doing anything.
     Fails,
-    /// It does its work only after so long.
+    /// The call waits this long before it does its work.
     Waits(Duration),
-    /// It never answers.
+    /// The call never answers.
     Hangs,
-    /// It panics when the answer is waited for.
+    /// The call panics when its answer is awaited.
     Panics,
 }
 
-/// Wraps a store and makes its hot calls (append, record, and the reads of subscribers) fail and take time.
+/// Wraps a store and makes its hot calls (append, record, and the reads of subscribers) fail and
+/// delay.
 ///
-/// Calls to the store behind it keep their order, as the contract asks.
+/// Calls reach the wrapped store in order, as the contract requires.
 #[derive(Clone)]
 pub struct FaultyStore {
     store: Arc<dyn Store>,
@@ -54,7 +57,7 @@ impl fmt::Debug for FaultyStore {
 }
 
 impl FaultyStore {
-    /// Wraps a store; chance is drawn from `seed`.
+    /// Wraps a store; random choices are drawn from `seed`.
     pub fn new(store: impl Store, faults: Faults, seed: u64) -> Self {
         Self {
             store: Arc::new(store),
@@ -63,12 +66,12 @@ impl FaultyStore {
         }
     }
 
-    /// Makes it misbehave differently from now on.
+    /// Replaces the faults of hot calls from now on.
     pub fn set(&self, faults: Faults) {
         self.faults.lock().0 = faults;
     }
 
-    /// Makes calls that are rare misbehave from now on, or no longer.
+    /// Sets the fault of rare calls from now on; `None` ends it.
     pub fn set_rare(&self, fault: Option<RareFault>) {
         *self.rare.lock() = fault;
     }
@@ -98,12 +101,12 @@ impl FaultyStore {
         }
     }
 
-    /// Returns the store behind it.
+    /// Returns the wrapped store.
     pub fn inner(&self) -> &dyn Store {
         &*self.store
     }
 
-    /// Makes a call, or does not; the work is done at once, so that its order is that of the calls.
+    /// Makes a call or fails it. The work starts at once, so that it keeps the order of the calls.
     fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Store) -> StoreFuture<T>,

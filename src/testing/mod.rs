@@ -1,11 +1,14 @@
-//! Tools to test an application's webhooks, and a store or transport of one's own, without sockets or waiting.
+//! Tools for testing an application's webhooks, or your own store or transport, without sockets or
+//! waiting.
 //!
-//! - [`SimClock`] runs an engine in simulated time: days of retries pass in milliseconds, the same way every time.
-//! - [`ScriptedTransport`] plays the receivers and notes every request.
+//! - [`SimClock`] runs an engine in simulated time: days of retries pass in milliseconds,
+//!   repeatably.
+//! - [`ScriptedTransport`] plays the receivers and records every request.
 //! - [`FaultyStore`] makes a store fail and delay.
 //! - [`Blocking`] makes a store answer at once, so that simulated time stands still meanwhile.
-//! - [`Recorder`] notes the statuses and reports of an engine.
-//! - [`store_conformance`] checks that a store keeps the contract of [`Store`](crate::store::Store).
+//! - [`Recorder`] records the statuses and reports of an engine.
+//! - [`store_conformance`] checks that a store keeps the contract of
+//!   [`Store`](crate::store::Store).
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A watcher that notes everything.
+//! A watcher that records everything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 use crate::domain::value::url::WebhookUrl;
 use crate::engine::{Engine, OperateError};
 
-/// An actor that notes what engines tell. Clones have the same notes.
+/// An actor that records the statuses and reports of engines. Clones share the records.
 ///
 /// ```
 /// use actix_webhooks::testing::{Recorder, ScriptedTransport};
@@ -62,7 +62,7 @@ impl Recorder {
         Self { notes, actor }
     }
 
-    /// Notes the statuses and reports of an engine from now on.
+    /// Records the statuses and reports of an engine from now on.
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -71,7 +71,7 @@ impl Recorder {
         self.watch_statuses(engine).await
     }
 
-    /// Notes the reports of an engine from now on.
+    /// Records the reports of an engine from now on.
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -81,7 +81,7 @@ impl Recorder {
         watched.map_err(|_| OperateError::Stopped)
     }
 
-    /// Notes the statuses of an engine from now on.
+    /// Records the statuses of an engine from now on.
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -91,12 +91,12 @@ impl Recorder {
         watched.map_err(|_| OperateError::Stopped)
     }
 
-    /// Returns all reports, in the order in which they came.
+    /// Returns all reports, in order of arrival.
     pub fn reports(&self) -> Vec<DeliveryReport> {
         lock(&self.notes.reports).clone()
     }
 
-    /// Waits until there are so many reports, and returns all.
+    /// Waits until there are at least `count` reports, and returns all.
     pub async fn reports_once(&self, count: usize) -> Vec<DeliveryReport> {
         loop {
             let more = self.notes.more.notified();
@@ -108,7 +108,7 @@ impl Recorder {
         }
     }
 
-    /// Returns all statuses, in the order in which they came.
+    /// Returns all statuses, in order of arrival.
     pub fn statuses(&self) -> Vec<EndpointStatus> {
         lock(&self.notes.statuses).clone()
     }
@@ -121,9 +121,9 @@ impl Recorder {
             .collect()
     }
 
-    /// Waits until everything that was told before is noted.
+    /// Waits until everything sent before is recorded.
     pub async fn catch_up(&self) {
-        // An actor that has ended with its system will note nothing more.
+        // An actor that ended with its system records nothing more.
         let _ = self.actor.send(CatchUp).await;
     }
 }
@@ -132,7 +132,7 @@ fn lock<T>(notes: &Mutex<T>) -> MutexGuard<'_, T> {
     notes.lock()
 }
 
-/// Answered once everything before it is noted: recorder → its actor.
+/// Answered once everything before it is recorded: recorder → its actor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct CatchUp;
@@ -168,5 +168,5 @@ impl Handler<CatchUp> for NoteTaker {
     fn handle(&mut self, _: CatchUp, _: &mut Context<Self>) {}
 }
 
-/// Nothing is to be lost.
+/// Large, so that nothing is lost.
 const MAILBOX: usize = 1_000_000;

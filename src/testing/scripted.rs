@@ -1,4 +1,4 @@
-//! Receivers that do what a test says.
+//! Receivers that follow a test's script.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -16,10 +16,11 @@ use crate::transport::{
     Answer, Channel, Failure, Request, Sent, TokenAnswer, TokenRequest, Transport,
 };
 
-/// A transport without sockets: each URL replies as its script says, and every request is noted.
+/// A transport without sockets: each URL replies as scripted, and every request is recorded.
 ///
-/// Clones share scripts and notes. A URL without a script answers 200; one whose script has run out repeats its last reply.
-/// A token endpoint without a script issues `token-1`, `token-2` and so on, each good for an hour.
+/// Clones share scripts and records. A URL without a script answers 200; one whose script has run
+/// out repeats its last reply. A token endpoint without a script issues `token-1`, `token-2` and so
+/// on, each valid for an hour.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptedTransport {
     stage: Arc<Mutex<Stage>>,
@@ -43,7 +44,7 @@ struct Script {
     last: Option<Reply>,
 }
 
-/// What a scripted receiver does with one request.
+/// A scripted receiver's reaction to one request.
 #[derive(Clone, Debug)]
 pub struct Reply {
     wait: Duration,
@@ -64,12 +65,15 @@ enum Kind {
 pub struct SentRequest {
     /// The request.
     pub request: Request,
-    /// The endpoint on whose behalf it was made; another URL than the request's after a redirect.
+    /// The endpoint of the delivery; after a redirect it differs from the request's URL.
     pub endpoint: WebhookUrl,
-    /// The names of the endpoint's own headers that went with it.
+    /// The names of the endpoint's own headers that were sent with the request.
     pub headers: Vec<String>,
-    /// The value of the signature header, made from the endpoint's secrets as any transport makes it; `None` when none signed. `Verifier`, or the
-    /// receiver's own code, can check it against the alert's id and body and the whole seconds of `sent_at`.
+    /// The value of the signature header, made from the endpoint's secrets as by any transport;
+    /// `None` if the request is unsigned.
+    ///
+    /// `Verifier`, or the receiver's own code, can check it against the alert's id and body and the
+    /// whole seconds of `sent_at`.
     pub signature: Option<String>,
     /// When it was sent, by tokio's clock.
     pub at: tokio::time::Instant,
@@ -86,7 +90,7 @@ pub struct SentTokenRequest {
 }
 
 impl Reply {
-    /// Answers with a status at once.
+    /// Answers at once with a status.
     pub fn status(status: u16) -> Self {
         Self::answer(Answer::new(status))
     }
@@ -99,7 +103,7 @@ impl Reply {
         }
     }
 
-    /// Answers a request for an access token with 200 and a bearer token that is good for so long, at once.
+    /// Answers a token request at once with 200 and a bearer token that is valid for `expires_in`.
     pub fn token(access_token: &str, expires_in: Duration) -> Self {
         let issued = serde_json::json!({
             "access_token": access_token,
@@ -109,7 +113,7 @@ impl Reply {
         Self::body(200, issued.to_string())
     }
 
-    /// Answers with a status and a body at once.
+    /// Answers at once with a status and a body.
     pub fn body(status: u16, body: impl Into<Bytes>) -> Self {
         let mut answer = Answer::new(status);
         answer.excerpt = body.into();
@@ -140,7 +144,7 @@ impl Reply {
         }
     }
 
-    /// Makes the reply come so much later.
+    /// Delays the reply by `wait`.
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
         self.wait = wait;
@@ -149,15 +153,15 @@ impl Reply {
 }
 
 impl ScriptedTransport {
-    /// Returns a transport all of whose receivers answer 200.
+    /// Returns a transport whose receivers all answer 200.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what a URL replies, one request after the other; the last reply is repeated.
+    /// Sets the replies of a URL, one per request; the last reply is repeated.
     ///
     /// # Panics
-    /// When the URL is not one.
+    /// If the URL is not valid.
     pub fn on(&self, url: &str, replies: impl IntoIterator<Item = Reply>) {
         let url = WebhookUrl::parse(url).expect("a test names valid URLs");
         let script = Script {
@@ -167,27 +171,27 @@ impl ScriptedTransport {
         self.stage().scripts.insert(url, script);
     }
 
-    /// Sets what decides about requests to URLs without a script.
+    /// Sets the function that decides the reply to requests to URLs without a script.
     pub fn decide(&self, decide: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
         self.stage().decide = Some(Arc::new(decide));
     }
 
-    /// Returns every request so far, in order.
+    /// Returns all requests so far, in order.
     pub fn requests(&self) -> Vec<SentRequest> {
         self.stage().requests.clone()
     }
 
-    /// Returns every request to a token endpoint so far, in order. They are not counted as under way.
+    /// Returns all requests to token endpoints so far, in order. They do not count as in flight.
     pub fn token_requests(&self) -> Vec<SentTokenRequest> {
         self.stage().token_requests.clone()
     }
 
-    /// Returns how many requests were under way at once at most.
+    /// Returns the most requests that were in flight at once.
     pub fn most_in_flight(&self) -> usize {
         self.stage().most_in_flight
     }
 
-    /// Returns how many requests are under way.
+    /// Returns the number of requests in flight.
     pub fn in_flight(&self) -> usize {
         self.stage().in_flight
     }
@@ -318,7 +322,7 @@ impl Reply {
     }
 }
 
-/// Counts a request while it is under way, however it ends.
+/// Counts a request while it is in flight, however it ends.
 struct UnderWay(ScriptedTransport);
 
 impl UnderWay {

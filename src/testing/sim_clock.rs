@@ -8,24 +8,27 @@ use crate::actor::clock::Wall;
 use crate::domain::value::time::Timestamp;
 use crate::engine::EngineBuilder;
 
-/// The clock of a simulation: time stands still while anything can be done, and jumps to the next timer when nothing can.
+/// The clock of a simulation: time stands still while any work is left, then jumps to the next
+/// timer.
 ///
-/// There are two times, as outside of a simulation: the one that passes ([`elapsed`](Self::elapsed), [`sleep`](Self::sleep)), and
-/// what the wall clock says ([`now`](Self::now)), which can be set ([`set_forward`](Self::set_forward),
-/// [`set_back`](Self::set_back)). Engines notice that within a second of the time that passes.
+/// As outside a simulation, there are two times. Elapsed time passes ([`elapsed`](Self::elapsed),
+/// [`sleep`](Self::sleep)). The wall clock ([`now`](Self::now)) can also be set
+/// ([`set_forward`](Self::set_forward), [`set_back`](Self::set_back)); engines notice this within a
+/// second of elapsed time.
 ///
-/// Made by [`SimClock::run`]. Time starts at 2026-01-01T00:00:00Z. Never use real sockets or threads with it: while they work, nothing can be
-/// done here, and every timeout fires at once.
+/// [`SimClock::run`] creates it. Time starts at 2026-01-01T00:00:00Z. Never use real sockets or
+/// threads with it: while they work, the simulation sees no work left, and every timeout fires at
+/// once.
 #[derive(Clone, Debug)]
 pub struct SimClock {
     wall: Wall,
 }
 
 impl SimClock {
-    /// Runs a test in an actix system of its own, on this thread, with a simulated clock.
+    /// Runs a test in its own actix system, on this thread, with a simulated clock.
     ///
     /// # Panics
-    /// When the test panics, or when no runtime can be made.
+    /// If the test panics, or no runtime can be created.
     pub fn run<T>(test: impl AsyncFnOnce(Self) -> T) -> T {
         let runtime = || {
             let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -44,27 +47,27 @@ impl SimClock {
         })
     }
 
-    /// Returns what the simulated wall clock says.
+    /// Returns the time of the simulated wall clock.
     pub fn now(&self) -> Timestamp {
         self.wall.now()
     }
 
-    /// Returns how much simulated time has passed, however the wall clock was set meanwhile.
+    /// Returns how much simulated time has passed, regardless of the wall clock.
     pub fn elapsed(&self) -> Duration {
         self.wall.elapsed()
     }
 
-    /// Sets the wall clock forward. No time passes by that.
+    /// Sets the wall clock forward. No time passes.
     pub fn set_forward(&self, by: Duration) {
         self.wall.set_by(millis(by));
     }
 
-    /// Sets the wall clock back. No time passes by that.
+    /// Sets the wall clock back. No time passes.
     pub fn set_back(&self, by: Duration) {
         self.wall.set_by(-millis(by));
     }
 
-    /// Lets simulated time pass, and everything that happens in it happen.
+    /// Lets simulated time pass, together with everything due in it.
     #[expect(
         clippy::disallowed_methods,
         reason = "in a simulation this waits for nobody"
@@ -75,13 +78,15 @@ impl SimClock {
 }
 
 impl EngineBuilder {
-    /// Runs the engine on a simulated clock, on the calling thread, with all chance drawn from `seed`: the same seed gives the same run.
+    /// Runs the engine on a simulated clock and on the calling thread. All random choices are drawn
+    /// from `seed`: the same seed gives the same run.
     #[must_use]
     pub fn simulated(self, clock: &SimClock, seed: u64) -> Self {
         self.arbiters(0).clocked(clock.wall.clone(), seed)
     }
 
-    /// Has a simulated engine poll its subscribers as one with several arbiters does: what they start is sent in the next poll.
+    /// Polls the subscribers of a simulated engine as several arbiters would: a request that they
+    /// start is sent in the next poll.
     #[must_use]
     pub fn as_on_several_arbiters(self) -> Self {
         self.polled_as_on_several_arbiters()

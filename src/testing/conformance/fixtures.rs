@@ -1,4 +1,4 @@
-//! What the suite stores and records.
+//! Events and records that the suite stores.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One suite for every store.
+//! A conformance suite for every store.
 
 #![expect(
     clippy::unwrap_used,
@@ -36,10 +36,11 @@ use self::operators::{
 
 use self::removed::gives_up_what_comes_for_a_removed_endpoint;
 
-/// Checks that a store keeps the contract of [`Store`]. `make` returns an empty store each time it is called.
+/// Checks that a store keeps the contract of [`Store`]. `make` returns a new empty store for each
+/// call.
 ///
 /// # Panics
-/// When the store breaks the contract; the message says where.
+/// If the store breaks the contract; the message says where.
 pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     accepts_each_event_once(&make().await).await;
     Box::pin(keeps_the_event_ids_of_clients_apart(&make().await)).await;
@@ -177,7 +178,7 @@ async fn reads_queued_deliveries_in_pages(store: &impl Store) {
     );
 }
 
-/// A store that ends its pages by their number of deliveries alone does not, and may say so by reading all.
+/// A store that ends pages only by their number of deliveries may ignore the bytes and read all.
 async fn ends_pages_at_a_number_of_bytes(store: &impl Store) {
     let all = append(store, 5, A).await;
     let limit = |deliveries, bytes| PageLimit { deliveries, bytes };
@@ -264,7 +265,7 @@ async fn ends_deliveries_once(store: &impl Store) {
         .record(vec![delivered(all[0], A), dead(all[1], A)].into())
         .await
         .unwrap();
-    // The same record again, as after an answer that got lost, and a late one for what has ended.
+    // The same records again, as after a lost answer, and a late one for an ended delivery.
     store
         .record(
             vec![
@@ -340,7 +341,7 @@ async fn keeps_every_attempt(store: &impl Store) {
         ..failed(all[0], A, 1, 60)
     };
     store.record(vec![first.clone()].into()).await.unwrap();
-    // The same record again, as after an answer that got lost.
+    // The same record again, as after a lost answer.
     store.record(vec![first].into()).await.unwrap();
     let open = store.attempts(all[0]).await.unwrap();
     assert_eq!(open.len(), 1, "attempts of an open delivery");
@@ -395,7 +396,7 @@ async fn keeps_what_was_agreed_on(store: &impl Store) {
     let agreed = async || store.endpoint_summary(&url(A)).await.unwrap().agreed;
     store.agree(&url(A), rate.clone()).await.unwrap();
     if agreed().await.is_nothing() {
-        // A store may do without, and says so in its documentation.
+        // A store may leave this out, if its documentation says so.
         return;
     }
     let held = read(

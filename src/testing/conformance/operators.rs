@@ -1,4 +1,4 @@
-//! What operators ask of a store: lists, redelivery, removal, configuration, pruning.
+//! Operators' calls: lists, redelivery, removal, configuration, pruning.
 
 use std::time::Duration;
 
@@ -336,7 +336,7 @@ pub(super) async fn keeps_the_configuration(store: &impl Store) {
 async fn keeps_credentials_of_the_past(store: &impl Store) {
     let rule = Rule::new("given", "*").webhook(A);
     let old = rule.unwrap().auth(Auth::bearer("old"));
-    // As the engine does it when a rule goes elsewhere, and again when it is removed.
+    // As the engine does if a rule changes its URLs, and again if the rule is removed.
     let mut book = CredentialBook::load([old.clone()], [], []);
     let past = book.before_rule(&old.id, None, at(5));
     let key = past[0].key();
@@ -402,7 +402,7 @@ pub(super) async fn prunes_what_has_ended(store: &impl Store) {
     store.flush().await.unwrap();
 }
 
-/// A store may leave this out, in whole or in part; what it says must be right.
+/// A store may leave this out, in whole or in part; the values it returns must be right.
 pub(super) async fn keeps_how_the_clock_stands(store: &impl Store) {
     assert_eq!(store.clock().await.unwrap(), StoredClock::default());
     for ahead in [3_600_000, -2_000] {
@@ -410,7 +410,7 @@ pub(super) async fn keeps_how_the_clock_stands(store: &impl Store) {
         let kept = store.clock().await.unwrap().wall_ahead_ms;
         assert!([0, ahead].contains(&kept), "{kept}");
     }
-    // What the suite stores, it stores at second 1.
+    // The suite stores at second 1 at the latest.
     append(store, 1, A).await;
     let latest = store.clock().await.unwrap().latest;
     assert!(latest.is_none_or(|latest| latest <= at(1)), "{latest:?}");

@@ -1,4 +1,4 @@
-//! Endpoints that were removed and are not called without their settings.
+//! Removed endpoints, which are not called without their settings.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::DeliveryId;
 use crate::store::{Appended, Change, DeadLetterQuery, Redelivery, Store, StoreError};
 
-/// Appends an event for both endpoints, and returns its two deliveries and those of them that were given up.
+/// Appends an event for both endpoints. Returns its two deliveries, and those that were given up.
 async fn publish(store: &impl Store, id: &str) -> (Vec<DeliveryId>, Vec<DeliveryId>) {
     let appended = store.append(Arc::new([event(id, &["r"], &[A, B])])).await;
     match appended.unwrap().pop() {
@@ -27,7 +27,7 @@ async fn publish(store: &impl Store, id: &str) -> (Vec<DeliveryId>, Vec<Delivery
     }
 }
 
-/// Returns the ids of all dead letters, newest first, each of which is for a removed endpoint.
+/// Returns the ids of all dead letters, newest first. Each must be for a removed endpoint.
 async fn letters(store: &impl Store) -> Vec<DeliveryId> {
     let letters = store.dead_letters(DeadLetterQuery::default()).await;
     let ids = letters.unwrap().into_iter().map(|letter| {
@@ -44,7 +44,7 @@ pub(super) async fn gives_up_what_comes_for_a_removed_endpoint(store: &impl Stor
     let keep = async |change| store.apply(change).await.unwrap();
     keep(Change::PutEndpoint(signed())).await;
     keep(Change::PutEndpoint(plain)).await;
-    // It comes while the endpoint is being removed.
+    // These arrive while the endpoint is being removed.
     let late = append(store, 1, A).await;
     for url in [A, B].map(url) {
         keep(Change::RemoveEndpoint(url)).await;
@@ -66,7 +66,7 @@ pub(super) async fn gives_up_what_comes_for_a_removed_endpoint(store: &impl Stor
     assert_eq!(store.redeliver(all.clone(), at(9)).await.unwrap(), []);
     assert_eq!(letters(store).await.len(), 2, "they stay listed");
 
-    // Whatever is not about it leaves it as it is.
+    // Changes that do not name the endpoint leave it removed.
     keep(Change::RemoveRule("r".into())).await;
     keep(Change::Resume(url(A))).await;
     keep(Change::PutRule(Rule::new("other", "*").webhook(B).unwrap())).await;

@@ -30,8 +30,8 @@ pub enum PublishError {
     /// More is open or in progress than allowed; publish it again later.
     #[error("too much is open: {0}; publish it again later")]
     Overloaded(String),
-    /// The store could not accept it; [`StoreError::is_transient`] tells if publishing again can
-    /// help.
+    /// The store could not accept it; publish it again if [`StoreError::is_transient`] returns
+    /// `true`.
     #[error("event could not be stored")]
     Store(#[source] StoreError),
     /// The client has published a different event under this id, which is still remembered. Nothing

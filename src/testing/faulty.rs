@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::store::forwarding::{CallKind, StoreLayer, forward_store};
 use crate::store::{Store, StoreError, StoreFuture};
 
-/// How a [`FaultyStore`] misbehaves.
+/// The faults of a [`FaultyStore`] in hot calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Faults {
     /// The share of calls that fail without doing anything, from 0 to 1.
@@ -22,7 +22,7 @@ pub struct Faults {
     pub delay: Duration,
 }
 
-/// How a [`FaultyStore`] misbehaves in rare calls: `apply`, `remove_endpoint`, `open_of`, `end`,
+/// The fault of a [`FaultyStore`] in rare calls: `apply`, `remove_endpoint`, `open_of`, `end`,
 /// `prune`, `open_summaries` and `flush`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -75,7 +75,7 @@ pub struct SentRequest {
     /// `Verifier`, or the receiver's own code, can check it against the alert's id and body and the
     /// whole seconds of `sent_at`.
     pub signature: Option<String>,
-    /// When it was sent, by tokio's clock.
+    /// The time of sending, by tokio's clock.
     pub at: tokio::time::Instant,
 }
 
@@ -85,7 +85,7 @@ pub struct SentRequest {
 pub struct SentTokenRequest {
     /// The request.
     pub request: TokenRequest,
-    /// When it was sent, by tokio's clock.
+    /// The time of sending, by tokio's clock.
     pub at: tokio::time::Instant,
 }
 

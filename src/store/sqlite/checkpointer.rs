@@ -41,9 +41,9 @@ pub(super) struct Log {
 struct Stuck {
     /// The number of pages checkpointed the last time.
     moved: u64,
-    /// When the checkpoint stopped making progress.
+    /// The time since which the checkpoint makes no progress.
     since: Option<Timestamp>,
-    /// Whether this was reported.
+    /// Set once this was reported.
     told: bool,
 }
 

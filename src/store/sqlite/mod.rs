@@ -73,7 +73,7 @@ use crate::domain::value::url::WebhookUrl;
 ///
 /// **Secrets.** The file holds bodies and the secrets of rules, clients and endpoints; on Unix it
 /// is created so that only its owner can read it. With a key ([`SqliteOptions::encryption`]) rules,
-/// clients and endpoints are sealed, whoever can read the file.
+/// clients and endpoints are sealed, no matter who can read the file.
 ///
 /// **One owner.** The file is open once at a time, in one process, and one engine works on it. A
 /// lock on a file beside it (`<name>-lock`) ensures this, even through symbolic links. Hard links

@@ -28,11 +28,12 @@ use crate::store::BacklogLimits;
 pub struct SqliteOptions {
     /// The limits of open deliveries.
     pub backlog: BacklogLimits,
-    /// How long ended deliveries are kept, with their attempts, to be listed and redelivered:
-    /// delivered ones, and dead letters that were redelivered or discarded. Defaults to 7 days.
+    /// The time for which ended deliveries are kept, with their attempts, to be listed and
+    /// redelivered: delivered ones, and dead letters that were redelivered or discarded. Defaults
+    /// to 7 days.
     pub keep_ended: Duration,
-    /// How long dead letters are kept that were neither redelivered nor discarded. Defaults to 30
-    /// days.
+    /// The time for which dead letters are kept that were neither redelivered nor discarded.
+    /// Defaults to 30 days.
     pub keep_dead_letters: Duration,
     /// The shortest time for which event ids are remembered, so that publishing an event again
     /// delivers nothing. Defaults to 24 h; an id is remembered longer if its deliveries are kept

@@ -13,7 +13,7 @@ use crate::domain::policy::agreed::Agreed;
 use crate::domain::value::time::Timestamp;
 use crate::store::StoreError;
 
-/// What a pass of pruning forgets.
+/// The cuts of one pass of pruning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PruneCut {
     /// The present time. A row with a later time was written while a clock was wrong: it says
@@ -367,7 +367,7 @@ fn unused_endpoints(
     );
     let parameters = params![after, now.unix_millis()];
     let found = all(connection, &sql, parameters, |row| {
-        // What was agreed on with a receiver is kept until it is over.
+        // Agreements with a receiver are kept until they are over.
         let agreed: Option<Agreed> = rows::maybe_json(row, 2).unwrap_or_default();
         let over = agreed.is_none_or(|agreed| agreed.is_over(now));
         Ok((row.get::<_, i64>(0)?, over && row.get::<_, bool>(1)?))

@@ -26,7 +26,7 @@ const ENDPOINT: &str = "(SELECT id FROM webhook_endpoint WHERE url = ?1)";
 pub(super) struct Page<T> {
     pub(super) rows: Vec<T>,
     pub(super) damaged: Vec<Damaged>,
-    /// Whether the page is full.
+    /// Set if the page is full.
     pub(super) more: bool,
 }
 

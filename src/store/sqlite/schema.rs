@@ -226,8 +226,8 @@ fn pragma(connection: &Connection, text: &str) -> Result<(), StoreError> {
 /// SQLite's number for `INCREMENTAL`.
 const INCREMENTAL: i64 = 2;
 
-/// How long a connection waits for another one to end its transaction: the application may write to
-/// the same file.
+/// The longest wait of a connection for another one to end its transaction: the application may
+/// write to the same file.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -114,9 +114,9 @@ impl Encryption {
 
     /// Accepts the settings as they are found.
     ///
-    /// Use it for one opening, after a row was removed without the key or restored from an older copy
-    /// of the file; plain rows are still refused. Inspect the settings before you continue with them.
-    /// Defaults to refusing such a file with [`StoreError::Damaged`].
+    /// Use it for one opening, after a row was removed without the key or restored from an older
+    /// copy of the file; plain rows are still refused. Inspect the settings before you continue
+    /// with them. Defaults to refusing such a file with [`StoreError::Damaged`].
     #[must_use]
     pub fn takes_as_found(mut self) -> Self {
         self.takes_as_found = true;

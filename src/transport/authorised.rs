@@ -1,5 +1,5 @@
-//! One attempt that is authorised by an access token: the token is fetched, and fetched again once if the receiver refuses it, inside the
-//! attempt's one timeout.
+//! One attempt authorised by an access token, all inside the attempt's one timeout. If the receiver
+//! refuses the token, a new one is fetched once.
 
 use std::mem;
 use std::pin::pin;
@@ -15,9 +15,10 @@ use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::policy::response::ResponseClass;
 use crate::domain::value::secret::Secret;
 
-/// Makes an attempt and says how it ended, as [`exchange`](super::exchange()) does.
+/// Makes an attempt and returns its result, as [`exchange`](super::exchange()) does.
 ///
-/// `token` returns the `Authorization` header; it is given the one that the receiver refused, if any, and returns `None` when there is no other.
+/// `token` returns the `Authorization` header. Its argument is the header that the receiver
+/// refused, if any; it returns `None` if there is no other.
 pub(crate) async fn exchange_with_token(
     channel: Rc<dyn Channel>,
     request: Request,
@@ -27,7 +28,7 @@ pub(crate) async fn exchange_with_token(
     let seen = request.seen.clone();
     let mut progress = Exchange::failed(Failure::Token);
     let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
-    // On a timeout the inner future is dropped, and what it noted so far is the result.
+    // On a timeout the inner future is dropped, and `progress` holds the result so far.
     within(policy.timeout, pin!(attempt)).await;
     progress.status = seen.get().or(progress.status);
     progress
@@ -53,7 +54,7 @@ async fn send_with_token(
     if !refuses_token(&progress.result, policy) {
         return;
     }
-    // Gone after a redirect to another origin: whoever refused saw no token.
+    // A redirect to another origin removes the header: the receiver that refused saw no token.
     let Some(refused) = sent.authorization else {
         return;
     };
@@ -70,7 +71,7 @@ async fn send_with_token(
         }
     }
     progress.result = Err(Failure::Timeout);
-    // What is asked next has an answer of its own.
+    // The second request gets its own status.
     request.seen.clear();
     progress.status = None;
     follow(channel, &mut request, policy, progress).await;

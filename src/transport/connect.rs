@@ -1,5 +1,8 @@
-//! Making a connection: resolve, judge the addresses, connect, no delay, TLS. Every new connection of every hop of every attempt comes through
-//! here, and what is judged is what is connected to: a name that leads elsewhere at the next look-up has no gap to slip through.
+//! Making a connection: resolve, check the addresses, connect, set `TCP_NODELAY`, TLS.
+//!
+//! Every new connection comes through here: each redirect of each attempt. The addresses that are
+//! checked are the addresses that are connected to, so a name that resolves differently at the next
+//! lookup (DNS rebinding) cannot bypass the guard.
 
 use std::cell::Cell;
 use std::io;
@@ -21,13 +24,14 @@ use super::wire::Wire;
 use crate::domain::deliveries::outcome::Failure;
 use crate::domain::endpoint::address::{AddressRange, is_allowed};
 
-/// Whom a connection reaches.
+/// The host, port and scheme that a connection reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Authority {
     pub(super) host: Host<String>,
     pub(super) port: u16,
     pub(super) tls: bool,
-    /// Whether a redirect from another origin led to it, so that what is allowed and shown to the endpoint is not for it.
+    /// `true` if a redirect from another origin led here. The endpoint's allowed addresses, extra
+    /// root certificates and client identity then do not apply.
     pub(super) foreign: bool,
 }
 
@@ -43,17 +47,17 @@ impl Authority {
     }
 }
 
-/// Which addresses may be called.
+/// The addresses that may be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// Public ones that are not this machine's own, and these.
+    /// Public addresses that are not this machine's own, plus the ranges listed here.
     Public(Vec<AddressRange>),
-    /// All.
+    /// All addresses.
     Off,
 }
 
 impl Guard {
-    /// Returns the guard of an endpoint that may be called at further addresses.
+    /// Returns the guard of an endpoint with `more` allowed ranges.
     pub(super) fn with(&self, more: &[AddressRange]) -> Self {
         match self {
             Self::Public(allowed) => Self::Public([allowed, more].concat()),
@@ -61,7 +65,7 @@ impl Guard {
         }
     }
 
-    /// Returns `true` if an address may be called by a machine that has these of its `own`.
+    /// Returns `true` if an address may be called by a machine whose own addresses are `own`.
     fn allows(&self, address: IpAddr, own: &[IpAddr]) -> bool {
         match self {
             Self::Public(allowed) => is_allowed(address, allowed, own),
@@ -69,7 +73,9 @@ impl Guard {
         }
     }
 
-    /// Says whether a URL can be called at all: a host that is an address is known before anything is resolved.
+    /// Returns `true` if a URL can be called at all.
+    ///
+    /// A host that is a literal address is checked before anything is resolved.
     pub(super) fn allows_host(&self, url: &Url) -> bool {
         self.allows_host_from(url, &own_addresses())
     }
@@ -93,7 +99,7 @@ pub(super) struct Connector {
     pub(super) resolver: Arc<dyn Resolver>,
 }
 
-/// What connections to an endpoint's own origin are made with, and those to where its redirects lead.
+/// The connectors of an endpoint: one for its own origin, one for the targets of its redirects.
 pub(super) struct Connectors {
     pub(super) own: Connector,
     pub(super) foreign: Connector,
@@ -111,7 +117,7 @@ impl Connectors {
 }
 
 impl Connector {
-    /// Connects, with TLS where the authority speaks it, within the connect timeout.
+    /// Connects within the connect timeout, with TLS if the authority uses it.
     pub(super) async fn connect(&self, authority: &Authority) -> Result<Wire, Failure> {
         let doing = Cell::new(Failure::Connect);
         let connected =
@@ -128,7 +134,7 @@ impl Connector {
         })
     }
 
-    /// `doing` is how it has failed if it takes too long.
+    /// `doing` holds the failure to report on a timeout.
     async fn try_connect(
         &self,
         authority: &Authority,
@@ -195,7 +201,7 @@ fn server_name(host: Host<String>) -> io::Result<ServerName<'static>> {
 mod tests {
     use super::*;
 
-    /// A service that listens on all interfaces answers at the public ones, too.
+    /// A service that listens on all interfaces also answers at the public addresses.
     #[test]
     fn a_literal_of_this_very_machine_is_refused_unless_named() {
         let own = ["9.9.9.9", "2620:fe::9"].map(|ip| ip.parse().unwrap());

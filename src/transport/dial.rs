@@ -1,8 +1,8 @@
-//! Connecting to whichever of a host's addresses answers first (RFC 8305, Happy Eyeballs).
+//! Connecting to the address of a host that answers first (Happy Eyeballs, RFC 8305).
 //!
-//! One address that does not answer must not take the time of the others, nor may many that answer
-//! slowly have too little each. So the next is tried while those before it go on, and none is given
-//! up before one of them has connected or the caller's time is over.
+//! One dead address must not use up the time of the others, and many slow addresses must not get
+//! too little time each. So the next address is tried while the earlier attempts go on. No attempt
+//! is given up until one has connected or the caller's time is over.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,16 +11,15 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-/// Returns the first connection that is made to one of the addresses, the preferred one first.
+/// Returns the first connection made to one of the addresses, tried in order of preference.
 ///
-/// The next address is tried [`ATTEMPT_DELAY`] after the one before it, or as soon as one fails.
+/// The next address is tried [`ATTEMPT_DELAY`] after the previous one, or as soon as one fails.
 ///
 /// # Errors
-/// How the last one failed, once all have.
+/// The last error, once every address has failed.
 ///
 /// # Cancel safety
-/// Dropping the future gives up every attempt. It never gives up by itself: the caller has the
-/// time.
+/// Dropping the future gives up every attempt. It has no timeout of its own; the caller sets one.
 pub(super) async fn dial<T>(
     addresses: impl IntoIterator<Item = SocketAddr>,
     connect: impl AsyncFn(SocketAddr) -> io::Result<T>,
@@ -49,8 +48,8 @@ pub(super) async fn dial<T>(
     }
 }
 
-/// Returns as many addresses as are tried: all, or the first ones and some that chance draws from the
-/// rest, so that over several attempts each has its turn.
+/// Returns at most [`MAX_ADDRESSES`] addresses: the first half by preference, the other half drawn
+/// at random from the rest, so that every address gets its turn over several attempts.
 fn some(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     if let Some((_, rest)) = addresses.split_at_mut_checked(MAX_ADDRESSES / 2)
         && rest.len() > MAX_ADDRESSES / 2
@@ -61,8 +60,9 @@ fn some(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Orders addresses so that the families take turns, that of the first one first (RFC 8305 §4):
-/// where one family leads nowhere, the second attempt knows.
+/// Interleaves the address families, starting with the family of the first address (RFC 8305 §4).
+///
+/// If one family is unreachable, the second attempt already uses the other.
 fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let of_first = |address: &SocketAddr| address.is_ipv6() == first_is_v6;
@@ -79,11 +79,11 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// How long after one attempt the next begins (RFC 8305 §5).
+/// The delay between the starts of two attempts (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// How many addresses of a host are tried. It bounds the sockets that one attempt may open, however
-/// many addresses whoever chose the name has given it.
+/// The maximum number of addresses tried per host. It bounds the sockets that one attempt may open,
+/// however many addresses the owner of the name publishes.
 pub(super) const MAX_ADDRESSES: usize = 8;
 
 #[cfg(test)]
@@ -107,14 +107,15 @@ mod tests {
             .collect()
     }
 
-    /// What became of dialling, when, and which addresses were tried when, in ms.
+    /// The result of dialling and its time, and the addresses tried with their times, in ms.
     struct Dialled {
         result: Option<io::Result<SocketAddr>>,
         after_ms: u128,
         tried: Vec<(SocketAddr, u128)>,
     }
 
-    /// Dials in simulated time: an address answers after so many ms; where there is `None`, never.
+    /// Dials in simulated time. `answer` gives an address's delay in ms and its result; with `None`
+    /// it never answers.
     #[expect(clippy::disallowed_methods, reason = "the simulated clock")]
     fn dialled(
         addresses: Vec<SocketAddr>,
@@ -152,7 +153,7 @@ mod tests {
         Err(io::Error::from(io::ErrorKind::ConnectionRefused))
     }
 
-    /// A share of 5 s / 16 each would be too little for every one of them.
+    /// An equal share of 5 s / 16 would be too short for every address.
     #[test]
     fn of_sixteen_addresses_400_ms_away_the_first_connects_after_400_ms() {
         let all = numbered(16);
@@ -210,7 +211,8 @@ mod tests {
         assert_eq!(dialled.after_ms, CONNECT_TIMEOUT.as_millis());
     }
 
-    /// A name with 4,000 addresses led to as many connections as its attempts had time for.
+    /// A name with 4,000 addresses used to open a connection to each of them until the attempt's
+    /// time was over.
     #[test]
     fn no_more_than_eight_are_tried_however_many_there_are() {
         let all: Vec<_> = (0..4_000_u16)

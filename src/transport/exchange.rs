@@ -1,4 +1,5 @@
-//! One attempt from the first request to the final answer: redirects followed, everything inside one timeout.
+//! One attempt from the first request to the final answer, with redirects followed, inside one
+//! timeout.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -16,7 +17,9 @@ use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::policy::redirect::Route;
 use crate::domain::policy::response::ResponseClass;
 
-/// Makes an attempt and says how it ended. It sets no timer: whoever owns it has it polled once the policy's timeout is over.
+/// Makes an attempt and returns its result.
+///
+/// It sets no timer: the owner must poll it again once the policy's timeout is over.
 #[expect(
     clippy::manual_async_fn,
     reason = "an `async fn` keeps room for its arguments twice"
@@ -28,7 +31,7 @@ pub(crate) fn exchange(
 ) -> impl Future<Output = Exchange> {
     async move {
         let mut progress = Exchange::failed(Failure::Timeout);
-        // On a timeout the inner future is dropped, and what it noted so far is the result.
+        // On a timeout the inner future is dropped, and `progress` holds the result so far.
         within(
             policy.timeout,
             pin!(follow(&*channel, &mut request, &policy, &mut progress)),
@@ -39,7 +42,9 @@ pub(crate) fn exchange(
     }
 }
 
-/// Polls an attempt until it has ended, or until it is polled when `timeout` is over, which begins with the first time.
+/// Polls an attempt until it ends, or until the first poll after `timeout`.
+///
+/// The timeout starts with the first poll.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where an attempt meets its deadline"
@@ -58,7 +63,7 @@ pub(crate) async fn within(timeout: Duration, mut attempt: Pin<&mut impl Future<
     .await;
 }
 
-/// Sends a request, and follows where it is redirected to; `request` becomes the last one that was sent.
+/// Sends a request and follows its redirects. `request` becomes the last request sent.
 pub(super) async fn follow(
     channel: &dyn Channel,
     request: &mut Request,
@@ -66,11 +71,11 @@ pub(super) async fn follow(
     progress: &mut Exchange,
 ) {
     if policy.https_only && !request.url.is_https() {
-        // A redirect never leads from https to http, so that once is enough.
+        // One check is enough, because a redirect never leads from https to http.
         progress.result = Err(Failure::NotHttps);
         return;
     }
-    // Most attempts are not redirected, so that the route is only made when one is.
+    // Created on the first redirect, because most attempts have none.
     let mut route: Option<Route> = None;
     loop {
         let Sent { result, twice } = channel.send(request.clone()).await;

@@ -1,8 +1,8 @@
-//! One connection, used by one exchange at a time: a request goes out, its answer comes in, and
-//! whatever is not clear about the answer's end keeps the connection from being used again.
+//! One connection, used by one exchange at a time: a request goes out, its answer comes in. Any
+//! doubt about where the answer ends prevents reuse of the connection.
 //!
-//! Both transports are built on it. Buffers belong to the thread, not to the connection: one that
-//! waits holds none, unless a part of an answer is in it.
+//! Both transports build on it. Buffers belong to the thread, not to the connection: an idle
+//! connection holds a buffer only if a part of an answer is in it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -22,37 +22,37 @@ use crate::domain::deliveries::outcome::Failure;
 /// A connection.
 pub(super) struct Line {
     wire: Wire,
-    /// What the receiver has sent and nobody has read.
+    /// Bytes received and not yet read.
     received: BytesMut,
     reader: HeadReader,
     exchange: Exchange,
-    /// Whether it has served an exchange before this one.
+    /// `true` if it has served an earlier exchange.
     kept: bool,
 }
 
-/// What is known of the exchange under way.
+/// The state of the exchange under way.
 #[derive(Debug, Default)]
 struct Exchange {
-    /// Is told the status as soon as it is known.
+    /// Receives the status as soon as it is known.
     seen: Option<StatusSeen>,
-    /// Whether the receiver has sent anything.
+    /// `true` once the receiver has sent anything.
     answered: bool,
-    /// The head of a final answer that came while the request was being sent.
+    /// The head of a final answer that arrived while the request was being sent.
     early: Option<Head>,
-    /// The status of the answer, if that much of it was read.
+    /// The status of the answer, if it was read that far.
     status: Option<u16>,
-    /// Whether a part of the request was not sent, because the answer was there before it.
+    /// `true` if part of the request was not sent, because the answer came first.
     cut: bool,
 }
 
-/// An exchange without a whole answer.
+/// The failure of an exchange without a whole answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken {
     pub(super) failure: Failure,
-    /// The status of the answer, if that much of it was read.
+    /// The status of the answer, if it was read that far.
     pub(super) status: Option<u16>,
-    /// Whether it was lost with a kept connection: closed by the receiver as the request went out,
-    /// before anything was answered. Any HTTP client would send it again at once.
+    /// `true` if the request was lost with a kept connection: the receiver closed it while the
+    /// request went out, before any answer. Any HTTP client would send the request again at once.
     pub(super) lost: bool,
 }
 
@@ -67,14 +67,15 @@ impl Line {
         }
     }
 
-    /// Begins an exchange. `seen` is told the status of the answer as soon as it is known.
+    /// Begins an exchange. `seen` receives the status of the answer as soon as it is known.
     pub(super) fn begin(&mut self, seen: StatusSeen) {
         self.exchange.seen = Some(seen);
     }
 
-    /// Ends an exchange. Returns `true` if another may follow: the whole request was sent, the
-    /// answer was found complete and unambiguous (which the caller says), and nothing has come
-    /// after it.
+    /// Ends an exchange. Returns `true` if another may follow.
+    ///
+    /// That requires three things: the whole request was sent, the answer was complete and
+    /// unambiguous (`clean`, from the caller), and nothing came after it.
     pub(super) fn end(&mut self, clean: bool) -> bool {
         let clean = clean && !self.exchange.cut && self.received.is_empty();
         self.exchange = Exchange::default();
@@ -85,22 +86,23 @@ impl Line {
         clean
     }
 
-    /// Returns `true` if a connection that nobody used for a while can be used: the receiver has
-    /// neither closed it nor sent anything.
+    /// Returns `true` if an idle connection can be reused: the receiver has neither closed it nor
+    /// sent anything.
     pub(super) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.received.is_empty() || self.wire.has_unread() {
             return false;
         }
-        // TLS may hold back what it has read before. It must not be asked within the budget of the
-        // task: with that spent, it would say "nothing" in any case.
+        // TLS may hold back bytes that it has already read. The read must be outside the task's
+        // cooperative budget: once that is spent, every read reports `Pending`.
         let wire = &mut self.wire;
         let read = poll_fn(|cx| pin!(&mut *wire).poll_read(cx, &mut ReadBuf::new(&mut [0])));
         pin!(tokio::task::unconstrained(read)).poll(cx).is_pending()
     }
 
-    /// Sends bytes of the request and returns how many were taken. Listens meanwhile: a receiver
-    /// that refuses a large body answers before it has read it, and may close. What is left of the
-    /// request then is taken and not sent.
+    /// Sends bytes of the request and returns the number of bytes taken.
+    ///
+    /// It listens meanwhile, because a receiver that refuses a large body answers before it has
+    /// read it, and may close. The rest of the request is then taken but not sent.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -109,7 +111,7 @@ impl Line {
         if self.exchange.early.is_none() {
             match pin!(&mut self.wire).poll_write(cx, bytes) {
                 Poll::Ready(Ok(sent @ 1..)) => return Poll::Ready(Ok(sent)),
-                // What the receiver has answered, if anything, is read next.
+                // Read what the receiver has answered, if anything.
                 Poll::Ready(Ok(0) | Err(_)) | Poll::Pending => ready!(self.poll_early(cx))?,
             }
         }
@@ -117,7 +119,7 @@ impl Line {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Has everything that was taken really sent, and listens meanwhile.
+    /// Flushes all taken bytes to the system, and listens meanwhile.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if self.exchange.early.is_none() && self.wire.may_hold_back() {
             match pin!(&mut self.wire).poll_flush(cx) {
@@ -131,7 +133,7 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns `true` if bytes that were taken may still have to be flushed.
+    /// Returns `true` if taken bytes may still have to be flushed.
     pub(super) fn may_hold_back(&self) -> bool {
         self.wire.may_hold_back()
     }
@@ -142,7 +144,7 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the head of the final answer; interim ones are skipped.
+    /// Reads the head of the final answer, skipping interim answers.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
         if let Some(head) = self.exchange.early.take() {
             return Poll::Ready(Ok(head));
@@ -192,7 +194,7 @@ impl Line {
         }
     }
 
-    /// Receives more; fails when the connection has ended.
+    /// Receives more bytes. Fails if the connection has ended.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         match ready!(self.poll_receive(cx)) {
             Ok(1..) => {
@@ -215,12 +217,12 @@ impl Line {
         received
     }
 
-    /// Takes everything that has come and was not read.
+    /// Takes all bytes received and not yet read.
     pub(super) fn take_received(&mut self) -> BytesMut {
         self.received.split()
     }
 
-    /// Returns how the exchange ends for which there is no whole answer.
+    /// Returns the [`Broken`] of an exchange without a whole answer.
     pub(super) fn broken(&self, failure: Failure) -> Broken {
         let unanswered = !self.exchange.answered && failure == Failure::ConnectionClosed;
         Broken {
@@ -231,11 +233,12 @@ impl Line {
     }
 }
 
-/// What the stream under awc needs besides.
+/// Further methods for the stream under awc.
 #[cfg(feature = "awc")]
 impl Line {
-    /// Reads into the caller's buffer, where nothing has come before: most answers come at once,
-    /// and need not be copied.
+    /// Reads into the caller's buffer if no bytes came before.
+    ///
+    /// Most answers arrive in one piece and need no copy.
     pub(super) fn poll_read_into(
         &mut self,
         cx: &mut Context<'_>,
@@ -251,7 +254,7 @@ impl Line {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives back what was read into the caller's buffer.
+    /// Takes back bytes that were read into the caller's buffer.
     pub(super) fn unread(&mut self, bytes: &[u8]) {
         if self.received.capacity() == 0 {
             self.received = INCOMING.take();
@@ -259,12 +262,12 @@ impl Line {
         self.received.extend_from_slice(bytes);
     }
 
-    /// Returns `true` if something has come that was not read.
+    /// Returns `true` if anything was received and not yet read.
     pub(super) fn has_received(&self) -> bool {
         !self.received.is_empty() || self.exchange.early.is_some()
     }
 
-    /// Returns how much has come that was not read, in bytes.
+    /// Returns the number of bytes received and not yet read.
     pub(super) fn received(&self) -> usize {
         self.received.len()
     }
@@ -293,21 +296,23 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Leaves an empty buffer to the thread's next answer.
+/// Returns an empty buffer to the thread for its next answer.
 fn give_back(mut buffer: BytesMut) {
     buffer.clear();
     INCOMING.set(buffer);
 }
 
-/// Lends the buffer in which a thread puts requests together, empty and with `room`, and wipes it afterwards: there
-/// are secrets in heads and in token requests, and the buffer outlives engines.
+/// Lends the thread's request buffer, emptied and with at least `room` bytes, and wipes it
+/// afterwards.
+///
+/// Heads and token requests contain secrets, and the buffer outlives engines.
 pub(super) fn put_together<T>(room: usize, work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     OUTGOING.with_borrow_mut(|out| {
         out.clear();
-        // Large enough at once: what grows leaves copies behind.
+        // Reserve everything at once: a reallocation would leave an unwiped copy behind.
         out.reserve(room);
         let done = work(out);
-        // Where the buffer is kept, nobody can know that it is not read again.
+        // The buffer stays allocated, so its old bytes could still be read.
         out.fill(0);
         done
     })
@@ -318,10 +323,10 @@ thread_local! {
     static OUTGOING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The largest body that is copied behind its head, in bytes, so that both go out in one call.
+/// The largest body, in bytes, that is copied behind its head so that both go out in one call.
 pub(super) const COPIED: usize = 16 * 1_024;
 
-/// For how many bytes there is room at least when the receiver is listened to.
+/// The minimum free space, in bytes, for reading from the receiver.
 const READ_AT_LEAST: usize = 2 * 1_024;
 
 #[cfg(test)]
@@ -331,7 +336,8 @@ mod tests {
 
     use super::*;
 
-    /// The last request of a thread stayed in its buffer, with `Authorization`, after the engine had ended.
+    /// The last request of a thread used to stay in its buffer, with `Authorization`, after the
+    /// engine had ended.
     #[test]
     fn nothing_of_a_request_is_left_in_the_buffer_of_its_thread() {
         let made = put_together(100, |out| {
@@ -343,8 +349,8 @@ mod tests {
         assert_eq!(left, vec![0; made]);
     }
 
-    /// A task that has used up what it may do at once is told "nothing yet" of every socket: an
-    /// answer that nobody asked for would have been taken for the answer to the next delivery.
+    /// A task with its cooperative budget spent sees `Pending` on every socket. An unrequested
+    /// answer would have been taken for the answer to the next delivery.
     #[actix_rt::test]
     async fn unread_bytes_are_noticed_with_the_tasks_budget_spent() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,9 +1,9 @@
-//! How an attempt reaches a receiver.
+//! Sending an attempt to a receiver.
 //!
-//! [`Transport`] opens a [`Channel`] for each active endpoint; a channel makes one HTTP exchange at
-//! a time per call and any number of calls at once. Redirects, the one timeout around everything
-//! and the classification of answers are not its business: they hold for every transport alike.
-//! `AwcTransport` and [`HttpTransport`] are those for real receivers.
+//! A [`Transport`] opens a [`Channel`] for each active endpoint. Each call of a channel makes one
+//! HTTP exchange; any number of calls may run at once. Redirects, the attempt's timeout and the
+//! classification of answers are handled outside the transport, in the same way for every
+//! transport. `AwcTransport` and [`HttpTransport`] call real receivers.
 
 mod answer;
 mod authorised;
@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, ready};
 
-/// The TLS library, to name what [`TransportBuilder::crypto_provider`] takes.
+/// The TLS library, re-exported for the argument of [`TransportBuilder::crypto_provider`].
 pub use rustls;
 
 #[cfg(feature = "awc")]
@@ -57,23 +57,29 @@ use crate::domain::value::url::WebhookUrl;
 
 /// Opens channels to receivers.
 pub trait Transport: Send + Sync + 'static {
-    /// Opens a channel for one endpoint, on the thread on which it will be used.
+    /// Opens a channel for one endpoint, on the thread that will use it.
     ///
-    /// A subscriber opens it for its first attempt and drops it when the endpoint has been idle for a while; opening must be cheap and
-    /// must not connect yet. `client_id_header` is the name of the header that carries the client id.
+    /// A subscriber opens it for its first attempt and drops it once the endpoint has been idle for
+    /// a while. Opening must be cheap and must not connect yet. `client_id_header` is the name of
+    /// the header that carries the client id.
     fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel>;
 
-    /// Checks settings that only the transport understands, before an endpoint is put. Defaults to accepting all.
+    /// Checks the settings that only the transport understands, before an endpoint is put.
+    ///
+    /// Accepts everything by default.
     ///
     /// # Errors
-    /// [`InvalidEndpoint`] says what to correct.
+    /// [`InvalidEndpoint`] names the setting to correct.
     fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
         let _ = endpoint;
         Ok(())
     }
 
-    /// Makes one request to a token endpoint, for [`Auth::OAuth2`](crate::Auth::OAuth2): sends the form, reads the answer's status and its body as far as
-    /// [`MAX_TOKEN_ANSWER_BYTES`](crate::limits::MAX_TOKEN_ANSWER_BYTES), and follows no redirect. Defaults to failing as [`Failure::Unsendable`].
+    /// Makes one request to a token endpoint, for [`Auth::OAuth2`](crate::Auth::OAuth2).
+    ///
+    /// Sends the form, then reads the answer's status and at most
+    /// [`MAX_TOKEN_ANSWER_BYTES`](crate::limits::MAX_TOKEN_ANSWER_BYTES) of its body. It follows no
+    /// redirect. By default it fails with [`Failure::Unsendable`].
     ///
     /// # Cancel safety
     /// Dropping the future ends the request at once and frees its connection.
@@ -120,28 +126,33 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     }
 }
 
-/// A way to one endpoint and to where its redirects lead.
+/// A way to one endpoint and to the targets of its redirects.
 pub trait Channel: 'static {
-    /// Makes one HTTP exchange: sends the request, reads the answer's head and its body as far as the transport's limit.
+    /// Makes one HTTP exchange.
+    ///
+    /// Sends the request, then reads the answer's head and its body up to the transport's limit.
     ///
     /// # Cancel safety
     /// Dropping the future ends the exchange at once and frees its connection.
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent>;
 
-    /// Returns `true` if anything is kept for the next exchange, such as an idle connection. A
-    /// channel that keeps nothing is dropped as soon as its endpoint has nothing to do. Defaults to
-    /// `true`.
+    /// Returns `true` if the channel keeps anything for the next exchange, such as an idle
+    /// connection.
+    ///
+    /// A channel that keeps nothing is dropped as soon as its endpoint has nothing to do. Defaults
+    /// to `true`.
     fn is_worth_keeping(&self) -> bool {
         true
     }
 }
 
-/// How one HTTP exchange ended.
+/// The result of one HTTP exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The answer, or why there is none.
+    /// The answer, or the reason why there is none.
     pub result: Result<Answer, Failure>,
-    /// Whether a kept connection turned out closed before any answer, so that the request was sent a second time on a new one.
+    /// `true` if the request was sent a second time on a new connection, because a kept connection
+    /// turned out to be closed before any answer.
     pub twice: bool,
 }
 
@@ -154,37 +165,40 @@ impl From<Result<Answer, Failure>> for Sent {
     }
 }
 
-/// One HTTP request to be made.
+/// One HTTP request to send.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
-    /// Where this request goes: the endpoint's URL, or where a redirect led.
+    /// The URL of this request: the endpoint's URL, or the target of a redirect.
     pub url: WebhookUrl,
-    /// What is sent: the body, and the ids that go into headers.
+    /// The alert to send: the body, and the ids that go into headers.
     pub alert: Arc<Alert>,
-    /// Which attempt of the delivery it belongs to, from 1; sent as `webhook-attempt`.
+    /// The number of the attempt within its delivery, counted from 1; sent as `webhook-attempt`.
     pub attempt: u32,
-    /// When the attempt began; sent as `webhook-timestamp` in seconds.
+    /// The start of the attempt; sent as `webhook-timestamp` in seconds.
     pub sent_at: Timestamp,
-    /// The `Authorization` header; `None` when there is none, and after a redirect to another origin.
-    pub authorization: Option<Secret>,
-    /// Whether a redirect led to another origin, so that secret headers of the endpoint must not be
-    /// sent. From http to https of the same host, each on its own port, is none.
-    pub left_origin: bool,
-    /// Whether anything shows the receiver who calls, as long as no redirect leads to another
+    /// The `Authorization` header. `None` if the endpoint has none, and after a redirect to another
     /// origin.
+    pub authorization: Option<Secret>,
+    /// `true` if a redirect led to another origin; the endpoint's secret headers must then not be
+    /// sent. A redirect from http to https on the same host, each on its default port, stays within
+    /// the origin.
+    pub left_origin: bool,
+    /// `true` if the request carries credentials that identify the sender, as long as no redirect
+    /// leads to another origin.
     pub(crate) shows_credentials: bool,
-    /// Is told the status of the answer as soon as it is known.
+    /// Receives the status of the answer as soon as it is known.
     pub seen: StatusSeen,
 }
 
-/// Where a transport notes the status of an answer before all of it was read: it is then on record
-/// even if the body is cut short, or does not end within the timeout.
+/// The status of an answer, noted by a transport before the whole answer is read.
+///
+/// The status is then on record even if the body is cut short or does not end within the timeout.
 #[derive(Clone, Debug, Default)]
 pub struct StatusSeen(Arc<AtomicU16>);
 
 impl StatusSeen {
-    /// Notes a status. The last one counts.
+    /// Notes a status, replacing any earlier one.
     pub fn set(&self, status: u16) {
         self.0.store(status, Ordering::Relaxed);
     }
@@ -193,9 +207,9 @@ impl StatusSeen {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Returns the status noted last.
+    /// Returns the last noted status.
     pub fn get(&self) -> Option<u16> {
-        // No status is 0.
+        // 0 marks "nothing noted": no HTTP status is 0.
         Some(self.0.load(Ordering::Relaxed)).filter(|status| *status > 0)
     }
 }

@@ -1,9 +1,9 @@
-//! The addresses of this very machine.
+//! The addresses of this machine.
 //!
-//! Many services listen on all interfaces, so that what is meant for the neighbours alone answers
-//! at a public address, too: whoever may choose a webhook URL must not reach it through us. What an
-//! address translator in front of the machine leads to it is on none of its interfaces, and is not
-//! known here.
+//! Many services listen on all interfaces, so a service meant for the local network also answers at
+//! a public address. A user who chooses a webhook URL must not reach it through this library.
+//! Addresses that a NAT in front of the machine forwards to it are on none of its interfaces and
+//! are not known here.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-/// Returns the addresses of this machine's interfaces as they were at most [`MAX_AGE`] ago.
+/// Returns the addresses of this machine's interfaces, at most [`MAX_AGE`] old.
 pub(super) fn own_addresses() -> Arc<[IpAddr]> {
     #[expect(
         clippy::disallowed_methods,
@@ -22,10 +22,10 @@ pub(super) fn own_addresses() -> Arc<[IpAddr]> {
     listing.at(now, list_interfaces)
 }
 
-/// One for the process: there is one machine.
+/// One per process, because there is one machine.
 static LISTING: Mutex<Listing> = Mutex::new(Listing::new());
 
-/// What the system said last.
+/// The last answer of the system.
 struct Listing {
     addresses: Option<Arc<[IpAddr]>>,
     asked_at: Option<Instant>,
@@ -43,8 +43,8 @@ impl Listing {
 
     /// Returns the addresses, asking the system if the last answer is too old.
     ///
-    /// While it fails, what it said last counts; before that nothing does, and only the ranges that
-    /// are special on every machine are refused.
+    /// If the system fails, its last answer stays valid. Without any answer the list is empty, and
+    /// only the special-purpose ranges are refused.
     fn at(
         &mut self,
         now: Instant,
@@ -78,8 +78,8 @@ fn list_interfaces() -> io::Result<Vec<IpAddr>> {
     Ok(interfaces.iter().map(if_addrs::Interface::ip).collect())
 }
 
-/// For how long an answer counts. Interfaces come and go with containers and tunnels, but it takes
-/// a while until anything listens at a new address, and until it is known.
+/// How long an answer is valid. Interfaces come and go with containers and tunnels, but it takes a
+/// while until a service listens at a new address, and until the address is known.
 const MAX_AGE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The headers of a request, as the lines that are sent: one list for both transports.
+//! The header lines of a request: one list for both transports.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use crate::domain::signing::signature::Content;
 use crate::domain::signing::signer::Signer;
 use crate::domain::value::secret::Secret;
 
-/// The headers that an endpoint's calls carry, spelled as they are sent.
+/// The headers of an endpoint's calls, spelled as they are sent.
 #[derive(Debug)]
 pub(super) struct RequestHeaders {
-    /// Those that are the same for every call.
+    /// Headers that are the same for every call.
     fixed: Vec<FixedHeader>,
-    /// The name of the one with the client id.
+    /// The name of the header with the client id.
     client_id: Box<str>,
-    /// The value of `Content-Type`, where the endpoint wants another than the format's.
+    /// The value of `Content-Type`, if the endpoint replaces the format's own.
     content_type: Option<Box<str>>,
     signer: Signer,
 }
@@ -38,7 +38,7 @@ impl RequestHeaders {
             FixedHeader::new("Accept", "*/*"),
         ];
         for header in &endpoint.headers {
-            // One line for one name, and the application's wins (RFC 9110 §5.3).
+            // Each name is sent once, and the application's value wins (RFC 9110 §5.3).
             fixed.retain(|known| !known.name.eq_ignore_ascii_case(&header.name));
             fixed.push(FixedHeader {
                 name: header.name.clone(),
@@ -54,12 +54,13 @@ impl RequestHeaders {
         }
     }
 
-    /// Returns the lines that are the same for every call, without those that another origin must
-    /// not see if it was left.
+    /// Returns the lines that are the same for every call.
+    ///
+    /// With `left_origin`, the lines that another origin must not see are left out.
     pub(super) fn fixed(&self, left_origin: bool) -> Result<FixedLines, Failure> {
         let shown = |header: &&FixedHeader| !(left_origin && header.dropped_across_origins);
         let line = |header: &FixedHeader| header.name.len() + header.value.expose().len() + 4;
-        // Large enough at once: what grows leaves copies behind.
+        // Reserve everything at once: a reallocation would leave an unwiped copy behind.
         let room = self.fixed.iter().map(line).sum();
         let mut lines = Zeroizing::new(Vec::with_capacity(room));
         for header in self.fixed.iter().filter(shown) {
@@ -100,8 +101,9 @@ impl RequestHeaders {
     }
 }
 
-/// The lines of a request's head that are the same for every call to one URL. An endpoint's headers
-/// are in them, so that they are not shown, and wiped when they are dropped.
+/// The lines of a request's head that are the same for every call to one URL.
+///
+/// They include the endpoint's own headers, so `Debug` does not show them and dropping wipes them.
 pub(super) struct FixedLines(Zeroizing<Vec<u8>>);
 
 impl FixedLines {
@@ -126,11 +128,13 @@ impl FixedHeader {
     }
 }
 
-/// Adds a header. Everything was checked when it was configured; that nothing can be smuggled in
-/// with a value is checked here once more, where it counts.
+/// Adds a header.
+///
+/// Every value was checked when it was configured. This second check, where it counts, rules out
+/// header injection.
 pub(super) fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Failure> {
     let sendable = |byte: u8| byte == b'\t' || (0x20..0x7f).contains(&byte);
-    // Without an early end, so that many bytes are looked at in one instruction.
+    // Without an early exit, so that the compiler can vectorise the loop.
     if !value.bytes().fold(true, |all, byte| all & sendable(byte)) {
         return Err(Failure::Unsendable);
     }
@@ -140,7 +144,7 @@ pub(super) fn push(head: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Fa
     Ok(())
 }
 
-/// Returns the request's target, path and query, if it can be sent as it is.
+/// Returns the request target (path and query), if it can be sent as it is.
 pub(super) fn target(url: &Url) -> Result<&str, Failure> {
     let target = &url[Position::BeforePath..Position::AfterQuery];
     let printable = |byte: u8| (0x21..0x7f).contains(&byte);

@@ -1,4 +1,4 @@
-//! Finding the addresses of a host.
+//! Resolving host names to addresses.
 
 use std::fmt;
 use std::future::Future;
@@ -8,32 +8,38 @@ use std::pin::Pin;
 
 use super::look_up::{DnsLookUp, LookUpThread, SystemLookUp};
 
-/// Finds the addresses of host names, for
+/// Resolves host names to addresses, for
 /// [`TransportBuilder::resolver`](super::TransportBuilder::resolver).
 ///
-/// It is asked for every new connection; what it finds is judged by the address guard before anything is called.
+/// It is called for every new connection. The address guard checks the result before anything is
+/// connected.
 ///
-/// Defaults to DNS as the system is configured (on Unix by `/etc/resolv.conf` and `/etc/hosts`,
-/// read again when they change), without a thread for each look-up. A name is looked up once for
-/// all who wait for it, and what was found is kept for as long as its owner says, 1 s at least and
-/// 5 min at most; that it was not found is kept for 3 s. Look-ups that are not answered leave room
-/// for others: at most 20 of one zone, the last two or three labels of a name, are under way, and
-/// each ends after 5 s. All of it happens on one thread for the process, which holds up no end.
-/// Where the configuration cannot be read, the operating system is asked as [`SystemResolver`]
-/// does.
+/// The default is DNS as the system configures it (on Unix `/etc/resolv.conf` and `/etc/hosts`,
+/// read again when they change), without a thread per lookup:
+///
+/// - Lookups of one name are single-flight: all callers share one query.
+/// - An answer is cached for its TTL, at least 1 s and at most 5 min. A name that was not found is
+///   cached for 3 s.
+/// - A lookup ends after 5 s. At most 20 lookups of one zone (the last two or three labels of a
+///   name) run at once, so that lookups without an answer leave room for others.
+/// - One thread per process does all of it. That thread never delays a shutdown.
+///
+/// If the configuration cannot be read, the operating system is asked, as [`SystemResolver`] does.
 pub trait Resolver: Send + Sync + 'static {
-    /// Returns the addresses of a host name, the preferred one first.
+    /// Returns the addresses of a host name, most preferred first.
     fn resolve(&self, host: &str) -> Resolving;
 }
 
-/// What a [`Resolver`] returns.
+/// The future returned by a [`Resolver`].
 pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Asks the operating system (`getaddrinfo`), for names that only its own modules know, such as
-/// those of mDNS or LDAP in `/etc/nsswitch.conf`.
+/// Asks the operating system (`getaddrinfo`).
 ///
-/// It takes a thread for every look-up, 256 at most, until the system gives up. What it finds is
-/// kept for 5 s; in all else it does as the default does.
+/// Use it for names that only the system's own modules know, such as those of mDNS or LDAP in
+/// `/etc/nsswitch.conf`.
+///
+/// Each lookup takes a thread until the system gives up, at most 256 threads. Results are cached
+/// for 5 s. Otherwise it behaves as the default resolver does.
 ///
 /// ```
 /// use actix_webhooks::transport::{HttpTransport, SystemResolver};
@@ -52,7 +58,7 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Asks the name servers that the system is configured with.
+/// Asks the name servers in the system's configuration.
 pub(super) struct DnsResolver;
 
 impl Resolver for DnsResolver {

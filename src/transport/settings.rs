@@ -1,4 +1,4 @@
-//! What both transports are set up with and share.
+//! Settings and state common to both transports.
 
 use std::cell::Cell;
 use std::fmt;
@@ -51,11 +51,12 @@ impl<T> TransportBuilder<T> {
         }
     }
 
-    /// Sets what does the cryptography of TLS: which versions, cipher suites, keys and signatures
-    /// there are. Defaults to rustls's `ring`, which cannot check certificates with P-521 keys or
-    /// ECDSA with SHA-512; rustls's `aws_lc_rs` can. For that an application depends on `rustls`
-    /// itself, in the version that is at [`transport::rustls`](crate::transport::rustls), with the
-    /// feature `aws_lc_rs`, and gives `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`.
+    /// Sets the cryptography provider of TLS: versions, cipher suites, key types and signatures.
+    ///
+    /// Defaults to rustls's `ring`, which cannot check certificates with P-521 keys or ECDSA with
+    /// SHA-512; rustls's `aws_lc_rs` can. To use it, depend on `rustls` in the version re-exported
+    /// at [`transport::rustls`](crate::transport::rustls) with the feature `aws_lc_rs`, and pass
+    /// `Arc::new(rustls::crypto::aws_lc_rs::default_provider())`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -75,8 +76,9 @@ impl<T> TransportBuilder<T> {
         self
     }
 
-    /// Trusts a further root certificate, in DER, besides the bundled Mozilla roots. Defaults to
-    /// none.
+    /// Trusts one more root certificate, in DER, in addition to the bundled Mozilla roots.
+    ///
+    /// Defaults to none.
     #[must_use]
     pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.extra_roots.push(der.into());
@@ -84,6 +86,7 @@ impl<T> TransportBuilder<T> {
     }
 
     /// Trusts the root certificates of the operating system instead of the bundled Mozilla roots.
+    ///
     /// They are read once, by [`build`](Self::build).
     #[cfg(feature = "platform-roots")]
     #[must_use]
@@ -92,9 +95,10 @@ impl<T> TransportBuilder<T> {
         self
     }
 
-    /// Allows calls to go to further addresses, such as `10.0.0.0/8` or [`AddressRange::loopback`].
-    /// Defaults to public addresses only, so that whoever may choose a URL cannot reach what is
-    /// internal. [`Endpoint::allow_addresses`] does so for one endpoint.
+    /// Allows calls to further addresses, such as `10.0.0.0/8` or [`AddressRange::loopback`].
+    ///
+    /// By default only public addresses are allowed, so that a user who chooses a URL cannot reach
+    /// internal services. [`Endpoint::allow_addresses`] does the same for one endpoint.
     #[must_use]
     pub fn allow_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
         if let Guard::Public(allowed) = &mut self.guard {
@@ -103,41 +107,47 @@ impl<T> TransportBuilder<T> {
         self
     }
 
-    /// Allows calls to go anywhere: internal services, cloud metadata, this machine. Only where
-    /// nobody but you chooses the URLs, redirects included.
+    /// Allows calls to any address: internal services, cloud metadata, this machine.
+    ///
+    /// Use it only where nobody but you chooses the URLs, including the targets of redirects.
     #[must_use]
     pub fn dangerous_allow_all_addresses(mut self) -> Self {
         self.guard = Guard::Off;
         self
     }
 
-    /// Sets how the addresses of host names are found. Defaults to DNS as the system is configured;
-    /// [`Resolver`] says how.
+    /// Sets the resolver of host names.
+    ///
+    /// Defaults to DNS as the system configures it; see [`Resolver`].
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
         self.resolver = Arc::new(resolver);
         self
     }
 
-    /// Sets how many bytes of an answer's body are read; beyond them the connection is dropped and
-    /// the status still counts. Defaults to 64 KiB.
+    /// Sets the number of body bytes read of an answer.
+    ///
+    /// The connection is dropped after the limit, and the status still counts. Defaults to 64 KiB.
     #[must_use]
     pub fn response_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// Sets how many idle connections are kept in the whole process. Together with the engine's
-    /// limit of attempts in flight this bounds the file descriptors used. Defaults to 256.
+    /// Sets the maximum number of idle connections in the whole process.
+    ///
+    /// Together with the engine's limit of attempts in flight, this bounds the number of file
+    /// descriptors. Defaults to 256.
     #[must_use]
     pub fn max_idle_connections(mut self, max: usize) -> Self {
         self.max_idle = max;
         self
     }
 
-    /// Sets for how long after its last exchange an idle connection is used again; one that is
-    /// older is closed when the next request looks for one. Defaults to 15 s. An endpoint that has
-    /// had nothing to do for 15 s closes all of its connections in any case.
+    /// Sets how long an idle connection may be reused after its last exchange.
+    ///
+    /// An older connection is closed when the next request looks for one. Defaults to 15 s. An
+    /// endpoint that has had nothing to do for 15 s closes all of its connections in any case.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
@@ -180,7 +190,7 @@ impl<T> fmt::Debug for TransportBuilder<T> {
     }
 }
 
-/// What all channels of a transport share.
+/// State common to all channels of a transport.
 pub(super) struct TransportContext {
     trust: Trust,
     guard: Guard,
@@ -192,7 +202,7 @@ pub(super) struct TransportContext {
 }
 
 impl TransportContext {
-    /// Returns what makes connections that no endpoint's own settings are for.
+    /// Returns a connector without the settings of any endpoint.
     pub(super) fn connector(&self, timeout: Duration) -> Connector {
         Connector {
             tls: Some(self.trust.shared()),
@@ -202,7 +212,7 @@ impl TransportContext {
         }
     }
 
-    /// Returns what makes an endpoint's connections.
+    /// Returns the connectors of an endpoint.
     pub(super) fn connectors(&self, endpoint: &Endpoint) -> Connectors {
         Connectors {
             own: Connector {
@@ -232,7 +242,7 @@ impl TransportContext {
         self.trust.for_endpoint(endpoint).map(drop)
     }
 
-    /// Returns how much is read of the answer to a delivery.
+    /// Returns the read limits for the answer to a delivery.
     pub(super) fn reading(&self) -> Reading {
         Reading {
             limit: self.body_limit,
@@ -253,7 +263,7 @@ impl fmt::Debug for TransportContext {
     }
 }
 
-/// Returns whom a request reaches.
+/// Returns the authority that a request reaches.
 pub(super) fn authority(request: &Request) -> Result<Authority, Failure> {
     Ok(Authority {
         foreign: request.left_origin,
@@ -261,17 +271,18 @@ pub(super) fn authority(request: &Request) -> Result<Authority, Failure> {
     })
 }
 
-/// One of the idle connections that the process may keep. It is dropped with its connection, so
-/// that the counts are right however that ends.
+/// A place among the idle connections that the process may keep.
+///
+/// It is dropped with its connection, so that the counts stay right however the connection ends.
 #[derive(Debug)]
 pub(super) struct IdleSlot {
     shared: Arc<TransportContext>,
-    /// How many its channel keeps.
+    /// The number of idle connections of its channel.
     of_channel: Rc<Cell<usize>>,
 }
 
 impl IdleSlot {
-    /// Returns `None` if the process keeps as many as it may.
+    /// Returns `None` if the process already keeps the maximum number of idle connections.
     pub(super) fn take(
         shared: &Arc<TransportContext>,
         of_channel: &Rc<Cell<usize>>,

@@ -1,5 +1,5 @@
-//! Whom to trust, and what to show: TLS settings for all endpoints, and for one; and why a
-//! handshake failed.
+//! TLS settings, shared and per endpoint: trusted roots and client certificates. Also the
+//! classification of failed handshakes.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::domain::deliveries::outcome::Failure;
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::{ClientIdentity, Endpoint};
 
-/// A root certificate that cannot be used, or a TLS provider.
+/// A root certificate or a TLS provider that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} cannot be used: {cause}")]
 pub struct InvalidCertificate {
@@ -30,7 +30,7 @@ impl InvalidCertificate {
     }
 }
 
-/// What every connection shares, and what is needed to make settings for one endpoint.
+/// The shared TLS settings, and what is needed to derive the settings of one endpoint.
 pub(super) struct Trust {
     provider: Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
@@ -38,7 +38,8 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// Trusts the bundled Mozilla roots, those of the operating system if asked to instead, and further ones in DER.
+    /// Trusts the bundled Mozilla roots, or those of the operating system if `platform` is set, and
+    /// `extra_roots` in DER.
     pub(super) fn new(
         provider: Arc<CryptoProvider>,
         platform: bool,
@@ -70,12 +71,12 @@ impl Trust {
         })
     }
 
-    /// Returns the settings that endpoints without certificates of their own share.
+    /// Returns the settings shared by all endpoints without certificates of their own.
     pub(super) fn shared(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.shared)
     }
 
-    /// Returns the settings for an endpoint: the shared ones, unless it has certificates of its own.
+    /// Returns the settings of an endpoint: the shared ones unless it has certificates of its own.
     pub(super) fn for_endpoint(
         &self,
         endpoint: &Endpoint,
@@ -98,7 +99,7 @@ impl Trust {
     }
 }
 
-/// Returns settings with HTTP/1.1 only.
+/// Returns settings that offer HTTP/1.1 only.
 fn config(
     provider: Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
@@ -113,7 +114,7 @@ fn config(
         Some(identity) => {
             let chain = certificates(&identity.certificates).map_err(|error| error.to_string())?;
             let key = PrivateKeyDer::from_pem_slice(identity.key.expose().as_bytes());
-            // The cause could show a part of the key.
+            // The original cause could show part of the key.
             let key = key.map_err(|_| "the key is not a private key in PEM".to_owned())?;
             let with_identity = builder.with_client_auth_cert(chain, key);
             with_identity.map_err(|error| error.to_string())?
@@ -123,19 +124,23 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// Returns the provider that is used unless the application chooses. Named, because a library must
-/// not depend on what the application has installed as the default.
+/// Returns the provider used unless the application chooses one.
+///
+/// It is named explicitly, because a library must not depend on the default that the application
+/// has installed.
 pub(super) fn default_provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Says why a handshake failed: what nobody mends by trying again is told from what broke off.
+/// Returns the failure of a handshake, separating causes that no retry can fix from broken
+/// connections.
 pub(super) fn failure_of(error: &io::Error) -> Failure {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
     match cause {
         Some(rustls::Error::InvalidCertificate(cause)) => certificate_failure(cause),
         Some(rustls::Error::NoCertificatesPresented) => Failure::Certificate,
-        // Not asked whether it can be checked, a receiver has signed with a key such as P-521.
+        // The receiver signed with a scheme that was not offered because it cannot be checked, such
+        // as one with a P-521 key.
         Some(rustls::Error::PeerMisbehaved(
             PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme,
         )) => Failure::CertificateUnsupported,
@@ -168,7 +173,8 @@ fn certificate_failure(cause: &CertificateError) -> Failure {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Failure::CertificateWrongName
         }
-        // Signed by another than it names: a root of the same name with another key comes to this.
+        // The issuer's name matches but the signature does not, as with a root of the same name and
+        // another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             Failure::CertificateUntrusted
         }

@@ -1,4 +1,5 @@
-//! A request to a token endpoint: one form out, one answer in, on a connection of its own that is not kept, no redirects.
+//! One request to a token endpoint: a form out, an answer in. It uses a new connection, which is
+//! not kept, and follows no redirects.
 
 use std::fmt;
 use std::rc::Rc;
@@ -16,32 +17,33 @@ use crate::domain::deliveries::outcome::Failure;
 use crate::domain::value::secret::Secret;
 use crate::domain::value::url::WebhookUrl;
 
-/// A request for an access token: a POST of a form. `Debug` shows no secret.
+/// A request for an access token: a form POST. `Debug` shows no secret.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenRequest {
-    /// Where it goes.
+    /// The URL of the token endpoint.
     pub url: WebhookUrl,
-    /// The `Authorization` header; `None` when the client's secret is in the form.
+    /// The `Authorization` header; `None` if the client secret is in the form.
     pub authorization: Option<Secret>,
-    /// The form, `application/x-www-form-urlencoded`. There may be secrets in it.
+    /// The form, `application/x-www-form-urlencoded`. It may contain secrets.
     pub form: Bytes,
-    /// How long connecting may take.
+    /// The maximum time for connecting.
     pub connect_timeout: Duration,
 }
 
-/// What a token endpoint answered. `Debug` does not show the body.
+/// The answer of a token endpoint. `Debug` does not show the body.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenAnswer {
     /// The status.
     pub status: u16,
-    /// The body, as far as it was read: more than [`MAX_TOKEN_ANSWER_BYTES`](crate::limits::MAX_TOKEN_ANSWER_BYTES) are refused.
+    /// The body as far as it was read. A body longer than
+    /// [`MAX_TOKEN_ANSWER_BYTES`](crate::limits::MAX_TOKEN_ANSWER_BYTES) is refused.
     pub body: Bytes,
 }
 
 impl TokenAnswer {
-    /// Returns an answer.
+    /// Returns an answer with a status and a body.
     pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
         Self {
             status,
@@ -100,7 +102,8 @@ fn write_head(head: &mut Vec<u8>, request: &TokenRequest) -> Result<(), Failure>
     Ok(())
 }
 
-/// One byte more is kept than is accepted, so that an answer that was cut off is not taken for a whole one.
+/// Keeps one byte more than is accepted, so that a truncated answer is not mistaken for a whole
+/// one.
 const READING: Reading = Reading {
     limit: MAX_TOKEN_ANSWER_BYTES,
     kept: MAX_TOKEN_ANSWER_BYTES + 1,

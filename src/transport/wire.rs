@@ -21,17 +21,17 @@ pub(super) enum Wire {
 }
 
 impl Wire {
-    /// Says whether bytes that were written may still have to be flushed.
+    /// Returns `true` if written bytes may still have to be flushed.
     pub(super) fn may_hold_back(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 }
 
 impl Wire {
-    /// Returns `true` if something has come that was not read, or the connection has ended.
+    /// Returns `true` if there are unread bytes, or the connection has ended.
     ///
-    /// The system is asked, for what it costs a call: the runtime only knows what it was told when
-    /// it waited the last time, and a task that is busy for long does not let it wait.
+    /// It asks the system, at the cost of one system call. The runtime only knows the state as of
+    /// its last wait, and a task that stays busy does not let it wait.
     pub(super) fn has_unread(&self) -> bool {
         match self {
             Self::Plain(tcp) => has_unread(tcp),

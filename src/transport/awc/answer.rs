@@ -1,4 +1,4 @@
-//! What awc answers, in our words.
+//! Conversion of awc's answers and errors to this crate's types.
 
 use std::io;
 
@@ -14,8 +14,9 @@ use crate::domain::deliveries::outcome::Failure;
 use crate::transport::answer::{Excerpt, Reading};
 use crate::transport::line::Broken;
 
-/// Reads the answer of which awc has the head. What is in the head was made plain by the stream:
-/// each header that counts is there once.
+/// Reads the body of an answer whose head awc has parsed.
+///
+/// The stream has already normalised the head: each header that counts is there once.
 pub(super) async fn read(mut response: ClientResponse, reading: Reading) -> Result<Answer, Broken> {
     let mut answer = Answer::new(response.status().as_u16());
     let text = |name: &HeaderName| {
@@ -32,14 +33,14 @@ pub(super) async fn read(mut response: ClientResponse, reading: Reading) -> Resu
             text(&WEBHOOK_DELIVERY).and_then(|directive| Directive::parse(directive.as_bytes()));
     }
     if answer.status == 101 {
-        // What would follow is not HTTP.
+        // The bytes after a 101 are not HTTP.
         return Ok(answer);
     }
     let mut excerpt = Excerpt::new(reading);
     while let Some(data) = response.next().await {
         let data = data.map_err(|error| cut_short(error, answer.status))?;
         if !excerpt.take(&data) {
-            // Dropping it closes its connection.
+            // Dropping the response closes its connection.
             break;
         }
     }
@@ -47,7 +48,7 @@ pub(super) async fn read(mut response: ClientResponse, reading: Reading) -> Resu
     Ok(answer)
 }
 
-/// Returns what a failure of awc means: nearly always what our stream said.
+/// Converts an awc error, which nearly always wraps a [`Broken`] of the stream.
 pub(super) fn broken(error: SendRequestError) -> Broken {
     use awc::error::SendRequestError as E;
 

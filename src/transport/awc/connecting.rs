@@ -1,5 +1,5 @@
-//! Making connections for awc: our connector under its pool, so that the address guard sees every
-//! one.
+//! Making connections for awc. This crate's connector works under awc's pool, so that the address
+//! guard sees every connection.
 
 use std::cell::Cell;
 use std::io;
@@ -21,24 +21,24 @@ use crate::transport::connect::{Authority, Connectors};
 use crate::transport::line::{Broken, Line};
 use crate::transport::settings::{IdleSlot, TransportContext};
 
-/// What the connections of an endpoint share.
+/// State shared by the connections of an endpoint.
 pub(super) struct Connecting {
     pub(super) connectors: Connectors,
-    /// What the stream needs to know of the request that is being sent.
+    /// The request being sent, for the stream.
     pub(super) outgoing: OutgoingSlot,
     pub(super) shared: Arc<TransportContext>,
-    /// How many of them are idle.
+    /// The number of idle connections.
     pub(super) idle_count: Rc<Cell<usize>>,
 }
 
 impl Connecting {
-    /// Returns room for one more idle connection, if there is any.
+    /// Returns a place for one more idle connection, if there is one.
     pub(super) fn slot(&self) -> Option<IdleSlot> {
         IdleSlot::take(&self.shared, &self.idle_count)
     }
 }
 
-/// Returns a client whose connections lead to one authority, whatever its requests say.
+/// Returns a client whose connections all lead to one authority, regardless of the request's URI.
 pub(super) fn client_of(connecting: Rc<Connecting>, authority: Rc<Authority>) -> Client {
     let idle_timeout = connecting.shared.idle_timeout;
     let connect = Connect {
@@ -48,7 +48,7 @@ pub(super) fn client_of(connecting: Rc<Connecting>, authority: Rc<Authority>) ->
     client_over(connect, idle_timeout)
 }
 
-/// Returns a client over connections that are made like this, which awc keeps for so long.
+/// Returns a client over connections made by `connect`, which awc keeps for `idle_timeout`.
 pub(super) fn client_over<S>(connect: S, idle_timeout: Duration) -> Client
 where
     S: Service<ConnectInfo<Uri>, Response = Connection<Uri, Stream>, Error = ConnectError>,
@@ -56,7 +56,7 @@ where
 {
     let connector = Connector::new()
         .connector(connect)
-        // Attempts in flight and the time for connecting are bounded elsewhere.
+        // Attempts in flight and connect time are bounded elsewhere.
         .limit(0)
         .timeout(NEVER)
         .conn_lifetime(NEVER)
@@ -100,5 +100,5 @@ impl Service<ConnectInfo<Uri>> for Connect {
     }
 }
 
-/// Longer than anything waits, and no overflow when added to a time.
+/// Longer than any wait, and short enough not to overflow when added to a time.
 const NEVER: Duration = Duration::from_hours(24 * 365);

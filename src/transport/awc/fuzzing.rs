@@ -22,7 +22,7 @@ use crate::transport::settings::authority;
 use crate::transport::wire::Wire;
 use crate::transport::{Answer, Channel, Failure};
 
-/// A channel whose first connections are these; there are no others.
+/// A channel that uses the given connections and makes no others.
 pub(in crate::transport) struct ScriptedChannel(Rc<AwcChannel>);
 
 impl ScriptedChannel {

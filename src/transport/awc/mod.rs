@@ -1,7 +1,7 @@
-//! The default transport: HTTP/1.1 by awc, over connections that we make and watch.
+//! The default transport: HTTP/1.1 by awc, over this crate's own connections.
 //!
-//! awc has traps and strictness of its own (docs/adr/0012): they are met in one place, the
-//! [`Stream`] under the client, so that what awc sees is always a plain and unambiguous answer.
+//! awc has pitfalls and strict checks of its own (docs/adr/0012). The [`Stream`] under the client
+//! handles all of them, so that awc always sees a plain and unambiguous answer.
 
 mod answer;
 mod connecting;
@@ -32,8 +32,10 @@ use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::value::url::WebhookUrl;
 
-/// Sends by awc, with TLS by rustls where the URL says https, to public addresses unless more is
-/// allowed. Each endpoint has a client of its own while it is active.
+/// Sends with awc, and with TLS by rustls for https URLs, to public addresses unless more are
+/// allowed.
+///
+/// Each endpoint has its own client while it is active.
 ///
 /// ```
 /// use actix_webhooks::transport::AwcTransport;
@@ -74,8 +76,8 @@ impl TransportBuilder<AwcTransport> {
     /// Returns the transport.
     ///
     /// # Errors
-    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can
-    /// do no TLS.
+    /// [`InvalidCertificate`] if a root certificate is invalid, or if the crypto provider does not
+    /// support TLS.
     pub fn build(self) -> Result<AwcTransport, InvalidCertificate> {
         let shared = self.shared()?;
         Ok(AwcTransport { shared })
@@ -108,25 +110,25 @@ impl Transport for AwcTransport {
 
 struct OpenChannel(Rc<AwcChannel>);
 
-/// The client of one endpoint, and those of the origins to which its redirects lead.
+/// The client of one endpoint, and the clients of the origins that its redirects lead to.
 struct AwcChannel {
     url: WebhookUrl,
     headers: RequestHeaders,
     connecting: Rc<Connecting>,
-    /// What is the same for every request to the endpoint's own URL.
+    /// The target for the endpoint's own URL, built on first use.
     own: RefCell<Option<Rc<Target>>>,
-    /// The one used last at the back.
+    /// In order of use, the most recently used last.
     elsewhere: RefCell<Vec<Origin>>,
 }
 
-/// A client whose connections all lead to one origin: so none can be taken for another's.
+/// A client whose connections all lead to one origin, so that none can be used for another.
 #[derive(Clone)]
 struct Origin {
     authority: Rc<Authority>,
     client: awc::Client,
 }
 
-/// Where requests go, and what is the same for all of them.
+/// The destination of requests, with everything that is the same for all of them.
 struct Target {
     origin: Origin,
     prepared: Prepared,
@@ -150,7 +152,8 @@ impl AwcChannel {
         };
         match self.exchange_by(&target, &request).await {
             Err(Broken { lost: true, .. }) => {
-                // By a client without connections, so that it is not lost with another one.
+                // A new client has no kept connections, so the request cannot be lost with another
+                // one.
                 let origin = self.origin(Rc::clone(&target.origin.authority));
                 let again = async {
                     let target = self.target_at(origin, &request)?;
@@ -188,7 +191,7 @@ impl AwcChannel {
         Ok(target)
     }
 
-    /// A redirect: rare, and nothing about it is remembered but its connections.
+    /// Returns the target of a redirect. Redirects are rare, so only their connections are kept.
     fn target_elsewhere(&self, request: &Request) -> Result<Target, Failure> {
         let authority = authority(request)?;
         let own = self.own.borrow().as_ref().map(|own| own.origin.clone());
@@ -221,5 +224,5 @@ impl AwcChannel {
     }
 }
 
-/// Of how many origins besides the endpoint's own connections are kept at once.
+/// The maximum number of origins, besides the endpoint's own, whose connections are kept.
 const MAX_ORIGINS: usize = 4;

@@ -1,8 +1,8 @@
 //! A request as awc takes it, and the header lines that its stream adds.
 //!
-//! awc writes names in lower case, and there are receivers that compare names as they are written:
-//! the lines are added under awc, as they are sent. So a value need not become three objects on its
-//! way, and a secret is in no map that is not wiped.
+//! awc writes header names in lower case, and some receivers compare names case-sensitively. So the
+//! lines are added below awc, as they are sent. This also saves three conversions per value, and no
+//! secret gets into a header map that is not wiped.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -19,7 +19,7 @@ use crate::domain::deliveries::outcome::Failure;
 use crate::transport::request::{FixedLines, RequestHeaders, host, target};
 use crate::transport::{Request, StatusSeen};
 
-/// What is the same for every request to one URL.
+/// The parts that are the same for every request to one URL.
 pub(super) struct Prepared {
     request: FrozenClientRequest,
     lines: FixedLines,
@@ -32,7 +32,8 @@ impl Prepared {
         request: &Request,
     ) -> Result<Self, Failure> {
         let url = request.url.to_url();
-        // Whom a client's connections lead to is known without the URI, and `Host` is set.
+        // The URI's authority is a placeholder: the client fixes the destination, and `Host` is set
+        // below.
         let uri = Uri::builder()
             .scheme("http")
             .authority("receiver")
@@ -46,7 +47,7 @@ impl Prepared {
         })
     }
 
-    /// Returns what the stream needs to know of an attempt.
+    /// Returns the part of an attempt that the stream needs.
     pub(super) fn outgoing(
         &self,
         headers: &RequestHeaders,
@@ -54,7 +55,7 @@ impl Prepared {
     ) -> Result<Outgoing, Failure> {
         let authorization = request.authorization.as_ref();
         let authorization = authorization.map_or(0, |value| value.expose().len());
-        // Large enough at once: what grows leaves copies behind.
+        // Reserve everything at once: a reallocation would leave an unwiped copy behind.
         let room = self.lines.as_bytes().len() + authorization + ROOM_FOR_VARYING;
         let mut lines = Zeroizing::new(Vec::with_capacity(room));
         lines.extend_from_slice(self.lines.as_bytes());
@@ -63,7 +64,7 @@ impl Prepared {
         Ok(Outgoing { lines, seen })
     }
 
-    /// Sends a request, and returns the head of its answer.
+    /// Sends a request and returns the head of its answer.
     pub(super) async fn send(
         &self,
         outgoing: Outgoing,
@@ -82,16 +83,16 @@ impl Prepared {
     }
 }
 
-/// What the stream that a request is written to needs to know of it.
+/// The part of a request that its stream needs.
 pub(super) struct Outgoing {
-    /// Its header lines.
+    /// The request's header lines.
     pub(super) lines: Zeroizing<Vec<u8>>,
-    /// Is told the status of its answer.
+    /// Receives the status of the answer.
     pub(super) seen: StatusSeen,
 }
 
-/// Where the stream finds it: it is there while the request is polled, and streams are written to
-/// at no other time.
+/// Passes an [`Outgoing`] to the stream. It is set only while the request is polled; awc writes to
+/// streams at no other time.
 #[derive(Default)]
 pub(super) struct OutgoingSlot(Cell<Option<Outgoing>>);
 
@@ -101,10 +102,10 @@ impl OutgoingSlot {
     }
 }
 
-/// Adds the head of a request to `out` as it is sent: what awc has written, and `lines`. Returns
-/// the length of what awc has written, if all of it is at the beginning of `bytes`.
+/// Adds the head of a request to `out` as it is sent: awc's own lines, and `lines`.
 ///
-/// The date that awc adds is left out: it tells a receiver nothing that the timestamp does not.
+/// Returns the length of awc's head, if `bytes` begins with all of it. awc's `Date` line is left
+/// out: it tells a receiver no more than the timestamp does.
 pub(super) fn write_head(bytes: &[u8], lines: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let mut written = 0;
     let mut length_line: &[u8] = b"";
@@ -114,7 +115,7 @@ pub(super) fn write_head(bytes: &[u8], lines: &[u8], out: &mut Vec<u8>) -> Optio
         let line = rest.get(..length)?;
         written += length;
         if let Some(value) = line.strip_prefix(b"host") {
-            // Before the others (RFC 9110 §7.2).
+            // `Host` comes before the other lines (RFC 9110 §7.2).
             out.extend_from_slice(b"Host");
             out.extend_from_slice(value);
             out.extend_from_slice(lines);
@@ -131,5 +132,5 @@ pub(super) fn write_head(bytes: &[u8], lines: &[u8], out: &mut Vec<u8>) -> Optio
     }
 }
 
-/// How much room the other lines that depend on the attempt usually take, in bytes.
+/// The usual size, in bytes, of the other lines that depend on the attempt.
 const ROOM_FOR_VARYING: usize = 512;

@@ -1,12 +1,12 @@
-//! The stream under awc's client: it sees every byte of a connection, and answers awc's traps and
-//! its strictness in one place.
+//! The stream under awc's client. It sees every byte of a connection and handles awc's pitfalls and
+//! strict checks in one place.
 //!
-//! Of an answer that every reader takes alike, awc gets the bytes as they came. Of any other it
-//! gets a plain one with the same status, the headers that count, and the same body: interim
-//! answers skipped, folds and lines that are no headers gone, the framing made unmistakable. An
-//! answer that is cut short ends in an error that says so. A connection with anything left over, or
-//! whose answer was ambiguous, ends with its exchange: no answer can be credited to another
-//! delivery.
+//! If every HTTP parser would read an answer alike, awc gets its bytes unchanged. Otherwise awc
+//! gets a plain answer with the same status, the headers that count, and the same body: interim
+//! answers are skipped, folded lines and lines that are not headers are removed, and the framing is
+//! made unambiguous. A truncated answer ends in an error that says so. A connection with bytes left
+//! over, or whose answer was ambiguous, is closed after its exchange, so that no answer can be
+//! credited to another delivery.
 
 use std::fmt;
 use std::io;
@@ -28,33 +28,34 @@ use crate::transport::answer::{Body, Framing, Head, Piece};
 use crate::transport::line::{Broken, COPIED, Line, put_together};
 use crate::transport::settings::IdleSlot;
 
-/// A connection as awc sees it. Small, because it is moved into awc's pool and out of it for each
-/// exchange.
+/// A connection as awc sees it.
+///
+/// It is kept small, because awc moves it into and out of its pool for each exchange.
 pub(super) struct Stream(Box<Open>);
 
 struct Open {
-    /// `None` once it has ended.
+    /// `None` once the connection has ended.
     line: Option<Line>,
     phase: Phase,
-    /// What awc has written and the system has not taken.
+    /// Bytes that awc has written and the system has not yet taken.
     unsent: BytesMut,
-    /// What awc is given to read next.
+    /// Bytes that awc reads next.
     handed: BytesMut,
     connecting: Rc<Connecting>,
 }
 
 enum Phase {
-    /// Nothing is under way.
+    /// No exchange is under way.
     Waiting {
-        /// `None` when it is new.
+        /// `None` for a new connection.
         #[expect(dead_code, reason = "it counts as long as it is held")]
         kept: Option<IdleSlot>,
     },
     /// The request is being sent, or the head of the answer is awaited.
     Awaiting,
-    /// The body of the answer is read.
+    /// The body of the answer is being read.
     Reading { body: Body, keeps: bool },
-    /// All of the answer is read, and awc has not been given all of it.
+    /// The whole answer is read, but awc has not yet been given all of it.
     Ending { keeps: bool },
 }
 
@@ -71,7 +72,7 @@ impl Stream {
 }
 
 impl Open {
-    /// Sends the head of a request, with what follows it if that is short.
+    /// Sends the head of a request, and up to [`COPIED`] bytes of the body behind it.
     fn begin(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, Broken> {
         let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
         let outgoing = self.connecting.outgoing.take();
@@ -89,7 +90,7 @@ impl Open {
                 Poll::Pending => 0,
             };
             let unsent = out.get(sent..).unwrap_or_default();
-            // Large enough at once: what grows leaves copies behind.
+            // Reserve everything at once: a reallocation would leave an unwiped copy behind.
             self.unsent.reserve(unsent.len());
             self.unsent.extend_from_slice(unsent);
             Ok(head + body.len())
@@ -136,13 +137,13 @@ impl Open {
         Poll::Ready(Ok(false))
     }
 
-    /// Gives awc a head that says the same and can be read in one way only.
+    /// Gives awc an equivalent head that can be read in only one way.
     fn hand_head(&mut self, head: &Head) {
         let Some(line) = &mut self.line else { return };
         write_plain_head(head, line.received(), &mut self.handed);
         let keeps = head.keeps;
         self.phase = match head.framing {
-            // It is not waited for: what has come of it counts.
+            // The end is not awaited: the bytes received so far are the body.
             Framing::UntilClose => {
                 self.handed.extend_from_slice(&line.take_received());
                 Phase::Ending { keeps }
@@ -181,7 +182,7 @@ impl Open {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands over what there is. With the last of an answer the exchange ends.
+    /// Hands over the available bytes. The exchange ends with the last byte of the answer.
     fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
         let length = self.handed.len().min(buffer.remaining());
         buffer.put_slice(&self.handed.split_to(length));
@@ -200,8 +201,7 @@ impl Open {
     }
 }
 
-/// Returns the status if `bytes` are one answer from its beginning to its end, of which awc makes
-/// what we do.
+/// Returns the status if `bytes` is exactly one answer that awc parses as this crate does.
 fn plain_and_whole(bytes: &[u8]) -> Option<u16> {
     let (head, length) = Head::at(bytes)?;
     let body = match head.framing {
@@ -265,7 +265,7 @@ impl AsyncRead for Stream {
                 return Poll::Ready(Ok(()));
             };
             match this.phase {
-                // awc asks whether it can be used again.
+                // awc checks whether the connection can be reused.
                 Phase::Waiting { .. } | Phase::Ending { .. } if line.is_quiet(cx) => {
                     return Poll::Pending;
                 }
@@ -313,8 +313,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// awc asks for it and does not use it: whether something can be read or written is found out by
-/// trying.
+/// awc requires this trait but does not use it: readiness is found by trying to read or write.
 impl ActixStream for Stream {
     fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::READABLE))
@@ -331,14 +330,15 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// What has not gone out is wiped: it may be the head of a request.
+/// Wipes unsent bytes, which may be the head of a request.
 impl Drop for Open {
     fn drop(&mut self) {
         (*self.unsent).zeroize();
     }
 }
 
-/// How much of a head awc writes itself, with the request's target, in bytes: usually.
+/// The usual size, in bytes, of the part of a head that awc writes itself, including the request
+/// target.
 const ROOM_FOR_HEAD: usize = 1_024;
 
 pub(super) const WEBHOOK_DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");

@@ -14,18 +14,20 @@ use serde::de::DeserializeOwned;
 use super::{Verified, Verifier, VerifyError};
 use crate::domain::value::time::Timestamp;
 
-/// A webhook whose signature is right, for handlers of actix-web.
+/// A webhook with a verified signature, for actix-web handlers.
 ///
-/// Reads the body, up to [`Verifier::body_limit`], and checks it with the [`Verifier`] that `App::app_data` was given, as it is or in a `web::Data`.
-/// Where that fails the handler is not called: see [`WebhookRejection`].
+/// Reads the body, up to [`Verifier::body_limit`], and checks it with the [`Verifier`] in
+/// `App::app_data`, stored there directly or in a `web::Data`. If the check fails, the handler is
+/// not called; see [`WebhookRejection`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VerifiedWebhook {
-    /// The alert's id, the same on every attempt: what was seen under it before is to be answered with success and not to be done again.
+    /// The alert's id, the same on every attempt. If the id was seen before, answer with success
+    /// and do nothing.
     pub id: String,
-    /// When the attempt was made, in whole seconds.
+    /// The time of the attempt, in whole seconds.
     pub timestamp: Timestamp,
-    /// The body, byte for byte as it was received and signed.
+    /// The body, byte for byte as received and signed.
     pub body: Bytes,
 }
 
@@ -33,26 +35,27 @@ impl VerifiedWebhook {
     /// Parses the body as JSON.
     ///
     /// # Errors
-    /// `serde_json`'s, when the body is not what was expected.
+    /// The error of `serde_json`, if the body does not match the type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.body)
     }
 }
 
-/// Why a handler was not called. The answer has the reason as its text.
+/// The reason why a handler was not called. The answer's body is the reason as text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebhookRejection {
-    /// The call is not to be believed. Answered with 400 when a header is missing or malformed, else with 401.
+    /// The call cannot be trusted. Answered with 400 if a header is missing or malformed, otherwise
+    /// with 401.
     #[error(transparent)]
     NotVerified(#[from] VerifyError),
     /// The body is larger than [`Verifier::body_limit`]. Answered with 413.
     #[error("body is larger than {limit} bytes")]
     TooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// The body did not come whole. Answered with 400.
+    /// The body did not arrive completely. Answered with 400.
     #[error("body could not be read")]
     Unreadable(#[source] PayloadError),
     /// The application has no [`Verifier`] in its data. Answered with 500, and logged as an error.
@@ -96,7 +99,8 @@ async fn extract(
         log::error!("no Verifier in the application's data; webhooks are answered with 500");
         return Err(WebhookRejection::NoVerifier);
     };
-    // The time of arrival: how long the body takes does not make it old. What no body could make good is refused before it is read.
+    // The time of arrival counts, because a slow body does not make a call old. Calls that no body
+    // could make valid are refused before the body is read.
     let now = now();
     verifier.claim(&request.headers(), now)?;
     let body = read(&request, payload, verifier.body_limit).await?;

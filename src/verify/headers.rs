@@ -1,8 +1,11 @@
-//! Where the headers of a call are found.
+//! Access to the headers of a call.
 
 use actix_http::header::{HeaderMap, HeaderValue};
 
-/// Headers by their names, in which case is ignored. Implemented for references to actix-web's `HeaderMap` and to lists of names and values, and for functions:
+/// Headers by name, ignoring case.
+///
+/// Implemented for references to actix-web's `HeaderMap`, for references to lists of names and
+/// values, and for functions:
 ///
 /// ```
 /// use actix_webhooks::verify::Headers;
@@ -13,7 +16,7 @@ use actix_http::header::{HeaderMap, HeaderValue};
 /// assert_eq!(looked_up.value("webhook-id"), Some(&b"msg_1"[..]));
 /// ```
 pub trait Headers<'h> {
-    /// Returns the value of a header, the first one where there are several; `None` when there is none.
+    /// Returns the first value of a header, or `None` if there is none.
     fn value(&self, name: &str) -> Option<&'h [u8]>;
 }
 

@@ -1,9 +1,9 @@
-//! What a receiver verifies with, however its sender wrote it down.
+//! Verification keys, in any notation that a sender uses.
 //!
-//! Whoever sends chooses the secret, and many choose other than Standard Webhooks has it: fewer or
-//! more bytes, no prefix, the version of the signature in front, the other alphabet of base64, no
-//! padding. A receiver that refuses them verifies nothing. What this crate signs with stays as the
-//! specification says ([`SigningSecret`](crate::SigningSecret)).
+//! The sender chooses the secret, and many deviate from Standard Webhooks: fewer or more bytes, no
+//! prefix, the signature version in front, the other base64 alphabet, no padding. A receiver that
+//! refused those secrets could not verify anything. Secrets for signing still follow the
+//! specification ([`SigningSecret`](crate::SigningSecret)).
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl VerificationKey {
         if text.len() > MAX_TEXT_BYTES {
             return Err(length(HMAC_PREFIX, HMAC_BYTES));
         }
-        // Some senders issue a secret together with the version of the signatures that it makes.
+        // Some senders put the signature version in front of the secret.
         let versioned = |version: &str, prefix: &str| {
             let text = text.strip_prefix(version).unwrap_or(text);
             text.strip_prefix(prefix)
@@ -52,11 +52,13 @@ impl VerificationKey {
         Self::parse_bare(text.strip_prefix("v1,").unwrap_or(text))
     }
 
-    /// Parses a secret without a prefix. Nothing but its length tells it from a word such as
-    /// `changeme`, or from a setting that was never filled in.
+    /// Parses a secret without a prefix.
+    ///
+    /// Only its length distinguishes it from a word such as `changeme`, or from a setting that was
+    /// never filled in.
     fn parse_bare(encoded: &str) -> Result<Self, InvalidSecret> {
-        // An underscore is also a letter of the URL-safe alphabet: a prefix of another kind must
-        // not become a part of the secret.
+        // The underscore is also a letter of the URL-safe alphabet, so a prefix of another kind or in
+        // another case must not become part of the secret.
         let prefixes = [HMAC_PREFIX, ED25519_PREFIX, PUBLIC_PREFIX];
         let begins_like = |prefix: &&str| {
             let begin = encoded.get(..prefix.len());
@@ -73,16 +75,17 @@ impl VerificationKey {
     }
 }
 
-/// Returns the key; `None` when there are too few or too many bytes. With none at all, anybody
-/// could sign.
+/// Returns the key, or `None` if there are too few or too many bytes. Anyone could sign with an
+/// empty key.
 fn hmac_key(bytes: &[u8]) -> Option<VerificationKey> {
     let usable = (1..=MAX_HMAC_BYTES).contains(&bytes.len());
     usable.then(|| VerificationKey::Hmac(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))))
 }
 
-/// Decodes base64 of either alphabet, with padding or without, in one line or in several.
+/// Decodes base64 in either alphabet, with or without padding, on one or several lines.
 fn decode(encoded: &str) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
-    // Room enough from the start, in both: no copy is left behind by growing.
+    // Reserve everything at once in both buffers: a reallocation would leave an unwiped copy
+    // behind.
     let mut standard = Zeroizing::new(Vec::with_capacity(encoded.len()));
     let bytes = encoded.bytes().filter(|byte| !byte.is_ascii_whitespace());
     standard.extend(bytes.map(|byte| match byte {
@@ -97,8 +100,8 @@ fn decode(encoded: &str) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
     }
 }
 
-/// Bits left over at the end are ignored, as most decoders do: some secrets are random letters that
-/// were never encoded.
+/// Ignores leftover bits at the end, as most decoders do: some secrets are random letters that were
+/// never encoded.
 const SLOPPY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -106,17 +109,18 @@ const SLOPPY: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The longest key for HMAC. Beyond 64 bytes it is hashed first (RFC 2104 §2), so that more makes
-/// it no stronger.
+/// The longest HMAC key. A key beyond 64 bytes is hashed first (RFC 2104 §2), so more bytes make it
+/// no stronger.
 const MAX_HMAC_BYTES: usize = 1_024;
 
-/// How many bytes that is, for whoever gives others.
+/// The allowed key lengths, for error messages.
 const HMAC_BYTES: &str = "1 to 1024";
 
-/// The fewest bytes of a secret without a prefix: the least that a sender is known to issue.
+/// The minimum length in bytes of a secret without a prefix: the shortest that a sender is known to
+/// issue.
 const MIN_BARE_BYTES: usize = 16;
 
-/// Nothing longer is looked at: enough for the longest key, its prefix, and line ends.
+/// The longest text parsed: enough for the longest key, its prefix and line ends.
 const MAX_TEXT_BYTES: usize = 2 * MAX_HMAC_BYTES;
 
 #[cfg(test)]
@@ -129,7 +133,7 @@ mod tests {
     use crate::domain::value::time::Timestamp;
     use crate::verify::{Verifier, VerifyError};
 
-    // Made apart from this crate, by Python's hmac.
+    // Computed independently of this crate, with Python's hmac.
     const BYTES_16: (&str, &str) = (
         "EDVaf6TJ7hM4XYKnzPEWOw==",
         "v1,KdySGfG2HOJlRt67lUOhyogA8Eq+QE1oYvqcnhstLR4=",
@@ -139,7 +143,7 @@ mod tests {
         "v1,P/ZZxVTOfgB9SyEuZbYWYLrR8pn7Awsb3T7RIXmn6i4=",
     );
     const BYTES_1: (&str, &str) = ("AQ==", "v1,4gSWYImObezboYN8eiWmJrHLHwevX4yElXAPnG5R4ns=");
-    /// `/` and `+` are in it, and padding.
+    /// Contains `/`, `+` and padding.
     const BYTES_64: (&str, &str) = (
         "QGWKr9T5HkNojbLX/CFGa5C12v8kSW6TuN0CJ0xxlrvgBSpPdJm+4wgtUnecweYLMFV6n8TpDjNYfaLH7BE2Ww==",
         "v1,TM8Rpa95CDa5R9jVJ77KMrYw7BGUSn8qVMlw14fYcuw=",
@@ -171,8 +175,8 @@ mod tests {
         encoded.replace('+', "-").replace('/', "_")
     }
 
-    /// The lengths and spellings that senders were seen to issue (svix-cli#35, polar#13522,
-    /// standard-webhooks#235), which a verifier as strict as a signer refuses.
+    /// The lengths and notations that senders really issue (svix-cli#35, polar#13522,
+    /// standard-webhooks#235), which a verifier as strict as a signer would refuse.
     #[test]
     fn a_secret_is_taken_as_its_sender_issued_it() {
         for (encoded, entry) in [BYTES_16, BYTES_72, BYTES_64] {
@@ -234,7 +238,7 @@ mod tests {
             refused(word, &InvalidSecret::Prefix);
         }
         refused(&STANDARD.encode([7; 15]), &InvalidSecret::Prefix);
-        // As URL-safe base64 this would be a secret, and not the right one.
+        // Read as URL-safe base64 this would be a valid but wrong secret.
         for wrong in ["WHSEC_", "whsk_", "v1,whpk_", "Whpk_"] {
             let text = format!("{wrong}{}", URL_SAFE.encode([7; 33]));
             let error = Verifier::new(&text).unwrap_err();
@@ -247,7 +251,7 @@ mod tests {
         refused("whsec_ü", &InvalidSecret::Base64);
     }
 
-    /// Random letters that were taken for base64: the bits left over are ignored by other decoders.
+    /// Random letters used as base64: other decoders ignore the leftover bits.
     #[test]
     fn bits_left_over_are_ignored() {
         let entry = SigningSecret::parse("whsec_GD1ih6zR9htAZYqv1PkeQ2iNstf8IUZrAA==").unwrap();

@@ -1,6 +1,8 @@
-//! For receivers: checks that a webhook was sent by who holds its secret, and lately (feature `verify`).
+//! For receivers: checks that a webhook was sent recently and by a holder of its secret (feature
+//! `verify`).
 //!
-//! [`Verifier`] checks signatures of Standard Webhooks 1.0, whoever sent them; [`VerifiedWebhook`] does it in an actix-web handler.
+//! [`Verifier`] checks signatures of Standard Webhooks 1.0 from any sender. [`VerifiedWebhook`]
+//! does so in an actix-web handler.
 //!
 //! ```
 //! use actix_web::{App, HttpResponse, web};
@@ -40,7 +42,9 @@ use crate::domain::signing::signature::{Content, InvalidSecret, MAX_SIGNING_SECR
 use crate::domain::signing::signer::SignatureHeaders;
 use crate::domain::value::time::Timestamp;
 
-/// Checks signatures with one or more secrets or public keys. Cloning shares the keys.
+/// Checks signatures with one or more secrets or public keys.
+///
+/// Cloning shares the keys.
 ///
 /// ```
 /// use actix_webhooks::Timestamp;
@@ -65,33 +69,35 @@ pub struct Verifier {
     body_limit: usize,
 }
 
-/// What a signature has proven.
+/// The facts that a signature has proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
-    /// The alert's id, the same on every attempt: what was seen under it before is to be answered with success and not to be done again.
+    /// The alert's id, the same on every attempt. If the id was seen before, answer with success
+    /// and do nothing.
     pub id: String,
-    /// When the attempt was made, in whole seconds.
+    /// The time of the attempt, in whole seconds.
     pub timestamp: Timestamp,
 }
 
-/// Why a call is not to be believed.
+/// The reason why a call cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// A header is not there.
+    /// A header is missing.
     #[error("header {0:?} is missing")]
     MissingHeader(String),
-    /// The id cannot be one: it is empty, too long, or holds a full stop or something other than visible ASCII; or the signatures are not ASCII.
+    /// A header is malformed. Either the id is empty, too long, or contains a full stop or anything
+    /// but visible ASCII; or the signatures are not ASCII.
     #[error("header {0:?} is malformed")]
     MalformedHeader(String),
-    /// The timestamp is not in whole unix seconds.
+    /// The timestamp is not a whole number of unix seconds.
     #[error("header {0:?} is not a time in unix seconds")]
     BadTimestamp(String),
-    /// It was sent longer ago than the tolerance; perhaps somebody sends again what they have recorded.
+    /// The call was sent longer ago than the tolerance. It may be a replay.
     #[error("sent too long ago")]
     TooOld,
-    /// It was sent in the future by more than the tolerance; one of the clocks is wrong.
+    /// The call was sent further in the future than the tolerance. One of the clocks is wrong.
     #[error("sent in the future")]
     TooNew,
     /// No signature matches any of the keys.
@@ -100,19 +106,19 @@ pub enum VerifyError {
 }
 
 impl Verifier {
-    /// Returns a verifier with one secret (`whsec_…`, for HMAC-SHA256) or public key (`whpk_…`, for ed25519).
+    /// Returns a verifier with one secret (`whsec_…`, for HMAC-SHA256) or public key (`whpk_…`, for
+    /// ed25519).
     ///
-    /// It is taken as its sender issued it. White space around it and within does not matter, nor
-    /// does `v1,` or `v1a,` in front; the base64 may be of either alphabet, with padding or
-    /// without. A secret may have 1 to 1,024 bytes, and from 16 on it needs no prefix; a public key
-    /// has a prefix and 32 bytes. (What [`SigningSecret`](crate::SigningSecret) signs with has 24
-    /// to 64 bytes, as the specification says.)
+    /// Pass it as the sender issued it. White space and a leading `v1,` or `v1a,` are ignored; the
+    /// base64 may use either alphabet, with or without padding. A secret has 1 to 1,024 bytes, and
+    /// needs no prefix from 16 bytes on. A public key has a prefix and 32 bytes. (A
+    /// [`SigningSecret`](crate::SigningSecret) has 24 to 64 bytes, as the specification requires.)
     ///
-    /// A sender that signs with the text of its secret, and not with what is encoded in it: give
-    /// the text's bytes in base64, after `whsec_`.
+    /// Some senders sign with the text of the secret instead of the bytes encoded in it. For those,
+    /// pass `whsec_` followed by the text's bytes in base64.
     ///
     /// # Errors
-    /// [`InvalidSecret`] says what the text must be.
+    /// [`InvalidSecret`] states what the text must be.
     pub fn new(secret: &str) -> Result<Self, InvalidSecret> {
         Ok(Self {
             keys: vec![VerificationKey::parse(secret)?],
@@ -122,10 +128,11 @@ impl Verifier {
         })
     }
 
-    /// Accepts a further secret or public key, as while the sender changes to a new one. At most 8.
+    /// Accepts one more secret or public key, for example while the sender rotates its secret. At
+    /// most 8.
     ///
     /// # Errors
-    /// [`InvalidSecret`] says what the text must be.
+    /// [`InvalidSecret`] states what the text must be.
     pub fn secret(mut self, secret: &str) -> Result<Self, InvalidSecret> {
         let key = VerificationKey::parse(secret)?;
         if self.keys.len() >= MAX_SIGNING_SECRETS {
@@ -135,39 +142,50 @@ impl Verifier {
         Ok(self)
     }
 
-    /// Sets how far the time of sending may be from `now`, in both directions. Defaults to 5 min.
+    /// Sets the maximum difference between the time of sending and `now`, in both directions.
+    ///
+    /// Defaults to 5 min.
     #[must_use]
     pub fn tolerance(mut self, tolerance: Duration) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// Sets the names of the headers. Defaults to [`SignatureHeaders::standard`].
+    /// Sets the names of the headers.
+    ///
+    /// Defaults to [`SignatureHeaders::standard`].
     #[must_use]
     pub fn headers(mut self, names: SignatureHeaders) -> Self {
         self.names = names;
         self
     }
 
-    /// Sets how many bytes of a body [`VerifiedWebhook`] reads; a larger one is refused. Defaults to 1 MiB.
+    /// Sets the maximum size in bytes of a body that [`VerifiedWebhook`] reads.
+    ///
+    /// A larger body is refused. Defaults to 1 MiB.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// Checks that one of the signatures is that of `body`, byte for byte as it was received, by one of the keys, and that it was sent lately.
-    /// Keys are compared in constant time; entries of unknown versions are skipped.
+    /// Checks that one of the keys signed `body`, and that the call was sent recently.
     ///
-    /// Of the header with the signatures the first 16 entries are looked at. An ed25519 entry costs a pass over
-    /// the body for each key that it may be of, so that at most 16 such checks are made, shared evenly by
-    /// the keys: with one public key all 16 entries are tried, with eight the first two. A header without an
-    /// entry that any of the keys could have made is refused before the body is looked at.
+    /// Pass `body` byte for byte as it was received. HMAC signatures are compared in constant time.
+    /// Entries of unknown versions are skipped.
     ///
-    /// An id with a full stop is refused: full stops separate what is signed, so that a part of the body could pass for a part of the id.
+    /// Only the first 16 entries of the signature header are checked. An ed25519 entry costs a pass
+    /// over the body for each key that may have made it. At most 16 such checks are made, shared
+    /// evenly by the public keys: one key tries all 16 entries, eight keys try the first two each.
+    /// A header without an entry that one of the keys could have made is refused before the body is
+    /// read.
+    ///
+    /// An id with a full stop is refused. Full stops separate the signed parts, so a part of the
+    /// body could otherwise pass for a part of the id.
     ///
     /// # Errors
-    /// [`VerifyError`] says why the call is not to be believed. Tell the sender no more than that.
+    /// [`VerifyError`] gives the reason why the call cannot be trusted. Do not reveal any further
+    /// detail to the sender.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "it is a reference or a function"
@@ -193,7 +211,7 @@ impl Verifier {
         })
     }
 
-    /// Reads what the headers say; refuses what no body could make good.
+    /// Parses the headers, and refuses calls that no body could make valid.
     fn claim<'h>(
         &self,
         headers: &impl Headers<'h>,
@@ -231,7 +249,7 @@ impl Verifier {
         })
     }
 
-    /// Returns `true` if there is an entry of the form that one of the keys makes.
+    /// Returns `true` if any entry has the form of a signature by one of the keys.
     fn could_match(&self, signatures: &str) -> bool {
         self.keys.iter().any(|key| match key {
             VerificationKey::Hmac(_) => hmac_entries(signatures).next().is_some(),
@@ -240,7 +258,7 @@ impl Verifier {
     }
 
     fn matches(&self, content: &Content<'_>, signatures: &str) -> bool {
-        // Either is made once, and not before it is needed: the body may be large.
+        // Computed once and only when needed, because the body may be large.
         let whole = OnceCell::new();
         let public = |key: &&VerificationKey| matches!(key, VerificationKey::Ed25519(_));
         let public = self.keys.iter().filter(public).count().max(1);
@@ -262,13 +280,13 @@ impl Verifier {
     }
 }
 
-/// Returns the entries that HMAC-SHA256 may have made.
+/// Returns the entries that may be HMAC-SHA256 signatures.
 fn hmac_entries(signatures: &str) -> impl Iterator<Item = Vec<u8>> {
     entries(signatures, "v1,").filter(|given| given.len() == 32)
 }
 
-/// Returns the entries that ed25519 may have made: 64 bytes, of which the last 32 are a number below
-/// 2^253 (RFC 8032 §5.1.7).
+/// Returns the entries that may be ed25519 signatures: 64 bytes, of which the last 32 are a number
+/// below 2^253 (RFC 8032 §5.1.7).
 fn ed25519_entries(signatures: &str) -> impl Iterator<Item = Vec<u8>> {
     entries(signatures, "v1a,").filter(|given| {
         let top = given.last().copied();
@@ -277,13 +295,13 @@ fn ed25519_entries(signatures: &str) -> impl Iterator<Item = Vec<u8>> {
 }
 
 fn entries(signatures: &str, version: &'static str) -> impl Iterator<Item = Vec<u8>> {
-    // However many entries somebody sends, this is the most work they can make.
+    // Bounds the work, however many entries a sender puts in.
     let entries = signatures.split(' ').take(MAX_ENTRIES);
     let of_version = entries.filter_map(move |entry| entry.strip_prefix(version));
     of_version.filter_map(|encoded| STANDARD.decode(encoded).ok())
 }
 
-/// What the headers of a call say, unproven.
+/// The content of a call's headers, not yet verified.
 struct Claim<'h> {
     id: &'h str,
     timestamp: &'h str,
@@ -291,7 +309,7 @@ struct Claim<'h> {
     signatures: &'h str,
 }
 
-/// Reads digits and nothing else: no sign, no fraction, no white space.
+/// Parses digits only: no sign, no fraction, no white space.
 fn unix_seconds(text: &str) -> Option<Timestamp> {
     if !(1..=MAX_TIMESTAMP_DIGITS).contains(&text.len())
         || !text.bytes().all(|byte| byte.is_ascii_digit())
@@ -313,14 +331,14 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// The longest id accepted.
+/// The maximum length of an id, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
-/// Enough for 30,000 years.
+/// Enough digits for 30,000 years.
 const MAX_TIMESTAMP_DIGITS: usize = 12;
 
-/// How many entries of a signature header are looked at: twice as many as this crate sends.
+/// The number of entries checked in a signature header: twice as many as this crate sends.
 const MAX_ENTRIES: usize = 2 * MAX_SIGNING_SECRETS;
 
-/// How many times a body is checked against an ed25519 signature at most. Each takes about 2 ms for 1 MiB.
+/// The maximum number of ed25519 checks per call. Each takes about 2 ms for 1 MiB.
 const MAX_ED25519_CHECKS: usize = 16;

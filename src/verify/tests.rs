@@ -206,11 +206,11 @@ fn work_is_bounded_however_many_entries_come() {
     check(HMAC, &fewer, &Ok(()));
 }
 
-/// One request of 1 MiB without a valid signature took 284 ms of a receiver with eight public keys: eight
+/// A request of 1 MiB without a valid signature used to take 284 ms with eight public keys: eight
 /// keys times sixteen entries, each a pass over the body.
 #[test]
 fn ed25519_checks_are_shared_by_the_keys() {
-    // A number below 2^253, so that nothing but a pass over the body tells it from a signature.
+    // A number below 2^253, so that only a pass over the body distinguishes it from a signature.
     let wrong = format!("v1a,{}", STANDARD.encode([1; 64]));
     let at_place = |place: usize| {
         let mut entries = vec![&*wrong; 16];
@@ -240,7 +240,7 @@ fn ed25519_checks_are_shared_by_the_keys() {
     }
 }
 
-/// What no key can have made is refused without the body, which need not even be read.
+/// An entry that no key can have made is refused without reading the body.
 #[test]
 fn entries_of_no_known_form_are_refused_before_the_body_is_looked_at() {
     let public = Verifier::new(&public()).unwrap();

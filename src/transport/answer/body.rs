@@ -5,39 +5,39 @@ use httparse::Status;
 
 use super::Framing;
 
-/// A body while it is read.
+/// A body being read.
 #[derive(Debug)]
 pub(in crate::transport) enum Body {
-    /// So many bytes are still to come.
+    /// The number of bytes still to come.
     Length(u64),
     Chunked(Chunks),
     UntilClose,
 }
 
-/// What comes next of a body.
+/// The next piece of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::transport) enum Piece {
     Data(Bytes),
-    /// Nothing, until more was received.
+    /// Nothing until more bytes are received.
     More,
     End,
 }
 
-/// Where a chunked body is.
+/// The position within a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::transport) enum Chunks {
-    /// Before the line with a chunk's size.
+    /// Before a chunk's size line.
     Size,
-    /// So many bytes of a chunk are still to come.
+    /// Within a chunk, with the number of bytes still to come.
     Data(u64),
-    /// Before the line's end that follows a chunk.
+    /// Before the line end after a chunk.
     DataEnd,
-    /// After the last chunk. So many more bytes of trailers are skipped at most.
+    /// After the last chunk, with the maximum number of trailer bytes still skipped.
     Trailers(usize),
     Over,
 }
 
-/// A chunk that is none.
+/// A malformed chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::transport) struct InvalidChunk;
 
@@ -51,7 +51,7 @@ impl Body {
         }
     }
 
-    /// Takes the next piece out of what was received.
+    /// Takes the next piece out of the received bytes.
     pub(in crate::transport) fn next(
         &mut self,
         received: &mut BytesMut,
@@ -65,7 +65,7 @@ impl Body {
         }
     }
 
-    /// Returns `true` if nothing more of it is to come.
+    /// Returns `true` if the body has been read completely.
     #[cfg(feature = "awc")]
     pub(in crate::transport) fn is_over(&self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunks::Over))
@@ -102,9 +102,9 @@ impl Chunks {
         }
     }
 
-    /// Returns `true` if more has to come first.
+    /// Returns `true` if more bytes are needed first.
     fn take_size(&mut self, received: &mut BytesMut) -> Result<bool, InvalidChunk> {
-        // Without a digit it would be read as 0, which would be the end.
+        // Without a digit the size would parse as 0, which ends the body.
         let first = received.first().copied();
         if first.is_some_and(|byte| !byte.is_ascii_hexdigit()) {
             return Err(InvalidChunk);
@@ -112,7 +112,7 @@ impl Chunks {
         match httparse::parse_chunk_size(received) {
             Ok(Status::Complete((length, size))) => {
                 let line = received.get(..length - 1).unwrap_or_default();
-                // Others end the line there.
+                // A bare LF: other parsers end the line there.
                 if length > MAX_SIZE_LINE_BYTES || line.contains(&b'\n') {
                     return Err(InvalidChunk);
                 }
@@ -128,7 +128,7 @@ impl Chunks {
         }
     }
 
-    /// Returns `true` if more has to come first.
+    /// Returns `true` if more bytes are needed first.
     fn take_data_end(&mut self, received: &mut BytesMut) -> Result<bool, InvalidChunk> {
         match received.get(..received.len().min(2)) {
             Some(b"\r\n") => {
@@ -142,7 +142,7 @@ impl Chunks {
     }
 }
 
-/// Takes as much as has come of so many bytes.
+/// Takes the received bytes, at most `left`.
 fn take(left: &mut u64, received: &mut BytesMut) -> Piece {
     let here = usize::try_from(*left)
         .unwrap_or(usize::MAX)
@@ -160,7 +160,7 @@ enum Trailer {
     Last,
 }
 
-/// Skips a line after the last chunk: nothing in it counts but the empty one, which is the end.
+/// Skips one line after the last chunk. Only the empty line counts: it ends the body.
 fn skip_trailer(room: &mut usize, received: &mut BytesMut) -> Result<Trailer, InvalidChunk> {
     let end = received.iter().position(|byte| *byte == b'\n');
     let length = end.map_or(received.len(), |end| end + 1);
@@ -174,14 +174,14 @@ fn skip_trailer(room: &mut usize, received: &mut BytesMut) -> Result<Trailer, In
     let line = received.split_to(length);
     match &line[..] {
         b"\r\n" => Ok(Trailer::Last),
-        // For some it is the end.
+        // A bare LF: some parsers take it for the end.
         b"\n" => Err(InvalidChunk),
         _ => Ok(Trailer::Skipped),
     }
 }
 
-/// The longest line with a chunk's size, its extensions included, in bytes.
+/// The longest size line of a chunk, including extensions, in bytes.
 const MAX_SIZE_LINE_BYTES: usize = 4 * 1_024;
 
-/// How much may come after the last chunk, in bytes.
+/// The maximum number of bytes after the last chunk.
 const MAX_TRAILER_BYTES: usize = 16 * 1_024;

@@ -1,15 +1,15 @@
-//! How much of an answer's body is read, and what is kept of it.
+//! The part of an answer's body that is read, and the part that is kept.
 
 use bytes::{Bytes, BytesMut};
 
-/// How much of an answer's body is read, and how much of that is kept, in bytes.
+/// Limits for reading and keeping an answer's body, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::transport) struct Reading {
-    /// Beyond it the connection is given up; the status still counts.
+    /// Past this limit the connection is given up; the status still counts.
     pub(in crate::transport) limit: usize,
     pub(in crate::transport) kept: usize,
-    /// Whether a body without a length is waited for until the receiver closes. Without it, as much
-    /// is taken as has come with the head.
+    /// `true` to read a body without a length until the receiver closes. If `false`, only the bytes
+    /// that came with the head are taken.
     pub(in crate::transport) until_close: bool,
 }
 
@@ -30,7 +30,7 @@ impl Excerpt {
         }
     }
 
-    /// Takes in what comes next. Returns `false` once more than the limit was read.
+    /// Takes the next bytes. Returns `false` once more than the limit was read.
     pub(in crate::transport) fn take(&mut self, data: &[u8]) -> bool {
         let room = self.reading.kept.saturating_sub(self.kept.len());
         let begin = data.get(..room.min(data.len())).unwrap_or_default();

@@ -15,36 +15,36 @@ pub(in crate::transport) struct Head {
     /// The status and the headers that count. The body is still to come.
     pub(in crate::transport) answer: Answer,
     pub(in crate::transport) framing: Framing,
-    /// Whether another exchange may follow on the connection, once all of the body was read.
+    /// `true` if another exchange may follow on the connection, once the whole body is read.
     pub(in crate::transport) keeps: bool,
-    /// Whether there is nothing in it that another reader could take otherwise, and no header that
-    /// counts but the length.
+    /// `true` if no other parser could read the head differently, and the length is the only header
+    /// that counts.
     pub(in crate::transport) plain: bool,
 }
 
-/// How the end of a body is known (RFC 9112 §6.3).
+/// How the end of a body is determined (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::transport) enum Framing {
-    /// There is none.
+    /// There is no body.
     Empty,
-    /// It has so many bytes.
+    /// The body's length in bytes.
     Length(u64),
     Chunked,
-    /// It ends with the connection.
+    /// The body ends with the connection.
     UntilClose,
 }
 
-/// Finds the head of a final answer in what has come, and skips interim answers before it.
+/// Finds the head of the final answer in the received bytes, skipping interim answers.
 #[derive(Debug, Default)]
 pub(in crate::transport) struct HeadReader {
-    /// How much of what has come was looked at without finding the end of the head, in bytes.
+    /// The number of received bytes already searched for the end of the head.
     seen: usize,
-    /// The status of the head whose end is still to come.
+    /// The status of a head whose end is still to come.
     status: Option<u16>,
 }
 
 impl HeadReader {
-    /// Takes the head out of what was received; `None` when more has to come.
+    /// Takes the head out of the received bytes. Returns `None` if more bytes are needed.
     pub(in crate::transport) fn take(
         &mut self,
         received: &mut BytesMut,
@@ -75,13 +75,14 @@ impl HeadReader {
         }
     }
 
-    /// Returns the status of a final answer of whose head only the beginning has come.
+    /// Returns the status of a final answer whose head is still incomplete.
     pub(in crate::transport) fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// Returns `false` if reading the head once more would tell nothing: so a head that drips costs
-    /// time proportional to its length, not to the square of it.
+    /// Returns `false` if parsing the head again would bring nothing new.
+    ///
+    /// So a head that arrives byte by byte costs time linear in its length, not quadratic.
     pub(super) fn is_worth_reading(&self, received: &[u8]) -> bool {
         let (old, new) = received.split_at(self.seen.min(received.len()));
         if new.is_empty() {
@@ -95,8 +96,7 @@ impl HeadReader {
 }
 
 impl Head {
-    /// Returns the head at the beginning of `bytes` and its length, if all of it is there and it is
-    /// final.
+    /// Returns the head at the beginning of `bytes` and its length, if it is complete and final.
     #[cfg(feature = "awc")]
     pub(in crate::transport) fn at(bytes: &[u8]) -> Option<(Self, usize)> {
         match parse(bytes) {
@@ -107,16 +107,18 @@ impl Head {
 }
 
 enum Parsed {
-    /// Its end is still to come. The status is known once its line is there.
+    /// The end is still to come. The status is known once its line is complete.
     Partial(Option<u16>),
-    /// An interim answer of so many bytes (RFC 9110 §15.2).
+    /// An interim answer and its length in bytes (RFC 9110 §15.2).
     Interim(usize),
     Final(Head, usize),
 }
 
-/// Reads a head of which the end may still be to come. What is wrong in one that is not whole is
-/// judged once it is, so that it does not depend on how it was cut; save for the status line,
-/// without which nothing that follows is worth waiting for.
+/// Parses a head that may be incomplete.
+///
+/// Errors are reported only once the head is complete, so that the result does not depend on how
+/// the bytes were split. The status line is the exception: if it is invalid, the rest is not worth
+/// waiting for.
 fn parse_begun(bytes: &[u8]) -> Result<Parsed, Unclear> {
     let parsed = parse(bytes);
     let status = match &parsed {
@@ -132,8 +134,9 @@ fn parse_begun(bytes: &[u8]) -> Result<Parsed, Unclear> {
     parse(line.unwrap_or_default()).map(|_| Parsed::Partial(status))
 }
 
-/// Servers that count a line's end too many send it before the next answer. Returns `true` if there
-/// was any.
+/// Skips empty lines before an answer, and returns `true` if there were any.
+///
+/// Some servers send one line end too many after an answer.
 fn skip_empty_lines(received: &mut BytesMut) -> bool {
     let before = received.len();
     loop {
@@ -161,24 +164,23 @@ fn parse(bytes: &[u8]) -> Result<Parsed, Unclear> {
         return parsed;
     }
     config.ignore_invalid_headers_in_responses(true);
-    // The parser leaves out lines with control characters, but for this one.
+    // The parser skips lines with control characters, except NUL.
     let without_nul: Vec<u8> = bytes.iter().map(|byte| (*byte).max(1)).collect();
     parse_with(&config, &without_nul, Grammar::Lenient).unwrap_or_else(Err)
 }
 
-/// How a head is read.
+/// The grammar that a head is parsed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grammar {
-    /// As it ought to be.
+    /// As specified.
     Strict,
-    /// A header may go on over several lines, and there may be more spaces before the status.
+    /// Folded headers and extra spaces before the status are allowed.
     Folded,
-    /// A line that is no header says nothing: it is left out, and the connection ends with the
-    /// answer.
+    /// Lines that are not headers are left out, and the connection is closed after the answer.
     Lenient,
 }
 
-/// The outer error says that the head is not one by this grammar.
+/// Parses a head by one grammar. The outer error means that the head does not match it.
 fn parse_with(
     config: &ParserConfig,
     bytes: &[u8],
@@ -227,21 +229,21 @@ fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Par
     ))
 }
 
-/// What the headers of an answer say, as far as it counts.
+/// The content of an answer's headers, as far as it counts.
 struct Said {
     answer: Answer,
     length: Option<u64>,
-    /// Whether the same length was there several times.
+    /// `true` if the same length was given more than once.
     repeated: bool,
     /// The transfer codings, in order, in lower case.
     codings: Option<Vec<u8>>,
     persistence: Persistence,
     plain: bool,
-    /// Whether there was a `Location`.
+    /// `true` if there was a `Location`.
     located: bool,
 }
 
-/// What an answer says about its connection (RFC 9112 §9.3). `close` wins.
+/// What an answer says about its connection (RFC 9112 §9.3). `close` takes precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Persistence {
     Unsaid,
@@ -250,7 +252,7 @@ enum Persistence {
 }
 
 impl Said {
-    /// Returns `None` if what frames the answer is malformed or says two things.
+    /// Returns `None` if the framing headers are malformed or contradict each other.
     fn by(headers: &[Header<'_>], status: u16) -> Option<Self> {
         let mut said = Self {
             answer: Answer::new(status),
@@ -265,7 +267,7 @@ impl Said {
             said.take(header)?;
         }
         if said.answer.retry_after.is_some() {
-            // A date in it counts from the answer's own.
+            // A date in `Retry-After` is measured from the answer's own `Date`.
             let is_date = |header: &&Header<'_>| header.name.eq_ignore_ascii_case("date");
             for header in headers.iter().filter(is_date) {
                 join(&mut said.answer.date, header.value);
@@ -276,7 +278,7 @@ impl Said {
 
     fn take(&mut self, header: &Header<'_>) -> Option<()> {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-        // Most headers are told apart by their length alone.
+        // The length alone rules out most headers.
         match header.name.len() {
             14 if is("content-length") => {
                 let (length, alone) = parse_length(header.value)?;
@@ -297,7 +299,7 @@ impl Said {
                     return Some(());
                 }
             }
-            // awc reads these differently.
+            // awc reads these headers differently.
             4 if is("host") => {}
             7 if is("upgrade") => {}
             8 if is("location") => self.take_location(header.value),
@@ -314,17 +316,17 @@ impl Said {
     fn take_location(&mut self, value: &[u8]) {
         let location = String::from_utf8(unfolded(value)).ok();
         let same = self.answer.location == location;
-        // Where two say different things, nobody knows which one counts.
+        // With two different values, it is not known which one counts.
         self.answer.location = location.filter(|_| same || !self.located);
         self.located = true;
     }
 
-    /// Returns `true` if nothing but the usual is in it.
+    /// Returns `true` if the header is exactly `keep-alive`.
     fn take_connection(&mut self, value: &[u8]) -> bool {
         for option in value.split(|byte| *byte == b',') {
             let option = option.trim_ascii();
             let is = |name: &[u8]| option.eq_ignore_ascii_case(name);
-            // An offer to upgrade is nothing to us (RFC 9110 §7.8).
+            // Offers to upgrade are ignored (RFC 9110 §7.8).
             if is(b"close") {
                 self.persistence = Persistence::Close;
             } else if is(b"keep-alive") && self.persistence == Persistence::Unsaid {
@@ -334,7 +336,7 @@ impl Said {
         value.eq_ignore_ascii_case(b"keep-alive")
     }
 
-    /// Returns `None` if it cannot be told.
+    /// Returns `None` if the framing is ambiguous.
     fn framing(&self, status: u16, old: bool) -> Option<Framing> {
         if status == 101 {
             return Some(Framing::UntilClose);
@@ -353,15 +355,15 @@ impl Said {
         let count = codings.split(|byte| *byte == b',').filter(chunked).count();
         let last = codings.rsplit(|byte| *byte == b',').next();
         match count {
-            // Such a coding is faulty in HTTP/1.0 (RFC 9112 §6.1).
+            // In HTTP/1.0 a transfer coding is faulty framing (RFC 9112 §6.1).
             2.. => None,
             1 if !old && last.is_some_and(|last| chunked(&last)) => Some(Framing::Chunked),
             _ => Some(Framing::UntilClose),
         }
     }
 
-    /// Returns `true` if the headers announce another body than the one that is read, so that there
-    /// may be something left after it.
+    /// Returns `true` if the headers announce a different body than the one read, so that bytes may
+    /// follow it.
     fn is_contradictory(&self, framing: Framing, old: bool) -> bool {
         let both = self.length.is_some() && self.codings.is_some();
         let announced = self.codings.is_some() || self.length.is_some_and(|length| length > 0);
@@ -372,8 +374,9 @@ impl Said {
     }
 }
 
-/// Adds to what was there before: several are one list (RFC 9110 §5.3). What is no text cannot be
-/// read anyway.
+/// Appends a value to a header: repeated lines form one list (RFC 9110 §5.3).
+///
+/// A value that is not UTF-8 is replaced by the empty string, because it could not be read anyway.
 fn join(list: &mut Option<String>, value: &[u8]) {
     let text = String::from_utf8(unfolded(value)).unwrap_or_default();
     *list = Some(match list.take() {
@@ -382,7 +385,7 @@ fn join(list: &mut Option<String>, value: &[u8]) {
     });
 }
 
-/// Adds to a list of which some was there before (RFC 9110 §5.3), in lower case.
+/// Appends to a list in lower case (RFC 9110 §5.3).
 fn append(list: &mut Option<Vec<u8>>, more: &[u8]) {
     let list = list.get_or_insert_default();
     if !list.is_empty() {
@@ -391,8 +394,10 @@ fn append(list: &mut Option<Vec<u8>>, more: &[u8]) {
     list.extend(more.iter().map(u8::to_ascii_lowercase));
 }
 
-/// Returns a length, and whether it is there once: the same one several times is still clear (RFC
-/// 9110 §8.6). It has digits and nothing else, no sign and no fold.
+/// Returns a length, and `true` if it is given only once.
+///
+/// The same length several times is still clear (RFC 9110 §8.6). Only digits are allowed: no sign
+/// and no fold.
 fn parse_length(value: &[u8]) -> Option<(u64, bool)> {
     let mut lengths = value.split(|byte| *byte == b',').map(|text| {
         let text = text.trim_ascii();
@@ -423,11 +428,11 @@ fn unfolded(value: &[u8]) -> Vec<u8> {
     flat
 }
 
-/// The most headers of an answer.
+/// The maximum number of headers of an answer.
 pub(in crate::transport) const MAX_HEADERS: usize = 96;
 
 /// The longest head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 128 * 1_024;
 
-/// A line of this length is no status line.
+/// Longer lines are not status lines.
 const MAX_STATUS_LINE_BYTES: usize = 8 * 1_024;

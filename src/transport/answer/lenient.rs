@@ -1,13 +1,15 @@
-//! What must not be overlooked in a head that is not as it ought to be.
+//! Checks on heads that do not follow the strict grammar.
 
 use httparse::Header;
 
-/// Returns `true` if another reader may see another end of the answer: a line that was left out
-/// looks as if it told where that is, or one that does goes on over several lines.
+/// Returns `true` if another parser may see a different end of the answer.
+///
+/// That is the case if a skipped line looks like a framing header, or if a framing header is
+/// folded.
 pub(super) fn hides_framing(head: &[u8], taken: &[Header<'_>]) -> bool {
     let frames = |name: &[u8]| FRAMING.iter().any(|known| name.eq_ignore_ascii_case(known));
     let taken = taken.iter().filter(|header| frames(header.name.as_bytes()));
-    // A bare CR ends a line for some readers.
+    // Some parsers end a line at a bare CR.
     let lines = head.split(|byte| matches!(byte, b'\n' | b'\r'));
     let looking_so = lines.filter(|line| frames(first_word(line)));
     let mut folded = head
@@ -21,8 +23,8 @@ pub(super) fn hides_framing(head: &[u8], taken: &[Header<'_>]) -> bool {
     looking_so.count() != taken.count() || folded.any(|folded| folded)
 }
 
-/// Returns what could be meant as the name of a header: what is before the first colon, space or
-/// control character, those at the very beginning left out.
+/// Returns the possible name of a header: the bytes before the first colon, space or control
+/// character, ignoring any of these at the beginning.
 fn first_word(line: &[u8]) -> &[u8] {
     let is_in_name = |byte: &u8| byte.is_ascii_graphic() && *byte != b':';
     let Some(begin) = line.iter().position(is_in_name) else {

@@ -1,7 +1,7 @@
-//! The one reader of answers: which status, which few headers, and where the answer ends.
+//! The parser of answers: the status, a few headers, and the end of the answer.
 //!
-//! It takes what is unambiguous about these three, however sloppy the rest is (RFC 9112 §2.2,
-//! §5.2), and refuses what is not. It does no I/O: bytes go in as they come.
+//! It accepts answers in which these three are unambiguous, however sloppy the rest is (RFC 9112
+//! §2.2, §5.2), and refuses all others. It does no I/O: it is fed bytes as they arrive.
 
 mod body;
 mod excerpt;
@@ -12,10 +12,10 @@ pub(super) use self::body::{Body, Piece};
 pub(super) use self::excerpt::{Excerpt, Reading};
 pub(super) use self::head::{Framing, Head, HeadReader};
 
-/// An answer of which it is not clear what it says or where it ends.
+/// An answer whose meaning or end is ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unclear {
-    /// Its status, if that much could be read.
+    /// The status, if it could be read.
     pub(super) status: Option<u16>,
 }
 

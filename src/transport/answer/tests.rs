@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is read of an answer that is there from beginning to end.
+/// The result of reading a complete answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     status: u16,
@@ -14,7 +14,7 @@ struct Read {
     left: Vec<u8>,
 }
 
-/// Reads an answer that comes in these parts, after which the connection is closed.
+/// Reads an answer that arrives in `parts`, after which the connection is closed.
 fn read(parts: &[&[u8]]) -> Result<Read, Unclear> {
     let (mut reader, mut received) = (HeadReader::default(), BytesMut::new());
     let mut parts = parts.iter();
@@ -58,8 +58,8 @@ fn unclear(status: u16) -> Result<Read, Unclear> {
     })
 }
 
-/// Answers of servers in use: every one is read, with its status, to its end, and byte by byte
-/// alike.
+/// Real servers' answers are all read to their end with their status, and in the same way byte by
+/// byte.
 #[test]
 fn the_answers_of_servers_in_use_are_read() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/answers");
@@ -87,8 +87,9 @@ fn the_answers_of_servers_in_use_are_read() {
     }
 }
 
-/// Answers after which the connection is used again although the grammar does not know them (chunk
-/// sizes with spaces after them), or is not although it might be (the same length several times).
+/// Answers for which reuse of the connection differs from the strict grammar: it is reused although
+/// the grammar does not allow the answer (spaces after chunk sizes), or is not although it could be
+/// (the same length several times).
 const OTHERWISE: [&str; 3] = [
     "apache-1.3-padded-chunk-size",
     "sloppy-length-list",
@@ -168,7 +169,7 @@ fn a_head_has_its_bounds() {
     assert_eq!(read(&drops), unclear(200));
 }
 
-/// A head that drips must not cost the square of its length.
+/// A head that arrives byte by byte must not cost quadratic time.
 #[test]
 fn a_head_that_drips_is_read_a_few_times_only() {
     let mut reader = HeadReader::default();

@@ -1,4 +1,4 @@
-//! Reading answers from bytes that a fuzzer made.
+//! Reading answers from fuzzer input.
 
 #[cfg(feature = "awc")]
 mod over_awc;
@@ -22,15 +22,16 @@ use super::wire::Wire;
 use crate::domain::deliveries::answer::{Answer, EXCERPT_BYTES};
 use crate::domain::deliveries::outcome::Failure;
 
-/// The first byte says how the others are sent: how they are cut, what follows them, how the
-/// request is taken, and how much of a body is read.
+/// Reads one input. The first byte controls the rest: how the bytes are cut, what follows them,
+/// whether the request is taken slowly, and how much of a body is read.
 pub(crate) fn answer(data: &[u8]) {
     if let Some((how, bytes)) = data.split_first() {
         check_reading(*how, bytes);
     }
 }
 
-/// Checks what holds for every answer, and that it is the same however its bytes are cut.
+/// Checks the invariants of every answer, and that the result does not depend on how its bytes are
+/// cut.
 fn check_reading(how: u8, bytes: &[u8]) {
     let end = match how & 3 {
         0 => End::Closed,
@@ -61,11 +62,11 @@ fn check_reading(how: u8, bytes: &[u8]) {
     }
 }
 
-/// An exchange, the connection after it, and what its receiver has not said yet.
+/// An exchange, its connection afterwards, and the receiver's unsent bytes.
 struct Exchange {
     connection: Connection,
     unsaid: Parts,
-    /// `None` when the receiver says nothing more and the answer is not there.
+    /// `None` if the answer is incomplete and the receiver sends nothing more.
     result: Option<Result<Exchanged, (Failure, Option<u16>)>>,
     end: End,
 }
@@ -101,8 +102,8 @@ impl Exchange {
                 assert_eq!(whole, cut);
             }
             (Some(Ok(whole)), Some(Ok(cut_result))) => {
-                // A body that ends with the connection is not waited for: what has come of it
-                // counts.
+                // A body that ends with the connection is not awaited: the bytes received so far
+                // count.
                 let unended = !whole.clean && !cut_result.clean;
                 let (whole_excerpt, excerpt) = (&whole.answer.excerpt, &cut_result.answer.excerpt);
                 assert!(
@@ -112,8 +113,8 @@ impl Exchange {
                 answer.excerpt = whole_excerpt.clone();
                 assert_eq!(whole.answer, answer);
                 if whole.clean != cut_result.clean {
-                    // What comes after the answer is seen at once, or when the connection is to be
-                    // used again.
+                    // Bytes after the answer are noticed either at once or on the connection's next
+                    // use.
                     assert!(cut_result.clean && cut.has_more());
                 }
             }
@@ -132,7 +133,7 @@ impl Exchange {
         !self.unsaid.borrow().is_empty()
     }
 
-    /// Checks that the next exchange, if there may be one, gets its own answer.
+    /// Checks that the next exchange, if one is allowed, gets its own answer.
     fn check_next(mut self) {
         let Some(Ok(Exchanged { clean: true, .. })) = self.result else {
             return;
@@ -177,14 +178,14 @@ fn unsaid(parts: &[&[u8]]) -> Parts {
     Rc::new(RefCell::new(parts))
 }
 
-/// Nobody is woken: whatever a script has to say is there.
+/// No waker is needed: the script's bytes are all there.
 fn nobody() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
 const NEXT: &[u8] = b"HTTP/1.1 418 Next\r\nContent-Length: 4\r\n\r\nnext";
 
-/// How much of a body is read at most.
+/// The body limits to test.
 const LIMITS: [usize; 4] = [0, 10, 1_500, LIMITS_MOST];
 const LIMITS_MOST: usize = 64 * 1_024;
 

@@ -1,5 +1,5 @@
-//! The same bytes over awc: what comes of them, and of the exchange after them, is what comes of
-//! them on a connection of our own.
+//! The same bytes over awc. The exchange and the one after it must have the same result as over
+//! this crate's own connection.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -21,9 +21,9 @@ use crate::transport::line::Broken;
 use crate::transport::wire::Wire;
 use crate::transport::{Answer, Failure, Request, StatusSeen};
 
-/// Checks an answer in these parts.
+/// Checks an answer that arrives in `parts`.
 pub(super) fn check(parts: &[&[u8]], end: End, slow: bool, limit: usize) {
-    // awc's codec has a task of its own, which wants a place to run.
+    // awc's codec spawns a task, which needs a runtime.
     thread_local! {
         static PLACE: (Runtime, LocalSet) = (
             tokio::runtime::Builder::new_current_thread()
@@ -37,7 +37,7 @@ pub(super) fn check(parts: &[&[u8]], end: End, slow: bool, limit: usize) {
         let entered = (runtime.enter(), tasks.enter());
         check_here(parts, end, slow, limit);
         drop(entered);
-        // What has ended is cleared away.
+        // Lets finished tasks be removed.
         tasks.block_on(runtime, tokio::task::yield_now());
     });
 }
@@ -62,12 +62,12 @@ fn check_here(parts: &[&[u8]], end: End, slow: bool, limit: usize) {
     let silent = parts.borrow().is_empty() && end == End::Silent;
     parts.borrow_mut().push_back(Bytes::from_static(NEXT));
     if !silent {
-        // It has sent what nobody asked for, or has closed: there is no other connection.
+        // The receiver has sent unrequested bytes or closed, and there is no other connection.
         let next = exchange(&channel, &request);
         assert!(matches!(next, Some(Err(_))), "{next:?}");
         return;
     }
-    // A connection that waits is looked at before anything is sent, and nothing had come then.
+    // An idle connection is checked before anything is sent, and nothing had arrived by then.
     let next = parts.borrow_mut().pop_back().expect("it was put there");
     let mut sending = pin!(channel.exchange(&request));
     assert!(sending.as_mut().poll(&mut nobody()).is_pending());
@@ -87,7 +87,7 @@ fn check_like(
         (None, None) => {}
         (Some(Ok(expected)), Some(Ok(answer))) => {
             let (ours, awcs) = (&expected.answer.excerpt, &answer.excerpt);
-            // A body that ends with the connection is not waited for: what has come of it counts.
+            // A body that ends with the connection is not awaited: the bytes received so far count.
             let alike = ours == awcs || ours.starts_with(awcs) || awcs.starts_with(ours);
             assert!(alike && (ours == awcs || !expected.clean));
             let mut answer = answer.clone();

@@ -12,15 +12,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) type Parts = Rc<RefCell<VecDeque<Bytes>>>;
 
-/// A receiver that says the same whatever it is sent.
+/// A receiver that sends the same bytes whatever the request.
 pub(in crate::transport) struct Script {
     pub(super) parts: Parts,
     pub(super) end: End,
-    /// Whether it takes a single byte of the request and no more.
+    /// `true` if it takes one byte of the request and no more.
     pub(super) slow: bool,
 }
 
-/// What follows the last byte.
+/// What happens after the last byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Closed,

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Returns what is in `tests/fixtures/smuggled.txt`: names and bytes.
+/// Returns the names and bytes in `tests/fixtures/smuggled.txt`.
 fn smuggled() -> Vec<(&'static str, Vec<u8>)> {
     let lines = include_str!("../../../tests/fixtures/smuggled.txt").lines();
     let lines = lines.filter_map(|line| line.split_once(" | "));
@@ -28,8 +28,8 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A 299 is what was smuggled in: never the status of the answer it was hidden in, nor of the next
-/// one, however the bytes are split, over both transports.
+/// A 299 marks a smuggled answer. It must never be the status of the answer it was hidden in, nor
+/// of the next one, however the bytes are split, over both transports.
 #[test]
 fn no_smuggled_answer_is_taken_for_one_wherever_it_is_split() {
     let smuggled = smuggled();
@@ -40,7 +40,7 @@ fn no_smuggled_answer_is_taken_for_one_wherever_it_is_split() {
             for end in [End::Silent, End::Closed] {
                 let exchange = Exchange::make(&[first, second], end, false, LIMITS_MOST);
                 if let Some(Ok(exchanged)) = &exchange.result {
-                    // An interim answer has no body: what follows it is the answer.
+                    // An interim answer has no body, so the bytes after it are the answer.
                     let is_next = name == "an interim answer with a body";
                     assert!(is_next || exchanged.answer.status != 299, "{name}, at {at}");
                 }
@@ -52,7 +52,7 @@ fn no_smuggled_answer_is_taken_for_one_wherever_it_is_split() {
     }
 }
 
-/// Answers of servers in use go through both transports alike, at once and byte by byte.
+/// Real servers' answers give the same result over both transports, at once and byte by byte.
 #[test]
 fn the_answers_of_servers_in_use_are_the_same_over_both_transports() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/answers");

@@ -1,5 +1,4 @@
-//! One exchange on a connection: the request as the bytes it is, in one call where that is
-//! possible.
+//! One exchange on a connection. The request is sent in one call where possible.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -22,7 +21,7 @@ pub(in crate::transport) struct Connection {
     line: Line,
 }
 
-/// An answer, and whether its connection may be used again.
+/// An answer, and `clean` if its connection may be used again.
 pub(in crate::transport) struct Exchanged {
     pub(in crate::transport) answer: Answer,
     pub(in crate::transport) clean: bool,
@@ -34,13 +33,16 @@ impl Connection {
         Self { authority, line }
     }
 
-    /// Returns `true` if the receiver has neither closed it nor sent anything since it was used.
+    /// Returns `true` if the receiver has neither closed the connection nor sent anything since its
+    /// last use.
     pub(in crate::transport) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         self.line.is_quiet(cx)
     }
 
-    /// Makes one exchange: sends `head` and `body`, and reads the answer as far as `reading` says.
-    /// `seen` is told the status as soon as it is known.
+    /// Makes one exchange: sends `head` and `body`, then reads the answer up to the limits of
+    /// `reading`.
+    ///
+    /// `seen` receives the status as soon as it is known.
     pub(in crate::transport) fn exchange(
         &mut self,
         head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
@@ -50,14 +52,14 @@ impl Connection {
     ) -> impl Future<Output = Result<Exchanged, Broken>> {
         let mut head = Some(head);
         self.line.begin(seen.clone());
-        // A block, because an `async fn` keeps room for its arguments twice.
+        // An `async` block, because an `async fn` reserves space for its arguments twice.
         async move {
             let sent = poll_fn(|cx| {
                 let head = head.take();
                 Poll::Ready(head.map_or(Ok(None), |head| self.send_at_once(head, body, cx)))
             });
             if let Some((head, body)) = sent.await? {
-                // Rare, and much larger: not a part of this future.
+                // Boxed, because it is rare and would make this future much larger.
                 Box::pin(self.send_the_rest(head, body)).await?;
             }
             let head = poll_fn(|cx| self.line.poll_head(cx)).await?;
@@ -65,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// Sends as much as goes at once, which is nearly always all of it, and returns the rest.
+    /// Sends as much as the system takes at once, nearly always everything, and returns the rest.
     fn send_at_once(
         &mut self,
         head: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
@@ -89,7 +91,7 @@ impl Connection {
         })
     }
 
-    /// Sends what did not go at once.
+    /// Sends the rest of a request.
     async fn send_the_rest(&mut self, mut head: Bytes, mut body: Bytes) -> Result<(), Broken> {
         for part in [&mut head, &mut body] {
             while !part.is_empty() {
@@ -122,11 +124,11 @@ impl Connection {
     }
 }
 
-/// Returns a copy that is wiped when it is dropped: it may be the head of a request.
+/// Returns a copy that is wiped on drop, because it may be the head of a request.
 fn wiped(bytes: &[u8]) -> Bytes {
     Bytes::from_owner(Zeroizing::new(bytes.to_vec()))
 }
 
-/// A head larger than this leaves a copy behind when the buffer of a thread grows for it. Few are: one
-/// line is at most 4 KiB.
+/// A larger head makes the thread's buffer grow, which leaves an unwiped copy behind. Few heads are
+/// that large: one line is at most 4 KiB.
 const ROOM_FOR_HEAD: usize = 16 * 1_024;

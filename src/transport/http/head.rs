@@ -1,4 +1,4 @@
-//! The head of a request, as the bytes that are sent.
+//! The head of a request, as bytes.
 
 use url::Url;
 use zeroize::Zeroizing;
@@ -7,22 +7,24 @@ use crate::domain::deliveries::outcome::Failure;
 use crate::transport::Request;
 use crate::transport::request::{FixedLines, RequestHeaders, host, push, target};
 
-/// The part of a request's head that is the same for every call to one URL. The URL's query is in
-/// it, so that it is not shown, and wiped when it is dropped.
+/// The part of a request's head that is the same for every call to one URL.
+///
+/// It includes the URL's query, so `Debug` does not show it and dropping wipes it.
 pub(super) struct FixedHead {
     begin: Zeroizing<Vec<u8>>,
     lines: FixedLines,
 }
 
 impl FixedHead {
-    /// Returns the head for calls to `url`, without the headers that another origin must not see if
-    /// it was left.
+    /// Returns the head for calls to `url`.
+    ///
+    /// With `left_origin`, the headers that another origin must not see are left out.
     pub(super) fn new(
         url: &Url,
         headers: &RequestHeaders,
         left_origin: bool,
     ) -> Result<Self, Failure> {
-        // Large enough at once: what grows leaves copies behind.
+        // Reserve everything at once: a reallocation would leave an unwiped copy behind.
         let mut begin = Zeroizing::new(Vec::with_capacity(64 + 2 * url.as_str().len()));
         for part in ["POST ", target(url)?, " HTTP/1.1\r\n"] {
             begin.extend_from_slice(part.as_bytes());

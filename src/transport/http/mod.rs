@@ -1,5 +1,4 @@
-//! HTTP/1.1 on connections of our own: a request goes out as the bytes it is, and nothing stands
-//! between it and the reader of answers.
+//! HTTP/1.1 on this crate's own connections, without an HTTP client in between.
 
 mod connection;
 mod head;
@@ -29,9 +28,10 @@ use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::value::url::WebhookUrl;
 
-/// Sends over HTTP/1.1 on connections of its own, with TLS by rustls where the URL says https, to
-/// public addresses unless more is allowed. It does what the default transport over awc does, in
-/// less time.
+/// Sends over HTTP/1.1 on its own connections, with TLS by rustls for https URLs, to public
+/// addresses unless more are allowed.
+///
+/// It behaves like the default transport over awc and takes less time.
 ///
 /// ```
 /// use actix_webhooks::transport::HttpTransport;
@@ -56,8 +56,8 @@ impl TransportBuilder<HttpTransport> {
     /// Returns the transport.
     ///
     /// # Errors
-    /// [`InvalidCertificate`] when a root certificate is not one, or when the crypto provider can
-    /// do no TLS.
+    /// [`InvalidCertificate`] if a root certificate is invalid, or if the crypto provider does not
+    /// support TLS.
     pub fn build(self) -> Result<HttpTransport, InvalidCertificate> {
         let shared = self.shared()?;
         Ok(HttpTransport { shared })
@@ -98,21 +98,21 @@ impl Transport for HttpTransport {
 
 struct OpenChannel(Rc<HttpChannel>);
 
-/// The connections to one endpoint, and to where its redirects lead.
+/// The connections to one endpoint and to the targets of its redirects.
 struct HttpChannel {
     shared: Arc<TransportContext>,
     url: WebhookUrl,
-    // Apart, so that what every exchange needs lies close together.
+    // Boxed, so that the fields needed by every exchange lie close together.
     connectors: Box<Connectors>,
     headers: RequestHeaders,
-    /// What is the same for every request to the endpoint's own URL.
+    /// The target for the endpoint's own URL, built on first use.
     own: RefCell<Option<Rc<Target>>>,
-    /// The one used last at the back.
+    /// In order of use, the most recently used last.
     idle: RefCell<VecDeque<IdleConnection>>,
     idle_count: Rc<Cell<usize>>,
 }
 
-/// Where requests go, and what is the same for all of them.
+/// The destination of requests, with everything that is the same for all of them.
 struct Target {
     authority: Rc<Authority>,
     head: FixedHead,
@@ -120,7 +120,7 @@ struct Target {
 
 struct IdleConnection {
     connection: Connection,
-    /// When its last exchange ended.
+    /// The end of its last exchange.
     used_at: Instant,
     _slot: IdleSlot,
 }
@@ -149,7 +149,7 @@ impl HttpChannel {
             let kept = poll_fn(|cx| Poll::Ready(self.take_idle(&target.authority, cx)));
             let ended = match kept.await {
                 Some(kept) => self.exchange_on(kept, &target, &request).await,
-                // Rare, and much larger: not a part of this future.
+                // Boxed, because it is rare and would make this future much larger.
                 None => self.exchange_anew(&target, &request).boxed_local().await,
             };
             match ended {
@@ -194,15 +194,15 @@ impl HttpChannel {
         }
     }
 
-    /// Returns a kept connection that its receiver has not closed. What has been idle for too long
-    /// is closed.
+    /// Returns a kept connection that its receiver has not closed, and closes those idle for too
+    /// long.
     fn take_idle(&self, authority: &Rc<Authority>, cx: &mut Context<'_>) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             return None;
         }
         let now = now();
-        // The front has been idle longest: what a burst left behind goes first.
+        // The front has been idle longest, so connections left by a burst are closed first.
         while idle
             .front()
             .is_some_and(|oldest| now - oldest.used_at > self.shared.idle_timeout)
@@ -231,7 +231,7 @@ impl HttpChannel {
 
     fn target(&self, request: &Request) -> Result<Rc<Target>, Failure> {
         if request.url != self.url {
-            // A redirect: rare, and nothing about it is remembered.
+            // Redirects are rare, so their targets are not kept.
             return self.target_of(request).map(Rc::new);
         }
         if let Some(target) = &*self.own.borrow() {

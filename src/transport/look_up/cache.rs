@@ -1,4 +1,4 @@
-//! What was found, for as long as it holds.
+//! A cache of lookup results.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::Answer;
 
-/// The last answer for each name. Never older than its time to live, which the domain's owner gave;
-/// where it leads is judged for every connection anew.
+/// The last answer for each name, kept no longer than its TTL.
+///
+/// The address guard still checks the cached addresses for every connection.
 #[derive(Default)]
 pub(super) struct Cache {
     entries: HashMap<String, CachedName>,
@@ -20,7 +21,7 @@ struct CachedName {
 }
 
 impl Cache {
-    /// Remembers an answer. `ttl` is for how long the addresses hold; errors have their own time.
+    /// Stores an answer. `ttl` applies to addresses; errors are kept for [`AFTER_ERROR`].
     pub(super) fn put(&mut self, name: String, answer: Answer, ttl: Duration, now: Instant) {
         if self.entries.len() >= MAX_NAMES && !self.entries.contains_key(&name) {
             self.make_room(now);
@@ -34,19 +35,19 @@ impl Cache {
         self.entries.insert(name, CachedName { answer, until });
     }
 
-    /// Returns what is known of a name and still holds.
+    /// Returns the answer for a name if it has not expired.
     pub(super) fn get(&self, name: &str, now: Instant) -> Option<Answer> {
         let entry = self.entries.get(name)?;
         (now < entry.until).then(|| entry.answer.clone())
     }
 
-    /// Returns `true` if the last look-up of a name found it, however long ago.
+    /// Returns `true` if the last lookup of a name found it, however long ago.
     pub(super) fn was_found(&self, name: &str) -> bool {
         let entry = self.entries.get(name);
         entry.is_some_and(|entry| entry.answer.is_ok())
     }
 
-    /// Drops what no longer holds, or, where all does, what will hold no longer first.
+    /// Drops expired answers; if there are none, drops the answer that expires first.
     fn make_room(&mut self, now: Instant) {
         self.entries.retain(|_, entry| now < entry.until);
         if self.entries.len() < MAX_NAMES {
@@ -59,14 +60,16 @@ impl Cache {
     }
 }
 
-/// How many names are remembered: some hundred bytes each.
+/// The maximum number of cached names, some hundred bytes each.
 pub(super) const MAX_NAMES: usize = 4_096;
 
-/// Owners set a time to live of 0 to be asked by everyone; a burst of connections is one of them.
+/// The minimum time in the cache. A TTL of 0 asks every client to query again; a burst of
+/// connections counts as one client.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A receiver that moves is found again within this, whatever its zone says.
+/// The maximum time in the cache: the longest delay until a receiver's new address is found,
+/// whatever the TTL of its zone.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// For how long nobody asks again for what was not found: a first retry does.
+/// How long a failed lookup is cached. Short enough for a delivery's first retry to query again.
 pub(super) const AFTER_ERROR: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! Look-ups by DNS, as the system is configured.
+//! DNS lookups with the system's configuration.
 
 use std::cell::RefCell;
 use std::fs;
@@ -23,34 +23,37 @@ use super::system::SystemLookUp;
 use super::{LookUp, LookUpFound};
 use crate::transport::own_addresses::own_addresses;
 
-/// Asks the name servers of `/etc/resolv.conf`, after `/etc/hosts`, without a thread per look-up.
+/// Looks names up in `/etc/hosts`, then at the name servers of `/etc/resolv.conf`, without a thread
+/// per lookup.
 pub(in crate::transport) struct DnsLookUp {
     asking: RefCell<Asking>,
 }
 
-/// Whom to ask.
+/// The current resolver, and the files it was configured from.
 struct Asking {
-    /// `None` when the configuration could not be read: the system is asked.
+    /// `None` if the configuration could not be read; the system is then asked.
     resolver: Option<TokioResolver>,
-    /// `None` when it is given, and not the system's.
+    /// `None` if the configuration is fixed instead of read from the system.
     files: Option<Files>,
 }
 
-/// The files that were read, as they were.
+/// The configuration files and their stamps when they were last read.
 struct Files {
     paths: [PathBuf; 2],
     stamps: [Stamp; 2],
     looked_at: Instant,
 }
 
-/// What changes when a file is written or replaced; `None` while there is none.
+/// Modification time and length, which change when a file is written or replaced. `None` if there
+/// is no file.
 type Stamp = Option<(SystemTime, u64)>;
 
 impl DnsLookUp {
-    /// Returns look-ups as the system is configured, now and whenever that changes.
+    /// Returns lookups with the system's configuration, which is read again when it changes.
     pub(in crate::transport) fn of_system() -> Self {
         let asking = Asking {
-            // Before they are read, so that no change in between is missed.
+            // The stamps are taken before the files are read, so that no change in between is
+            // missed.
             files: Some(Files::at(
                 ["/etc/resolv.conf", "/etc/hosts"].map(PathBuf::from),
             )),
@@ -61,7 +64,7 @@ impl DnsLookUp {
         }
     }
 
-    /// Returns look-ups where there is no configuration to be read.
+    /// Returns lookups for a system without a readable configuration.
     #[cfg(test)]
     pub(super) fn unconfigured() -> Self {
         let asking = Asking {
@@ -73,7 +76,7 @@ impl DnsLookUp {
         }
     }
 
-    /// Returns look-ups by given name servers.
+    /// Returns lookups at the given name servers.
     #[cfg(test)]
     pub(super) fn by(config: ResolverConfig) -> Self {
         let mut options = ResolverOpts::default();
@@ -87,13 +90,13 @@ impl DnsLookUp {
         }
     }
 
-    /// Returns whom to ask, having looked whether the system's configuration has changed.
+    /// Returns the resolver, after checking the system's configuration for changes.
     fn resolver(&self) -> Option<TokioResolver> {
         let mut asking = self.asking.borrow_mut();
         if asking.files.as_mut().is_some_and(Files::have_changed) {
             match of_system() {
                 Ok(resolver) => asking.resolver = Some(resolver),
-                // As likely as not it is being written: what was read before holds until then.
+                // The file is probably being written. The previous configuration stays in use.
                 Err(error) => warn_unreadable(&error),
             }
         }
@@ -155,7 +158,7 @@ fn resolver(config: ResolverConfig, mut options: ResolverOpts) -> Result<TokioRe
     options.timeout = options.timeout.min(QUERY_TIMEOUT);
     options.attempts = options.attempts.min(MAX_REPEATS);
     options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
-    // What was found is remembered once, by us.
+    // Answers are cached once, by this crate's own cache.
     options.cache_size = 0;
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         .with_options(options)
@@ -167,7 +170,8 @@ fn found(answer: &LookupIp) -> io::Result<LookUpFound> {
     if addresses.is_empty() {
         return Err(io::Error::from(io::ErrorKind::NotFound));
     }
-    // IPv6 comes first where there is a way to it. Otherwise the second attempt would find out.
+    // IPv6 comes first if this machine has a global IPv6 address. Otherwise the first connection
+    // attempt would be wasted.
     if !own_addresses().iter().any(is_global_v6) {
         addresses.sort_by_key(IpAddr::is_ipv6);
     }
@@ -206,14 +210,14 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// How often the system's configuration is looked at, at most.
+/// The minimum time between two checks of the configuration files.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How long a name server has; within it the question is sent three times. The system's default of
-/// 5 s would leave no time for the second attempt, nor for connecting.
+/// The timeout of one name server. The query is sent three times within it. The system's default of
+/// 5 s would leave no time for a second attempt or for connecting.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often the name servers are asked again when none has answered.
+/// The number of further rounds of queries after no name server has answered.
 const MAX_REPEATS: usize = 1;
 
 #[cfg(test)]

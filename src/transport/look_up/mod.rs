@@ -1,9 +1,9 @@
-//! Look-ups on a thread of their own.
+//! Lookups on a thread of their own.
 //!
-//! A name server that does not answer must hold up nothing but the look-ups that need it: not the
-//! thread of an actor, not the blocking pool that everything else uses, not the end of the process.
-//! So look-ups have one thread with a runtime of its own, which no arbiter's end takes along and
-//! which nobody waits for. On it, [`Flights`] decides which of them are under way.
+//! A name server that does not answer must delay only the lookups that need it. It must not block
+//! an actor's thread, the shared blocking pool or the end of the process. So one thread with its
+//! own runtime does all lookups. It survives the end of any arbiter, and nothing joins it. On that
+//! thread, [`Flights`] schedules the lookups.
 
 mod cache;
 mod dns;
@@ -24,34 +24,34 @@ use self::flights::Flights;
 pub(super) use self::system::SystemLookUp;
 use super::resolve::Resolving;
 
-/// Finds the addresses of one name, on the thread of look-ups.
+/// Looks up the addresses of one name, on the lookup thread.
 pub(super) trait LookUp: 'static {
-    /// Begins a look-up. Dropping the future gives it up.
+    /// Starts a lookup. Dropping the future cancels it.
     fn look_up(&self, name: &str) -> LocalBoxFuture<'static, io::Result<LookUpFound>>;
 }
 
 /// The addresses of a name.
 #[derive(Clone, Debug)]
 pub(super) struct LookUpFound {
-    /// The preferred one first; at least one.
+    /// In order of preference; at least one.
     addresses: Vec<IpAddr>,
-    /// For how long they hold.
+    /// How long the addresses are valid.
     ttl: Duration,
 }
 
-/// A question and who asks it.
+/// A name to look up, and the channel for its answer.
 struct Question {
     name: String,
     answer: oneshot::Sender<Answer>,
 }
 
-/// What became of a look-up, for all who wait for it.
+/// The result of a lookup, shared by all its callers.
 type Answer = Result<Arc<[IpAddr]>, Arc<io::Error>>;
 
-/// A thread of look-ups, which starts with the first question and ends when this is dropped.
+/// A lookup thread. It starts with the first question and ends when this value is dropped.
 pub(super) struct LookUpThread<M> {
     make: M,
-    /// `None` as long as nobody has asked.
+    /// `None` until the first question.
     questions: Mutex<Option<mpsc::UnboundedSender<Question>>>,
 }
 
@@ -60,7 +60,7 @@ where
     M: Fn() -> L + Clone + Send + 'static,
     L: LookUp,
 {
-    /// Returns a thread yet to be started, on which `make` says how names are looked up.
+    /// Returns a thread that is not yet started. `make` builds its [`LookUp`] on that thread.
     pub(super) const fn new(make: M) -> Self {
         Self {
             make,
@@ -68,8 +68,10 @@ where
         }
     }
 
-    /// Looks a name up. The question is asked at once; dropping the answer leaves the look-up to
-    /// others, and to the cache.
+    /// Looks a name up.
+    ///
+    /// The question is sent at once. Dropping the future does not cancel the lookup: its answer
+    /// still serves other callers and the cache.
     pub(super) fn resolve(&self, name: &str) -> Resolving {
         let (answer, answered) = oneshot::channel();
         let name = name.to_owned();
@@ -89,7 +91,7 @@ where
         let question = match &*questions {
             Some(running) => match running.send(question) {
                 Ok(()) => return Ok(()),
-                // A look-up panicked and took the thread along: another takes its place.
+                // A lookup panicked and ended the thread. Another one replaces it.
                 Err(mpsc::error::SendError(question)) => question,
             },
             None => question,
@@ -100,7 +102,7 @@ where
     }
 
     fn start(&self) -> io::Result<mpsc::UnboundedSender<Question>> {
-        // Not bounded: there are no more questions than attempts that wait for an answer.
+        // Unbounded, because there is at most one question per attempt that waits for its answer.
         let (sender, questions) = mpsc::unbounded_channel();
         let make = self.make.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -108,7 +110,7 @@ where
             .max_blocking_threads(system::MAX_THREADS)
             .build()?;
         let thread = std::thread::Builder::new().name("webhook-look-ups".to_owned());
-        // Not joined: whoever ends does not wait for a name server.
+        // Not joined, so that no shutdown waits for a name server.
         thread.spawn(move || {
             runtime.block_on(async { Flights::new(make()).run(questions).await });
             runtime.shutdown_background();

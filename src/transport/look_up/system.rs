@@ -1,4 +1,4 @@
-//! Look-ups by the operating system.
+//! Lookups by the operating system.
 
 use std::io;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{LookUp, LookUpFound};
 
-/// Asks `getaddrinfo`, which takes a thread until it returns, given up or not.
+/// Calls `getaddrinfo`, which occupies a thread until it returns, even if the lookup was cancelled.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::transport) struct SystemLookUp;
 
@@ -26,9 +26,10 @@ impl LookUp for SystemLookUp {
     }
 }
 
-/// The system does not say for how long its answers hold.
+/// How long answers are kept, because the system does not report a TTL.
 const TTL: Duration = Duration::from_secs(5);
 
-/// How many threads wait for the system at most. It gives up after 10 s by default, and a zone
-/// begins no more than 16 look-ups a second that are not answered: so one that is sick leaves room.
+/// The maximum number of threads that wait for the system. It gives up after 10 s by default, and a
+/// zone starts at most 16 unanswered lookups per second, so a zone that does not answer leaves
+/// threads for others.
 pub(super) const MAX_THREADS: usize = 256;

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use super::*;
 
-/// A name server on loopback: it knows every name below `healthy.test` and says nothing about those
-/// below `sick.test`.
+/// A name server on loopback. It knows every name below `healthy.test` and does not answer for
+/// names below `sick.test`.
 struct NameServer {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -40,7 +40,7 @@ impl NameServer {
         server
     }
 
-    /// Returns look-ups that ask this server, on a thread of their own.
+    /// Returns lookups at this server, on a thread of their own.
     fn look_ups(&self) -> LookUpThread<impl Fn() -> DnsLookUp + Clone + Send + 'static + use<>> {
         let mut connection = ConnectionConfig::udp();
         connection.port = self.address.port();
@@ -49,15 +49,15 @@ impl NameServer {
         LookUpThread::new(move || DnsLookUp::by(config.clone()))
     }
 
-    /// How often a name was asked for, in questions of both families.
+    /// Returns the number of queries for a name, with both address families counted.
     fn times(&self, name: &str) -> usize {
         let asked = self.asked.lock();
         asked.iter().filter(|asked| *asked == name).count()
     }
 }
 
-/// Returns the name that a query (RFC 1035 §4) asks for, and an answer with one IPv4 address: for
-/// IPv6, and names that begin with `unknown`, with none.
+/// Returns the name in a query (RFC 1035 §4), and an answer with one IPv4 address. Queries for
+/// IPv6, and for names that begin with `unknown`, get an empty answer.
 fn answer(query: &[u8]) -> (String, Vec<u8>) {
     let (mut labels, mut at) = (Vec::new(), 12);
     while query[at] > 0 {
@@ -74,7 +74,7 @@ fn answer(query: &[u8]) -> (String, Vec<u8>) {
     answer.extend([0x81, code, 0, 1, 0, count, 0, 0, 0, 0]);
     answer.extend(&query[12..at + 5]);
     if count > 0 {
-        // The name as in the question, A, IN, 60 s, four bytes.
+        // The name of the question (compressed), A, IN, 60 s, four bytes.
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 9, 9, 9, 9]);
     }
     (name, answer)
@@ -117,7 +117,7 @@ fn a_name_that_is_not_there_is_not_found() {
     });
 }
 
-/// Each of 800 endpoints in a zone that does not answer had a thread of the blocking pool.
+/// Each of 800 endpoints in a zone that does not answer used to hold a thread of the blocking pool.
 #[test]
 fn eight_hundred_look_ups_in_a_sick_zone_hold_up_no_other() {
     run(async {
@@ -138,7 +138,8 @@ fn eight_hundred_look_ups_in_a_sick_zone_hold_up_no_other() {
             });
             assert_eq!(found.await.unwrap(), nines());
         }
-        // They take turns, for 50 s in all: most wait for theirs, however slow this machine.
+        // The sick lookups take turns for 50 s in all, so most are still queued, however slow the
+        // machine is.
         assert!(ended < 400, "{ended} of the sick came before the healthy");
         let mut asked = server.asked.lock().clone();
         asked.retain(|name| name.ends_with("sick.test"));
@@ -148,7 +149,7 @@ fn eight_hundred_look_ups_in_a_sick_zone_hold_up_no_other() {
     });
 }
 
-/// The thread outlives the arbiter that asked first.
+/// The thread outlives the arbiter of the first caller.
 #[test]
 fn who_asks_next_does_not_need_who_asked_first() {
     run(async {
@@ -172,7 +173,8 @@ fn who_asks_next_does_not_need_who_asked_first() {
     });
 }
 
-/// A runtime waits for its blocking threads as it ends; a look-up by the system is one.
+/// A runtime waits for its blocking threads when it ends, and a lookup by the system is one of
+/// them.
 #[test]
 fn no_end_waits_for_look_ups_that_hang() {
     let (look_ups, waiting) = actix_rt::System::new().block_on(async {
@@ -184,7 +186,7 @@ fn no_end_waits_for_look_ups_that_hang() {
         assert!(none_yet.is_err());
         (look_ups, waiting)
     });
-    // The system has ended while most look-ups go on, or wait for their turn.
+    // The system has ended while most lookups are running or queued.
     let mut waiting = waiting;
     let cx = &mut Context::from_waker(Waker::noop());
     while waiting.poll_next_unpin(cx).is_ready() {}

@@ -1,9 +1,11 @@
-//! Which look-ups are under way.
+//! Scheduling of lookups.
 //!
-//! For a name there is one look-up at a time, whose answer is for all who wait. How many there are
-//! is bounded, and those that are not answered leave room for the others: a look-up has one second
-//! of its own, and then only few may go on; a zone begins only so many at once; and names that were
-//! found before come first, with slots that no others take.
+//! Lookups are single-flight: each name has at most one, and all callers share its answer. The
+//! number of lookups is bounded, and unanswered ones leave room for others:
+//!
+//! - Each lookup has one second of its own; after that only a few may continue.
+//! - Each zone may have a limited number under way.
+//! - Names that were found before come first, with slots reserved for them.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -22,20 +24,20 @@ use tokio::time::{Instant, timeout};
 use super::cache::Cache;
 use super::{Answer, LookUp, LookUpFound, Question};
 
-/// Answers questions, each by the cache, by a look-up that is under way, or by one of its own.
+/// Answers each question from the cache, from a lookup under way, or from a new one.
 pub(super) struct Flights<L> {
     look_up: L,
     cache: Cache,
-    /// Who waits for which name, whether its look-up has begun or not.
+    /// The callers of each name, whether its lookup is under way or queued.
     callers: HashMap<String, Vec<oneshot::Sender<Answer>>>,
     under_way: FuturesUnordered<LocalBoxFuture<'static, FlightStep>>,
     zones: HashMap<String, Zone>,
     total: Load,
-    /// How many questions have had to wait, ever: the order in which they do.
+    /// The number of questions ever queued; it gives each its place in the queue.
     queued: u64,
 }
 
-/// What is under way, and waits, below one domain.
+/// The lookups of one zone, under way and queued.
 #[derive(Default)]
 struct Zone {
     load: Load,
@@ -44,14 +46,14 @@ struct Zone {
 
 struct Waiting {
     name: String,
-    /// Whether the name was found the last time.
+    /// `true` if the last lookup of the name found it.
     proven: bool,
-    /// Which it was of all that have waited.
+    /// Its place in the queue of all names.
     number: u64,
 }
 
 impl Waiting {
-    /// Returns how many look-ups may be in their first second for this one to begin.
+    /// Returns the limit of young lookups below which this one may start.
     fn slots(&self) -> usize {
         if self.proven { MAX_YOUNG } else { MAX_UNPROVEN }
     }
@@ -61,13 +63,13 @@ impl Waiting {
 struct Load {
     /// Look-ups in their first second.
     young: usize,
-    /// Look-ups that are older.
+    /// Lookups past their first second.
     slow: usize,
 }
 
-/// What comes of a look-up that is under way.
+/// A step of a lookup under way.
 enum FlightStep {
-    /// It is a second old and not answered.
+    /// It is one second old and unanswered.
     Slow(String, LocalBoxFuture<'static, io::Result<LookUpFound>>),
     Ended {
         name: String,
@@ -95,7 +97,7 @@ impl<L: LookUp> Flights<L> {
         }
     }
 
-    /// Answers questions until nobody can ask any more.
+    /// Answers questions until every sender is dropped.
     pub(super) async fn run(mut self, mut questions: mpsc::UnboundedReceiver<Question>) {
         loop {
             match poll_fn(|cx| self.poll_happened(&mut questions, cx)).await {
@@ -128,7 +130,7 @@ impl<L: LookUp> Flights<L> {
 
     fn asked(&mut self, Question { name, answer }: Question) {
         if let Some(known) = self.cache.get(&name, now()) {
-            // Whoever does not listen any more needs no answer.
+            // The send fails only if the caller is gone.
             let _ = answer.send(known);
             return;
         }
@@ -152,8 +154,10 @@ impl<L: LookUp> Flights<L> {
         zone.waiting.insert(at, waiting);
     }
 
-    /// Takes the name whose look-up begins next: one that was found before, in the zone that has
-    /// the fewest under way, that has waited longest.
+    /// Takes the name to look up next.
+    ///
+    /// Names found before come first, then names in the zone with the fewest young lookups, then
+    /// names in queue order.
     fn next_to_begin(&mut self) -> Option<String> {
         let total = self.total.young;
         let may_begin = |zone: &&mut Zone| {
@@ -236,7 +240,7 @@ impl<L: LookUp> Flights<L> {
         self.cache.put(name, answer, ttl, now());
     }
 
-    /// Changes what is under way, in the zone of a name and in all. A zone without is forgotten.
+    /// Changes the load of a name's zone and the total load. A zone without lookups is removed.
     fn load(&mut self, name: &str, change: impl Fn(&mut Load)) {
         change(&mut self.total);
         let zone = self.zones.entry(zone_of(name).to_owned()).or_default();
@@ -247,8 +251,9 @@ impl<L: LookUp> Flights<L> {
     }
 }
 
-/// Returns the last labels of a name, which are likely to be answered by the same name servers:
-/// two, and three below a country's second level, such as `co.uk`.
+/// Returns the last labels of a name, which probably share name servers.
+///
+/// These are two labels, or three below a country's second-level domain such as `co.uk`.
 fn zone_of(name: &str) -> &str {
     let name = name.trim_end_matches('.');
     let mut labels = name.rsplit('.');
@@ -270,26 +275,27 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// For how long a look-up counts as one that will be answered: three sendings of its question.
+/// How long a lookup counts as young, that is, as likely to be answered: long enough to send its
+/// query three times.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// For how long a look-up may go on: the default connect timeout. A retry asks anew.
+/// The maximum duration of a lookup: the default connect timeout. A retry starts a new lookup.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// How many look-ups may be in their first second. A name server that answers within 20 ms is asked
-/// 1,600 times a second. Each look-up has up to six sockets for each of two name servers.
+/// The maximum number of young lookups. With a name server that answers within 20 ms, this still
+/// allows 1,600 lookups per second. Each lookup has up to six sockets for each of two name servers.
 const MAX_YOUNG: usize = 48;
 
-/// How many of them may begin for names that were not found before.
+/// The young lookups that may belong to names not found before.
 const MAX_UNPROVEN: usize = 32;
 
-/// How many of them may belong to one zone.
+/// The young lookups that may belong to one zone.
 const MAX_YOUNG_OF_ZONE: usize = 16;
 
-/// How many look-ups may go on after their first second.
+/// The maximum number of lookups that continue after their first second.
 const MAX_SLOW: usize = 16;
 
-/// How many of them may belong to one zone.
+/// The slow lookups that may belong to one zone.
 const MAX_SLOW_OF_ZONE: usize = 4;
 
 #[cfg(test)]

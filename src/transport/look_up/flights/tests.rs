@@ -7,8 +7,8 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use super::*;
 use crate::transport::look_up::cache::{AFTER_ERROR, MAX_NAMES};
 
-/// What has `sick` in its name is never answered; other names are found after 20 ms, hold for a
-/// minute, and have an address for each time that they were looked up.
+/// A scripted name server. Names that contain `sick` are never answered. Other names are found
+/// after 20 ms, are valid for a minute, and have one address per lookup so far.
 #[derive(Clone, Default)]
 struct Scripted {
     begun: Rc<RefCell<Vec<String>>>,
@@ -44,7 +44,7 @@ impl LookUp for Scripted {
     }
 }
 
-/// Questions to look-ups in simulated time, and the script that they follow.
+/// Lookups in simulated time, and the script that they follow.
 #[derive(Clone)]
 struct Bed {
     questions: mpsc::UnboundedSender<Question>,
@@ -53,7 +53,7 @@ struct Bed {
 }
 
 impl Bed {
-    /// Asks, and returns the answer with when it came, in ms.
+    /// Asks for a name, and returns the answer and its arrival time in ms.
     fn ask(&self, name: &str) -> impl Future<Output = (Answer, u128)> + use<> {
         let (answer, answered) = oneshot::channel();
         let name = name.to_owned();
@@ -102,7 +102,8 @@ fn is_error(answer: &Answer, kind: io::ErrorKind) -> bool {
     answer.as_ref().is_err_and(|error| error.kind() == kind)
 }
 
-/// Each of 800 endpoints in a zone that does not answer had a thread, and the others none.
+/// Each of 800 endpoints in a zone that does not answer used to hold a thread, and the others got
+/// none.
 #[test]
 fn eight_hundred_look_ups_in_a_sick_zone_hold_up_no_other() {
     run(async |bed: Bed| {
@@ -125,7 +126,7 @@ fn what_is_not_answered_is_given_up_and_the_next_has_its_turn() {
                 .all(|(answer, _)| is_error(answer, io::ErrorKind::TimedOut))
         );
         let at = |ms| ended.iter().filter(|(_, after_ms)| *after_ms == ms).count();
-        // Of the first 16, four go on; of those that follow, none has room to.
+        // Of the first 16, four continue. The later ones have no room to continue.
         assert_eq!((at(1_000), at(2_000), at(3_000), at(5_000)), (12, 16, 8, 4));
     });
 }
@@ -145,7 +146,7 @@ fn names_that_were_found_before_need_not_wait_for_many_sick_zones() {
     });
 }
 
-/// The zone with fewer under way goes first, and each of the others has a second at most.
+/// The zone with the fewest young lookups goes first, and each other one takes a second at most.
 #[test]
 fn a_name_that_is_asked_for_first_waits_for_few_sick_zones_no_longer_than_a_second() {
     run(async |bed: Bed| {

@@ -1,4 +1,5 @@
-//! What the subscribers of one engine have read from the store and still hold in memory, against one bound for all.
+//! The bodies that the subscribers of one engine have read from the store and hold in memory, under
+//! one shared limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +8,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::machine::bodies::{A_LITTLE, BodyBook};
 
-/// The bound, and how much of it is used.
+/// The limit and its current use.
 #[derive(Debug)]
 pub(crate) struct Bodies {
     book: Mutex<BodyBook>,
-    /// Whether it is used up: looked at in every turn, without the lock.
+    /// `true` if the limit is used up. Checked in every turn, without the lock.
     tight: AtomicBool,
 }
 
@@ -31,12 +32,15 @@ impl Bodies {
     }
 }
 
-/// What one subscriber has of it. Nothing is counted for one that is handed its deliveries and reads none. Dropping it gives everything back.
+/// The share of one subscriber.
+///
+/// Nothing is counted for a subscriber that gets its deliveries from the router and reads none.
+/// Dropping the share returns everything.
 #[derive(Debug)]
 pub(crate) struct BodyShare {
     bodies: Arc<Bodies>,
     counted: usize,
-    /// How much of it is being read.
+    /// The part of it that is being read.
     reading: usize,
 }
 
@@ -49,12 +53,12 @@ impl BodyShare {
         }
     }
 
-    /// Returns `true` if nobody reads more than a little.
+    /// Returns `true` if the limit is used up, so that each read gets only a little.
     pub(crate) fn is_tight(&self) -> bool {
         self.bodies.tight.load(Ordering::Relaxed)
     }
 
-    /// Returns how many bytes a read may bring, of the room that its endpoint has.
+    /// Returns the number of bytes that a read may bring, up to `room`.
     pub(crate) fn begin_read(&mut self, room: usize) -> usize {
         let wanted = room.saturating_sub(self.reading).max(1);
         let granted = self.bodies.change(|book| book.reserve(wanted));
@@ -68,7 +72,7 @@ impl BodyShare {
         self.reading = self.reading.saturating_sub(granted);
     }
 
-    /// Counts what the subscriber has in memory at the end of a turn.
+    /// Counts the bytes that the subscriber holds in memory at the end of a turn.
     pub(crate) fn settle(&mut self, in_memory: usize) {
         let now = in_memory + self.reading;
         if self.counted == now || (self.counted.abs_diff(now) < A_LITTLE && now > 0) {
@@ -78,7 +82,7 @@ impl BodyShare {
         self.bodies.change(|book| book.recount(before, now));
     }
 
-    /// Returns `true` if anything of it is counted.
+    /// Returns `true` if any bytes are counted.
     pub(crate) fn is_counted(&self) -> bool {
         self.counted > 0
     }

@@ -1,4 +1,4 @@
-//! The credentials of rules and clients, shared by the router, which changes them, and the subscribers, which look them up for
+//! The credentials of rules and clients. The router changes them; subscribers look them up for
 //! every attempt.
 
 use parking_lot::RwLock;
@@ -7,7 +7,7 @@ use crate::domain::credentials::{Authorization, CredentialBook};
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::value::url::WebhookUrl;
 
-/// What rules and clients give.
+/// The credentials of all rules and clients.
 #[derive(Debug, Default)]
 pub(crate) struct Credentials(RwLock<CredentialBook>);
 
@@ -16,7 +16,7 @@ impl Credentials {
         Self(RwLock::new(book))
     }
 
-    /// Returns how a call with this alert is authorised; `endpoint` is what the endpoint itself says.
+    /// Returns the authorisation of a call with this alert; `endpoint` is the endpoint's own.
     pub(crate) fn authorization(
         &self,
         alert: &Alert,

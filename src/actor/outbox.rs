@@ -1,8 +1,10 @@
-//! Where the router stands in the store's outbox, and which endpoints have as much open as they may.
+//! The router's position in the store's outbox, and the endpoints whose backlog is full.
 //!
-//! The outbox is read from its head on. An event that every one of its endpoints refuses for now stays where it is, and its endpoints are held: what comes
-//! after it for them alone is passed over, so that nothing passes it and nobody else waits for it. After a while the events of a held endpoint are gone
-//! over again, from the first that was refused; where that is refused again, the wait doubles.
+//! The outbox is read from its head. If every endpoint of an event refuses it for now, the event
+//! stays in place and its endpoints are held. Later events for held endpoints only are passed over.
+//! So no event overtakes another, and events for other endpoints are not delayed. After a wait the
+//! events of a held endpoint are read again, starting with the first refused one. If that is
+//! refused again, the wait doubles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Context, Poll};
@@ -16,22 +18,22 @@ use crate::domain::value::backoff::Backoff;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::{OutboxEntry, Store};
 
-/// How far the outbox was read, and what is to be read again.
+/// The position in the outbox, and the events to read again.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    /// The place up to which events were taken out or passed over.
+    /// The position up to which events were taken or passed over.
     head: u64,
-    /// Whether there may be something behind the head.
+    /// `true` if there may be events after the head.
     wanted: bool,
-    /// Whether the next read begins where the store had failed.
+    /// `true` if the next read starts at the event where the store failed.
     rewind: bool,
     back_to: Option<u64>,
-    /// Whether the store failed: nothing is read before the next look.
+    /// `true` after a failure of the store; nothing is read before the next look.
     stopped: bool,
     held: BTreeMap<WebhookUrl, Held>,
-    /// When held endpoints are gone over again.
+    /// The times at which held endpoints are read again.
     due: BTreeSet<(Instant, WebhookUrl)>,
-    /// How many pages may be gone over again before the next sweep.
+    /// The number of pages that may be read again before the next sweep.
     pages_left: u32,
     sweep: Option<Interval>,
     reading: Option<(StoreCall<Vec<OutboxEntry>>, usize)>,
@@ -39,68 +41,70 @@ pub(crate) struct Outbox {
     progress: Progress,
 }
 
-/// What is read.
+/// The purpose of a read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Scan {
-    /// What is new.
+    /// New events.
     #[default]
     Head,
-    /// What was refused or passed over for this endpoint.
+    /// Events that were refused or passed over for this endpoint.
     Again(WebhookUrl),
 }
 
-/// How far the events of a page have come.
+/// The progress of a page's events.
 #[derive(Debug, Default)]
 struct Progress {
-    /// The place of its last event.
+    /// The position of its last event.
     last: u64,
-    /// Whether there may be more behind it.
+    /// `true` if there may be more events after the page.
     full: bool,
-    /// How many of its events are being stored.
+    /// The number of its events being stored.
     under_way: usize,
     any_accepted: bool,
 }
 
-/// An endpoint that has as much open as it may.
+/// An endpoint whose backlog is full.
 #[derive(Debug)]
 struct Held {
     /// The first event that it refused.
     from: u64,
-    /// The place up to which its events were gone over again.
+    /// The position up to which its events were read again.
     after: u64,
-    /// Whether it has refused again since it is gone over.
+    /// `true` if it has refused an event during the current rescan.
     refused: bool,
     again_at: Instant,
     wait: Duration,
 }
 
 impl Outbox {
-    /// Has the outbox read now, and again every so often.
+    /// Reads the outbox now, and again every `period`.
     pub(crate) fn sweep_every(&mut self, period: Duration) {
         let mut sweep = tokio::time::interval(period);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.sweep = Some(sweep);
     }
 
-    /// Has the outbox read at the next poll.
+    /// Reads the outbox at the next poll.
     pub(crate) fn look(&mut self) {
         self.wanted = true;
         self.rewind = true;
         self.stopped = false;
     }
 
-    /// Has an event read again at the next look, before which nothing more is read. Returns `true` if it is the first since the last look.
+    /// Stops reading until the next look, which reads this event again.
+    ///
+    /// Returns `true` if reading was not stopped yet since the last look.
     pub(crate) fn stop_at(&mut self, seq: u64) -> bool {
         self.come_back_to(seq);
         !std::mem::replace(&mut self.stopped, true)
     }
 
-    /// Has an event read again at the next look.
+    /// Reads an event again at the next look.
     pub(crate) fn come_back_to(&mut self, seq: u64) {
         self.back_to = Some(self.back_to.map_or(seq, |earlier| earlier.min(seq)));
     }
 
-    /// Returns `true` if an event is passed over for now. Its `urls` are where it goes to.
+    /// Returns `true` if an event with these destination `urls` is passed over for now.
     pub(crate) fn passes_over<'a>(
         &self,
         scan: &Scan,
@@ -124,19 +128,21 @@ impl Outbox {
         self.progress.under_way += 1;
     }
 
-    /// Notes that an event was taken in, or set aside.
+    /// Notes that an event was accepted or set aside.
     pub(crate) fn on_accepted(&mut self, now: Instant) {
         self.progress.any_accepted = true;
         self.on_answered(now);
     }
 
-    /// Notes that the store failed, so that the event is read again. Returns `true` if it is the first since the last look.
+    /// Notes that the store failed, so that the event is read again.
+    ///
+    /// Returns `true` if it is the first failure since the last look.
     pub(crate) fn on_failed(&mut self, seq: u64, now: Instant) -> bool {
         let first = self.stop_at(seq);
         if let Scan::Again(url) = self.scan.clone()
             && let Some(held) = self.held.get_mut(&url)
         {
-            // It is gone over again from here.
+            // The rescan resumes from this event.
             held.after = held.after.min(seq.saturating_sub(1));
             self.progress.full = true;
             self.progress.last = self.progress.last.min(held.after);
@@ -145,7 +151,9 @@ impl Outbox {
         first
     }
 
-    /// Notes that all endpoints of an event have as much open as they may. Returns `true` if that is new of one of them.
+    /// Notes that every endpoint of an event has a full backlog.
+    ///
+    /// Returns `true` if at least one of them was not held before.
     pub(crate) fn on_full<'a>(
         &mut self,
         seq: u64,
@@ -187,7 +195,8 @@ impl Outbox {
         self.end_page(now);
     }
 
-    /// Ends a page once all of its events are answered, and decides what becomes of the endpoint that was gone over again.
+    /// Ends a page once all of its events are answered, and reschedules or releases the endpoint
+    /// that was rescanned.
     pub(crate) fn end_page(&mut self, now: Instant) {
         if self.progress.under_way > 0 {
             return;
@@ -223,7 +232,7 @@ impl Outbox {
         self.due.insert((again_at, url));
     }
 
-    /// Returns what is read next, from where on, and how much of it.
+    /// Returns the next scan, its start position and its limit.
     fn next_scan(&mut self, now: Instant, most: usize) -> Option<(Scan, u64, usize)> {
         if self.reading.is_some() || self.progress.under_way > 0 || self.stopped {
             return None;
@@ -244,13 +253,15 @@ impl Outbox {
         if std::mem::take(&mut self.rewind)
             && let Some(seq) = self.back_to.take()
         {
-            // Whatever follows it and was taken out meanwhile is there no longer.
+            // Events after it that were taken meanwhile are no longer in the outbox.
             self.head = self.head.min(seq.saturating_sub(1));
         }
         Some((Scan::Head, self.head, most))
     }
 
-    /// Reads on, and returns what was found; `None` while there is nothing to be read, or while what was found before is being stored.
+    /// Reads on and returns the page.
+    ///
+    /// Returns `None` if there is nothing to read, or while the last page is being stored.
     pub(crate) fn read(
         &mut self,
         store: &dyn Store,
@@ -290,7 +301,7 @@ impl Outbox {
         }
     }
 
-    /// Notes how far a page goes, and returns what of it belongs to the scan.
+    /// Notes the extent of a page, and returns the events that belong to the scan.
     fn take_page(&mut self, mut entries: Vec<OutboxEntry>, limit: usize) -> Vec<OutboxEntry> {
         let full = entries.len() == limit;
         let last = entries.last().map_or(0, |last| last.seq);
@@ -304,25 +315,26 @@ impl Outbox {
                 self.wanted |= full;
                 self.head = self.head.max(last);
             }
-            // What is behind the head is for the head.
+            // Events after the head belong to the next head scan.
             Scan::Again(_) => entries.retain(|entry| entry.seq <= self.head),
         }
         entries
     }
 }
 
-/// After how long the events of an endpoint that has refused them are tried again at first, and at most.
+/// The first and the longest wait before the events of a held endpoint are read again.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const WAITS: Backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
 
-/// How many events are read at first of those of a held endpoint: most likely it refuses them again.
+/// The number of events in the first page of a rescan. It is small, because the endpoint probably
+/// refuses them again.
 const PROBE: usize = 16;
 
-/// How many pages are gone over again between two sweeps.
+/// The number of rescan pages between two sweeps.
 const PAGES_PER_SWEEP: u32 = 32;
 
-/// How many endpoints are held at most. With more of them the outbox waits for the next look.
+/// The maximum number of held endpoints. Past it, the outbox waits for the next look.
 const MAX_HELD: usize = 10_000;
 
 #[cfg(test)]
@@ -345,7 +357,7 @@ mod tests {
         seqs.iter().map(entry).collect()
     }
 
-    /// Has a page read of which so much was asked for, and returns which of its events are for the scan.
+    /// Reads a page with `limit`, and returns the events that belong to the scan.
     fn page(outbox: &mut Outbox, now: Instant, seqs: &[u64], limit: usize) -> (Scan, Vec<u64>) {
         let (scan, _, _) = outbox
             .next_scan(now, limit)
@@ -417,7 +429,7 @@ mod tests {
             );
             full(&mut outbox, 1, at);
         }
-        // There is room for one: the next is not far then.
+        // One event was accepted, so the wait is short again.
         at += LONGEST_WAIT;
         page(&mut outbox, at, &[1, 2], 256);
         outbox.begin();

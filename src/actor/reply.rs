@@ -1,4 +1,4 @@
-//! Answering a message later, without a task of its own for the wait.
+//! Answering a message later, without a task for the wait.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,7 +6,9 @@ use std::rc::Rc;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
 
-/// What the handlers of [`RouterActor`](crate::RouterActor) return when the answer comes later. Whoever sends a message gets the answer itself.
+/// The result of [`RouterActor`](crate::RouterActor)'s handlers when the answer comes later.
+///
+/// The sender of the message receives the answer itself.
 #[derive(Debug)]
 pub struct Deferred<T>(Rc<RefCell<Slot<T>>>);
 
@@ -28,14 +30,14 @@ impl<T> Deferred<T> {
         (Answerer(Rc::clone(&slot)), Self(slot))
     }
 
-    /// Returns an answer that is there already.
+    /// Returns an answer that is already there.
     pub(crate) fn ready(answer: T) -> Self {
         Self(Rc::new(RefCell::new(Slot::Answer(answer))))
     }
 }
 
 impl<T> Answerer<T> {
-    /// Sends the answer. An asker that no longer waits is no error.
+    /// Sends the answer. It is not an error if the sender of the message no longer waits.
     pub(crate) fn send(self, answer: T) {
         let mut slot = self.0.borrow_mut();
         match std::mem::replace(&mut *slot, Slot::Empty) {

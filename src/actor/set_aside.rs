@@ -1,4 +1,5 @@
-//! Settings that could not be read when the engine started: what depends on them is not sent until they are put again.
+//! Settings that could not be read when the engine started. Deliveries that depend on them are
+//! withheld until the settings are put again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +9,12 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::domain::deliveries::alert::Alert;
 use crate::store::{Setting, UnreadableSetting};
 
-/// What was set aside, with the reasons.
+/// The settings set aside, with the reasons.
 #[derive(Debug, Default)]
 pub(crate) struct SetAside {
     settings: Mutex<BTreeMap<Setting, String>>,
-    /// Whether there are rules or clients among them: looked at for every attempt.
+    /// `true` if there are rules, clients or past credentials among them. Checked for every
+    /// attempt.
     withholds: AtomicBool,
 }
 
@@ -27,7 +29,7 @@ impl SetAside {
         set_aside
     }
 
-    /// Notes that a setting was put again, or removed.
+    /// Notes that a setting was put again or removed.
     pub(crate) fn forget(&self, setting: &Setting) {
         let mut settings = self.settings();
         settings.remove(setting);
@@ -38,7 +40,7 @@ impl SetAside {
         self.settings().contains_key(setting)
     }
 
-    /// Returns all that is set aside, in the order of their names.
+    /// Returns all settings that are set aside, in order.
     pub(crate) fn list(&self) -> Vec<UnreadableSetting> {
         let settings = self.settings();
         let all = settings.iter();
@@ -46,8 +48,10 @@ impl SetAside {
             .collect()
     }
 
-    /// Returns `true` if how a call with an alert would have to be authorised is not known: its rule or its client
-    /// cannot be read, or, where its rule no longer names its URL (`is_past`), some credential of the past.
+    /// Returns `true` if the authorisation of a call with an alert is unknown.
+    ///
+    /// That is the case if the alert's rule or client cannot be read. It is also the case if its
+    /// rule no longer names the URL (`is_past`) and some past credential cannot be read.
     pub(crate) fn withholds(&self, alert: &Alert, is_past: impl FnOnce() -> bool) -> bool {
         if !self.withholds.load(Ordering::Relaxed) {
             return false;

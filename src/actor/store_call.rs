@@ -1,4 +1,4 @@
-//! A call to the store that cannot take its caller down.
+//! A call to the store whose panic does not reach the caller.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 
 use crate::store::{StoreError, StoreFuture};
 
-/// A call that is under way. A panic of the store's code becomes an error like any other, so that it costs no more than the call.
+/// A call under way. A panic in the store's code becomes an ordinary error, so that only this call
+/// fails.
 pub(crate) struct StoreCall<T>(Option<StoreFuture<T>>);
 
 impl<T> StoreCall<T> {
-    /// Makes the call.
+    /// Starts the call.
     pub(crate) fn begin(call: impl FnOnce() -> StoreFuture<T>) -> Self {
         Self(catch_unwind(AssertUnwindSafe(call)).ok())
     }

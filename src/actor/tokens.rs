@@ -1,7 +1,8 @@
-//! Access tokens: one for each set of client credentials, shared by all attempts that need it, on whichever thread.
+//! Access tokens: one per set of client credentials, shared by all attempts that need it, on any
+//! thread.
 //!
-//! An attempt that finds no token fetches one itself, as a part of it: the fetch ends when the attempt does. The others wait for it, and when it
-//! was given up one of them takes over.
+//! Fetches are single-flight. An attempt that finds no token fetches one itself, and the fetch ends
+//! with the attempt. Other attempts wait for it; if it is given up, one of them takes over.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub(crate) struct Tokens(Mutex<Slots>);
 #[derive(Debug, Default)]
 struct Slots {
     slots: HashMap<Arc<ClientCredentials>, Arc<Slot>>,
-    /// How many there may be before those are forgotten that nobody needs.
+    /// The number of slots at which unused ones are removed.
     enough: usize,
 }
 
@@ -46,8 +47,10 @@ struct Waiting {
     wakers: Vec<Waker>,
 }
 
-/// Returns the `Authorization` header for an attempt, fetched if it has to be; `refused` is the one that the receiver has answered with 401.
-/// `None` says that no other is to be had.
+/// Returns the `Authorization` header for an attempt, fetching a token if needed.
+///
+/// `refused` is the header that the receiver answered with 401. `None` means that no other token
+/// can be obtained.
 pub(crate) async fn token_header(
     shared: &EngineContext,
     credentials: &Arc<ClientCredentials>,
@@ -60,7 +63,7 @@ pub(crate) async fn token_header(
             TokenStep::Use(header) => return Ok(Some(header)),
             TokenStep::Fail(failure) => return Err(failure),
             TokenStep::Refused => return Ok(None),
-            // Nobody is answered so: whoever waits is asked again.
+            // Never returned: `next_step` stays pending instead.
             TokenStep::Wait => {}
             TokenStep::Fetch => {
                 let fetch = Fetch::begin(&slot, &shared.clock);
@@ -93,7 +96,8 @@ async fn fetch_token(
         }),
         Err(failure) => {
             told(&failure);
-            // A transport that cannot ask at all will not learn it, and an address that may not be called stays so.
+            // These failures are permanent: the transport cannot make the request, or the address
+            // is forbidden.
             let for_good = matches!(failure, Failure::Unsendable | Failure::Blocked);
             Err(if for_good { failure } else { Failure::Token })
         }
@@ -129,7 +133,7 @@ impl Tokens {
 }
 
 impl Slots {
-    /// Forgets what nobody needs, once there is twice as much as was left the last time.
+    /// Removes unused slots once their number has doubled since the last time.
     fn make_room(&mut self, now: Timestamp) {
         if self.slots.len() < self.enough {
             return;
@@ -142,7 +146,7 @@ impl Slots {
 }
 
 impl Slot {
-    /// Waits until there is something to do.
+    /// Returns the next step, waiting while another attempt fetches.
     async fn next_step(&self, clock: &Clock, refused: Option<&Secret>) -> TokenStep {
         poll_fn(|cx| {
             let mut waiting = self.lock();
@@ -156,7 +160,7 @@ impl Slot {
         .await
     }
 
-    /// Changes what is known, and tells everyone who waits.
+    /// Changes the cache and wakes all waiting attempts.
     fn change(&self, change: impl FnOnce(&mut TokenCache)) {
         let mut waiting = self.lock();
         change(&mut waiting.cache);
@@ -170,7 +174,7 @@ impl Slot {
     }
 }
 
-/// A fetch under way. Others wait for its end, so that it always has one.
+/// A fetch under way. Dropping it ends the fetch, so that no attempt waits forever.
 struct Fetch<'a> {
     slot: &'a Slot,
     clock: &'a Clock,
@@ -188,7 +192,7 @@ impl<'a> Fetch<'a> {
 
     fn end(mut self, fetched: Result<IssuedToken, Failure>) {
         self.ended = true;
-        // Nobody uses a token after its end, and nobody asks again too early.
+        // Rounded so that no token is used after it expires, and no retry comes early.
         let (now, at_latest) = (self.clock.now(), self.clock.at_latest(Clock::instant()));
         self.slot.change(|cache| match fetched {
             Ok(token) => cache.on_issued(now, token),
@@ -206,5 +210,5 @@ impl Drop for Fetch<'_> {
     }
 }
 
-/// So few sets of credentials are not worth looking through.
+/// Below this number of slots, a search for unused ones is not worthwhile.
 const FEW_SLOTS: usize = 64;

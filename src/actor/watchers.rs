@@ -1,4 +1,5 @@
-//! Who wants to be told: watchers of statuses and of reports. A slow one loses updates, counted; it never slows a delivery.
+//! Watchers of statuses and reports. A slow watcher loses updates, which are counted; it never
+//! slows a delivery.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +18,7 @@ pub(crate) struct Watchers {
     pub(crate) reports: WatchList<DeliveryReport>,
 }
 
-/// Who is told: an actor, or whoever takes it from a channel.
+/// The destination of updates: an actor or a channel.
 #[derive(Debug)]
 pub(crate) enum Watcher<M>
 where
@@ -27,10 +28,10 @@ where
     Channel(mpsc::Sender<M>),
 }
 
-/// What became of a message to a watcher.
+/// The result of sending to a watcher.
 enum Told {
     Taken,
-    /// There was no room for it.
+    /// The watcher's mailbox or channel is full.
     Full,
     /// The watcher is gone.
     Gone,
@@ -96,12 +97,12 @@ where
         self.watched.store(true, Ordering::Relaxed);
     }
 
-    /// Returns `true` if anyone watches, so that nothing is made for nobody.
+    /// Returns `true` if there are watchers, so that no update is built without one.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
     }
 
-    /// Tells every watcher, and returns how many had no room for it.
+    /// Sends a message to every watcher, and returns the number that had no room for it.
     pub(crate) fn tell(&self, message: &M) -> u64 {
         let (mut full, mut gone) = (0, false);
         for watcher in &*self.watchers.read() {

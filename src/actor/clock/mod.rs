@@ -1,9 +1,10 @@
-//! The two clocks of an engine: the time it lives by, and the wall clock that it shows.
+//! The two clocks of an engine: the engine's time, and the wall clock shown beside it.
 //!
-//! The engine's time starts at the wall clock and advances with tokio's monotonic clock alone: setting the wall clock moves
-//! nothing that is under way, and under tokio's paused clock the whole engine runs in simulated time. How far the wall clock
-//! is from it is an offset, looked at every second, applied to what is shown and kept in the store: an engine that is
-//! started again goes on with the time of the one before, so that stored deadlines mean what they meant.
+//! The engine's time starts at the wall clock and then advances only with tokio's monotonic clock.
+//! So setting the wall clock does not move any schedule, and under tokio's paused clock the whole
+//! engine runs in simulated time. The wall clock's offset from the engine's time is read every
+//! second, applied to displayed times, and kept in the store. A restarted engine continues the time
+//! of the one before, so that stored deadlines keep their meaning.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::wall::WallOffset;
 use crate::store::StoredClock;
 
-/// A clock that all actors of an engine share.
+/// A clock shared by all actors of an engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock(Arc<EngineTime>);
 
@@ -25,22 +26,24 @@ struct EngineTime {
     wall: Wall,
     /// The engine's time at the wall clock's anchor.
     start: Timestamp,
-    /// How far the wall clock is ahead, in milliseconds: as it was seen last, and as the store has it.
+    /// The wall clock's offset in milliseconds, positive if it is ahead: as last read, and as kept
+    /// in the store.
     offset: AtomicI64,
     kept: AtomicI64,
 }
 
-/// The wall clock, of the system or of a simulation.
+/// A wall clock, real or simulated.
 #[derive(Clone, Debug)]
 pub(crate) struct Wall(Arc<Anchor>);
 
-/// A moment by the clocks that are not set.
+/// One moment as read from all clocks.
 #[derive(Debug)]
 struct Anchor {
-    /// What the wall clock said then, rounded down.
+    /// The wall clock at that moment, rounded down.
     wall: Timestamp,
     tokio: Instant,
-    /// How far behind the wall clock this may be: what it was cut by, and what passed while the clocks were read.
+    /// The maximum by which this lags behind the wall clock: the truncation, plus the time taken to
+    /// read the clocks.
     behind: Duration,
     source: Source,
 }
@@ -50,15 +53,15 @@ enum Source {
     System {
         real: std::time::Instant,
     },
-    /// Time is simulated from a given start, and the wall clock is set by hand.
+    /// Time is simulated from a given start, and the wall clock is set by tests.
     #[cfg_attr(
         not(any(test, feature = "test-util")),
         expect(dead_code, reason = "only tests make one")
     )]
     Simulated {
-        /// By how much it was set in all, in milliseconds.
+        /// The sum of all changes to the wall clock, in milliseconds.
         set_by: watch::Sender<i64>,
-        /// How often the simulation asked for the time since it last moved on, to `moved_at`.
+        /// The number of times that the time was read since it last advanced, to `moved_at`.
         steps: AtomicU64,
         moved_at: AtomicI64,
     },
@@ -71,8 +74,8 @@ impl Wall {
         reason = "this is the shell that owns the clock"
     )]
     pub(crate) fn system() -> Self {
-        // The wall clock first, and cut to milliseconds: the engine's time is behind it by what lies in between, and so
-        // never reaches a date before the wall clock does.
+        // The wall clock is read first and truncated to milliseconds. So the engine's time lags by
+        // the time in between, and never reaches a date before the wall clock does.
         let before = SystemTime::now();
         let real = std::time::Instant::now();
         let tokio = Instant::now();
@@ -81,7 +84,7 @@ impl Wall {
         Self::anchored(before.into(), tokio, behind, Source::System { real })
     }
 
-    /// Returns a clock that is only simulated, for simulations that must be repeatable.
+    /// Returns a simulated clock, for repeatable simulations.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn simulated(start: Timestamp) -> Self {
         let source = Source::Simulated {
@@ -96,13 +99,13 @@ impl Wall {
         Self(Arc::new(Anchor {
             wall,
             tokio,
-            // Somebody may have set the wall clock in between.
+            // The wall clock may have been set between the two readings.
             behind: behind.min(MOST_BEHIND),
             source,
         }))
     }
 
-    /// Sets a simulated clock by so many milliseconds.
+    /// Moves a simulated wall clock by `millis`.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn set_by(&self, millis: i64) {
         if let Source::Simulated { set_by, .. } = &self.0.source {
@@ -110,7 +113,7 @@ impl Wall {
         }
     }
 
-    /// Returns the time that has passed since the anchor, by the clock that is not set.
+    /// Returns the time since the anchor by the monotonic clock.
     #[cfg(feature = "test-util")]
     pub(crate) fn elapsed(&self) -> Duration {
         let elapsed = self.0.elapsed(Clock::instant());
@@ -118,7 +121,7 @@ impl Wall {
         elapsed
     }
 
-    /// Returns what the wall clock says.
+    /// Returns the wall clock's time.
     #[cfg(feature = "test-util")]
     pub(crate) fn now(&self) -> Timestamp {
         let elapsed = self.elapsed();
@@ -131,7 +134,7 @@ impl Anchor {
         now.duration_since(self.tokio)
     }
 
-    /// Returns what the wall clock says if nobody has set the system's.
+    /// Returns the wall clock's time, assuming that the system's clock was not set.
     fn undisturbed(&self, elapsed: Duration) -> Timestamp {
         let set_by = match &self.source {
             Source::System { .. } => 0,
@@ -140,8 +143,9 @@ impl Anchor {
         self.wall.moved(set_by).moved(whole(elapsed))
     }
 
-    /// Returns the time that has passed since the anchor, and what the wall clock said in the same millisecond; `None` if
-    /// that cannot be told.
+    /// Returns the time since the anchor, and the wall clock's time in the same millisecond.
+    ///
+    /// Returns `None` if the two cannot be read close enough together.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the shell that owns the clock"
@@ -151,7 +155,7 @@ impl Anchor {
             let elapsed = self.elapsed(Instant::now());
             return Some((elapsed, self.undisturbed(elapsed)));
         };
-        // Where the thread is held up in between, the next try will do.
+        // If the thread is suspended between the readings, the next try may succeed.
         for _ in 0..READS {
             let elapsed = self.elapsed(Instant::now());
             let wall = Timestamp::from(SystemTime::now());
@@ -160,11 +164,11 @@ impl Anchor {
                 return Some((elapsed, wall));
             }
         }
-        // Or tokio's clock was paused by somebody whose wall clock goes on.
+        // Either every try was too slow, or tokio's clock is paused while the wall clock runs.
         None
     }
 
-    /// Ends a simulation in which time no longer moves on: something spins, and would do so for ever.
+    /// Panics if simulated time no longer advances: an endless loop would otherwise run forever.
     fn count_step(&self, elapsed: Duration) {
         let Source::Simulated {
             steps, moved_at, ..
@@ -185,15 +189,17 @@ impl Anchor {
 }
 
 impl Clock {
-    /// Returns the time of an engine that starts now, which goes on with the time in which its store was written.
+    /// Returns the time of an engine that starts now, continuing the time of its store.
     pub(crate) fn starting(wall: Wall, stored: StoredClock) -> Self {
         let elapsed = wall.0.elapsed(Self::instant());
         let now = wall.0.undisturbed(elapsed);
         let kept = WallOffset::from_millis(stored.wall_ahead_ms);
-        // It was cut to milliseconds, twice, and may be less by that.
+        // The offset comes from two values truncated to milliseconds, so it may be 1 ms off. The
+        // earlier time is assumed.
         let cut = i64::from(kept.millis() != 0 && !wall.0.behind.is_zero());
         let continued = kept.to_engine(now).moved(-cut);
-        // Where the clock was set back while no engine ran, no time has passed: nothing waits until it has caught up.
+        // If the clock was set back while no engine ran, the time continues from the latest stored
+        // time. Nothing then waits for the clock to catch up.
         let set_back = |latest: &Timestamp| *latest > continued.moved(SET_BEYOND_MS);
         let engine = stored.latest.filter(set_back).unwrap_or(continued);
         Self(Arc::new(EngineTime {
@@ -204,7 +210,7 @@ impl Clock {
         }))
     }
 
-    /// Returns the engine's time, rounded down: what is due by it is due.
+    /// Returns the engine's time, rounded down, so that nothing is due early.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the shell that owns the clock"
@@ -216,15 +222,17 @@ impl Clock {
         self.0.start.moved(whole(elapsed))
     }
 
-    /// Returns the engine's time at a moment, rounded up to what it may be in an engine that goes on with the store: each is a
-    /// little behind the wall clock, and the next one may be less so. What is to come some time after the moment is not early when
-    /// it comes so long after this.
+    /// Returns the engine's time at `moment`, rounded up for deadlines that outlive the engine.
+    ///
+    /// Each engine lags slightly behind the wall clock, and the next one may lag less. A deadline
+    /// counted from this time is not early in any of them.
     pub(crate) fn at_latest(&self, moment: Instant) -> Timestamp {
         let anchor = &*self.0.wall.0;
         self.0.start + (anchor.elapsed(moment) + anchor.behind)
     }
 
-    /// Returns the moment by tokio's clock, which never goes back and is not set: for deadlines that do not outlive the process.
+    /// Returns the current moment of tokio's monotonic clock, for deadlines that do not outlive the
+    /// process.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the shell that owns the clock"
@@ -233,19 +241,21 @@ impl Clock {
         Instant::now()
     }
 
-    /// Returns the moment at which it will be `at`.
+    /// Returns the moment when the engine's time will be `at`.
     pub(crate) fn moment(&self, at: Timestamp) -> Instant {
         let elapsed = at.since(self.0.start);
         self.0.wall.0.tokio + elapsed.min(FARTHEST)
     }
 
-    /// Returns how far the wall clock was ahead when it was last looked at.
+    /// Returns the wall clock's offset as last read.
     pub(crate) fn offset(&self) -> WallOffset {
         WallOffset::from_millis(self.0.offset.load(Ordering::Relaxed))
     }
 
-    /// Looks at the wall clock, and returns how far it is ahead of the engine's time rounded up: a date is not reached by
-    /// that before the wall clock says so. Where it was set, what is shown follows from now on.
+    /// Reads the wall clock, and returns its offset from the engine's time rounded up.
+    ///
+    /// With that offset no date is reached before the wall clock shows it. If the wall clock was
+    /// set, displayed times follow from now on.
     pub(crate) fn look_at_wall(&self) -> WallOffset {
         let Some((elapsed, wall)) = self.0.wall.0.read() else {
             return self.offset();
@@ -258,7 +268,9 @@ impl Clock {
         WallOffset::between(wall, self.0.start + (elapsed + self.0.wall.0.behind))
     }
 
-    /// Waits until it is time to look at the wall clock again. Where nobody but a simulation can set it, there is no need to before.
+    /// Waits until the next reading of the wall clock is due.
+    ///
+    /// A simulated wall clock need not be read before the simulation sets it.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that looks at a clock at regular times"
@@ -270,14 +282,14 @@ impl Clock {
         };
         async move {
             if let Some(mut set) = set {
-                // A simulation that has ended sets no clock.
+                // The error means that the simulation has ended and will not set the clock.
                 let _ = set.changed().await;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Returns how far the wall clock is ahead where the store does not know; `None` where it does.
+    /// Returns the wall clock's offset if the store does not have it yet, otherwise `None`.
     pub(crate) fn not_kept(&self) -> Option<WallOffset> {
         let offset = self.offset();
         offset
@@ -285,42 +297,44 @@ impl Clock {
             .then_some(offset)
     }
 
-    /// Returns how far the wall clock is ahead as the store has it.
+    /// Returns the wall clock's offset as kept in the store.
     pub(crate) fn kept(&self) -> WallOffset {
         WallOffset::from_millis(self.0.kept.load(Ordering::Relaxed))
     }
 
-    /// Notes that the store has kept an offset.
+    /// Notes that the store has saved an offset.
     pub(crate) fn note_kept(&self, offset: WallOffset) {
         self.0.kept.store(offset.millis(), Ordering::Relaxed);
     }
 }
 
-/// Returns the milliseconds that are over.
+/// Returns the number of whole milliseconds.
 fn whole(elapsed: Duration) -> i64 {
     i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// How much a time loses that is cut to milliseconds, at most.
+/// The maximum loss by truncation to milliseconds.
 const CUT: Duration = Duration::from_millis(1);
 
-/// How far behind the wall clock an engine's time may be.
+/// The maximum by which an engine's time may lag behind the wall clock.
 const MOST_BEHIND: Duration = Duration::from_millis(100);
 
-/// How long a wall clock that was set goes unnoticed.
+/// The interval between readings of the wall clock.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How far the wall clock is moved when it counts as set. What is less is a clock that is being brought into step.
+/// The minimum jump, in milliseconds, for the wall clock to count as set. Smaller ones are clock
+/// synchronisation.
 const SET_BEYOND_MS: i64 = 100;
 
-/// How far apart three clocks are read that are read one after the other, and how often it is tried.
+/// The maximum time between readings of different clocks that still belong together, and the number
+/// of tries.
 const READ_WITHIN: Duration = Duration::from_millis(1);
 const READS: usize = 3;
 
-/// How often the time may be asked for at one instant of a simulation.
+/// The number of times that simulated time may be read without advancing.
 const MOST_STEPS: u64 = 2_000_000;
 
-/// Moments that are farther away are all the same.
+/// A century: moments further away are treated alike.
 const FARTHEST: Duration = Duration::from_hours(24 * 365 * 100);
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use super::*;
 const START: Timestamp = Timestamp::from_unix_millis(1_767_225_600_000);
 const HOUR_MS: i64 = 3_600_000;
 
-/// A clock whose wall clock can be set, and that wall clock.
+/// A clock and its wall clock, which can be set.
 fn clock() -> (Clock, Wall) {
     let wall = Wall::simulated(START);
     let clock = Clock::starting(wall.clone(), StoredClock::default());
@@ -25,8 +25,8 @@ async fn it_advances_with_tokios_paused_clock() {
     );
 }
 
-/// The clock was set by an hour, and with it went every deadline: a retry due in 8 s came an hour later, and a hold of a
-/// minute was over at once.
+/// Setting the clock by an hour used to move every deadline: a retry due in 8 s came an hour later,
+/// and a hold of a minute ended at once.
 #[actix_rt::test]
 async fn a_wall_clock_that_is_set_moves_what_is_shown_and_nothing_else() {
     tokio::time::pause();
@@ -63,7 +63,8 @@ async fn the_next_engine_goes_on_with_the_time_of_the_one_before() {
     let next = Clock::starting(wall.clone(), stored);
     assert_eq!((next.now(), next.offset()), (clock.now(), clock.offset()));
     assert_eq!(next.not_kept(), None);
-    // Set back once more while no engine runs: no time has passed since the last one wrote something.
+    // Set back once more while no engine runs: time continues from the latest write of the last
+    // engine.
     wall.set_by(-HOUR_MS);
     let next = Clock::starting(wall.clone(), stored);
     assert_eq!(Some(next.now()), stored.latest);
@@ -74,7 +75,8 @@ async fn the_next_engine_goes_on_with_the_time_of_the_one_before() {
     );
 }
 
-/// Times were cut to milliseconds and nothing was added back: a retry came up to 0.7 ms early.
+/// Times used to be truncated to milliseconds without compensation, and a retry came up to 0.7 ms
+/// early.
 #[actix_rt::test]
 async fn nothing_is_due_a_fraction_of_a_millisecond_early() {
     tokio::time::pause();
@@ -121,8 +123,8 @@ fn what_a_damaged_store_says_overflows_nothing() {
     }
 }
 
-/// Each engine is behind the wall clock by what it was cut by, up to a millisecond; one that was killed had set a deadline that the
-/// next one, which was less behind, took to be over early.
+/// Each engine lags behind the wall clock by its truncation, up to a millisecond. A killed engine
+/// had set a deadline that the next one, which lagged less, considered over too early.
 #[actix_rt::test]
 async fn a_deadline_is_not_early_in_the_next_engine() {
     tokio::time::pause();
@@ -132,11 +134,11 @@ async fn a_deadline_is_not_early_in_the_next_engine() {
         let wall = Wall::anchored(wall, Clock::instant(), behind, source);
         Clock::starting(wall, StoredClock::default())
     };
-    // It is 0.9 ms past the millisecond.
+    // 0.9 ms past the millisecond.
     let killed = system(START, Duration::from_micros(900));
     let (ended, wait) = (Clock::instant(), Duration::from_millis(300));
     let due = killed.at_latest(ended) + wait;
-    // 99.1 ms later a millisecond begins.
+    // The next millisecond begins 99.1 ms later.
     tokio::time::advance(Duration::from_micros(99_100)).await;
     let next = system(START.moved(100), Duration::ZERO);
     tokio::time::advance(Duration::from_micros(200_850)).await;

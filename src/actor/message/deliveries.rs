@@ -1,4 +1,4 @@
-//! Deliveries, attempts and dead letters: listed, started again, discarded.
+//! Deliveries, attempts and dead letters: listing, redelivering, discarding.
 
 use std::ops::Deref;
 
@@ -11,9 +11,12 @@ use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
 use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 
-/// Delivers something again, as a fresh delivery with the same alert: application → [`SupervisorActor`](crate::SupervisorActor). The answer
-/// names the fresh deliveries, and says how many dead letters are left. They wait where the endpoint is paused, disabled or held back: that is lifted by
-/// [`ResumeEndpoint`](crate::ResumeEndpoint) alone.
+/// Redelivers a delivery or dead letters, each as a fresh delivery of the same alert: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
+///
+/// The answer lists the fresh deliveries and the number of dead letters left. The fresh deliveries
+/// wait while the endpoint is paused, disabled or held; only
+/// [`ResumeEndpoint`](crate::ResumeEndpoint) lifts that.
 ///
 /// ```
 /// use actix_webhooks::store::DeadLetterQuery;
@@ -43,18 +46,20 @@ use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 pub struct Redeliver(pub Redelivery);
 
 impl Redeliver {
-    /// Returns the message, about a [`DeliveryId`] or a [`DeadLetterQuery`].
+    /// Returns the message for a [`DeliveryId`] or a [`DeadLetterQuery`].
     pub fn new(which: impl Into<Redelivery>) -> Self {
         Self(which.into())
     }
 
-    /// Returns the message for one delivery, whatever its state.
+    /// Returns the message for one delivery in any state.
     pub fn one(id: DeliveryId) -> Self {
         Self(Redelivery::One(id))
     }
 
-    /// Returns the message for the dead letters that a query finds, the oldest first: as many as its limit says, 100 by default, at most 1,000 a time. Sent
-    /// until nothing is left, it starts all of them again in the order in which they were accepted.
+    /// Returns the message for the dead letters of a query, oldest first.
+    ///
+    /// One message redelivers up to the query's limit: 100 by default, at most 1,000. Send it until
+    /// nothing is left to redeliver all of them in the order of acceptance.
     pub fn dead_letters(query: DeadLetterQuery) -> Self {
         Self(Redelivery::DeadLetters(query))
     }
@@ -64,14 +69,15 @@ impl Message for Redeliver {
     type Result = Result<Redeliveries, StoreError>;
 }
 
-/// What [`Redeliver`] has started. It can be used like a list of the fresh deliveries.
+/// The result of [`Redeliver`]. It dereferences to the list of fresh deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Redeliveries {
-    /// The fresh deliveries, in the order of those that they repeat.
+    /// The fresh deliveries, in the order of the deliveries they repeat.
     pub fresh: Vec<DeliveryId>,
-    /// How many dead letters the query finds that were not redelivered; 0 where one delivery was named.
+    /// The number of dead letters that match the query and were not redelivered; 0 if one delivery
+    /// was named.
     pub remaining: u64,
 }
 
@@ -107,14 +113,18 @@ impl<'a> IntoIterator for &'a Redeliveries {
     }
 }
 
-/// Ends the open deliveries of a rule or of a client, wherever they go: application → [`SupervisorActor`](crate::SupervisorActor).
+/// Ends the open deliveries of a rule or of a client at all endpoints: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
 ///
-/// They become dead letters with the reason `RuleEnded` or `ClientEnded`, which can be listed, redelivered and discarded, and each is reported to who
-/// watches deliveries. Nothing else of their endpoints is touched. An attempt in flight is not broken off: if it delivers, its delivery is delivered, and
-/// otherwise ended; the answer comes when none is left. It says how many deliveries there were, those in flight included.
+/// They become dead letters with the reason `RuleEnded` or `ClientEnded`, which can be listed,
+/// redelivered and discarded. Each is reported to the watchers of deliveries. Nothing else about
+/// their endpoints changes. An attempt in flight is not aborted: if it succeeds, its delivery is
+/// delivered, otherwise ended. The answer comes once none of the deliveries is open. It is their
+/// number, including those in flight.
 ///
-/// It ends what is open when it is asked for. Deliveries that are accepted later go on: remove the rule first
-/// ([`RemoveRule::ending_deliveries`](crate::RemoveRule::ending_deliveries) does both).
+/// The message ends the deliveries that are open when it arrives. Deliveries accepted later are not
+/// affected, so remove the rule first;
+/// [`RemoveRule::ending_deliveries`](crate::RemoveRule::ending_deliveries) does both.
 ///
 /// ```
 /// use actix_webhooks::{EndDeliveries, Engine};
@@ -133,10 +143,10 @@ impl<'a> IntoIterator for &'a Redeliveries {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EndDeliveries {
-    /// Only those of this rule.
+    /// Limits it to the deliveries of this rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<RuleId>,
-    /// Only those of this client.
+    /// Limits it to the deliveries of this client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<ClientId>,
 }
@@ -158,7 +168,7 @@ impl EndDeliveries {
         }
     }
 
-    /// Restricts it to the deliveries of one client.
+    /// Limits the message to the deliveries of one client.
     #[must_use]
     pub fn and_client(mut self, id: impl Into<ClientId>) -> Self {
         self.client_id = Some(id.into());
@@ -170,7 +180,7 @@ impl Message for EndDeliveries {
     type Result = Result<u64, StoreError>;
 }
 
-/// Asks for deliveries, newest first: application → [`SupervisorActor`](crate::SupervisorActor).
+/// Lists deliveries, newest first: application → [`SupervisorActor`](crate::SupervisorActor).
 ///
 /// ```
 /// use actix_webhooks::store::{DeliveryQuery, DeliveryStage};
@@ -205,7 +215,8 @@ impl Message for ListDeliveries {
     type Result = Result<Vec<Delivery>, StoreError>;
 }
 
-/// Asks for the finished attempts of a delivery, the first one first: application → [`SupervisorActor`](crate::SupervisorActor).
+/// Lists the finished attempts of a delivery, oldest first: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
 ///
 /// ```
 /// use actix_webhooks::store::DeliveryQuery;
@@ -240,8 +251,10 @@ impl Message for ListAttempts {
     type Result = Result<Vec<Attempt>, StoreError>;
 }
 
-/// Discards the dead letters that a query finds, at most 1,000 a time: application → [`SupervisorActor`](crate::SupervisorActor). They stay in the record
-/// of deliveries. The answer is how many there were.
+/// Discards the dead letters of a query, at most 1,000 per message: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
+///
+/// They stay in the record of deliveries. The answer is their number.
 ///
 /// ```
 /// use actix_webhooks::store::DeadLetterQuery;
@@ -274,7 +287,7 @@ impl Message for DiscardDeadLetters {
     type Result = Result<u64, StoreError>;
 }
 
-/// Asks for dead letters, newest first: application → [`SupervisorActor`](crate::SupervisorActor).
+/// Lists dead letters, newest first: application → [`SupervisorActor`](crate::SupervisorActor).
 ///
 /// ```
 /// use actix_webhooks::{Engine, ListDeadLetters};

@@ -1,4 +1,4 @@
-//! Endpoints: their settings, whether attempts may start, and how they do.
+//! Endpoints: their settings, their status, and stopping and resuming them.
 
 use std::fmt;
 
@@ -11,8 +11,11 @@ use crate::domain::endpoint::status::EndpointStatus;
 use crate::domain::value::url::{self, WebhookUrl};
 use crate::store::{StoreError, UnreadableSetting};
 
-/// Adds settings for a URL or replaces those it has: application → [`SupervisorActor`](crate::SupervisorActor). They apply from the
-/// next attempt on, a rate limit from the last attempt on. A hold by `Retry-After` stays: [`ResumeEndpoint`] lifts it.
+/// Adds or replaces the settings of a URL: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
+///
+/// The settings apply from the next attempt on; a rate limit also takes the last attempt into
+/// account. A hold by `Retry-After` stays until [`ResumeEndpoint`] lifts it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,7 +49,7 @@ macro_rules! about_an_endpoint {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name {
-            /// The endpoint's URL, in any spelling. `Debug` leaves user info and query out.
+            /// The endpoint's URL in any spelling. `Debug` omits user info and query.
             pub url: String,
         }
 
@@ -71,16 +74,18 @@ macro_rules! about_an_endpoint {
 }
 
 about_an_endpoint! {
-    /// Forgets an endpoint: application → [`SupervisorActor`](crate::SupervisorActor).
+    /// Removes an endpoint: application → [`SupervisorActor`](crate::SupervisorActor).
     ///
-    /// Its open deliveries become dead letters with the reason that it was removed; the answer says how many. An attempt in flight is broken off.
+    /// Its open deliveries become dead letters with the reason `EndpointRemoved`; the answer is
+    /// their number. Attempts in flight are aborted.
     ///
-    /// A rule that still names the URL leads to new deliveries, under the default policy. But if its settings
-    /// said anything about what requests carry (authorisation, headers, content type, signing secrets, a client
-    /// certificate), it is not called without them: what is published for it becomes a dead letter at
-    /// once, with the same reason, and is not redelivered, until [`PutEndpoint`] for it, or
-    /// [`PutRule`](crate::PutRule) with a rule that names it, asks for it again. A rule that an engine is
-    /// started with counts as put if it differs from the stored one.
+    /// A rule that still names the URL creates new deliveries under the default policy. It is
+    /// different if the removed settings affected the content of requests (authorisation, headers,
+    /// content type, signing secrets, a client certificate): the endpoint is then not called
+    /// without them. New deliveries to it become dead letters at once, with the same reason, and
+    /// cannot be redelivered. This ends with a [`PutEndpoint`] for the URL, or with a
+    /// [`PutRule`](crate::PutRule) whose rule names it. A rule given to the builder counts as put
+    /// if it differs from the stored one.
     ///
     /// ```
     /// use actix_webhooks::{Engine, RemoveEndpoint, Rule};
@@ -99,8 +104,10 @@ about_an_endpoint! {
 }
 
 about_an_endpoint! {
-    /// Stops attempts to an endpoint until [`ResumeEndpoint`]; what is in flight ends, events are kept: application →
+    /// Pauses attempts to an endpoint until [`ResumeEndpoint`]: application →
     /// [`SupervisorActor`](crate::SupervisorActor).
+    ///
+    /// Attempts in flight finish, and events are kept.
     ///
     /// ```
     /// use actix_webhooks::{EndpointState, Engine, GetStatus, PauseEndpoint, Rule};
@@ -121,12 +128,13 @@ about_an_endpoint! {
 }
 
 about_an_endpoint! {
-    /// Lets attempts to an endpoint go on that is paused, disabled, held back by its receiver, or behind an open circuit:
-    /// application → [`SupervisorActor`](crate::SupervisorActor).
+    /// Resumes an endpoint that is paused, disabled, held by its receiver, or behind an open
+    /// circuit: application → [`SupervisorActor`](crate::SupervisorActor).
     ///
-    /// A hold (429 or 503 with `Retry-After`, see [`EndpointStatus::held`]) is lifted for good, and the deliveries that were
-    /// told to wait for its end (those due in its last second) go on at once; others keep their own schedule. Of an open circuit the next probe comes at once.
-    /// The rate limit stays, and so does the pace that the receiver was found to take.
+    /// A hold (429 or 503 with `Retry-After`, see [`EndpointStatus::held`]) is lifted for good.
+    /// Deliveries scheduled for its end (those due in its last second) are attempted at once;
+    /// others keep their own schedule. If the circuit is open, the next probe is sent at once. The
+    /// rate limit and the receiver's pace stay.
     ///
     /// ```
     /// use actix_webhooks::{EndpointState, Engine, GetStatus, PauseEndpoint, ResumeEndpoint, Rule};
@@ -148,8 +156,11 @@ about_an_endpoint! {
 }
 
 about_an_endpoint! {
-    /// Stops attempts to an endpoint until [`ResumeEndpoint`], as disabled rather than paused: for a customer who has left, say. What is in flight ends,
-    /// events are kept: application → [`SupervisorActor`](crate::SupervisorActor).
+    /// Disables an endpoint until [`ResumeEndpoint`]: application →
+    /// [`SupervisorActor`](crate::SupervisorActor).
+    ///
+    /// It works as [`PauseEndpoint`] does, but the state is `disabled`, for example for a customer
+    /// who has left. Attempts in flight finish, and events are kept.
     ///
     /// ```
     /// use actix_webhooks::{DisableEndpoint, EndpointState, Engine, GetStatus, Rule};
@@ -170,7 +181,10 @@ about_an_endpoint! {
 }
 
 about_an_endpoint! {
-    /// Asks how an endpoint does: application → [`SupervisorActor`](crate::SupervisorActor). `None` when it is not known.
+    /// Returns the status of an endpoint: application →
+    /// [`SupervisorActor`](crate::SupervisorActor).
+    ///
+    /// The answer is `None` if the endpoint is unknown.
     ///
     /// ```
     /// use actix_webhooks::{Engine, GetStatus, Rule};
@@ -190,32 +204,37 @@ about_an_endpoint! {
     GetStatus -> Option<EndpointStatus>
 }
 
-/// Why something could not be done with an endpoint. Nothing was changed.
+/// The reason why a request about an endpoint failed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// No rule, setting or delivery has named this URL since it was last removed. It is shown without user info
-    /// and query, and not at all if it is not a URL.
+    /// No rule, setting or delivery has named this URL since it was last removed. It is shown
+    /// without user info and query, and not at all if it is not a URL.
     #[error("endpoint {0:?} is not known")]
     Unknown(String),
-    /// Its settings are kept and cannot be read. Put them again: that resumes it too.
+    /// Its settings are stored but cannot be read. Put them again, which also resumes the endpoint.
     #[error("settings of endpoint {0:?} cannot be read; put them again, which resumes it")]
     Unreadable(String),
-    /// The settings cannot be used as they are.
+    /// The settings are not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidEndpoint),
-    /// The store could not keep the change; asking again may help.
+    /// The store could not save the change; trying again may help.
     #[error("change could not be kept")]
     Store(#[source] StoreError),
 }
 
-/// Asks which rules, clients and settings of endpoints were kept and could not be read, or not be used,
-/// when the engine started, and were not put again since: application → [`SupervisorActor`](crate::SupervisorActor).
+/// Lists stored settings that could not be read or used: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
 ///
-/// They are set aside and keep nothing else from working. An endpoint whose settings cannot be read is disabled;
-/// a rule that cannot be read matches nothing; what is open under it, and whatever is to be sent for a client that
-/// cannot be read, is a dead letter ([`Failure::Unreadable`](crate::Failure::Unreadable)). Putting the
-/// setting again mends it.
+/// These are the rules, clients and endpoint settings that failed when the engine started and were
+/// not put again since. They are set aside and do not affect anything else:
+///
+/// - An endpoint whose settings cannot be read is disabled.
+/// - A rule that cannot be read matches nothing. Its open deliveries become dead letters
+///   ([`Failure::Unreadable`](crate::Failure::Unreadable)).
+/// - Deliveries for a client that cannot be read become dead letters in the same way.
+///
+/// Putting the setting again restores it.
 ///
 /// ```
 /// use actix_webhooks::{Engine, ListUnreadable};
@@ -237,7 +256,8 @@ impl Message for ListUnreadable {
     type Result = Vec<UnreadableSetting>;
 }
 
-/// Asks how endpoints do, ordered by URL: application → [`SupervisorActor`](crate::SupervisorActor).
+/// Lists the statuses of endpoints, ordered by URL: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
 ///
 /// ```
 /// use actix_webhooks::{Engine, ListStatus, StatusFilter};
@@ -264,11 +284,12 @@ impl Message for ListUnreadable {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct ListStatus {
-    /// Which endpoints to show. Defaults to all.
+    /// The endpoints to show. Defaults to all.
     pub filter: StatusFilter,
-    /// Only those after this one, to turn the page.
+    /// Starts after this URL, to get the next page.
     pub after: Option<WebhookUrl>,
-    /// How many endpoints are looked at. 0 means 100; more than 1,000 is 1,000. A page holds those of them that the filter lets through.
+    /// The number of endpoints examined per page. 0 means 100; values above 1,000 count as 1,000. A
+    /// page holds the examined endpoints that pass the filter.
     pub limit: usize,
 }
 
@@ -276,21 +297,21 @@ impl Message for ListStatus {
     type Result = StatusPage;
 }
 
-/// Which endpoints a list shows.
+/// The endpoints that a list shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StatusFilter {
-    /// All.
+    /// All endpoints.
     #[default]
     All,
-    /// Those whose last attempt failed.
+    /// Endpoints whose last attempt failed.
     Failing,
-    /// Those that have something open.
+    /// Endpoints with open deliveries.
     Busy,
-    /// Those that are paused.
+    /// Paused endpoints.
     Paused,
-    /// Those that are disabled.
+    /// Disabled endpoints.
     Disabled,
 }
 
@@ -299,8 +320,8 @@ pub enum StatusFilter {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct StatusPage {
-    /// Those that the filter lets through.
+    /// The endpoints that pass the filter.
     pub statuses: Vec<EndpointStatus>,
-    /// What to pass as `after` for the next page; `None` at the end.
+    /// The value of `after` for the next page; `None` at the end.
     pub next: Option<WebhookUrl>,
 }

@@ -1,4 +1,4 @@
-//! Events, and what decides where they go.
+//! Events, and the rules and clients that route them.
 
 use actix::Message;
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,11 @@ use crate::store::StoreError;
 
 /// Publishes an event: application → [`RouterActor`](crate::RouterActor).
 ///
-/// The answer comes once the event and its deliveries are in the store. On an error nothing was accepted, save as [`PublishError`] says. While as many events
-/// as may ([`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity)) wait to be stored, it is refused at once;
-/// [`Engine::publish`](crate::Engine::publish) waits for room.
+/// The answer comes once the event and its deliveries are in the store. On an error nothing was
+/// accepted, with the exception described at [`PublishError`]. If
+/// [`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity) events already wait
+/// to be stored, the event is refused at once; [`Engine::publish`](crate::Engine::publish) waits
+/// for room.
 ///
 /// ```
 /// use actix_webhooks::{Engine, Event, Publish};
@@ -49,10 +51,12 @@ impl Message for Publish {
     type Result = Result<Receipt, PublishError>;
 }
 
-/// Publishes several events, each accepted or refused by itself: application → [`RouterActor`](crate::RouterActor).
+/// Publishes several events, each accepted or refused on its own: application →
+/// [`RouterActor`](crate::RouterActor).
 ///
-/// The answers are in the order of the events. Cheaper than one message each. The batch is taken as a whole, or, while as many events as may
-/// ([`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity), 256 by default) wait to be stored already, refused as a whole with
+/// The answers are in the order of the events. A batch is cheaper than one message per event. It is
+/// taken as a whole. If [`EngineBuilder::mailbox_capacity`](crate::EngineBuilder::mailbox_capacity)
+/// events (256 by default) already wait to be stored, it is refused as a whole with
 /// [`PublishError::Overloaded`].
 ///
 /// ```
@@ -90,21 +94,26 @@ impl Message for PublishBatch {
     type Result = Vec<Result<Receipt, PublishError>>;
 }
 
-/// What a publisher gets once its event is durable, as far as the store is.
+/// The answer to a publisher once its event is as durable as the store can make it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The event.
+    /// The event's id.
     pub event_id: EventId,
-    /// How many deliveries it led to; 0 when no rule matched. Of a duplicate, those of the first one.
+    /// The number of deliveries the event created; 0 if no rule matched. For a duplicate, the
+    /// number of the first publication.
     pub deliveries: usize,
-    /// Whether the client had published this event before: nothing was stored or is delivered again.
+    /// `true` if the client had already published this event. Nothing is then stored or delivered
+    /// again.
     #[serde(default)]
     pub duplicate: bool,
-    /// The endpoints that had as much open as they may, or were removed ([`RemoveEndpoint`](crate::RemoveEndpoint)): their deliveries, which are among the
-    /// [`deliveries`](Self::deliveries), are dead letters with the reason `BacklogFull` or `EndpointRemoved`, to be redelivered
-    /// later. Nearly always none. Not known of a duplicate.
+    /// The endpoints whose backlog is full, or that were removed
+    /// ([`RemoveEndpoint`](crate::RemoveEndpoint)).
+    ///
+    /// Their deliveries are dead letters with the reason `BacklogFull` or `EndpointRemoved`, which
+    /// can be redelivered later. They count among the [`deliveries`](Self::deliveries). The list is
+    /// nearly always empty, and always for a duplicate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<WebhookUrl>,
 }
@@ -119,7 +128,7 @@ impl Receipt {
         }
     }
 
-    /// Returns the receipt of an event that was accepted before.
+    /// Returns the receipt of an event that was accepted earlier.
     pub(crate) fn of_a_repetition(event_id: EventId, deliveries: usize) -> Self {
         Self {
             duplicate: true,
@@ -128,13 +137,16 @@ impl Receipt {
     }
 }
 
-/// Adds a rule or replaces the one with its id: application → [`RouterActor`](crate::RouterActor).
+/// Adds a rule, or replaces the rule with its id: application →
+/// [`RouterActor`](crate::RouterActor).
 ///
-/// It holds for every event that is published after it. While the store keeps it, the router takes no events; the same goes for [`RemoveRule`] and
-/// [`PutClient`]. What the builder is given wins over what was put, when an engine is started again.
+/// The rule applies to every event published after it. The router takes no events while the store
+/// saves it; the same goes for [`RemoveRule`] and [`PutClient`]. When the engine is started again,
+/// rules given to the builder take precedence over rules that were put.
 ///
-/// What is open under the rule already goes on: to URLs that the rule still names with what it says now, to others with what it
-/// said when it last named them. A receiver that is no longer named is never shown a newer credential.
+/// The rule's open deliveries continue. Calls to URLs that the rule still names use its current
+/// credentials. Calls to other URLs use its credentials from when it last named them, so a receiver
+/// that is no longer named never sees newer credentials.
 ///
 /// ```
 /// use actix_webhooks::{Engine, PutRule, Rule};
@@ -162,8 +174,10 @@ impl Message for PutRule {
     type Result = Result<(), RuleError>;
 }
 
-/// Removes a rule: application → [`RouterActor`](crate::RouterActor). Deliveries that it led to go on, unless [`ending_deliveries`](Self::ending_deliveries)
-/// is asked for. The answer is `true` if there was one.
+/// Removes a rule: application → [`RouterActor`](crate::RouterActor).
+///
+/// Its deliveries continue unless [`ending_deliveries`](Self::ending_deliveries) is called. The
+/// answer is `true` if the rule existed.
 ///
 /// ```
 /// use actix_webhooks::{Engine, RemoveRule, Rule};
@@ -187,7 +201,7 @@ impl RemoveRule {
         Self(id.into())
     }
 
-    /// Returns the message that also ends the open deliveries that the rule led to.
+    /// Returns the message that also ends the rule's open deliveries.
     pub fn ending_deliveries(self) -> EndRule {
         EndRule(self.0)
     }
@@ -197,9 +211,11 @@ impl Message for RemoveRule {
     type Result = Result<bool, RuleError>;
 }
 
-/// Removes a rule and ends its open deliveries, which become dead letters with the reason `RuleEnded`: application →
-/// [`RouterActor`](crate::RouterActor). The answer says how many there were; see [`EndDeliveries`](crate::EndDeliveries). It may be sent for a rule that was
-/// removed before. If the deliveries cannot be ended, the rule is removed all the same, and sending it again is safe.
+/// Removes a rule and ends its open deliveries: application → [`RouterActor`](crate::RouterActor).
+///
+/// The deliveries become dead letters with the reason `RuleEnded`. The answer is their number; see
+/// [`EndDeliveries`](crate::EndDeliveries). The rule may have been removed before. If the
+/// deliveries cannot be ended, the rule is removed nevertheless; sending the message again is safe.
 ///
 /// ```
 /// use actix_webhooks::{Engine, RemoveRule, Rule};
@@ -228,7 +244,7 @@ impl Message for EndRule {
     type Result = Result<u64, RuleError>;
 }
 
-/// Asks for every rule, ordered by id: application → [`RouterActor`](crate::RouterActor).
+/// Lists all rules, ordered by id: application → [`RouterActor`](crate::RouterActor).
 ///
 /// ```
 /// use actix_webhooks::{Engine, ListRules, Rule};
@@ -251,7 +267,7 @@ impl Message for ListRules {
     type Result = Vec<Rule>;
 }
 
-/// Asks for all clients, by id: application → [`RouterActor`](crate::RouterActor).
+/// Lists all clients, ordered by id: application → [`RouterActor`](crate::RouterActor).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListClients;
 
@@ -259,7 +275,8 @@ impl Message for ListClients {
     type Result = Vec<Client>;
 }
 
-/// Adds a client or replaces the one with its id: application → [`RouterActor`](crate::RouterActor).
+/// Adds a client, or replaces the client with its id: application →
+/// [`RouterActor`](crate::RouterActor).
 ///
 /// ```
 /// use actix_webhooks::{Auth, Client, Engine, PutClient};
@@ -287,9 +304,12 @@ impl Message for PutClient {
     type Result = Result<(), RuleError>;
 }
 
-/// Removes a client: application → [`RouterActor`](crate::RouterActor). Its name and its authorisation are forgotten, as if it had been put without them; its
-/// deliveries go on, unless [`ending_deliveries`](Self::ending_deliveries) is asked for. Rules for it stay, and so does what may still be published for it:
-/// remove its rules first. The answer is `true` if there was one.
+/// Removes a client: application → [`RouterActor`](crate::RouterActor).
+///
+/// Its name and its authorisation are forgotten, as if it had been put without them. Its deliveries
+/// continue unless [`ending_deliveries`](Self::ending_deliveries) is called. Rules for the client
+/// stay, and events can still be published for it, so remove its rules first. The answer is `true`
+/// if the client existed.
 ///
 /// ```
 /// use actix_webhooks::{Client, Engine, RemoveClient};
@@ -324,9 +344,12 @@ impl Message for RemoveClient {
     type Result = Result<bool, RuleError>;
 }
 
-/// Removes a client and ends its open deliveries, which become dead letters with the reason `ClientEnded`: application →
-/// [`RouterActor`](crate::RouterActor). The answer says how many there were; see [`EndDeliveries`](crate::EndDeliveries). If they cannot be ended, the client
-/// is removed all the same, and sending it again is safe.
+/// Removes a client and ends its open deliveries: application →
+/// [`RouterActor`](crate::RouterActor).
+///
+/// The deliveries become dead letters with the reason `ClientEnded`. The answer is their number;
+/// see [`EndDeliveries`](crate::EndDeliveries). If the deliveries cannot be ended, the client is
+/// removed nevertheless; sending the message again is safe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndClient(pub ClientId);
 
@@ -341,25 +364,26 @@ impl Message for EndClient {
     type Result = Result<u64, RuleError>;
 }
 
-/// Why a rule or client was not put or removed. Nothing was changed.
+/// The reason why a rule or client was not put or removed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleError {
-    /// The rule cannot be used as it is.
+    /// The rule is not valid.
     #[error(transparent)]
     InvalidRule(#[from] InvalidRule),
-    /// One of its webhook URLs cannot be called: it leads to an address that is not allowed, or is not https where the default policy wants that.
+    /// One of its webhook URLs cannot be called: its address is not allowed, or it is not https
+    /// although the default policy requires it.
     #[error("endpoint {url:?} is not valid: {error}")]
     Endpoint {
         /// The endpoint's URL without its query.
         url: String,
-        /// What is wrong with it.
+        /// The error.
         error: InvalidEndpoint,
     },
-    /// The client cannot be used as it is.
+    /// The client is not valid.
     #[error(transparent)]
     InvalidClient(#[from] InvalidText),
-    /// The store could not keep the change; asking again may help.
+    /// The store could not save the change; trying again may help.
     #[error("change could not be kept")]
     Store(#[source] StoreError),
     /// The engine is shutting down or has stopped.

@@ -1,16 +1,19 @@
-//! Being told what happens.
+//! Subscribing to statuses and reports.
 
 use actix::{Message, Recipient};
 use tokio::sync::mpsc;
 
 use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 
-/// Asks for the state of every endpoint whenever it changes, at most ten times a second each: application →
-/// [`SupervisorActor`](crate::SupervisorActor).
+/// Watches the status of every endpoint: application → [`SupervisorActor`](crate::SupervisorActor).
 ///
-/// A watcher whose mailbox is full misses states, never the last one: it is sent again until it fits. A watcher that has stopped is
-/// forgotten. What had queued up for an endpoint that waits for a permit when the first watcher came is told when its turn comes; asking with
-/// [`GetStatus`](super::GetStatus) finds it at once.
+/// A status is sent on every change, at most ten times a second per endpoint. A watcher whose
+/// mailbox is full misses statuses but never the latest, which is sent again until it fits. A
+/// watcher that has stopped is removed.
+///
+/// If an endpoint is waiting for a permit when the first watcher arrives, the deliveries already
+/// queued for it are reported only when its turn comes; [`GetStatus`](super::GetStatus) shows them
+/// at once.
 ///
 /// ```
 /// use actix::{Actor, Context, Handler};
@@ -53,11 +56,14 @@ impl Message for WatchStatus {
     type Result = ();
 }
 
-/// Asks for a report of every attempt that ends, and of every delivery that is given up without one: application →
+/// Watches the end of every attempt, and deliveries given up without one: application →
 /// [`SupervisorActor`](crate::SupervisorActor).
 ///
-/// The latter are those of an endpoint that is removed or full, those ended by [`EndDeliveries`](super::EndDeliveries), and those that cannot be read in the store. What the store gives
-/// up by itself, the last kind and what arrives while an endpoint is removed, is reported within a second. Discarding a dead letter ends nothing.
+/// Given up without an attempt are deliveries of an endpoint that is removed or full, deliveries
+/// ended by [`EndDeliveries`](super::EndDeliveries), and deliveries that cannot be read in the
+/// store. Those that the store gives up itself are reported within a second: unreadable deliveries,
+/// and deliveries that arrive while an endpoint is removed. Discarding a dead letter is not
+/// reported.
 ///
 /// A watcher whose mailbox is full misses reports; `EndpointStatus::reports_lost` counts them.
 ///
@@ -110,12 +116,12 @@ impl Message for DeliveryReport {
     type Result = ();
 }
 
-/// Tell all that [`WatchStatus`] tells, by a channel: engine → supervisor.
+/// Sends the updates of [`WatchStatus`] to a channel: engine → supervisor.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StreamStatuses(pub(crate) mpsc::Sender<EndpointStatus>);
 
-/// Tell all that [`WatchDeliveries`] tells, by a channel: engine → supervisor.
+/// Sends the updates of [`WatchDeliveries`] to a channel: engine → supervisor.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StreamDeliveries(pub(crate) mpsc::Sender<DeliveryReport>);

@@ -1,7 +1,9 @@
-//! An application of actors that talks with the engine by messages alone: `cargo run --example by_messages`.
+//! An application of actors that uses the engine by messages only: `cargo run --example
+//! by_messages`.
 //!
-//! Events go to the router as messages, statuses and reports come to the application's actor as messages, and what it asks of
-//! the supervisor are messages, too. It ends with status 0 only if both invoices were told.
+//! Events go to the router as messages, statuses and reports come to the application's actor as
+//! messages, and requests to the supervisor are messages too. The exit status is 0 only if both
+//! invoices were delivered.
 
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ struct InvoicePaid {
 /// The application's actor.
 struct Invoices {
     router: Addr<RouterActor>,
-    /// How many are not told yet, and whom to tell when all are.
+    /// The number of undelivered invoices, and the channel to notify when there are none left.
     open: usize,
     all_told: Option<oneshot::Sender<()>>,
 }
@@ -43,7 +45,7 @@ impl Handler<InvoicePaid> for Invoices {
             .data(serde_json::json!({ "number": paid.number }));
         let publish = self.router.send(Publish::new(event));
         Box::pin(publish.into_actor(self).map(|answer, _, _| {
-            // The router is gone once the engine has stopped.
+            // The mailbox is closed once the engine has stopped.
             answer.unwrap_or(Err(PublishError::ShuttingDown))
         }))
     }
@@ -61,7 +63,7 @@ impl Handler<DeliveryReport> for Invoices {
         if self.open == 0
             && let Some(all_told) = self.all_told.take()
         {
-            // Nobody waits any more once the program ends.
+            // The send fails only if the program is already ending.
             let _ = all_told.send(());
         }
     }

@@ -1,5 +1,5 @@
-//! An actix-web service that publishes from a handler, shows how the endpoints do, and shuts down cleanly on Ctrl-C and
-//! when it is told to terminate: what is in flight ends first.
+//! An actix-web service that publishes from a handler and shows the status of its endpoints. It
+//! shuts down cleanly on Ctrl-C and on a termination signal: attempts in flight finish first.
 //!
 //! ```text
 //! cargo run --example embed_in_actix_web -- http://127.0.0.1:9000/hooks webhooks.db
@@ -15,7 +15,8 @@ use actix_webhooks::store::SqliteStore;
 use actix_webhooks::{AddressRange, Client, Engine, Event, ListStatus, PublishError, Rule};
 use serde_json::json;
 
-/// Pays an invoice and tells whoever has a rule for it. The receipt means that the event is in the store.
+/// Pays an invoice and notifies the webhooks of matching rules. A receipt means that the event is
+/// in the store.
 #[post("/invoices/{number}/pay")]
 async fn pay(number: web::Path<u32>, engine: web::Data<Engine>) -> impl Responder {
     let event = Event::new("invoice.paid", "client-1")
@@ -23,7 +24,7 @@ async fn pay(number: web::Path<u32>, engine: web::Data<Engine>) -> impl Responde
         .data(json!({ "number": *number }));
     match engine.publish(event).await {
         Ok(receipt) => HttpResponse::Accepted().json(receipt),
-        // Not now: the caller may come again, with the same event id if it is not to be sent twice.
+        // The caller may try again later, with the same event id to avoid a second alert.
         Err(
             error @ (PublishError::Overloaded(_)
             | PublishError::Store(_)
@@ -33,7 +34,7 @@ async fn pay(number: web::Path<u32>, engine: web::Data<Engine>) -> impl Responde
     }
 }
 
-/// Shows how every endpoint does.
+/// Shows the status of every endpoint.
 #[get("/webhooks")]
 async fn webhooks(query: web::Query<ListStatus>, engine: web::Data<Engine>) -> impl Responder {
     match engine.endpoints(query.into_inner()).await {
@@ -42,7 +43,7 @@ async fn webhooks(query: web::Query<ListStatus>, engine: web::Data<Engine>) -> i
     }
 }
 
-/// Returns on Ctrl-C, and when the process is told to terminate.
+/// Returns on Ctrl-C and on a termination signal.
 async fn asked_to_end() -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -66,7 +67,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nth(2)
         .unwrap_or_else(|| "webhooks.db".to_owned());
     let engine = Engine::builder()
-        // Receivers on this machine; without it only public addresses are called.
+        // For receivers on this machine: by default only public addresses are called.
         .allow_addresses(AddressRange::loopback())
         .store(SqliteStore::open(&file)?)
         .client(Client::new("client-1").name("Bank of Dave"))
@@ -82,7 +83,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .service(webhooks)
     })
     .workers(2)
-    // On a signal it would stop the actix system, and the engine's threads with it, before the engine could be shut down.
+    // With its own signal handler the server would stop the actix system, and the engine's threads
+    // with it, before the engine is shut down.
     .disable_signals()
     .bind(("127.0.0.1", 8080))?
     .run();
@@ -90,7 +92,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
     asked_to_end().await?;
-    // Once the requests under way have been answered, the engine stops taking events.
+    // The requests under way are answered before the engine stops taking events.
     handle.stop(true).await;
     serving.await??;
 

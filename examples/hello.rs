@@ -1,4 +1,4 @@
-//! One event to one receiver, and what became of it: `cargo run --example hello`.
+//! One event, one receiver, and the outcome: `cargo run --example hello`.
 
 use std::io::{Read as _, Write as _};
 
@@ -6,7 +6,7 @@ use actix_webhooks::{AddressRange, Engine, Event, Rule};
 
 #[actix_rt::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The customer's server: it takes one request and says thank you.
+    // The customer's server takes one request and answers.
     let server = std::net::TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}/hooks", server.local_addr()?);
     std::thread::spawn(move || {

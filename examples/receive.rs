@@ -1,4 +1,5 @@
-//! Receives webhooks, whoever sent them by Standard Webhooks, and prints those whose signature is right.
+//! Receives webhooks from any sender that follows Standard Webhooks, and prints those with a valid
+//! signature.
 //!
 //! ```text
 //! cargo run --features verify --example receive -- whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
@@ -7,7 +8,8 @@
 use actix_web::{App, HttpResponse, HttpServer, web};
 use actix_webhooks::verify::{VerifiedWebhook, Verifier};
 
-/// Is called with verified webhooks only. A receiver remembers the id, because the same alert may come twice.
+/// Called with verified webhooks only. A real receiver remembers the id, because the same alert may
+/// come twice.
 async fn receive(webhook: VerifiedWebhook) -> HttpResponse {
     println!("{} sent at {}", webhook.id, webhook.timestamp);
     println!("{}", String::from_utf8_lossy(&webhook.body));

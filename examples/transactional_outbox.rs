@@ -1,7 +1,7 @@
 //! An order and its event commit or roll back together, in the application's own transaction.
 //!
-//! `cargo run --example transactional_outbox` places five orders, two of which fail half-way, and ends with status 0 only if exactly the three
-//! that were placed were told.
+//! `cargo run --example transactional_outbox` places five orders, two of which fail half-way. The
+//! exit status is 0 only if exactly the three placed orders were delivered.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use actix_webhooks::{AddressRange, Engine, Event, Rule};
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::json;
 
-/// Writes an order and its event. What fails after them takes both back.
+/// Writes an order and its event. A later failure rolls both back.
 fn place_order(
     shop: &mut Connection,
     number: u32,
@@ -39,9 +39,9 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("shop.db");
 
-    // The same file: the store keeps its tables beside those of the shop.
+    // The same file: the store keeps its tables beside the shop's.
     let engine = Engine::builder()
-        // Receivers on this machine; without it only public addresses are called.
+        // For receivers on this machine: by default only public addresses are called.
         .allow_addresses(AddressRange::loopback())
         .store(SqliteStore::open(&file)?)
         .rule(Rule::new("orders", "order.*").webhook(&url)?)
@@ -52,7 +52,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 
     for (number, in_stock) in [(1, true), (2, false), (3, true), (4, false), (5, true)] {
         match place_order(&mut shop, number, in_stock) {
-            // Without the notice the engine would find the event within a second.
+            // Without the notice the engine finds the event within a second.
             Ok(()) => engine.notify_outbox(),
             Err(error) => println!("order {number}: {error}; neither order nor event remains"),
         }
@@ -88,7 +88,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     })
 }
 
-/// Starts a customer's receiver, which notes the order numbers that it is told.
+/// Starts a customer's receiver, which notes the order numbers it receives.
 fn start_receiver(told: Arc<Mutex<Vec<u64>>>) -> std::io::Result<String> {
     let told = web::Data::from(told);
     let server = HttpServer::new(move || {

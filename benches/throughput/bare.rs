@@ -1,4 +1,5 @@
-//! The yardstick: a loop over awc that a careful person would write, with the headers that the engine sends and nothing else.
+//! The baseline: a carefully written loop over awc that sends the engine's headers and does nothing
+//! else.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use crate::IN_FLIGHT;
 use crate::measure::{Meter, Sample};
 
-/// Sends for `run`, on so many arbiters, and says how much was sent.
+/// Sends for the duration `run` on `arbiters` threads, and returns the throughput.
 pub(crate) fn run(urls: &[String], arbiters: usize, run: Duration) -> Sample {
     System::new().block_on(async {
         let meter = Meter::start();

@@ -1,4 +1,5 @@
-//! The engine: the same requests, published as events and delivered from a store in memory.
+//! The engine: the same requests, published as events and delivered from a store in memory or on
+//! disk.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use actix_webhooks::{
 use crate::IN_FLIGHT;
 use crate::measure::{Meter, Sample};
 
-/// Publishes for `run`, waits until everything is delivered, and says how much that was.
+/// Publishes for the duration `run`, waits until everything is delivered, and returns the
+/// throughput.
 pub(crate) fn run(
     urls: &[String],
     arbiters: usize,
@@ -24,7 +26,8 @@ pub(crate) fn run(
 ) -> Sample {
     System::new().block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
-        // One arbiter means this very thread, as for the bare loop; publishing is part of what is measured.
+        // One arbiter means this thread, as for the bare loop; publishing is part of the
+        // measurement.
         let arbiters = if arbiters == 1 { 0 } else { arbiters };
         let builder = match kept {
             Kept::InMemory => engine(urls, arbiters, over).store(in_memory(OPEN_IN_MEMORY)),
@@ -34,7 +37,8 @@ pub(crate) fn run(
         };
         let engine = builder.start().await.expect("the engine starts");
         let meter = Meter::start();
-        // As many publishers as keep it busy: one on disk waits for the disk most of the time.
+        // Enough publishers to keep the store busy: on disk each waits for the disk most of the
+        // time.
         let publishers = match kept {
             Kept::InMemory => 1,
             Kept::OnDisk => 8,
@@ -46,14 +50,14 @@ pub(crate) fn run(
     })
 }
 
-/// Where events live.
+/// The store in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     InMemory,
     OnDisk,
 }
 
-/// The transport.
+/// The transport in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     Awc,
@@ -61,7 +65,7 @@ pub(crate) enum Over {
 }
 
 impl Over {
-    /// Returns it, set up so that this machine may be called.
+    /// Returns the transport, with calls to this machine allowed.
     pub(crate) fn transport(self, idle: usize) -> Box<dyn Transport> {
         match self {
             Self::Awc => Box::new(
@@ -82,7 +86,7 @@ impl Over {
     }
 }
 
-/// Returns a store in memory that keeps what is open and nothing else.
+/// Returns a store in memory that keeps only open deliveries.
 pub(crate) fn in_memory(open: u64) -> MemoryStore {
     MemoryStore::with_limits(MemoryLimits {
         backlog: limited(open),
@@ -91,7 +95,7 @@ pub(crate) fn in_memory(open: u64) -> MemoryStore {
     })
 }
 
-/// Returns a store on a file, with the whole record of deliveries kept.
+/// Returns a store on a file that keeps the whole record of deliveries.
 pub(crate) fn on_disk(folder: &Path, open: u64) -> SqliteStore {
     let options = SqliteOptions {
         backlog: limited(open),
@@ -119,7 +123,7 @@ pub(crate) fn engine(urls: &[String], arbiters: usize, over: Over) -> EngineBuil
         .transport(transport)
         .default_policy(policy)
         .mailbox_capacity(1_024)
-        // One endpoint gets half of the permits.
+        // A single endpoint gets only half of the permits.
         .max_in_flight(if urls.len() == 1 {
             2 * in_flight
         } else {
@@ -137,11 +141,11 @@ pub(crate) fn engine(urls: &[String], arbiters: usize, over: Over) -> EngineBuil
 }
 
 pub(crate) fn event(number: usize) -> Event {
-    // With the envelope this makes a body of 1 KiB.
+    // The envelope makes this a body of 1 KiB.
     Event::new(number.to_string(), "client").message("x".repeat(850))
 }
 
-/// Publishes for `run` from several tasks, and waits until everything is delivered.
+/// Publishes from several tasks for the duration `run`, and waits until everything is delivered.
 async fn publish(engine: &Engine, publishers: usize, endpoints: usize, run: Duration) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a benchmark reads real clocks")]
     let deadline = Instant::now() + run;
@@ -165,7 +169,7 @@ async fn publish(engine: &Engine, publishers: usize, endpoints: usize, run: Dura
     sent
 }
 
-/// Publishes in batches, round robin; where too much is open it waits a moment, as a publisher would.
+/// Publishes in batches, round robin. If too much is open it pauses, as a publisher would.
 async fn publish_batches(
     engine: Engine,
     mut numbers: impl Iterator<Item = usize>,
@@ -225,12 +229,12 @@ pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// How many deliveries are open at most: so many that there is always one for an attempt that may start, and no more, because each is touched when it comes
-/// and again when it is sent.
+/// The maximum number of open deliveries: enough for every attempt that may start, and no more,
+/// because each one is touched on arrival and again when sent.
 pub(crate) const OPEN_IN_MEMORY: u64 = 2_048;
 
-/// The same where each batch waits for the disk first.
+/// The same limit for the store on disk, where each batch first waits for the disk.
 pub(crate) const OPEN_ON_DISK: u64 = 4_096;
 
-/// How many events a message publishes.
+/// The number of events per message.
 const BATCH: usize = 64;

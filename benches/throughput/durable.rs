@@ -1,4 +1,5 @@
-//! What only a store on disk has to show: how long a receipt takes, how the file grows, how fast an engine is back, and what a dead endpoint costs.
+//! Measurements that only apply to a store on disk: the time to a receipt, the growth of the file,
+//! the time to restart an engine, and the cost of a dead endpoint.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -20,7 +21,8 @@ use crate::delivering::{Over, engine, event, on_disk, pause};
 use crate::measure::{percentile, resident_bytes};
 use crate::receiver::Receiver;
 
-/// The argument by which this program makes one of these measurements alone, in a process whose memory nothing else has used before.
+/// The argument that selects one of these measurements. It runs in a process of its own, so that
+/// memory used earlier does not count.
 pub(crate) const COMMAND: &str = "durable";
 
 pub(crate) fn run_apart(quick: bool) {
@@ -52,7 +54,8 @@ pub(crate) fn run(which: &str, scale: &str) {
     });
 }
 
-/// Measures from publishing to the receipt, and a bare write and sync of the same size on the same disk.
+/// Measures the time from publishing to the receipt, and a bare write and sync of the same size on
+/// the same disk.
 async fn receipts(folder: &Path, millis: u64) {
     println!(
         "\nfrom publishing to the receipt, events of 1 KiB, store on disk, nothing delivered meanwhile"
@@ -131,7 +134,7 @@ fn bare_syncs(folder: &Path, run: Duration) -> Vec<f64> {
     }
 }
 
-/// Measures the file while many deliveries are made and forgotten, on the store alone.
+/// Measures the file size while many deliveries are made and pruned, using the store alone.
 async fn growth(folder: &Path, deliveries: usize) {
     println!(
         "\nthe file over {deliveries} deliveries of 1 KiB, kept for as long as it takes to make a tenth of them"
@@ -139,7 +142,7 @@ async fn growth(folder: &Path, deliveries: usize) {
     let store = SqliteStore::open_with(folder.join("webhooks.db"), SqliteOptions::default())
         .expect("the store opens");
     let mut keep = store.retention().expect("it forgets");
-    // One second of the store's time is one batch.
+    // Each batch advances the store's time by one second.
     let batches = deliveries / BATCH;
     keep.ended = Duration::from_secs(u64::try_from(batches / 10).expect("it is small"));
     keep.event_ids = keep.ended;
@@ -245,7 +248,8 @@ fn new_event_for(id: &str, now: Timestamp, urls: &Arc<[WebhookUrl]>) -> NewEvent
     }
 }
 
-/// Measures how long an engine takes from opening the file to the first delivery, with so many open for 1,000 endpoints.
+/// Measures the time from opening the file to the first delivery, with `open` deliveries for 1,000
+/// endpoints.
 async fn restart(folder: &Path, open: usize) {
     let receiver = Receiver::start(1_000, 0);
     {
@@ -284,7 +288,7 @@ async fn restart(folder: &Path, open: usize) {
     engine.shutdown(Duration::ZERO).await;
 }
 
-/// Measures memory while one endpoint does not answer and its events pile up.
+/// Measures memory while one endpoint does not answer and its events accumulate.
 async fn dead(folder: &Path, events: usize) {
     let receiver = Receiver::start(0, 1);
     let store = on_disk(folder, 100_000_000);
@@ -320,5 +324,5 @@ fn per_second(count: usize, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
-/// How many events or records one call to the store has.
+/// The number of events or records per call to the store.
 const BATCH: usize = 500;

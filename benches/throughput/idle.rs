@@ -1,4 +1,4 @@
-//! What an endpoint costs that has nothing to do.
+//! The memory cost of an idle endpoint.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::delivering::{Over, pause, wait_until_empty};
 use crate::measure::resident_bytes;
 use crate::receiver::Receiver;
 
-/// The argument by which this program measures idle endpoints alone.
+/// The argument that selects this measurement in a child process.
 pub(crate) const COMMAND: &str = "idle";
 
-/// Measures in a process of its own, whose memory nothing else has used before.
+/// Measures in a process of its own, so that memory used earlier does not count.
 pub(crate) fn run_apart(endpoints: usize) {
     let program = std::env::current_exe().expect("this program has a path");
     let status = std::process::Command::new(program)
@@ -27,7 +27,7 @@ pub(crate) fn run_apart(endpoints: usize) {
     );
 }
 
-/// Delivers once to each of `endpoints`, lets them rest, and says what is left in memory.
+/// Delivers once to each of `endpoints`, lets them become idle, and prints the memory left in use.
 pub(crate) fn run(endpoints: usize) {
     let receiver = Receiver::start(1, 0);
     let Some(base) = receiver.urls.first() else {
@@ -61,7 +61,7 @@ pub(crate) fn run(endpoints: usize) {
             deliver(&engine, number).await;
         }
         wait_until_empty(&engine).await;
-        // Connections and buffers are given up after 15 s without work.
+        // Connections and buffers are released after 15 s without work.
         #[expect(clippy::disallowed_methods, reason = "the endpoints rest")]
         tokio::time::sleep(Duration::from_secs(20)).await;
         let rested = resident_bytes();
@@ -79,8 +79,10 @@ pub(crate) fn run(endpoints: usize) {
     });
 }
 
-/// Publishes an event for one endpoint, as soon as the store has room: endpoints are idle for most of their life, and what is measured here is not
-/// what an allocator keeps after a flood over all of them at once.
+/// Publishes an event for one endpoint as soon as the store has room.
+///
+/// Endpoints are idle most of their life. The measurement must not include memory that an allocator
+/// keeps after a burst to all endpoints at once.
 async fn deliver(engine: &Engine, number: usize) {
     loop {
         match engine
@@ -94,5 +96,5 @@ async fn deliver(engine: &Engine, number: usize) {
     }
 }
 
-/// How many deliveries are open at most.
+/// The maximum number of open deliveries.
 const OPEN: u64 = 1_000;

@@ -1,4 +1,4 @@
-//! A hundred endpoints, ten of them hanging, against the same with none hanging.
+//! A hundred endpoints with ten of them hanging, compared with none hanging.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use crate::receiver::Receiver;
 const HEALTHY: usize = 90;
 const OTHERS: usize = 10;
 
-/// What healthy endpoints got in one run.
+/// The results of the healthy endpoints in one run.
 struct Healthy {
     per_second: f64,
     p50: f64,
@@ -64,7 +64,7 @@ pub(crate) fn run(run: Duration, rounds: usize) {
     }
 }
 
-/// When each event was published, and how long each delivery took.
+/// The publishing times of events, and the durations of deliveries.
 #[derive(Clone, Default)]
 struct Times(Arc<Mutex<(Published, Vec<f64>)>>);
 
@@ -106,7 +106,8 @@ fn measure(urls: &[String], run: Duration, outstanding: usize) -> Healthy {
                 PublishBatch::new((0..OTHERS * 10).map(|number| event(HEALTHY + number % OTHERS)));
             engine.router().send(others).await.expect("the router runs");
         }
-        // What hangs has been noticed when the measurement begins, or is being noticed while it runs.
+        // Hanging endpoints have been detected when the measurement begins, or are being detected
+        // during it.
         let times = Times::default();
         let watcher = Watcher(times.clone()).start();
         engine
@@ -168,5 +169,5 @@ fn measure(urls: &[String], run: Duration, outstanding: usize) -> Healthy {
     })
 }
 
-/// How many deliveries are open at most.
+/// The maximum number of open deliveries.
 const MOST_OPEN: u64 = 4_096;

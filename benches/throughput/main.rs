@@ -1,8 +1,13 @@
-//! `cargo bench` measures, in turn and in one run, a bare awc loop and the engine, each against a new local receiver in a process of its own;
-//! then memory per idle endpoint; then healthy endpoints beside hanging ones.
+//! Throughput benchmarks.
 //!
-//! `cargo bench -- quick` takes a minute and is for looking whether everything runs; `cargo bench -- 2000` sets the milliseconds per measurement.
-//! `cargo bench -- memory 100 1 5000` (or `bare`, or `disk`) makes one measurement alone, for a profiler: endpoints, arbiters, milliseconds.
+//! `cargo bench` measures in one run, in turn: a bare awc loop and the engine, each with a new
+//! local receiver in its own process; memory per idle endpoint; healthy endpoints beside hanging
+//! ones.
+//!
+//! `cargo bench -- quick` takes a minute and only checks that everything runs. `cargo bench --
+//! 2000` sets the milliseconds per measurement. `cargo bench -- memory 100 1 5000` (or `bare`, or
+//! `disk`) makes a single measurement for a profiler; the arguments are endpoints, arbiters and
+//! milliseconds.
 
 mod bare;
 mod delivering;
@@ -18,19 +23,22 @@ use self::delivering::{Kept, Over};
 use self::measure::{Sample, median};
 use self::receiver::Receiver;
 
-/// For both, as in a service that has much to send: what is allocated for a delivery is freed long after, often by another thread. With
-/// `RUSTFLAGS="--cfg system_allocator"` the system's own is measured.
+/// Used for both, as in a service with much to send: memory allocated for a delivery is freed much
+/// later, often by another thread. `RUSTFLAGS="--cfg system_allocator"` selects the system's
+/// allocator.
 #[cfg(not(system_allocator))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Has the allocator ask for large pages, which it reads when the process starts. Without them much of the time goes into finding where pages are.
+/// Makes the allocator request large pages; read when the process starts. Without them much of the
+/// time is spent on address translation.
 pub(crate) const LARGE_PAGES: &str = "MIMALLOC_ALLOW_LARGE_OS_PAGES";
 
-/// After how many milliseconds the allocator gives unused memory back. By default (10) it does so with what is needed again a moment later.
+/// The delay in milliseconds until the allocator returns unused memory. The default of 10 returns
+/// memory that is needed again a moment later.
 pub(crate) const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
-/// Attempts in flight, in both.
+/// Attempts in flight, for both the loop and the engine.
 const IN_FLIGHT: usize = 64;
 
 fn main() {
@@ -114,7 +122,7 @@ fn start_again_with_large_pages() {
     std::process::exit(status.code().unwrap_or(1));
 }
 
-/// Makes one measurement, with a receiver of its own.
+/// Makes one measurement with its own receiver.
 fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
     let receiver = Receiver::start(endpoints, 0);
     let deliver = |kept, over| delivering::run(&receiver.urls, arbiters, run, kept, over);
@@ -129,7 +137,8 @@ fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
     println!("{measured}");
 }
 
-/// Makes one measurement in a process of its own: what earlier ones have made of the memory and of the receiver does not count.
+/// Makes one measurement in its own process, so that earlier ones do not affect the memory or the
+/// receiver.
 fn apart(which: &str, endpoints: usize, arbiters: usize, run: Duration) -> Sample {
     let program = std::env::current_exe().expect("this program has a path");
     let output = std::process::Command::new(program)
@@ -181,7 +190,7 @@ fn throughput(run: Duration, rounds: usize) {
     }
 }
 
-/// The medians of one column, and how they compare with the first.
+/// The medians of one column, and their ratios to the first column.
 struct Column {
     per_second: f64,
     cpu_micros: f64,

@@ -1,4 +1,4 @@
-//! What is measured and how.
+//! Measured quantities and how they are measured.
 
 use std::fmt;
 use std::num::ParseFloatError;
@@ -9,7 +9,7 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) per_second: f64,
-    /// CPU time of this process, all threads, per delivery. The receiver's is not in it.
+    /// CPU time per delivery of all threads of this process, without the receiver's.
     pub(crate) cpu_micros: f64,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for Sample {
     }
 }
 
-/// Reads what was shown.
+/// Parses the `Display` format.
 impl FromStr for Sample {
     type Err = ParseFloatError;
 
@@ -41,7 +41,7 @@ impl FromStr for Sample {
     }
 }
 
-/// Measures from now on.
+/// Measures from its creation on.
 pub(crate) struct Meter {
     since: Instant,
     cpu: f64,
@@ -72,7 +72,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Returns the value below which `share` of the values are.
+/// Returns the value below which a `share` of the values lies.
 pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     #[expect(
@@ -85,10 +85,11 @@ pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.get(index).copied().unwrap_or(f64::NAN)
 }
 
-/// Returns the CPU time that this process has used, from the kernel, in steps of 10 ms.
+/// Returns the CPU time used by this process, from the kernel, in steps of 10 ms.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the command name in parentheses, user and system time are fields 14 and 15 of proc(5).
+    // The fields after the command name in parentheses: user and system time are fields 14 and 15
+    // of proc(5).
     let fields: Vec<&str> = stat
         .rsplit(')')
         .next()
@@ -104,7 +105,7 @@ fn cpu_seconds() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-/// Returns the memory of this process that is in RAM, in bytes.
+/// Returns the resident memory of this process in bytes.
 pub(crate) fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm

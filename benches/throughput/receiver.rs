@@ -1,4 +1,5 @@
-//! The receiver: a process of its own that answers every request with 200 as cheaply as it can, or never.
+//! The receiver: its own process, which answers every request with 200 as cheaply as possible, or
+//! never answers.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,13 +7,13 @@ use std::process::{Child, Command, Stdio};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The argument by which this program becomes the receiver.
+/// The argument that turns this program into the receiver.
 pub(crate) const COMMAND: &str = "receiver";
 
 /// A running receiver process.
 pub(crate) struct Receiver {
     process: Child,
-    /// One URL per listener, each on a port of its own.
+    /// One URL per listener, each with its own port.
     pub(crate) urls: Vec<String>,
     /// One URL per listener that never answers.
     pub(crate) hanging: Vec<String>,
@@ -100,7 +101,7 @@ async fn answer(mut stream: TcpStream) {
     }
 }
 
-/// Returns how many bytes the first request takes, once all of it is there.
+/// Returns the length in bytes of the first request once it is complete.
 fn request_length(buffer: &[u8]) -> Option<usize> {
     let head = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(buffer.get(..head)?).ok()?;

@@ -1,6 +1,7 @@
-//! The main job: events of two clients are delivered to receivers that behave like real customers.
+//! The main use case: events of two clients are delivered to receivers that behave like real
+//! customers.
 //!
-//! `cargo run --example quickstart` ends with status 0 only if every delivery ended as it should.
+//! `cargo run --example quickstart` exits with status 0 only if every delivery ended as expected.
 
 mod receivers;
 mod watch;
@@ -24,7 +25,7 @@ const CLIENT_B: &str = "bae0c1d2-0000-4000-8000-00000000000b";
 async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     env_logger::init();
     let receivers = Receivers::start()?;
-    // A file of its own each time; an application has one that stays.
+    // A new file for each run; an application uses a permanent one.
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("webhooks.db");
     println!("events live in {}", file.display());
@@ -66,7 +67,7 @@ async fn start_engine(
             Duration::from_secs(2),
         ]));
     let engine = Engine::builder()
-        // Receivers on this machine; without it only public addresses are called.
+        // For receivers on this machine: by default only public addresses are called.
         .allow_addresses(AddressRange::loopback())
         .store(store)
         .client(Client::new(CLIENT_A).name("Bank of Dave"))
@@ -90,7 +91,7 @@ async fn start_engine(
     Ok(engine)
 }
 
-/// Prints what each receiver got, and says whether that is what it should have got.
+/// Prints what each receiver got, and returns `true` if everything is as expected.
 fn print_table(
     receivers: &Receivers,
     ended: &BTreeMap<String, watch::Ended>,

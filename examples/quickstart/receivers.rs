@@ -24,13 +24,13 @@ pub(crate) enum Customer {
     Hanging,
 }
 
-/// What a receiver got.
+/// The requests that a receiver got.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Got {
     pub(crate) requests: usize,
-    /// Answered with 200.
+    /// Requests answered with 200.
     pub(crate) accepted: usize,
-    /// Of client A; the rest are of client B.
+    /// Requests for client A; the rest are for client B.
     pub(crate) of_client_a: usize,
 }
 
@@ -75,7 +75,8 @@ impl Customer {
         }
     }
 
-    /// Says whether what it got and how its deliveries ended is what the rules and its behaviour lead to.
+    /// Returns `true` if the requests and the ends of deliveries match the rules and the receiver's
+    /// behaviour.
     pub(crate) fn is_well(self, got: Got, ended: Ended) -> bool {
         let (delivered, dead) = (ended.delivered, ended.dead_lettered);
         match self {

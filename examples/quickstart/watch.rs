@@ -1,4 +1,4 @@
-//! Notes how the deliveries of every endpoint end, and prints how the endpoints do meanwhile.
+//! Counts how the deliveries of every endpoint end, and prints the endpoints' statuses meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use actix_webhooks::{
     DeliveryReport, EndpointState, EndpointStatus, Engine, OperateError, Outcome, Updates,
 };
 
-/// How the deliveries of one endpoint ended.
+/// The numbers of ended deliveries of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ended {
     pub(crate) delivered: usize,
     pub(crate) dead_lettered: usize,
 }
 
-/// What an engine tells.
+/// The updates of an engine.
 pub(crate) struct Watch {
     statuses: Updates<EndpointStatus>,
     reports: Updates<DeliveryReport>,
@@ -32,7 +32,7 @@ impl Watch {
         })
     }
 
-    /// Waits until so many deliveries have ended, or for so long.
+    /// Waits up to `at_most` until `deliveries` have ended.
     pub(crate) async fn all_ended(&mut self, deliveries: usize, at_most: Duration) {
         if tokio::time::timeout(at_most, self.until(deliveries))
             .await
@@ -66,12 +66,12 @@ impl Watch {
         match report.outcome {
             Outcome::Delivered => ended.delivered += 1,
             Outcome::DeadLettered { .. } => ended.dead_lettered += 1,
-            // It is tried again.
+            // The delivery will be retried.
             _ => {}
         }
     }
 
-    /// Prints a status if it differs from the one before in more than its counts of attempts.
+    /// Prints a status if its state or its count of delivered alerts has changed.
     fn show(&mut self, status: EndpointStatus) {
         let url = status.url.as_str().to_owned();
         let before = self.shown.insert(url, status.clone());

@@ -1,4 +1,4 @@
-//! Building an engine: settings, and their checks.
+//! Building an engine: settings and their checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -33,7 +33,7 @@ use crate::transport::AwcTransport as DefaultTransport;
 use crate::transport::HttpTransport as DefaultTransport;
 use crate::transport::Transport;
 
-/// Settings of an engine. [`start`](Self::start) checks them all.
+/// Settings of an engine, all checked by [`start`](Self::start).
 pub struct EngineBuilder {
     store: Option<Arc<dyn Store>>,
     transport: Option<Arc<dyn Transport>>,
@@ -93,40 +93,47 @@ impl fmt::Debug for EngineBuilder {
 }
 
 impl EngineBuilder {
-    /// Sets where events live. Defaults to a [`MemoryStore`], with which **a crash loses every open delivery**.
+    /// Sets the store of events and deliveries.
+    ///
+    /// Defaults to a [`MemoryStore`], with which **a crash loses every open delivery**.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
         self
     }
 
-    /// Sets how receivers are reached. Defaults to an `AwcTransport` with its
-    /// default settings, which calls public addresses only; without the feature `awc`, to an
-    /// [`HttpTransport`](crate::transport::HttpTransport).
+    /// Sets the transport to receivers.
+    ///
+    /// Defaults to an `AwcTransport` with its default settings, which calls public addresses only;
+    /// without the feature `awc`, to an [`HttpTransport`](crate::transport::HttpTransport).
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Allows calls to go to further addresses, such as `10.0.0.0/8` or [`AddressRange::loopback`]. Defaults to public addresses only, so that
-    /// whoever may choose a URL cannot reach what is internal; [`Endpoint::allow_addresses`] does so for one endpoint. With a transport of your
-    /// own, say it there.
+    /// Allows calls to further addresses, such as `10.0.0.0/8` or [`AddressRange::loopback`].
+    ///
+    /// By default only public addresses are allowed, so that a user who chooses a URL cannot reach
+    /// internal services. [`Endpoint::allow_addresses`] does the same for one endpoint. If you set
+    /// your own transport, configure the addresses there.
     #[must_use]
     pub fn allow_addresses(mut self, ranges: impl IntoIterator<Item = AddressRange>) -> Self {
         self.allowed_addresses.extend(ranges);
         self
     }
 
-    /// Adds a client. It wins over a stored one with its id.
+    /// Adds a client, which replaces a stored client with the same id.
     #[must_use]
     pub fn client(mut self, client: Client) -> Self {
         self.clients.push(client);
         self
     }
 
-    /// Adds a rule. It wins over a stored one with its id. **Stored rules under other ids stay in force**,
-    /// also one that is no longer in the code: remove it by [`RemoveRule`](crate::RemoveRule), or say
+    /// Adds a rule, which replaces a stored rule with the same id.
+    ///
+    /// **Stored rules under other ids stay in force**, even if they are no longer in the code.
+    /// Remove such a rule with [`RemoveRule`](crate::RemoveRule), or call
     /// [`exactly_these_rules`](Self::exactly_these_rules).
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
@@ -134,10 +141,12 @@ impl EngineBuilder {
         self
     }
 
-    /// Removes the stored rules that the builder does not name, as [`RemoveRule`](crate::RemoveRule) does: what is
-    /// open under them goes on. For applications whose rules all stand in the code; those that were put by
-    /// [`PutRule`](crate::PutRule) are removed too. Clients and settings of endpoints stay. Defaults to leaving them
-    /// in force; at every start the log lists which there are.
+    /// Removes the stored rules that the builder does not name, as
+    /// [`RemoveRule`](crate::RemoveRule) does.
+    ///
+    /// Their open deliveries continue. Use it if all rules are in the code: rules put by
+    /// [`PutRule`](crate::PutRule) are removed too. Clients and endpoint settings stay. By default
+    /// stored rules stay in force, and every start logs which there are.
     ///
     /// ```
     /// use actix_webhooks::{Engine, ListRules, PutRule, Rule};
@@ -169,91 +178,114 @@ impl EngineBuilder {
         self
     }
 
-    /// Adds settings of one URL. They win over stored ones.
+    /// Adds the settings of one URL, which replace stored settings.
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
         self
     }
 
-    /// Sets how endpoints without settings of their own are treated. Defaults to [`EndpointPolicy::alert_service`].
+    /// Sets the policy of endpoints without settings of their own.
+    ///
+    /// Defaults to [`EndpointPolicy::alert_service`].
     #[must_use]
     pub fn default_policy(mut self, policy: EndpointPolicy) -> Self {
         self.default_policy = policy;
         self
     }
 
-    /// Sets the name of the header that carries the client id on every call. Defaults to `X-Codat-ClientId`.
+    /// Sets the name of the header that carries the client id on every call.
+    ///
+    /// Defaults to `X-Codat-ClientId`.
     #[must_use]
     pub fn client_id_header(mut self, name: impl Into<String>) -> Self {
         self.client_id_header = name.into();
         self
     }
 
-    /// Sets on how many threads of its own the engine runs; subscribers are spread over them. 0 means on the calling thread. Defaults to one
-    /// per core; at most 256.
+    /// Sets the number of the engine's own threads, over which subscribers are spread.
+    ///
+    /// 0 runs the engine on the calling thread. Defaults to one per core; at most 256.
     #[must_use]
     pub fn arbiters(mut self, count: usize) -> Self {
         self.arbiters = Some(count);
         self
     }
 
-    /// Sets the hard limit on attempts in flight in the whole engine. Defaults to 512, which with
-    /// 256 idle connections stays under the usual limit of 1,024 file descriptors; 4 to 65,536.
+    /// Sets the hard limit on attempts in flight in the whole engine.
     ///
-    /// Half of the permits are for endpoints whose last attempt ended within a second, with whatever
-    /// status: these never wait for attempts that hang. The other half is shared by endpoints of
-    /// which nobody knows yet how they answer, or that answer more slowly, and those that hang,
-    /// which start none while such attempts take up a quarter of all. An endpoint starts another
-    /// attempt only while more permits are free than it holds: alone it gets half.
+    /// Defaults to 512; allowed are 4 to 65,536. With 256 idle connections, 512 stays under the
+    /// usual limit of 1,024 file descriptors.
     ///
-    /// Where permits are short, clients take turns, within a client its endpoints, then its hosts.
-    /// With a timeout of 15 s and 512 permits a client all of whose endpoints hang, or are new, has
-    /// its next turn after 15 s at most while there are no more than 128 such clients, after 30 s
-    /// with up to 256, and so on. An endpoint that is one of *k* of its client which hang waits for
-    /// ⌈*k* / *s*⌉ + 1 timeouts at most, where *s* is its client's share of the quarter: 128
-    /// divided by the number of such clients, at least 1, and 112 for a single one.
-    /// `docs/adr/0015-three-kinds-of-endpoints.md` says why.
+    /// Half of the permits are reserved for prompt endpoints: their last attempt ended within a
+    /// second, with any status. These never wait for attempts that hang. The other half is shared
+    /// by three kinds of endpoints: endpoints not called since the engine started, slower ones, and
+    /// hanging ones. Hanging endpoints start no attempt while hanging attempts hold a quarter of
+    /// all permits. An endpoint starts a further attempt only while more permits are free than it
+    /// holds, so a single endpoint gets half of them.
+    ///
+    /// When permits are short, clients take turns; within a client, its endpoints take turns, then
+    /// its hosts. Take a timeout of 15 s and 512 permits. A client whose endpoints all hang or are
+    /// new has its next turn after at most 15 s with up to 128 such clients, after 30 s with up to
+    /// 256, and so on. If *k* endpoints of a client hang, each waits at most ⌈*k* / *s*⌉ + 1
+    /// timeouts, where *s* is the client's share of the quarter: 128 divided by the number of such
+    /// clients, at least 1, and 112 for a single client. The reasons are in
+    /// `docs/adr/0015-three-kinds-of-endpoints.md`.
     #[must_use]
     pub fn max_in_flight(mut self, max: u32) -> Self {
         self.max_in_flight = max;
         self
     }
 
-    /// Sets the largest body, in bytes; larger ones fail with [`PublishError::TooLarge`](crate::PublishError::TooLarge). Defaults to 1 MiB.
+    /// Sets the maximum size of a body in bytes.
+    ///
+    /// Events with larger bodies fail with
+    /// [`PublishError::TooLarge`](crate::PublishError::TooLarge). Defaults to 1 MiB.
     #[must_use]
     pub fn max_body_bytes(mut self, max: usize) -> Self {
         self.max_body_bytes = max;
         self
     }
 
-    /// Sets how many bytes of bodies all endpoints together read from the store ahead of sending them, those in flight included. When they have read so many, each
-    /// still reads 64 KiB, or one body, so that everything goes on: one that hangs takes nothing from the others but their pages. What was published a moment ago and is in memory
-    /// anyway is not counted. Defaults to 64 MiB; with 0 every endpoint reads 64 KiB at a time.
+    /// Sets the maximum number of body bytes that all endpoints together read ahead from the store.
+    ///
+    /// Bodies in flight count; recently published bodies that are still in memory do not. At the
+    /// limit each endpoint still reads 64 KiB or one body at a time, so that every endpoint makes
+    /// progress: an endpoint that hangs only reduces the page size of the others. Defaults to 64
+    /// MiB; with 0 every endpoint reads 64 KiB at a time.
     #[must_use]
     pub fn max_bytes_read_ahead(mut self, max: usize) -> Self {
         self.max_bytes_read_ahead = max;
         self
     }
 
-    /// Sets how many messages wait in an actor's mailbox, and how many events wait in the router to be stored when another message with events is refused. Defaults to 256; at least 1.
+    /// Sets the capacity of each actor's mailbox in messages, and the router's limit of events that
+    /// wait to be stored.
+    ///
+    /// At that limit the router refuses further messages with events. Defaults to 256; at least 1.
     #[must_use]
     pub fn mailbox_capacity(mut self, messages: usize) -> Self {
         self.mailbox = messages;
         self
     }
 
-    /// Sets how many endpoints without settings of their own are remembered that have nothing open: there may be a new URL every day. When there are more,
-    /// the one that has rested longest is forgotten until its next event: it is not listed, and its counts start from zero. What its receiver had agreed to, its
-    /// history and its dead letters are in the store, and stay. Those that are paused or disabled are not forgotten. Defaults to 100,000.
+    /// Sets the maximum number of idle endpoints kept in memory that have no settings of their own.
+    ///
+    /// It bounds memory if there are new URLs every day. Past the limit, the endpoint that has been
+    /// idle longest is forgotten until its next event: it is not listed, and its counts restart
+    /// from zero. Its agreements with the receiver, its history and its dead letters stay in the
+    /// store. Paused and disabled endpoints are not forgotten. Defaults to 100,000.
     #[must_use]
     pub fn max_endpoints_at_rest(mut self, max: usize) -> Self {
         self.endpoints_at_rest = max;
         self
     }
 
-    /// Sets how long [`Engine::publish`] waits for room while as many events as may wait to be stored, before it is refused with
-    /// [`PublishError::Overloaded`](crate::PublishError::Overloaded). 0 means not at all. Defaults to 30 s; at most a day.
+    /// Sets how long [`Engine::publish`] waits for room before it fails with
+    /// [`PublishError::Overloaded`](crate::PublishError::Overloaded).
+    ///
+    /// It waits only while the limit of events waiting to be stored is reached. 0 means no wait.
+    /// Defaults to 30 s; at most a day.
     #[must_use]
     pub fn publish_timeout(mut self, longest: Duration) -> Self {
         self.publish_timeout = longest;
@@ -273,10 +305,11 @@ impl EngineBuilder {
         self
     }
 
-    /// Checks the settings, starts the actors, and goes on with what the store holds.
+    /// Checks the settings, starts the actors, and continues with the content of the store.
     ///
     /// # Errors
-    /// [`BuildError`] says what to correct; nothing is left running. What was given may be in the store already if the store failed after that.
+    /// [`BuildError`] states what to correct; nothing is left running. If the store failed after
+    /// saving the given settings, they may already be in it.
     pub async fn start(mut self) -> Result<Engine, BuildError> {
         if Arbiter::try_current().is_none() {
             return Err(BuildError::NoSystem);
@@ -413,13 +446,13 @@ impl EngineBuilder {
         Ok(())
     }
 
-    /// Checks with the transport what was given, and the URLs of rules that have no settings.
+    /// Checks the given endpoints with the transport, and the URLs of rules without settings.
     fn check_endpoints(
         &self,
         stored: &Configuration,
         transport: &dyn Transport,
     ) -> Result<(), BuildError> {
-        // What is given wins over what is stored.
+        // Given settings take precedence over stored ones.
         let known = stored.endpoints.iter().chain(&self.endpoints);
         let known: BTreeMap<_, _> = known.map(|endpoint| (&endpoint.url, endpoint)).collect();
         let mut bare = BTreeSet::new();

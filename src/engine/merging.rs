@@ -1,4 +1,4 @@
-//! What the builder was given meets what the store has kept.
+//! Merging the builder's settings with the stored ones.
 
 use std::collections::BTreeMap;
 
@@ -14,27 +14,27 @@ use crate::store::{
     Change, Configuration, PastCredential, Readable, Setting, Store, UnreadableSetting,
 };
 
-/// What the builder was given. It wins over what is stored.
+/// The builder's settings, which take precedence over stored ones.
 pub(super) struct Given {
     pub(super) rules: Vec<Rule>,
     pub(super) clients: Vec<Client>,
     pub(super) endpoints: Vec<Endpoint>,
-    /// Whether stored rules that are not among these are removed.
+    /// `true` if stored rules that are not among these are removed.
     pub(super) exactly_these_rules: bool,
 }
 
-/// What an engine starts with.
+/// The settings that an engine starts with.
 pub(super) struct Merged {
     pub(super) configuration: Configuration,
-    /// What cannot be read of what is stored, or cannot be used as it is.
+    /// Stored settings that cannot be read or used.
     pub(super) set_aside: Vec<UnreadableSetting>,
-    /// Endpoints that are not to be called until they are asked for again.
+    /// Endpoints that are not called until they are requested again.
     pub(super) removed: Vec<WebhookUrl>,
-    /// What rules and clients give, now and in the past.
+    /// The credentials of rules and clients, current and past.
     pub(super) credentials: CredentialBook,
 }
 
-/// Has the store keep what was given where it differs from what is stored, and returns both together.
+/// Stores the given settings that differ from the stored ones, and returns both merged.
 pub(super) async fn merge(
     store: &dyn Store,
     (stored, unreadable): Readable,
@@ -48,7 +48,7 @@ pub(super) async fn merge(
     let news = News::of(&stored, &given, difference.removed);
     let book = CredentialBook::load(stored.rules.clone(), stored.clients.clone(), past);
     let (changes, credentials) = news.changes(book, now);
-    // Asked for all at once, so that a store can write them together.
+    // All changes are requested at once, so that a store can write them together.
     let kept: Vec<_> = changes.map(|change| store.apply(change)).collect();
     for change in kept {
         change.await.map_err(BuildError::Store)?;
@@ -66,8 +66,10 @@ pub(super) async fn merge(
     })
 }
 
-/// What differs from what is stored. What a store has already is left out: a rule that is put asks anew for
-/// the endpoints that it names, and that nobody did.
+/// The given settings that differ from the stored ones.
+///
+/// Unchanged settings are left out: putting a rule again would request its removed endpoints again,
+/// which nobody asked for.
 struct News<'a> {
     removed: Vec<RuleId>,
     rules: Vec<&'a Rule>,
@@ -92,7 +94,8 @@ impl<'a> News<'a> {
         }
     }
 
-    /// Returns what has to be kept, after the credentials that it ends, and what is given then.
+    /// Returns the changes to store, with the credentials that they end first, and the resulting
+    /// credentials.
     fn changes(
         self,
         mut book: CredentialBook,
@@ -115,7 +118,7 @@ impl<'a> News<'a> {
             end(&mut book, ending);
             book.put_rule(Rule::clone(rule));
         }
-        // After the rules: what these no longer give is still what the clients had.
+        // After the rules, because a credential that ends with a rule may be the client's old one.
         for client in &self.clients {
             let ending = book.before_client(&client.id, Some(client), now);
             end(&mut book, ending.into_iter().collect());
@@ -129,14 +132,14 @@ impl<'a> News<'a> {
     }
 }
 
-/// How the rules of the store and those of the builder differ.
+/// The differences between stored rules and the builder's.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Difference {
-    /// Stored ones that the builder does not name, and that go on.
+    /// Stored rules that the builder does not name and that stay in force.
     others: Vec<RuleId>,
-    /// Stored ones that the builder has otherwise.
+    /// Stored rules that the builder defines differently.
     replaced: Vec<RuleId>,
-    /// Stored ones that the builder does not name and has removed.
+    /// Stored rules that the builder does not name and that are removed.
     removed: Vec<RuleId>,
 }
 
@@ -185,7 +188,7 @@ fn rules(ids: &[RuleId]) -> &'static str {
     if ids.len() == 1 { "rule" } else { "rules" }
 }
 
-/// Returns the first of the ids as a text, and how many more there are.
+/// Returns the first ids as text, and the number of the others.
 fn listed(ids: &[RuleId]) -> String {
     let first: Vec<String> = ids
         .iter()
@@ -201,7 +204,7 @@ fn listed(ids: &[RuleId]) -> String {
     format!("{}{rest}", first.join(", "))
 }
 
-/// Sets aside what could be read and still cannot be used: no store checks what it keeps.
+/// Sets aside settings that can be read but are not valid, because no store validates its content.
 fn usable(
     configuration: Configuration,
     client_id_header: &str,
@@ -242,5 +245,5 @@ fn usable(
     }
 }
 
-/// How many rules one line of the log names.
+/// The maximum number of rules named in one log line.
 const MOST_LISTED: usize = 20;

@@ -1,4 +1,4 @@
-//! The facade: builds the actors, wires them, and ends them in order.
+//! The facade: builds the actors, connects them, and shuts them down in order.
 
 mod builder;
 mod merging;
@@ -38,8 +38,11 @@ use crate::domain::value::url::WebhookUrl;
 use crate::error::{BuildError, PublishError};
 use crate::store::{Configuration, Store};
 
-/// A running engine. Clones are handles to the same one, and any thread may use them. Only [`shutdown`](Self::shutdown) stops it, or the end of the
-/// actix system: without a handle it goes on, and keeps its store.
+/// A running engine.
+///
+/// Clones are handles to the same engine, for use on any thread. It stops only by
+/// [`shutdown`](Self::shutdown) or with the actix system. Without any handle it keeps running and
+/// keeps its store.
 ///
 /// ```
 /// use std::time::Duration;
@@ -82,24 +85,26 @@ impl Engine {
         self.router.clone()
     }
 
-    /// Returns the actor that answers for the endpoints.
+    /// Returns the actor that is responsible for the endpoints.
     pub fn supervisor(&self) -> Addr<SupervisorActor> {
         self.supervisor.clone()
     }
 
-    /// Publishes an event, and waits for room first: while as many events as may
-    /// ([`EngineBuilder::mailbox_capacity`]) wait to be stored, those who publish wait in line, first come first
-    /// served, for up to [`EngineBuilder::publish_timeout`] (30 s by default).
+    /// Publishes an event, waiting for room if necessary.
     ///
-    /// It waits for nothing that may take long: what every endpoint of the event or the whole store
-    /// refuses, because too much is open, is refused at once.
+    /// If [`EngineBuilder::mailbox_capacity`] events already wait to be stored, publishers queue in
+    /// order of arrival, for up to [`EngineBuilder::publish_timeout`] (30 s by default).
+    ///
+    /// It never waits for deliveries to end: an event that all of its endpoints or the whole store
+    /// refuse, because too much is open, is refused at once.
     ///
     /// # Errors
-    /// [`PublishError`]; the event can be published again under its id. Nothing of it was accepted, save that a store may have done its work before it
-    /// failed ([`PublishError::Store`]).
+    /// [`PublishError`]. The event can be published again under its id. Nothing was accepted, with
+    /// one exception: after [`PublishError::Store`] the outcome is unknown.
     ///
     /// # Cancel safety
-    /// An event may have been accepted, or may be later, although the future was dropped. Publishing it again under its id is safe.
+    /// If the future is dropped, the event may still have been accepted, or may be later.
+    /// Publishing it again under its id is safe.
     pub async fn publish(&self, event: Event) -> Result<Receipt, PublishError> {
         let until = Clock::instant() + self.publish_timeout;
         match self.router.send(PublishInLine { event, until }).await {
@@ -108,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// Publishes an event if there is room for it, and refuses it at once if there is none.
+    /// Publishes an event if there is room, and otherwise refuses it at once.
     ///
     /// ```
     /// use actix_webhooks::{Engine, Event, PublishError};
@@ -127,10 +132,11 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// Those of [`publish`](Self::publish); [`PublishError::Overloaded`] also while too many events wait to be stored.
+    /// The errors of [`publish`](Self::publish). [`PublishError::Overloaded`] is also returned if
+    /// too many events wait to be stored.
     ///
     /// # Cancel safety
-    /// That of [`publish`](Self::publish).
+    /// As for [`publish`](Self::publish).
     pub async fn try_publish(&self, event: Event) -> Result<Receipt, PublishError> {
         let (answer, answered) = oneshot::channel();
         match self.router.try_send(PublishAtOnce { event, answer }) {
@@ -147,23 +153,30 @@ impl Engine {
         }
     }
 
-    /// Tells the engine that events were stored in an outbox (such as by `SqliteStore::publish_in`) and committed.
-    /// Without it they are found within a second.
+    /// Notifies the engine of events committed to an outbox, for example by
+    /// `SqliteStore::publish_in`.
+    ///
+    /// Without the notice they are found within a second.
     pub fn notify_outbox(&self) {
-        // A full mailbox or a stopped engine: the next look finds them.
+        // If the mailbox is full or the engine has stopped, the next look finds the events.
         let _ = self.router.try_send(LookIntoOutbox);
     }
 
-    /// Refuses new events, lets what is in flight end, breaks off what has not ended by `deadline`, and stops the actors.
+    /// Refuses new events, lets attempts in flight finish until `deadline`, aborts the rest, and
+    /// stops the actors.
     ///
-    /// Call it while the actix system runs. actix-web's `HttpServer` stops the system on a signal, and with it whatever is in flight: build it with
-    /// `disable_signals()`, wait for the signal yourself, stop the server by its handle, then call this (`examples/embed_in_actix_web.rs`).
+    /// Call it while the actix system runs. On a signal actix-web's `HttpServer` stops the system
+    /// and with it all attempts in flight. So build the server with `disable_signals()`, wait for
+    /// the signal yourself, stop the server by its handle, then call this
+    /// (`examples/embed_in_actix_web.rs`).
     ///
-    /// What is queued or waits for a retry stays in the store, which has up to 10 s more to flush. Whoever calls it again, or at the same time, finds
-    /// what is left: of two deadlines the earlier one counts, and with everything ended the report is all zeros.
+    /// Queued deliveries and deliveries that wait for a retry stay in the store, which has up to 10
+    /// s more to flush. Calling it again, or concurrently, is allowed: the earlier deadline counts,
+    /// and once everything has ended the report is all zeros.
     pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let report = self.supervisor.send(ShutDown(deadline)).await;
-        // Without arbiters of the engine's own they would go on until the system ends, and keep the store open.
+        // On the caller's thread the actors would otherwise run, and keep the store open, until the
+        // system ends.
         let _ = self.supervisor.send(Terminate).await;
         let arbiters = std::mem::take(&mut *self.arbiters.lock());
         end_threads(arbiters).await;
@@ -183,7 +196,7 @@ impl fmt::Debug for Engine {
 impl Event {
     /// Returns an event with a new id (`UUIDv7`) and the current time.
     ///
-    /// `rule_type` is what rules match; any text of 1 to 256 bytes without control characters will do.
+    /// `rule_type` is matched by rules. It is a text of 1 to 256 bytes without control characters.
     #[expect(
         clippy::disallowed_methods,
         reason = "the facade gives new events their time"
@@ -194,7 +207,8 @@ impl Event {
     }
 }
 
-/// Starts the actors, and has them go on with what the store holds. On an error they are stopped again.
+/// Starts the actors, which continue with the content of the store. On an error they are stopped
+/// again.
 async fn start(
     shared: Arc<EngineContext>,
     arbiters: Vec<Arbiter>,
@@ -209,7 +223,7 @@ async fn start(
         .collect();
     known.sort();
     known.dedup();
-    // As good as unknown until they are asked for again.
+    // Removed endpoints count as unknown until they are requested again.
     known.retain(|url| removed.binary_search(url).is_err());
     let store = Arc::clone(&shared.store);
     let engine = start_actors(shared, arbiters, default_policy, configuration);
@@ -260,7 +274,7 @@ fn start_actors(
     }
 }
 
-/// Tells the supervisor of the router and of the endpoints that rules name.
+/// Introduces the router, and the endpoints named by rules, to the supervisor.
 async fn introduce(engine: &Engine, known: Vec<WebhookUrl>) -> Result<(), BuildError> {
     let stopped = |_: MailboxError| BuildError::Stopped;
     let introduced = engine.supervisor.send(Introduce(engine.router.clone()));
@@ -269,27 +283,29 @@ async fn introduce(engine: &Engine, known: Vec<WebhookUrl>) -> Result<(), BuildE
     known.await.map_err(stopped)
 }
 
-/// Has the arbiters' threads end, and waits until they have: what actors held, the store above all, is free then. One that is busy with something that
-/// blocks is not waited for.
+/// Stops the arbiters' threads and waits for their end, which releases the actors' resources, above
+/// all the store.
+///
+/// A thread that is blocked is not waited for.
 async fn end_threads(arbiters: Vec<Arbiter>) {
     const LONGEST: Duration = Duration::from_secs(1);
     if arbiters.is_empty() {
         return;
     }
     for arbiter in &arbiters {
-        // One that does not run any more has ended already.
+        // The arbiter has already ended if this fails.
         let _ = arbiter.stop();
     }
     let (all_ended, ended) = mpsc::channel();
     let (done, waited) = oneshot::channel();
     thread::spawn(move || {
         for arbiter in arbiters {
-            // One that has panicked has ended too.
+            // A thread that panicked has ended too.
             let _ = arbiter.join();
         }
         let _ = all_ended.send(());
     });
-    // On a thread, because this may be awaited anywhere.
+    // On a thread of its own, because this may be awaited on any executor.
     thread::spawn(move || {
         let _ = ended.recv_timeout(LONGEST);
         let _ = done.send(());
@@ -316,7 +332,7 @@ where
     }
 }
 
-/// Wakes every endpoint that has open deliveries, page by page.
+/// Wakes all endpoints with open deliveries, page by page.
 async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
     let mut after = None;
     loop {
@@ -326,7 +342,7 @@ async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
         after = page.last().map(|backlog| backlog.url.clone());
         let wake = page.into_iter().map(|backlog| Wake {
             url: backlog.url,
-            // One that runs already was started after all this was stored, and has it in its count.
+            // An endpoint that is already running counted these deliveries when it started.
             unread: 0,
         });
         let woken = join_all(wake.map(|wake| engine.supervisor.send(wake))).await;
@@ -338,5 +354,5 @@ async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
     }
 }
 
-/// How many endpoints are woken at once when an engine starts on a store.
+/// The number of endpoints woken per message when an engine starts on a store.
 const RECOVERY_PAGE: usize = 1_000;

@@ -1,4 +1,4 @@
-//! What operators ask of an engine, as methods: each sends the message of the same name and unwraps its answer.
+//! Operator requests as methods. Each sends the message of the same name and unwraps its answer.
 
 use actix::{Addr, Handler, Message};
 
@@ -25,26 +25,26 @@ use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
 use crate::error::PublishError;
 use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError, UnreadableSetting};
 
-/// Why an engine did not do what an operator asked of it.
+/// The reason why an operator's request failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OperateError {
-    /// The endpoint is not known, or its settings cannot be used or kept.
+    /// The endpoint is unknown, or its settings are invalid or could not be saved.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The rule or client cannot be used or kept.
+    /// The rule or client is invalid or could not be saved.
     #[error(transparent)]
     Rule(RuleError),
     /// The store could not answer.
     #[error("delivery store could not be asked")]
     Store(#[from] StoreError),
-    /// The engine has stopped, or is about to.
+    /// The engine has stopped or is shutting down.
     #[error("engine has stopped")]
     Stopped,
 }
 
 impl OperateError {
-    /// Returns `true` if asking again later can help.
+    /// Returns `true` if trying again later can help.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Endpoint(EndpointError::Store(error))
@@ -65,7 +65,7 @@ impl From<RuleError> for OperateError {
     }
 }
 
-/// One endpoint of an engine: see [`Engine::endpoint`].
+/// A handle to one endpoint of an engine; see [`Engine::endpoint`].
 #[derive(Clone, Debug)]
 pub struct EndpointHandle {
     engine: Engine,
@@ -73,7 +73,7 @@ pub struct EndpointHandle {
 }
 
 impl EndpointHandle {
-    /// Returns how the endpoint does; `None` if it is not known. See [`GetStatus`].
+    /// Returns the endpoint's status, or `None` if it is unknown. See [`GetStatus`].
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -81,7 +81,7 @@ impl EndpointHandle {
         self.engine.ask_supervisor(GetStatus::new(&self.url)).await
     }
 
-    /// Puts the endpoint's settings, in place of those it had. See [`PutEndpoint`].
+    /// Puts the endpoint's settings, replacing earlier ones. See [`PutEndpoint`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -99,7 +99,7 @@ impl EndpointHandle {
     /// ```
     ///
     /// # Errors
-    /// [`OperateError::Endpoint`], also for what `settings` returns; [`OperateError::Stopped`].
+    /// [`OperateError::Endpoint`], also for an error of `settings`; [`OperateError::Stopped`].
     pub async fn put(
         &self,
         settings: impl FnOnce(Endpoint) -> Result<Endpoint, InvalidEndpoint>,
@@ -110,7 +110,8 @@ impl EndpointHandle {
         self.engine.put_endpoint(endpoint).await
     }
 
-    /// Removes the endpoint's settings and gives up what is open, and returns how much that was. See [`RemoveEndpoint`].
+    /// Removes the endpoint's settings, gives up its open deliveries, and returns their number. See
+    /// [`RemoveEndpoint`].
     ///
     /// # Errors
     /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
@@ -119,7 +120,7 @@ impl EndpointHandle {
         Ok(self.engine.ask_supervisor(remove).await??)
     }
 
-    /// Starts no more attempts until the endpoint is resumed. See [`PauseEndpoint`].
+    /// Pauses the endpoint until it is resumed. See [`PauseEndpoint`].
     ///
     /// # Errors
     /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
@@ -137,7 +138,7 @@ impl EndpointHandle {
         Ok(self.engine.ask_supervisor(disable).await??)
     }
 
-    /// Lets attempts start again, and lifts what holds the endpoint back. See [`ResumeEndpoint`].
+    /// Resumes the endpoint, and lifts its hold. See [`ResumeEndpoint`].
     ///
     /// # Errors
     /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
@@ -149,7 +150,9 @@ impl EndpointHandle {
 
 /// # Endpoints
 impl Engine {
-    /// Returns a handle to the endpoint with this URL, in any spelling. Whether it is known is told when it is used.
+    /// Returns a handle to the endpoint with this URL, in any spelling.
+    ///
+    /// The handle's methods check whether the endpoint is known.
     ///
     /// ```
     /// use actix_webhooks::Engine;
@@ -171,7 +174,7 @@ impl Engine {
         }
     }
 
-    /// Puts an endpoint's settings, in place of those it had. See [`PutEndpoint`].
+    /// Puts an endpoint's settings, replacing earlier ones. See [`PutEndpoint`].
     ///
     /// # Errors
     /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
@@ -179,7 +182,7 @@ impl Engine {
         Ok(self.ask_supervisor(PutEndpoint::new(endpoint)).await??)
     }
 
-    /// Returns a page of endpoints, by URL. See [`ListStatus`].
+    /// Returns a page of endpoint statuses, ordered by URL. See [`ListStatus`].
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -187,7 +190,7 @@ impl Engine {
         self.ask_supervisor(query).await
     }
 
-    /// Returns the settings that are stored and cannot be read. See [`ListUnreadable`].
+    /// Returns the stored settings that cannot be read or used. See [`ListUnreadable`].
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -198,10 +201,11 @@ impl Engine {
 
 /// # Deliveries
 impl Engine {
-    /// Publishes events, each for itself, and stores those that arrive together together. See [`PublishBatch`].
+    /// Publishes events, each accepted or refused on its own, with one write for those that arrive
+    /// together. See [`PublishBatch`].
     ///
     /// # Errors
-    /// Those of each event, in the order of the events; [`PublishError::ShuttingDown`] for all.
+    /// One result per event, in the order of the events; [`PublishError::ShuttingDown`] for all.
     pub async fn publish_all(
         &self,
         events: impl IntoIterator<Item = Event>,
@@ -219,7 +223,7 @@ impl Engine {
         Ok(self.ask_supervisor(ListDeliveries::new(query)).await??)
     }
 
-    /// Returns the attempts of a delivery, in their order. See [`ListAttempts`].
+    /// Returns the attempts of a delivery, oldest first. See [`ListAttempts`].
     ///
     /// # Errors
     /// [`OperateError::Store`], [`OperateError::Stopped`].
@@ -253,7 +257,8 @@ impl Engine {
         Ok(self.ask_supervisor(ListDeadLetters::new(query)).await??)
     }
 
-    /// Starts a delivery again, by its [`DeliveryId`], or dead letters, by a [`DeadLetterQuery`]. See [`Redeliver`].
+    /// Redelivers one delivery by its [`DeliveryId`], or dead letters by a [`DeadLetterQuery`]. See
+    /// [`Redeliver`].
     ///
     /// # Errors
     /// [`OperateError::Store`], [`OperateError::Stopped`].
@@ -264,7 +269,7 @@ impl Engine {
         Ok(self.ask_supervisor(Redeliver::new(which)).await??)
     }
 
-    /// Takes dead letters off the list, and returns how many. See [`DiscardDeadLetters`].
+    /// Discards dead letters and returns their number. See [`DiscardDeadLetters`].
     ///
     /// # Errors
     /// [`OperateError::Store`], [`OperateError::Stopped`].
@@ -274,7 +279,8 @@ impl Engine {
             .await??)
     }
 
-    /// Gives up the open deliveries of a rule or a client, and returns how many. See [`EndDeliveries`].
+    /// Ends the open deliveries of a rule or a client, and returns their number. See
+    /// [`EndDeliveries`].
     ///
     /// # Errors
     /// [`OperateError::Store`], [`OperateError::Stopped`].
@@ -285,7 +291,7 @@ impl Engine {
 
 /// # Rules and clients
 impl Engine {
-    /// Returns all rules, by id. See [`ListRules`].
+    /// Returns all rules, ordered by id. See [`ListRules`].
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -293,7 +299,7 @@ impl Engine {
         self.ask_router(ListRules).await
     }
 
-    /// Puts a rule, in place of one with its id. See [`PutRule`].
+    /// Adds a rule, or replaces the rule with its id. See [`PutRule`].
     ///
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
@@ -301,7 +307,8 @@ impl Engine {
         Ok(self.ask_router(PutRule::new(rule)).await??)
     }
 
-    /// Removes a rule; what it has led to goes on. Returns `true` if there was one. See [`RemoveRule`].
+    /// Removes a rule; its deliveries continue. Returns `true` if the rule existed. See
+    /// [`RemoveRule`].
     ///
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
@@ -309,7 +316,7 @@ impl Engine {
         Ok(self.ask_router(RemoveRule::new(id)).await??)
     }
 
-    /// Removes a rule and gives up what is open of it; returns how much that was. See [`EndRule`].
+    /// Removes a rule, ends its open deliveries, and returns their number. See [`EndRule`].
     ///
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
@@ -317,7 +324,7 @@ impl Engine {
         Ok(self.ask_router(EndRule::new(id)).await??)
     }
 
-    /// Returns all clients, by id. See [`ListClients`].
+    /// Returns all clients, ordered by id. See [`ListClients`].
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -325,7 +332,7 @@ impl Engine {
         self.ask_router(ListClients).await
     }
 
-    /// Puts a client, in place of one with its id. See [`PutClient`].
+    /// Adds a client, or replaces the client with its id. See [`PutClient`].
     ///
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
@@ -333,7 +340,8 @@ impl Engine {
         Ok(self.ask_router(PutClient::new(client)).await??)
     }
 
-    /// Removes a client; its open deliveries go on. Returns `true` if there was one. See [`RemoveClient`].
+    /// Removes a client; its deliveries continue. Returns `true` if the client existed. See
+    /// [`RemoveClient`].
     ///
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
@@ -341,7 +349,7 @@ impl Engine {
         Ok(self.ask_router(RemoveClient::new(id)).await??)
     }
 
-    /// Removes a client and gives up what is open of it; returns how much that was. See [`EndClient`].
+    /// Removes a client, ends its open deliveries, and returns their number. See [`EndClient`].
     ///
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].

@@ -1,4 +1,4 @@
-//! What the actors tell each other in an order that only several threads can bring about.
+//! Message orders between the actors that occur only with several threads.
 
 use super::Engine;
 use crate::actor::message::{Disabled, GetStatus, KnowEndpoints, ResumeEndpoint};
@@ -27,7 +27,7 @@ fn what_disabled_an_endpoint_before_it_was_resumed_does_not_disable_it_again() {
         };
         let resume = || engine.supervisor.send(ResumeEndpoint::new(HOOK));
         resume().await.unwrap().unwrap();
-        // A subscriber that had not heard of it yet.
+        // Sent by a subscriber that had not yet learned of the resumption.
         engine.supervisor.send(disabled(0)).await.unwrap();
         assert_eq!(state(&engine).await, EndpointState::Idle);
         engine.supervisor.send(disabled(1)).await.unwrap();

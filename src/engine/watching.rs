@@ -1,4 +1,4 @@
-//! What happens in an engine, as streams: for whoever has no actor to send it to.
+//! Updates of an engine as streams, for applications without an actor to send them to.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,22 +10,23 @@ use super::{Engine, OperateError};
 use crate::actor::message::{StreamDeliveries, StreamStatuses};
 use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 
-/// What an engine tells from now on, in the order in which it happens at each endpoint: a stream that ends with the engine.
+/// A stream of an engine's updates from now on, which ends with the engine.
 ///
-/// Dropping it ends the watching.
+/// The updates of each endpoint come in the order of their occurrence. Dropping the stream ends the
+/// watching.
 #[derive(Debug)]
 pub struct Updates<T>(mpsc::Receiver<T>);
 
 impl<T> Updates<T> {
-    /// Waits for the next one; `None` when the engine has stopped.
+    /// Waits for the next update, or returns `None` once the engine has stopped.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses no update.
     pub async fn next(&mut self) -> Option<T> {
         self.0.recv().await
     }
 
-    /// Returns the next one if there is one already.
+    /// Returns the next update if there already is one.
     pub fn try_next(&mut self) -> Option<T> {
         self.0.try_recv().ok()
     }
@@ -41,8 +42,10 @@ impl<T> Stream for Updates<T> {
 
 /// # Watching
 impl Engine {
-    /// Watches the states of all endpoints, as [`WatchStatus`](crate::WatchStatus) does. At most `capacity` updates wait to be taken, at least one; who is
-    /// slower than that gets the later state of an endpoint instead.
+    /// Watches the statuses of all endpoints, as [`WatchStatus`](crate::WatchStatus) does.
+    ///
+    /// Up to `capacity` updates wait to be taken, at least one. A consumer that is slower gets only
+    /// the latest status of an endpoint.
     ///
     /// # Errors
     /// [`OperateError::Stopped`].
@@ -55,8 +58,11 @@ impl Engine {
         Ok(watch)
     }
 
-    /// Watches the ends of attempts, and deliveries that are given up without one, as [`WatchDeliveries`](crate::WatchDeliveries) does. At most `capacity`
-    /// reports wait to be taken, at least one; what exceeds that is lost, and counted in [`EndpointStatus::reports_lost`].
+    /// Watches the ends of attempts, and deliveries given up without one, as
+    /// [`WatchDeliveries`](crate::WatchDeliveries) does.
+    ///
+    /// Up to `capacity` reports wait to be taken, at least one. Reports beyond that are lost, and
+    /// counted in [`EndpointStatus::reports_lost`].
     ///
     /// ```
     /// use actix_webhooks::Engine;
@@ -92,5 +98,5 @@ fn channel<T>(capacity: usize) -> (mpsc::Sender<T>, Updates<T>) {
     (updates, Updates(watch))
 }
 
-/// What a channel of tokio's may hold.
+/// The maximum capacity of a tokio channel.
 const MAX_CAPACITY: usize = usize::MAX >> 3;

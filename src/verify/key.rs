@@ -57,8 +57,8 @@ impl VerificationKey {
     /// Only its length distinguishes it from a word such as `changeme`, or from a setting that was
     /// never filled in.
     fn parse_bare(encoded: &str) -> Result<Self, InvalidSecret> {
-        // The underscore is also a letter of the URL-safe alphabet, so a prefix of another kind or in
-        // another case must not become part of the secret.
+        // The underscore is also a letter of the URL-safe alphabet, so a prefix of another kind or
+        // in another case must not become part of the secret.
         let prefixes = [HMAC_PREFIX, ED25519_PREFIX, PUBLIC_PREFIX];
         let begins_like = |prefix: &&str| {
             let begin = encoded.get(..prefix.len());

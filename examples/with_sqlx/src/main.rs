@@ -1,4 +1,5 @@
-//! An application that keeps its own tables by sqlx, beside an engine with its store on a file: both link the same SQLite.
+//! An application that keeps its own tables with sqlx, beside an engine whose store is a file. Both
+//! link the same SQLite.
 //!
 //! `cargo run --manifest-path examples/with_sqlx/Cargo.toml`
 

@@ -113,7 +113,7 @@ pub struct Receipt {
     ///
     /// Their deliveries are dead letters with the reason `BacklogFull` or `EndpointRemoved`, which
     /// can be redelivered later. They count among the [`deliveries`](Self::deliveries). The list is
-    /// nearly always empty, and always for a duplicate.
+    /// nearly always empty. It is always empty for a duplicate, for which it is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<WebhookUrl>,
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) type Parts = Rc<RefCell<VecDeque<Bytes>>>;
 
-/// A receiver that sends the same bytes whatever the request.
+/// A receiver that sends the same bytes for any request.
 pub(in crate::transport) struct Script {
     pub(super) parts: Parts,
     pub(super) end: End,
@@ -20,7 +20,7 @@ pub(in crate::transport) struct Script {
     pub(super) slow: bool,
 }
 
-/// What happens after the last byte.
+/// The event after the last byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Closed,

@@ -68,7 +68,7 @@ pub(super) const MAX_NAMES: usize = 4_096;
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The maximum time in the cache: the longest delay until a receiver's new address is found,
-/// whatever the TTL of its zone.
+/// regardless of its zone's TTL.
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// How long a failed lookup is cached. Short enough for a delivery's first retry to query again.

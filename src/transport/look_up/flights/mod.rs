@@ -61,7 +61,7 @@ impl Waiting {
 
 #[derive(Clone, Copy, Default)]
 struct Load {
-    /// Look-ups in their first second.
+    /// Lookups in their first second.
     young: usize,
     /// Lookups past their first second.
     slow: usize,
@@ -286,7 +286,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// allows 1,600 lookups per second. Each lookup has up to six sockets for each of two name servers.
 const MAX_YOUNG: usize = 48;
 
-/// The young lookups that may belong to names not found before.
+/// The number of young lookups below which one for a name not found before may start.
 const MAX_UNPROVEN: usize = 32;
 
 /// The young lookups that may belong to one zone.

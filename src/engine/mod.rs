@@ -3,8 +3,6 @@
 mod builder;
 mod merging;
 mod operating;
-#[cfg(test)]
-mod tests;
 mod watching;
 
 use std::fmt;

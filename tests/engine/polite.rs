@@ -1,10 +1,11 @@
 //! Circuit breaker, rate limit, disabling: what a receiver in trouble is spared.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_webhooks::testing::Reply;
+use actix_webhooks::store::{MemoryStore, Store};
+use actix_webhooks::testing::{Faults, FaultyStore, RareFault, Reply};
 use actix_webhooks::transport::{Answer, Directive};
 use actix_webhooks::{
     CircuitBreaker, DeadLetterReason, DisableEndpoint, DisablePolicy, Endpoint, EndpointPolicy,
@@ -404,4 +405,43 @@ fn other_settings_or_a_resume_have_an_open_circuit_looked_at_again() {
             assert_eq!(sim.status(HOOK).await.delivered, 2);
         });
     }
+}
+
+/// Whether an endpoint is disabled was known in two places; a resume and an answer of 410 that met
+/// left them apart until the next start.
+#[test]
+fn a_410_that_meets_a_resume_leaves_memory_and_store_in_agreement() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..60 {
+        let faults = Faults {
+            failing: 0.0,
+            failing_after: 0.0,
+            delay: Duration::from_millis(10),
+        };
+        let store = FaultyStore::new(MemoryStore::new(), faults, seed);
+        store.set_rare(Some(RareFault::Waits(Duration::from_millis(seed % 7))));
+        let mut policy = DisablePolicy::never();
+        policy.on_gone = true;
+        let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+        let endpoint = plain(HOOK).disable(policy);
+        let kept = store.clone();
+        let configure = |builder: EngineBuilder| builder.store(store).rule(rule).endpoint(endpoint);
+        simulate_with(configure, async |sim| {
+            sim.receivers.on(HOOK, [Reply::status(410)]);
+            for round in 0..3 {
+                sim.publish(&round.to_string()).await;
+                sim.clock.sleep(Duration::from_millis(5 + seed % 11)).await;
+                resume(&sim).await;
+                sim.sleep(1).await;
+                let state = sim.status(HOOK).await.state;
+                let configuration = kept.configuration().await.unwrap();
+                let stored = !configuration.disabled.is_empty();
+                let known = matches!(state, EndpointState::Disabled { .. });
+                assert_eq!(known, stored, "seed {seed}, round {round}: {state:?}");
+                seen.insert(stored);
+                resume(&sim).await;
+            }
+        });
+    }
+    assert_eq!(seen.len(), 2, "both orders were met");
 }

@@ -7,18 +7,19 @@ use actix::{Addr, Message};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Receipt, RuleError};
+use super::{EndpointError, Receipt, RuleError};
 use crate::actor::subscriber::SubscriberActor;
 use crate::domain::deliveries::delivery::OpenDelivery;
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::{EndpointStatus, ShutdownReport};
 use crate::domain::events::event::Event;
+use crate::domain::machine::run::RunChange;
 use crate::domain::machine::tally::RetiredState;
-use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::id::{ClientId, DeliveryId};
 use crate::domain::value::url::WebhookUrl;
 use crate::error::PublishError;
+use crate::store::StoreError;
 
 /// Publish an event once there is room: engine → router. It waits in line until then, and is refused if there is none until `until`.
 #[derive(Debug, Message)]
@@ -97,8 +98,6 @@ pub(crate) struct SubscriberStopped {
     pub(crate) incarnation: u64,
     /// What it leaves behind.
     pub(crate) past: Box<RetiredState>,
-    /// How often it knows the endpoint to have been resumed.
-    pub(crate) resumed: u64,
 }
 
 /// These deliveries were started again by hand and are in the store: supervisor → subscriber.
@@ -141,24 +140,19 @@ pub(crate) struct Configure {
     pub(crate) policy: Arc<EndpointPolicy>,
 }
 
-/// Whether attempts may start: supervisor → subscriber.
+/// Change whether attempts may start, now and after a restart: supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) enum RunChange {
-    Pause,
-    Disable(DisabledReason),
-    /// How many times it has been resumed, this one included.
-    Resume(u64),
-}
+#[rtype(result = "Result<(), StoreError>")]
+pub(crate) struct ChangeRun(pub(crate) RunChange);
 
-/// The endpoint is disabled by what its receiver did: subscriber → supervisor.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Disabled {
+/// Have the subscriber of an endpoint change whether attempts may start: supervisor → itself.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), EndpointError>")]
+pub(crate) struct ChangeRunOf {
     pub(crate) url: WebhookUrl,
-    pub(crate) reason: DisabledReason,
-    /// How often the subscriber knows the endpoint to have been resumed: it may have been since.
-    pub(crate) resumed: u64,
+    pub(crate) change: RunChange,
+    /// How many more subscribers are asked if this one ends before it answers.
+    pub(crate) tries: u32,
 }
 
 /// Start nothing more and answer when nothing is in flight: supervisor → subscriber.
@@ -208,8 +202,10 @@ pub(crate) struct DrainAll;
 pub(crate) struct AbortAll;
 
 /// What came of draining.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Drained {
+    /// What is left behind.
+    pub(crate) past: RetiredState,
     /// How many deliveries ended well since draining began.
     pub(crate) delivered: u64,
     /// How many attempts were broken off.

@@ -7,11 +7,12 @@ use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
 use crate::actor::message::{
-    Abort, BreakOff, Configure, Deliver, Describe, Drain, Drained, Forget, Leave, Redelivered,
-    RunChange,
+    Abort, BreakOff, ChangeRun, Configure, Deliver, Describe, Drain, Drained, Forget, Leave,
+    Redelivered,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
+use crate::store::StoreError;
 
 impl SubscriberActor {
     /// Takes in what is on record by now: a message may come before the poll that would.
@@ -82,22 +83,14 @@ impl Handler<Configure> for SubscriberActor {
     }
 }
 
-impl Handler<RunChange> for SubscriberActor {
-    type Result = ();
+impl Handler<ChangeRun> for SubscriberActor {
+    type Result = Deferred<Result<(), StoreError>>;
 
-    fn handle(&mut self, change: RunChange, _: &mut Context<Self>) {
-        match change {
-            RunChange::Pause => self.machine.pause(),
-            RunChange::Disable(reason) => self.machine.disable(reason),
-            RunChange::Resume(resumed) => {
-                // What the store has on record by now was there when it forgot what held the endpoint back.
-                self.catch_up();
-                self.resumed = resumed;
-                let now = self.shared.clock.now();
-                self.machine.resume(now, &mut self.actions);
-            }
-        }
-        self.feed.changed = true;
+    fn handle(&mut self, ChangeRun(change): ChangeRun, _: &mut Context<Self>) -> Self::Result {
+        self.machine.begin_change();
+        let (answerer, deferred) = Deferred::new();
+        self.changes.push_back((change, answerer));
+        deferred
     }
 }
 
@@ -150,6 +143,7 @@ impl Handler<Abort> for SubscriberActor {
 
     fn handle(&mut self, _: Abort, ctx: &mut Context<Self>) -> MessageResult<Abort> {
         self.active = None;
+        self.guard.armed = false;
         ctx.stop();
         let status = self.machine.status();
         let (delivered, aborted) = (status.delivered, u64::from(status.in_flight));
@@ -158,6 +152,7 @@ impl Handler<Abort> for SubscriberActor {
             .as_ref()
             .map_or(delivered, |draining| draining.delivered_before);
         MessageResult(Drained {
+            past: self.past(),
             delivered: delivered.saturating_sub(before),
             aborted,
             open: status.queued + aborted,

@@ -10,6 +10,7 @@ mod records;
 mod running;
 mod work;
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -26,7 +27,7 @@ use self::records::Recording;
 use self::running::Running;
 use super::bodies::BodyShare;
 use super::clock::Clock;
-use super::message::{Disabled, Retire, RunChange, SubscriberStopped};
+use super::message::{Retire, SubscriberStopped};
 use super::permits::{Holdings, Waiter};
 use super::reply::Answerer;
 use super::shared::EngineContext;
@@ -36,13 +37,14 @@ use crate::domain::deliveries::attempt::{AttemptRecord, Exchange};
 use crate::domain::deliveries::delivery::{Loaded, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::machine::run::RunChange;
 use crate::domain::machine::tally::RetiredState;
 use crate::domain::machine::{Action, EndpointMachine};
 use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::store::{StoreError, StoredEndpoint};
+use crate::store::{Change, StoreError, StoredEndpoint};
 use crate::transport::Channel;
 
 /// Delivers to one webhook URL. Started and watched by the [`SupervisorActor`]; applications do not talk to it.
@@ -55,8 +57,9 @@ pub(crate) struct SubscriberActor {
     policy: Arc<EndpointPolicy>,
     machine: EndpointMachine,
     waiter: Arc<Waiter>,
-    /// How often the endpoint was resumed.
-    resumed: u64,
+    /// What operators have asked for, in that order; the first one is being written.
+    changes: VecDeque<(RunChange, Answerer<Result<(), StoreError>>)>,
+    writes_change: bool,
     /// How often its subscribers have panicked.
     restarts: u32,
     rng: fastrand::Rng,
@@ -81,7 +84,6 @@ impl Drop for SubscriberActor {
         if self.guard.armed {
             self.guard.past = Some(Box::new(self.past()));
         }
-        self.guard.resumed = self.resumed;
     }
 }
 
@@ -114,6 +116,7 @@ enum Completed {
     WaitingRead(usize, Result<Vec<WaitingDelivery>, StoreError>),
     EndpointRead(Result<StoredEndpoint, StoreError>),
     Agreed(Result<(), StoreError>),
+    Changed(Result<(), StoreError>),
 }
 
 struct Draining {
@@ -129,9 +132,8 @@ struct StopGuard {
     incarnation: u64,
     /// Whether the supervisor has to hear of the end, which it does not when it asked for it.
     armed: bool,
-    /// What is left behind, and how often the endpoint was resumed by then.
+    /// What is left behind.
     past: Option<Box<RetiredState>>,
-    resumed: u64,
 }
 
 impl StopGuard {
@@ -152,7 +154,6 @@ impl Drop for StopGuard {
             url: self.url.clone(),
             incarnation: self.incarnation,
             past: self.past.take().unwrap_or_default(),
-            resumed: self.resumed,
         };
         #[expect(
             clippy::disallowed_methods,
@@ -172,8 +173,8 @@ pub(crate) struct Start {
     pub(crate) past: RetiredState,
     pub(crate) supervisor: Addr<SupervisorActor>,
     pub(crate) incarnation: u64,
-    pub(crate) run_changes: Vec<RunChange>,
-    pub(crate) resumed: u64,
+    /// Whether its settings are kept and cannot be read.
+    pub(crate) withheld: bool,
     pub(crate) restarts: u32,
 }
 
@@ -187,20 +188,14 @@ impl SubscriberActor {
             past,
             supervisor,
             incarnation,
-            run_changes,
-            resumed,
+            withheld,
             restarts,
         } = start;
         let waiter = Arc::<Waiter>::default();
         let reports_lost = past.reports_lost;
         let mut machine = EndpointMachine::new(url.clone(), Arc::clone(&policy), past);
-        for change in run_changes {
-            match change {
-                RunChange::Pause => machine.pause(),
-                RunChange::Disable(reason) => machine.disable(reason),
-                // One that starts is not told so.
-                RunChange::Resume(_) => {}
-            }
+        if withheld {
+            machine.withhold();
         }
         Self {
             rng: fastrand::Rng::with_seed(shared.seed ^ hash(url.as_str()) ^ incarnation),
@@ -217,7 +212,6 @@ impl SubscriberActor {
                 incarnation,
                 armed: true,
                 past: None,
-                resumed,
             },
             url,
             shared,
@@ -225,7 +219,8 @@ impl SubscriberActor {
             endpoint,
             policy,
             machine,
-            resumed,
+            changes: VecDeque::new(),
+            writes_change: false,
             restarts,
             active: None,
             actions: Vec::new(),
@@ -260,6 +255,7 @@ impl SubscriberActor {
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
             let started = self.start_attempts(now);
             worked |= started | self.perform(now, cx);
+            worked |= self.write_change(now, cx);
             worked |= self.take_recorded(now, cx);
             self.feed.changed |= worked;
             self.tell_status(now);
@@ -394,11 +390,48 @@ impl SubscriberActor {
                 self.store_failed(&error);
                 self.machine.on_agree_failed(now);
             }
+            Completed::Changed(result) => self.on_changed(now, result),
             Completed::EndpointRead(Err(error)) => {
                 self.store_failed(&error);
                 self.machine.on_endpoint_read_failed(now);
             }
         }
+    }
+
+    /// Writes the first change that operators have asked for, once no attempt is being recorded, so
+    /// that the order in the store is the order here. Returns `true` if it has begun.
+    fn write_change(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
+        let records = |active: &Box<Active>| !active.recording.is_empty();
+        let Some((change, _)) = self.changes.front() else {
+            return false;
+        };
+        if self.writes_change || self.active.as_ref().is_some_and(records) {
+            return false;
+        }
+        self.writes_change = true;
+        let url = self.url.clone();
+        let change = match *change {
+            RunChange::Pause => Change::Pause(url),
+            RunChange::Disable(reason) => Change::Disable(url, reason),
+            RunChange::Resume => Change::Resume(url),
+        };
+        let call = self.shared.call(|store| store.apply(change));
+        self.submit(now, cx, call, Completed::Changed);
+        true
+    }
+
+    fn on_changed(&mut self, now: Timestamp, result: Result<(), StoreError>) {
+        self.writes_change = false;
+        let Some((change, answerer)) = self.changes.pop_front() else {
+            return;
+        };
+        let change = result.is_ok().then_some(change);
+        self.machine.end_change(now, change, &mut self.actions);
+        if !self.changes.is_empty() {
+            self.machine.begin_change();
+        }
+        self.feed.changed = true;
+        answerer.send(result);
     }
 
     fn on_recorded(
@@ -455,13 +488,6 @@ impl SubscriberActor {
             endpoint = url, reason:% = reason;
             "endpoint {url} disabled: {reason}; its events are kept until it is resumed"
         );
-        let disabled = Disabled {
-            url: self.url.clone(),
-            reason,
-            resumed: self.resumed,
-        };
-        #[expect(clippy::disallowed_methods, reason = "once, until somebody resumes it")]
-        self.guard.supervisor.do_send(disabled);
     }
 
     fn answer_drain(&mut self) {

@@ -72,7 +72,6 @@ impl EndpointEntry {
             return false;
         };
         let has_settings = self.endpoint.is_some() || self.unreadable;
-        let is_shut = self.paused || self.disabled.is_some();
-        !has_settings && !is_shut && past.tally.open == 0
+        !has_settings && past.run.is_on() && past.tally.open == 0
     }
 }

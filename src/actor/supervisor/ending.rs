@@ -91,6 +91,7 @@ impl Handler<AbortAll> for SupervisorActor {
                 delivered: sum.delivered + one.delivered,
                 aborted: sum.aborted + one.aborted,
                 open: sum.open + one.open,
+                ..sum
             })
         })
     }

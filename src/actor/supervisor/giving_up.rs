@@ -238,7 +238,8 @@ impl Handler<StartOver> for SupervisorActor {
             return Box::pin(wrap_future(std::future::ready(())));
         }
         let ended = self.begin_removal(&url);
-        let again = wrap_future::<_, Self>(ended).map(move |(), supervisor, ctx| {
+        let again = wrap_future::<_, Self>(ended).map(move |past, supervisor, ctx| {
+            supervisor.note_past(&url, past);
             supervisor.end_removal(&url, false, ctx);
         });
         Box::pin(again)

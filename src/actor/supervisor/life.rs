@@ -33,7 +33,7 @@ impl SupervisorActor {
         let (mut address, mut told) = (None, None);
         match &mut entry.subscriber {
             // It reads from the store what there is to do.
-            Subscriber::NotStarted | Subscriber::Retired { .. } => {
+            Subscriber::NotStarted(_) | Subscriber::Retired { .. } => {
                 address = self.start_subscriber(url, ctx);
             }
             Subscriber::Running {
@@ -66,7 +66,7 @@ impl SupervisorActor {
     ) -> Option<Addr<SubscriberActor>> {
         self.note_not_at_rest(url);
         let entry = self.endpoints.get(url).filter(|_| !self.draining)?;
-        let past = entry.subscriber.past().cloned().unwrap_or_default();
+        let past = entry.subscriber.past().unwrap_or_default();
         self.started += 1;
         let (endpoint, policy) = self.settings(entry);
         let start = Start {
@@ -77,8 +77,7 @@ impl SupervisorActor {
             past,
             supervisor: ctx.address(),
             incarnation: self.started,
-            run_changes: entry.run_changes(),
-            resumed: entry.resumed,
+            withheld: entry.unreadable,
             restarts: entry.restarts,
         };
         let place = usize::try_from(self.started).unwrap_or(0);
@@ -201,7 +200,7 @@ impl SupervisorActor {
             Subscriber::Running { address, .. } | Subscriber::Leaving { address, .. } => {
                 Some(address.clone())
             }
-            Subscriber::NotStarted
+            Subscriber::NotStarted(_)
             | Subscriber::Retired { .. }
             | Subscriber::Restarting(_)
             | Subscriber::Removing { .. } => None,
@@ -244,6 +243,10 @@ impl Handler<SubscriberStopped> for SupervisorActor {
         let Some(entry) = self.endpoints.get_mut(&stopped.url) else {
             return;
         };
+        if let Subscriber::Removing { past, .. } = &mut entry.subscriber {
+            *past = stopped.past;
+            return;
+        }
         let (Subscriber::Running {
             incarnation, since, ..
         }
@@ -263,12 +266,7 @@ impl Handler<SubscriberStopped> for SupervisorActor {
         } else {
             entry.restarts_in_a_row + 1
         };
-        let mut past = stopped.past;
-        if stopped.resumed != entry.resumed {
-            // It has not heard of it any more.
-            past.lift();
-        }
-        entry.subscriber = Subscriber::Restarting(past);
+        entry.subscriber = Subscriber::Restarting(stopped.past);
         let wait = RESTARTS.after(entry.restarts_in_a_row);
         let (url, restarts) = (stopped.url.without_query(), entry.restarts);
         log::error!(

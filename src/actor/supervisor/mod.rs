@@ -19,9 +19,7 @@ use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, 
 
 use self::at_rest::{AtRest, RestOrder};
 use self::clock::WallWatch;
-use super::message::{
-    CheckEndpoints, Disabled, EndpointError, KnowEndpoints, RuleError, RunChange,
-};
+use super::message::{CheckEndpoints, EndpointError, KnowEndpoints, RuleError};
 use super::reply::Answerer;
 use super::router::RouterActor;
 use super::shared::EngineContext;
@@ -29,7 +27,7 @@ use super::subscriber::SubscriberActor;
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
-use crate::domain::endpoint::status::EndpointState;
+use crate::domain::machine::run::{Run, RunChange};
 use crate::domain::machine::tally::RetiredState;
 use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::time::Timestamp;
@@ -63,35 +61,24 @@ pub struct SupervisorActor {
 #[derive(Debug, Default)]
 struct EndpointEntry {
     endpoint: Option<Arc<Endpoint>>,
-    paused: bool,
-    disabled: Option<DisabledReason>,
     /// Whether its settings are kept and cannot be read: it is disabled until they are put again.
     unreadable: bool,
-    /// How often it was resumed.
-    resumed: u64,
     /// How often its subscribers have panicked, and how often of that without a steady time in between.
     restarts: u32,
     restarts_in_a_row: u32,
     /// How many reports were lost of deliveries that were given up without an attempt.
     reports_lost: u64,
-    numbers: ChangeNumbers,
+    /// Which settings were applied last: answers of the store may be taken up in another order.
+    settings: u64,
     subscriber: Subscriber,
 }
 
-/// Which changes were applied last. The store makes them in the order in which they were asked for; its answers may be taken up in another.
-#[derive(Clone, Copy, Debug, Default)]
-struct ChangeNumbers {
-    settings: u64,
-    paused: u64,
-    disabled: u64,
-    resumed: u64,
-}
-
-#[derive(Debug, Default)]
+/// Who delivers to an endpoint. Whether attempts may start is known to the one that runs, and else is
+/// part of what the last one left behind.
+#[derive(Debug)]
 enum Subscriber {
     /// It has had no deliveries since the engine started.
-    #[default]
-    NotStarted,
+    NotStarted(Run),
     /// It had nothing left to do and has retired; the next one goes on counting where it ended.
     Retired {
         past: Box<RetiredState>,
@@ -114,6 +101,7 @@ enum Subscriber {
     Restarting(Box<RetiredState>),
     /// The endpoint is being removed: nobody delivers to it meanwhile.
     Removing {
+        past: Box<RetiredState>,
         /// Who delivered to it, and may still be recording.
         ending: Option<Addr<SubscriberActor>>,
         /// Whether something has arrived since.
@@ -123,15 +111,24 @@ enum Subscriber {
     },
 }
 
+impl Default for Subscriber {
+    fn default() -> Self {
+        Self::NotStarted(Run::default())
+    }
+}
+
 impl Subscriber {
     /// Returns what the last one left behind, if none runs.
-    fn past(&self) -> Option<&RetiredState> {
+    fn past(&self) -> Option<RetiredState> {
         match self {
-            Self::Retired { past, .. } | Self::Restarting(past) => Some(past),
-            Self::NotStarted
-            | Self::Running { .. }
-            | Self::Leaving { .. }
-            | Self::Removing { .. } => None,
+            Self::NotStarted(run) => Some(RetiredState {
+                run: *run,
+                ..RetiredState::default()
+            }),
+            Self::Retired { past, .. } | Self::Restarting(past) | Self::Removing { past, .. } => {
+                Some(RetiredState::clone(past))
+            }
+            Self::Running { .. } | Self::Leaving { .. } => None,
         }
     }
 }
@@ -167,11 +164,14 @@ impl SupervisorActor {
                 .or_default();
             entry.endpoint = Some(Arc::new(endpoint));
         }
-        for url in paused {
-            supervisor.endpoints.entry(url).or_default().paused = true;
-        }
-        for (url, reason) in disabled {
-            supervisor.endpoints.entry(url).or_default().disabled = Some(reason);
+        let paused = paused.into_iter().map(|url| (url, RunChange::Pause));
+        let disabled = disabled.into_iter();
+        let disabled = disabled.map(|(url, reason)| (url, RunChange::Disable(reason)));
+        for (url, change) in paused.chain(disabled) {
+            let entry = supervisor.endpoints.entry(url).or_default();
+            if let Subscriber::NotStarted(run) = &mut entry.subscriber {
+                run.apply(change);
+            }
         }
         for UnreadableSetting { setting, .. } in supervisor.shared.set_aside.list() {
             if let Setting::Endpoint { url } = setting {
@@ -208,68 +208,6 @@ impl SupervisorActor {
             *recent = Arc::new(endpoint.policy.clone());
         }
         (Some(Arc::clone(endpoint)), Arc::clone(&recent))
-    }
-}
-
-impl EndpointEntry {
-    /// Applies a change as far as none that was asked for later has been applied, and returns what the subscriber has to hear.
-    fn apply(&mut self, change: RunChange, number: u64) -> Vec<RunChange> {
-        match change {
-            RunChange::Pause if number > self.numbers.resumed => {
-                self.paused = true;
-                self.numbers.paused = self.numbers.paused.max(number);
-            }
-            RunChange::Disable(reason) if number > self.numbers.resumed => {
-                self.disabled = Some(reason);
-                self.numbers.disabled = self.numbers.disabled.max(number);
-            }
-            RunChange::Pause | RunChange::Disable(_) => return Vec::new(),
-            RunChange::Resume(resumed) => {
-                self.paused &= self.numbers.paused > number;
-                self.disabled = self.disabled.filter(|_| self.numbers.disabled > number);
-                self.numbers.resumed = self.numbers.resumed.max(number);
-                self.resumed = resumed;
-                if let Subscriber::Retired { past, .. } | Subscriber::Restarting(past) =
-                    &mut self.subscriber
-                {
-                    past.lift();
-                }
-                return [change].into_iter().chain(self.run_changes()).collect();
-            }
-        }
-        vec![change]
-    }
-
-    /// Returns why it is disabled, if it is.
-    fn disabled_for(&self) -> Option<DisabledReason> {
-        let unreadable = self.unreadable.then_some(DisabledReason::Unreadable);
-        unreadable.or(self.disabled)
-    }
-
-    /// Takes settings in, and returns what a subscriber that ran without any has to hear.
-    fn set(&mut self, endpoint: Endpoint) -> Vec<RunChange> {
-        self.endpoint = Some(Arc::new(endpoint));
-        if !std::mem::take(&mut self.unreadable) {
-            return Vec::new();
-        }
-        self.resumed += 1;
-        let opened = RunChange::Resume(self.resumed);
-        [opened].into_iter().chain(self.run_changes()).collect()
-    }
-
-    /// Returns what a subscriber has to hear of an endpoint that may not run.
-    fn run_changes(&self) -> Vec<RunChange> {
-        let paused = self.paused.then_some(RunChange::Pause);
-        let disabled = self.disabled_for().map(RunChange::Disable);
-        paused.into_iter().chain(disabled).collect()
-    }
-
-    /// Returns what pausing and disabling make of the state of an endpoint that nobody runs for.
-    fn gated(&self) -> Option<EndpointState> {
-        let disabled = self.disabled_for().map(|reason| EndpointState::Disabled {
-            reason: reason.to_string(),
-        });
-        disabled.or(self.paused.then_some(EndpointState::Paused))
     }
 }
 
@@ -317,18 +255,6 @@ impl Actor for SupervisorActor {
             ctx.run_interval(PRUNE_EVERY, move |supervisor, ctx| {
                 supervisor.prune(keep, ctx);
             });
-        }
-    }
-}
-
-impl Handler<Disabled> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, disabled: Disabled, _: &mut Context<Self>) {
-        if let Some(entry) = self.endpoints.get_mut(&disabled.url)
-            && entry.resumed == disabled.resumed
-        {
-            entry.disabled = Some(disabled.reason);
         }
     }
 }
@@ -399,39 +325,3 @@ impl Handler<Introduce> for SupervisorActor {
 
 /// How often the store is asked to forget what is old.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// In whatever order the answers of the store are taken up, what was asked for last holds, as it does in the store.
-    #[test]
-    fn gates_end_as_they_were_asked_for() {
-        let asked = [
-            RunChange::Pause,
-            RunChange::Disable(DisabledReason::Application),
-            RunChange::Resume(1),
-        ];
-        for first in asked {
-            for second in asked {
-                let mut expected = EndpointEntry::default();
-                expected.apply(first, 1);
-                expected.apply(second, 2);
-                let (mut entry, mut told) = (EndpointEntry::default(), EndpointEntry::default());
-                for (change, number) in [(second, 2), (first, 1)] {
-                    for change in entry.apply(change, number) {
-                        match change {
-                            RunChange::Pause => told.paused = true,
-                            RunChange::Disable(reason) => told.disabled = Some(reason),
-                            RunChange::Resume(_) => (told.paused, told.disabled) = (false, None),
-                        }
-                    }
-                }
-                for entry in [entry, told] {
-                    assert_eq!(entry.gated(), expected.gated(), "{first:?}, {second:?}");
-                    assert_eq!(entry.paused, expected.paused, "{first:?}, {second:?}");
-                }
-            }
-        }
-    }
-}

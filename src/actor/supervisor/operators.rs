@@ -1,5 +1,6 @@
 //! What the supervisor does for operators: settings, pauses, questions, redelivery.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +14,17 @@ use futures_util::future::{Either, join_all};
 
 use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::actor::message::{
-    Configure, Describe, DisableEndpoint, DiscardDeadLetters, EndpointError, GetStatus,
-    ListAttempts, ListDeadLetters, ListDeliveries, ListStatus, ListUnreadable, PauseEndpoint,
-    PutEndpoint, Redeliver, Redeliveries, ResumeEndpoint, RunChange, StatusFilter, StatusPage,
-    StreamDeliveries, StreamStatuses, WatchDeliveries, WatchStatus,
+    ChangeRun, ChangeRunOf, Configure, Describe, DisableEndpoint, DiscardDeadLetters,
+    EndpointError, GetStatus, ListAttempts, ListDeadLetters, ListDeliveries, ListStatus,
+    ListUnreadable, PauseEndpoint, PutEndpoint, Redeliver, Redeliveries, ResumeEndpoint,
+    StatusFilter, StatusPage, StreamDeliveries, StreamStatuses, WatchDeliveries, WatchStatus,
 };
 use crate::actor::watchers::Watcher;
 use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
+use crate::domain::machine::run::RunChange;
 use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::OnWall as _;
@@ -34,48 +36,18 @@ impl SupervisorActor {
         &mut self,
         url: &str,
         change: RunChange,
-    ) -> ResponseActFuture<Self, Result<(), EndpointError>> {
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Result<(), EndpointError>> {
         let url = match self.entry(url) {
-            Ok((url, entry)) if entry.unreadable && matches!(change, RunChange::Resume(_)) => {
+            Ok((url, entry)) if entry.unreadable && change == RunChange::Resume => {
                 let refused = EndpointError::Unreadable(url.without_query().to_owned());
-                return Box::pin(wrap_future(std::future::ready(Err(refused))));
+                return Box::pin(ready(Err(refused)));
             }
             Ok((url, _)) => url,
-            Err(error) => return Box::pin(wrap_future(std::future::ready(Err(error)))),
+            Err(error) => return Box::pin(ready(Err(error))),
         };
-        let kept = match change {
-            RunChange::Pause => Change::Pause(url.clone()),
-            RunChange::Disable(reason) => Change::Disable(url.clone(), reason),
-            RunChange::Resume(_) => Change::Resume(url.clone()),
-        };
-        let number = self.number_change();
-        let keep = wrap_future::<_, Self>(self.shared.call(|store| store.apply(kept)));
-        let apply = keep.then(move |kept, supervisor, ctx: &mut Context<Self>| {
-            let (this, shared) = (ctx.address(), Arc::clone(&supervisor.shared));
-            let subscriber = supervisor.running(&url).filter(|_| kept.is_ok());
-            let mut run_changes = Vec::new();
-            if let (Ok(()), Some(entry)) = (&kept, supervisor.endpoints.get_mut(&url)) {
-                run_changes = entry.apply(change, number);
-            }
-            wrap_future(async move {
-                kept.map_err(EndpointError::Store)?;
-                // One that has just ended is started again with the changes as they stand by then.
-                let mut told = false;
-                if let Some(subscriber) = subscriber {
-                    told = true;
-                    for change in run_changes {
-                        told &= subscriber.send(change).await.is_ok();
-                    }
-                }
-                let url = url.to_string();
-                if !told && let Ok(Some(status)) = this.send(GetStatus { url }).await {
-                    // Nobody runs who would tell.
-                    shared.watchers.statuses.tell(&status);
-                }
-                Ok(())
-            })
-        });
-        Box::pin(apply)
+        let tries = SUBSCRIBERS_ASKED;
+        self.handle(ChangeRunOf { url, change, tries }, ctx)
     }
 
     /// Returns a question to one endpoint's subscriber. One that does not run needs no asking; of one
@@ -86,18 +58,16 @@ impl SupervisorActor {
         entry: &EndpointEntry,
         this: Addr<Self>,
     ) -> impl Future<Output = EndpointStatus> + use<> {
-        let past = entry.subscriber.past().map_or_else(
-            || EndpointStatus::untouched(url.clone()),
-            |past| past.status(url.clone()),
-        );
+        let past = entry.subscriber.past().unwrap_or_default();
+        let shut = past.run.or_withheld(entry.unreadable).state();
+        let past = past.status(url.clone());
         let mut status = EndpointStatus {
             restarts: entry.restarts,
             store_error: self.shared.store.condition(),
             ..past
         };
-        let gated = entry.gated();
         let (now, offset) = (self.shared.clock.now(), self.shared.clock.offset());
-        let stored = matches!(entry.subscriber, Subscriber::NotStarted)
+        let stored = matches!(entry.subscriber, Subscriber::NotStarted(_))
             .then(|| self.shared.call(|store| store.endpoint_summary(url)));
         let lost = entry.reports_lost;
         status.reports_lost += lost;
@@ -110,8 +80,8 @@ impl SupervisorActor {
                 known.show(&mut status, now);
             }
             status = status.on_wall(offset);
-            if let Some(gated) = gated {
-                status.state = gated;
+            if let Some(shut) = shut {
+                status.state = shut;
             }
             let Some(subscriber) = subscriber else {
                 return status;
@@ -132,6 +102,9 @@ impl SupervisorActor {
         }
     }
 }
+
+/// How many subscribers are asked for a change before it is given up: each may retire or panic.
+const SUBSCRIBERS_ASKED: u32 = 3;
 
 /// How long a status waits for what the store knows.
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
@@ -156,7 +129,7 @@ impl Handler<PutEndpoint> for SupervisorActor {
     ) -> Self::Result {
         let checked = endpoint.check(&self.shared.client_id_header);
         if let Err(error) = checked.and_then(|()| self.shared.transport.check(&endpoint)) {
-            return Box::pin(wrap_future(std::future::ready(Err(error.into()))));
+            return Box::pin(wrap_future(ready(Err(error.into()))));
         }
         let change = Change::PutEndpoint(endpoint.clone());
         let number = self.number_change();
@@ -170,15 +143,15 @@ impl Handler<PutEndpoint> for SupervisorActor {
         let apply = wrap_future::<_, Self>(kept).then(move |kept, supervisor, _| {
             let url = endpoint.url.clone();
             let mut configure = None;
-            let mut run_changes = Vec::new();
             if kept.is_ok() {
                 let setting = Setting::Endpoint { url: url.clone() };
                 supervisor.shared.set_aside.forget(&setting);
                 let entry = supervisor.endpoints.entry(url.clone()).or_default();
                 // The answer to one that was put later may have been taken up first.
-                if number > entry.numbers.settings {
-                    entry.numbers.settings = number;
-                    run_changes = entry.set(endpoint);
+                if number > entry.settings {
+                    entry.settings = number;
+                    entry.unreadable = false;
+                    entry.endpoint = Some(Arc::new(endpoint));
                     let settings = supervisor.endpoints.get(&url);
                     let settings = settings.map(|entry| supervisor.settings(entry));
                     configure = supervisor.running(&url).zip(settings);
@@ -188,9 +161,6 @@ impl Handler<PutEndpoint> for SupervisorActor {
                 if let Some((subscriber, (endpoint, policy))) = configure {
                     // One that has just ended is started again with these settings.
                     let _ = subscriber.send(Configure { endpoint, policy }).await;
-                    for change in run_changes {
-                        let _ = subscriber.send(change).await;
-                    }
                 }
                 kept.map_err(EndpointError::Store)
             })
@@ -199,40 +169,67 @@ impl Handler<PutEndpoint> for SupervisorActor {
     }
 }
 
+impl Handler<ChangeRunOf> for SupervisorActor {
+    type Result = ResponseFuture<Result<(), EndpointError>>;
+
+    fn handle(&mut self, asked: ChangeRunOf, ctx: &mut Context<Self>) -> Self::Result {
+        let ChangeRunOf { url, change, tries } = asked;
+        let this = ctx.address();
+        let running = self.running(&url);
+        let subscriber = running.or_else(|| self.start_subscriber(&url, ctx));
+        Box::pin(async move {
+            let ended = || {
+                let why = "the endpoint's subscriber, or the engine, has just ended; try again";
+                EndpointError::Store(StoreError::Unavailable(why.into()))
+            };
+            let changed = subscriber.ok_or_else(ended)?.send(ChangeRun(change)).await;
+            match changed {
+                Ok(written) => written.map_err(EndpointError::Store),
+                // It has just retired, or panicked.
+                Err(_) if tries > 1 => {
+                    let tries = tries - 1;
+                    let again = this.send(ChangeRunOf { url, change, tries }).await;
+                    again.unwrap_or_else(|_| Err(ended()))
+                }
+                Err(_) => Err(ended()),
+            }
+        })
+    }
+}
+
 impl Handler<PauseEndpoint> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
+    type Result = ResponseFuture<Result<(), EndpointError>>;
 
     fn handle(
         &mut self,
         PauseEndpoint { url }: PauseEndpoint,
-        _: &mut Context<Self>,
+        ctx: &mut Context<Self>,
     ) -> Self::Result {
-        self.change_run(&url, RunChange::Pause)
+        self.change_run(&url, RunChange::Pause, ctx)
     }
 }
 
 impl Handler<DisableEndpoint> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
+    type Result = ResponseFuture<Result<(), EndpointError>>;
 
     fn handle(
         &mut self,
         DisableEndpoint { url }: DisableEndpoint,
-        _: &mut Context<Self>,
+        ctx: &mut Context<Self>,
     ) -> Self::Result {
-        self.change_run(&url, RunChange::Disable(DisabledReason::Application))
+        self.change_run(&url, RunChange::Disable(DisabledReason::Application), ctx)
     }
 }
 
 impl Handler<ResumeEndpoint> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
+    type Result = ResponseFuture<Result<(), EndpointError>>;
 
     fn handle(
         &mut self,
         ResumeEndpoint { url }: ResumeEndpoint,
-        _: &mut Context<Self>,
+        ctx: &mut Context<Self>,
     ) -> Self::Result {
-        let resumed = self.entry(&url).map_or(0, |(_, entry)| entry.resumed);
-        self.change_run(&url, RunChange::Resume(resumed + 1))
+        self.change_run(&url, RunChange::Resume, ctx)
     }
 }
 

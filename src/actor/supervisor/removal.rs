@@ -14,18 +14,23 @@ use crate::actor::message::{Abort, BreakOff, EndpointError, RemoveEndpoint};
 use crate::actor::reply::Deferred;
 use crate::actor::subscriber::SubscriberActor;
 use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::machine::tally::RetiredState;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::{Change, OpenQuery, Setting, StoreError};
 
 impl SupervisorActor {
     /// Starts no subscriber for an endpoint until [`end_removal`](Self::end_removal), and returns a
-    /// future that ends the one that runs. Its attempts are broken off; what they have had answered
+    /// future that ends the one that runs and is ready with what it leaves behind. Its attempts are broken off; what they have had answered
     /// is put on record and reported before, so that nothing is given up that was delivered.
-    pub(super) fn begin_removal(&mut self, url: &WebhookUrl) -> impl Future<Output = ()> + use<> {
+    pub(super) fn begin_removal(
+        &mut self,
+        url: &WebhookUrl,
+    ) -> impl Future<Output = Option<RetiredState>> + use<> {
         self.note_not_at_rest(url);
         let (running, forgotten) = (self.running(url), self.forget_address(url));
         if let Some(entry) = self.endpoints.get_mut(url) {
             entry.subscriber = Subscriber::Removing {
+                past: Box::new(entry.subscriber.past().unwrap_or_default()),
                 ending: running.clone(),
                 woken: false,
                 waiting: Vec::new(),
@@ -33,12 +38,21 @@ impl SupervisorActor {
         }
         async move {
             forgotten.await;
-            if let Some(subscriber) = running {
-                // One that has just ended needs no telling.
-                let broken_off = subscriber.send(BreakOff);
-                let _ = tokio::time::timeout(RECORDED_WITHIN, broken_off).await;
-                let _ = subscriber.send(Abort).await;
-            }
+            let subscriber = running?;
+            // One that has just ended needs no telling.
+            let broken_off = subscriber.send(BreakOff);
+            let _ = tokio::time::timeout(RECORDED_WITHIN, broken_off).await;
+            Some(subscriber.send(Abort).await.ok()?.past)
+        }
+    }
+
+    /// Notes what the subscriber of an endpoint that is being removed has left behind.
+    pub(super) fn note_past(&mut self, url: &WebhookUrl, left: Option<RetiredState>) {
+        let entry = self.endpoints.get_mut(url);
+        if let Some(Subscriber::Removing { past, .. }) = entry.map(|entry| &mut entry.subscriber)
+            && let Some(left) = left
+        {
+            **past = left;
         }
     }
 
@@ -67,18 +81,20 @@ impl SupervisorActor {
         let Some(entry) = self.endpoints.get_mut(url) else {
             return;
         };
-        let subscriber = std::mem::take(&mut entry.subscriber);
-        let Subscriber::Removing { woken, waiting, .. } = subscriber else {
+        let Subscriber::Removing {
+            past,
+            woken,
+            waiting,
+            ..
+        } = std::mem::take(&mut entry.subscriber)
+        else {
             return;
         };
+        entry.subscriber = Subscriber::Restarting(past);
         if removed {
             let setting = Setting::Endpoint { url: url.clone() };
             self.shared.set_aside.forget(&setting);
-            *entry = EndpointEntry {
-                // What its last subscriber may still say of it is out of date.
-                resumed: entry.resumed + 1,
-                ..EndpointEntry::default()
-            };
+            *entry = EndpointEntry::default();
         }
         if woken || !removed {
             // It reads from the store what there is to do.
@@ -136,7 +152,6 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
         let removal = {
             let url = url.clone();
             async move {
-                ended.await;
                 let told = giving_up.at_removed(&url).await?;
                 let rest = shared.call(|store| store.remove_endpoint(&url, now));
                 let open = told + rest.await?;
@@ -146,12 +161,20 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
                 Ok(open)
             }
         };
-        let late = || StoreError::Unavailable("it did not answer in time".into());
+        let late = |_| StoreError::Unavailable("it did not answer in time".into());
         let removal = async move {
             let removed = tokio::time::timeout(REMOVED_WITHIN, removal).await;
-            removed.unwrap_or_else(|_| Err(late()))
+            removed.map_err(late).flatten()
         };
-        let ended = wrap_future::<_, Self>(removal).map(move |removed, supervisor, ctx| {
+        let ended = tokio::time::timeout(REMOVED_WITHIN, ended);
+        let removed = wrap_future::<_, Self>(ended).then({
+            let url = url.clone();
+            move |past, supervisor, _| {
+                supervisor.note_past(&url, past.ok().flatten());
+                wrap_future(removal)
+            }
+        });
+        let ended = removed.map(move |removed, supervisor, ctx| {
             supervisor.end_removal(&url, removed.is_ok(), ctx);
             removed.map_err(EndpointError::Store)
         });

@@ -78,7 +78,11 @@ impl EndpointMachine {
                 .map(|answer| answer.excerpt.clone())
                 .unwrap_or_default(),
         };
-        actions.push(Action::Record(record));
+        if self.changing {
+            self.refused.push(record);
+        } else {
+            actions.push(Action::Record(record));
+        }
         Some(ended.permit)
     }
 
@@ -265,8 +269,8 @@ impl EndpointMachine {
             (_, _, true) => Some(DisabledReason::Failing),
             (false, false, false) => None,
         };
-        if let Some(reason) = reason.filter(|_| self.disabled.is_none()) {
-            self.disabled = Some(reason);
+        if let Some(reason) = reason.filter(|_| self.run.disabled.is_none()) {
+            self.run.disabled = Some(reason);
             actions.push(Action::TellDisabled(reason));
         }
         // A success is kept whatever the policy says now: an older one may have had rules.
@@ -294,7 +298,7 @@ impl EndpointMachine {
     pub(crate) fn on_record_refused(&mut self, now: Timestamp, record: &AttemptRecord) {
         let mut record = record.clone();
         // Somebody may have resumed it since, and others may have changed what is agreed.
-        record.disabled = record.disabled.filter(|_| self.disabled.is_some());
+        record.disabled = record.disabled.filter(|_| self.run.disabled.is_some());
         record.hold_until = record.hold_until.filter(|_| self.hold.is_some());
         record.agreed = record.agreed.map(|_| Box::new(self.agreed()));
         self.refused.push(record);
@@ -302,7 +306,7 @@ impl EndpointMachine {
     }
 
     pub(super) fn record_again(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if self.record_again_at.is_some_and(|at| at <= now) {
+        if !self.changing && self.record_again_at.is_some_and(|at| at <= now) {
             self.record_again_at = None;
             actions.extend(self.refused.drain(..).map(Action::Record));
         }

@@ -15,6 +15,7 @@ pub(crate) mod permits;
 pub(crate) mod queue;
 mod reading;
 mod resting;
+pub(crate) mod run;
 pub(crate) mod tally;
 mod under_way;
 pub(crate) mod unread;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use self::agreeing::Reserved;
 use self::forgetting::Forgotten;
+use self::run::{Run, RunChange};
 use self::under_way::UnderWay;
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::deliveries::attempt::AttemptRecord;
@@ -91,15 +93,6 @@ pub(crate) struct AttemptOrder {
     pub(crate) number: u32,
 }
 
-/// Whether attempts may start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RunState {
-    Running,
-    Paused,
-    /// The engine shuts down: what is in flight ends, nothing starts.
-    Draining,
-}
-
 /// A delivery that is read back, or will be when it is due.
 #[derive(Debug, Default)]
 struct WaitingRetry {
@@ -126,7 +119,14 @@ impl WaitingRetry {
 pub(crate) struct EndpointMachine {
     url: WebhookUrl,
     policy: Arc<EndpointPolicy>,
-    run: RunState,
+    run: Run,
+    /// Whether its settings are kept and cannot be read: then nothing starts.
+    withheld: bool,
+    /// Whether the engine shuts down: what is in flight ends, nothing starts.
+    draining: bool,
+    /// Whether a change of `run` is being written: until then no attempt is recorded, so that the
+    /// order in the store is the order here.
+    changing: bool,
     window: ConcurrencyWindow,
     queue: Queue,
     /// Retries that are due, with the companies by which order is kept: being read back, or in the queue already.
@@ -139,7 +139,8 @@ pub(crate) struct EndpointMachine {
     late: u32,
     /// How its last attempt showed it.
     class: PermitClass,
-    /// Attempts that have ended and that the store refused for now, to be handed out again at `record_again_at`.
+    /// Attempts that have ended and that the store refused for now, or that wait for a change, to be
+    /// handed out again at `record_again_at`.
     refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), WaitingRetry>,
     forgotten: Forgotten,
@@ -154,7 +155,6 @@ pub(crate) struct EndpointMachine {
     is_known: bool,
     /// Whether somebody has resumed it before the store was asked about it: what that says may be out of date.
     lifted: bool,
-    disabled: Option<DisabledReason>,
     unread: Unread,
     tally: Tally,
     /// How the wall clock stood when it was asked for: what receivers say as a date is wall time.
@@ -172,7 +172,10 @@ impl EndpointMachine {
             url,
             window: past.window.with_max(policy.max_in_flight),
             policy,
-            run: RunState::Running,
+            run: past.run,
+            withheld: false,
+            draining: false,
+            changing: false,
             queue: Queue::default(),
             due: BTreeMap::new(),
             loading: 0,
@@ -191,7 +194,6 @@ impl EndpointMachine {
             paced_until: None,
             is_known: past.is_known,
             lifted: false,
-            disabled: None,
             unread: Unread::of_everything(),
             tally: past.tally,
             wall: WallOffset::default(),
@@ -213,8 +215,8 @@ impl EndpointMachine {
 
     /// The same, but for what the store has to know before.
     fn would_start(&self, now: Timestamp) -> bool {
-        self.run == RunState::Running
-            && self.disabled.is_none()
+        self.is_on()
+            && !self.draining
             && self.unread.endpoint_is_read()
             && self.lanes_are_known()
             && self.hold.is_none()
@@ -305,7 +307,7 @@ impl EndpointMachine {
             self.circuit.open_until(),
             self.paced_until,
             self.late_check_at,
-            self.record_again_at,
+            self.record_again_at.filter(|_| !self.changing),
             self.reserve_again_at(),
             self.unread.again_at(),
             rest_at,
@@ -315,32 +317,53 @@ impl EndpointMachine {
         .min()
     }
 
-    /// Stops starting attempts until [`resume`](Self::resume).
-    pub(crate) fn pause(&mut self) {
-        if self.run == RunState::Running {
-            self.run = RunState::Paused;
+    /// Returns `true` if attempts may start as far as operators, the receiver and the settings say.
+    fn is_on(&self) -> bool {
+        self.run.is_on() && !self.withheld
+    }
+
+    /// Starts no attempt until [`configure`](Self::configure): the settings cannot be read.
+    pub(crate) fn withhold(&mut self) {
+        self.withheld = true;
+    }
+
+    /// Prepares for a change of whether attempts may start: what ends from now on is recorded after
+    /// [`end_change`](Self::end_change).
+    pub(crate) fn begin_change(&mut self) {
+        self.changing = true;
+    }
+
+    /// Takes in a change that is on record; `None` when it could not be written.
+    pub(crate) fn end_change(
+        &mut self,
+        now: Timestamp,
+        change: Option<RunChange>,
+        actions: &mut Vec<Action>,
+    ) {
+        self.changing = false;
+        if !self.refused.is_empty() {
+            self.record_again_at = Some(now);
+        }
+        if let Some(change) = change {
+            self.apply(now, change, actions);
         }
     }
 
-    /// Starts no attempt until [`resume`](Self::resume), for a reason that is on record.
-    pub(crate) fn disable(&mut self, reason: DisabledReason) {
-        self.disabled = Some(reason);
-    }
-
-    /// Lets attempts start again, and forgets why they did not.
-    pub(crate) fn resume(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if self.disabled.take().is_some() {
+    fn apply(&mut self, now: Timestamp, change: RunChange, actions: &mut Vec<Action>) {
+        let disabled = self.run.disabled;
+        self.run.apply(change);
+        if change != RunChange::Resume {
+            return;
+        }
+        if disabled.is_some() {
             self.tally.health = Health::default();
         }
-        // What was refused by the store may disable it again when it is handed out again, in the store at least.
+        // It may disable the endpoint again when it is recorded, in the store at least.
         for record in &mut self.refused {
             record.disabled = None;
             record.health = None;
         }
         self.lift(now, actions);
-        if self.run == RunState::Paused {
-            self.run = RunState::Running;
-        }
     }
 
     /// Has it read only a little ahead from now on, or as much as it may again.
@@ -355,7 +378,7 @@ impl EndpointMachine {
 
     /// Starts nothing more; what is in flight ends.
     pub(crate) fn drain(&mut self) {
-        self.run = RunState::Draining;
+        self.draining = true;
     }
 
     /// Forgets the attempts in flight, and returns their permits. What has ended is still recorded.
@@ -366,6 +389,7 @@ impl EndpointMachine {
 
     /// Takes other settings; they apply from the next attempt on.
     pub(crate) fn configure(&mut self, policy: Arc<EndpointPolicy>) {
+        self.withheld = false;
         self.window.set_max(policy.max_in_flight);
         let ordering = policy.ordering;
         let changed = ordering != self.policy.ordering;
@@ -394,20 +418,14 @@ impl EndpointMachine {
         let busy = !self.under_way.is_empty() || self.queue.len() + self.due.len() > 0;
         let open_until = self.circuit.open_until();
         let held_until = self.hold.map(|hold| hold.until);
-        let state = match (self.run, held_until.max(open_until), next_due) {
-            _ if self.disabled.is_some() => EndpointState::Disabled {
-                reason: self
-                    .disabled
-                    .map(|reason| reason.to_string())
-                    .unwrap_or_default(),
-            },
-            (RunState::Paused, ..) => EndpointState::Paused,
-            (_, Some(until), _) if held_until.is_some() => EndpointState::RateLimited { until },
-            (_, Some(until), _) => EndpointState::CircuitOpen { until },
+        let waits = match (held_until.max(open_until), next_due) {
+            (Some(until), _) if held_until.is_some() => EndpointState::RateLimited { until },
+            (Some(until), _) => EndpointState::CircuitOpen { until },
             _ if busy || self.unread.more_queued() => EndpointState::Delivering,
-            (_, None, Some(until)) => EndpointState::BackingOff { until },
-            (_, None, None) => EndpointState::Idle,
+            (None, Some(until)) => EndpointState::BackingOff { until },
+            (None, None) => EndpointState::Idle,
         };
+        let state = self.run.or_withheld(self.withheld).state().unwrap_or(waits);
         let next_attempt_at = match state {
             EndpointState::RateLimited { until }
             | EndpointState::BackingOff { until }

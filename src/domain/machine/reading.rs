@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, RunState, SHUT_FOR_LONG,
+    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, SHUT_FOR_LONG,
     STORE_AGAIN_AFTER, WaitingRetry,
 };
 use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
@@ -259,8 +259,8 @@ impl EndpointMachine {
 
     /// Returns `true` if attempts may start as far as it is known: for an endpoint that may not, nothing is read.
     fn lets_read(&self) -> bool {
-        self.run == RunState::Running
-            && self.disabled.is_none()
+        self.is_on()
+            && !self.draining
             && self.circuit.open_until().is_none()
             && self.unread.endpoint_is_read()
     }
@@ -312,9 +312,7 @@ impl EndpointMachine {
     pub(super) fn leave_to_store(&mut self, now: Timestamp) {
         let long = now + SHUT_FOR_LONG;
         let shut_until = self.held_until().max(self.circuit.open_until());
-        let shut = self.run == RunState::Paused
-            || self.disabled.is_some()
-            || shut_until.is_some_and(|until| until >= long);
+        let shut = !self.is_on() || shut_until.is_some_and(|until| until >= long);
         if !shut || self.queue.len() == 0 || self.policy.ordering != Ordering::Unordered {
             return;
         }

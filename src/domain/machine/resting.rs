@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::forgetting::Forgotten;
 use super::under_way::UnderWay;
-use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER, RunState};
+use super::{Action, EndpointMachine, REST_AFTER, REST_SOON_AFTER};
 use crate::domain::machine::tally::{RetiredState, Tally};
 use crate::domain::policy::breaker::Circuit;
 use crate::domain::value::time::Timestamp;
@@ -33,7 +33,8 @@ impl EndpointMachine {
 
     /// Says whether nothing is left of the endpoint but its tally, so that its subscriber can end and another can go on later.
     pub(crate) fn may_retire(&self) -> bool {
-        self.run != RunState::Draining
+        !self.draining
+            && !self.changing
             && self.is_quiet()
             && self.waiting.is_empty()
             && self.hold.is_none()
@@ -50,6 +51,7 @@ impl EndpointMachine {
             Circuit::Closed | Circuit::Open { .. } => self.circuit,
         };
         RetiredState {
+            run: self.run,
             // What is open is counted again.
             tally: Tally {
                 open: 0,

@@ -4,6 +4,7 @@ use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary};
 use crate::domain::deliveries::outcome::Outcome;
 use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
 use crate::domain::machine::permits::PermitClass;
+use crate::domain::machine::run::Run;
 use crate::domain::policy::agreed::Hold;
 use crate::domain::policy::breaker::Circuit;
 use crate::domain::policy::health::Health;
@@ -29,6 +30,7 @@ pub(crate) struct Tally {
 /// What a subscriber that retires, or panics, leaves to the next one of its endpoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RetiredState {
+    pub(crate) run: Run,
     pub(crate) tally: Tally,
     pub(crate) window: ConcurrencyWindow,
     pub(crate) circuit: Circuit,
@@ -49,19 +51,11 @@ impl RetiredState {
         let hold = self.hold.as_deref().copied();
         let held = |hold: Hold| EndpointState::RateLimited { until: hold.until };
         EndpointStatus {
-            state: hold.map(held).unwrap_or_default(),
+            state: self.run.state().or(hold.map(held)).unwrap_or_default(),
             window: self.window.size(),
             held: hold,
             reports_lost: self.reports_lost,
             ..self.tally.status(url)
-        }
-    }
-
-    /// Takes note of that somebody has resumed the endpoint.
-    pub(crate) fn lift(&mut self) {
-        self.hold = None;
-        if let Circuit::Open { wait, .. } = self.circuit {
-            self.circuit = Circuit::HalfOpen { wait, probe: None };
         }
     }
 }

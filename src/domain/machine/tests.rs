@@ -485,10 +485,10 @@ fn a_store_that_is_asked_again_wakes_nobody_who_cannot_ask() {
     machine.on_agree_failed(NOW);
     assert!(pump(&mut machine, NOW).is_empty());
     assert_eq!(machine.next_wake(), Some(at(1)));
-    machine.pause();
+    machine.end_change(NOW, Some(RunChange::Pause), &mut Vec::new());
     assert!(pump(&mut machine, at(1)).is_empty());
     assert!(machine.next_wake().is_none_or(|wake| wake > at(1)));
-    machine.resume(at(2), &mut Vec::new());
+    machine.end_change(at(2), Some(RunChange::Resume), &mut Vec::new());
     pump(&mut machine, at(2));
     machine.on_loaded(&[DeliveryId::new(1)], all(vec![delivery(1)]));
     assert!(matches!(pump(&mut machine, at(2))[..], [Action::Agree(_)]));
@@ -661,13 +661,50 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
         assert_eq!(record.disabled, Some(DisabledReason::Gone));
         if refused_first {
             machine.on_record_refused(NOW, record);
-            machine.resume(NOW, &mut Vec::new());
+            machine.end_change(NOW, Some(RunChange::Resume), &mut Vec::new());
         } else {
-            machine.resume(NOW, &mut Vec::new());
+            machine.end_change(NOW, Some(RunChange::Resume), &mut Vec::new());
             machine.on_record_refused(NOW, record);
         }
         let again = pump(&mut machine, at(1));
         assert!(matches!(&again[..], [Action::Record(record)] if record.disabled.is_none()));
+    }
+}
+
+/// Whatever is recorded while a change is being written might be written before it or after.
+#[test]
+fn an_attempt_that_ends_while_a_change_is_written_is_recorded_after_it() {
+    let mut policy = EndpointPolicy::alert_service();
+    policy.disable.on_gone = true;
+    for written in [true, false] {
+        let mut machine = machine();
+        machine.configure(Arc::new(policy.clone()));
+        machine.on_deliveries([delivery(1)]);
+        machine.start_one(NOW).unwrap();
+        machine.begin_change();
+        let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
+        let gone = Exchange {
+            status: Some(410),
+            result: Ok(Answer::new(410)),
+            redirects: 0,
+            sent_twice: false,
+            credentials_dropped: false,
+        };
+        machine.on_finished(NOW, DeliveryId::new(1), &gone, &mut rng, &mut actions);
+        assert!(matches!(&actions[..], [Action::TellDisabled(_)]));
+        assert!(pump(&mut machine, at(5)).is_empty());
+        assert!(machine.next_wake().is_none_or(|wake| wake > at(5)));
+        let change = written.then_some(RunChange::Resume);
+        machine.end_change(at(5), change, &mut Vec::new());
+        let recorded = pump(&mut machine, at(5));
+        let [Action::Record(record)] = &recorded[..] else {
+            panic!("{recorded:?}")
+        };
+        let reason = (!written).then_some(DisabledReason::Gone);
+        assert_eq!(
+            (record.disabled, machine.past().run.disabled),
+            (reason, reason)
+        );
     }
 }
 

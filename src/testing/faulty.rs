@@ -31,6 +31,8 @@ pub enum RareFault {
     Fails,
     /// The call waits this long before it does its work.
     Waits(Duration),
+    /// The call does its work at once and answers after this long.
+    AnswersAfter(Duration),
     /// The call never answers.
     Hangs,
     /// The call panics when its answer is awaited.
@@ -93,6 +95,14 @@ impl FaultyStore {
                     #[expect(clippy::disallowed_methods, reason = "a faulty store takes its time")]
                     tokio::time::sleep(time).await;
                     call(&*store).await
+                })
+            }
+            Some(RareFault::AnswersAfter(time)) => {
+                let work = call(&*self.store);
+                Box::pin(async move {
+                    #[expect(clippy::disallowed_methods, reason = "a faulty store takes its time")]
+                    tokio::time::sleep(time).await;
+                    work.await
                 })
             }
             Some(RareFault::Hangs) => Box::pin(pending()),

@@ -419,7 +419,8 @@ fn a_410_that_meets_a_resume_leaves_memory_and_store_in_agreement() {
             delay: Duration::from_millis(10),
         };
         let store = FaultyStore::new(MemoryStore::new(), faults, seed);
-        store.set_rare(Some(RareFault::Waits(Duration::from_millis(seed % 7))));
+        let answers = RareFault::AnswersAfter(Duration::from_millis(seed % 7));
+        store.set_rare(Some(answers));
         let mut policy = DisablePolicy::never();
         policy.on_gone = true;
         let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();

@@ -30,6 +30,7 @@ use crate::actor::supervisor::{Introduce, SupervisorActor};
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::status::ShutdownReport;
 use crate::domain::events::event::Event;
+use crate::domain::machine::unread::Missed;
 use crate::domain::value::id::ClientId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
@@ -341,7 +342,7 @@ async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
         let wake = page.into_iter().map(|backlog| Wake {
             url: backlog.url,
             // An endpoint that is already running counted these deliveries when it started.
-            unread: 0,
+            missed: Missed::None,
         });
         let woken = join_all(wake.map(|wake| engine.supervisor.send(wake))).await;
         let woken: Result<Vec<_>, _> = woken.into_iter().collect();

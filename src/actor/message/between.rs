@@ -16,6 +16,7 @@ use crate::domain::endpoint::status::{EndpointStatus, ShutdownReport};
 use crate::domain::events::event::Event;
 use crate::domain::machine::run::RunChange;
 use crate::domain::machine::tally::RetiredState;
+use crate::domain::machine::unread::Missed;
 use crate::domain::value::id::{ClientId, DeliveryId};
 use crate::domain::value::url::WebhookUrl;
 use crate::error::PublishError;
@@ -45,8 +46,8 @@ pub(crate) struct PublishAtOnce {
 pub(crate) struct Deliver {
     /// In the order of their ids.
     pub(crate) deliveries: Vec<OpenDelivery>,
-    /// How many came after those and are in the store alone.
-    pub(crate) unread: u64,
+    /// Those after them, which are in the store alone.
+    pub(crate) missed: Missed,
 }
 
 /// The store holds deliveries that no subscriber was told of: router → supervisor, which tells or
@@ -55,7 +56,7 @@ pub(crate) struct Deliver {
 #[rtype(result = "Option<Addr<SubscriberActor>>")]
 pub(crate) struct Wake {
     pub(crate) url: WebhookUrl,
-    pub(crate) unread: u64,
+    pub(crate) missed: Missed,
 }
 
 /// Forget the address of an endpoint's subscriber: supervisor → router, before it ends. Once this is

@@ -13,6 +13,7 @@ use crate::actor::store_call::StoreCall;
 use crate::domain::deliveries::delivery::{EndedDelivery, OpenDelivery};
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::endpoint::status::DeliveryReport;
+use crate::domain::machine::unread::Missed;
 use crate::domain::policy::retry::Progress;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::url::WebhookUrl;
@@ -139,9 +140,8 @@ impl RouterActor {
         for url in urls {
             *counts.entry(url.clone()).or_default() += 1;
         }
-        for (url, unread) in counts {
-            let deliveries = Vec::new();
-            self.deliver(&url, Deliver { deliveries, unread });
+        for (url, count) in counts {
+            self.deliver(&url, Deliver::none(Missed::unknown(count)));
         }
     }
 

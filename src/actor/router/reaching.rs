@@ -7,6 +7,7 @@
 
 use std::collections::HashMap as Index;
 
+use actix::prelude::SendError;
 use actix::{Addr, Context, Handler};
 use futures_util::FutureExt as _;
 
@@ -14,6 +15,7 @@ use super::{Answered, RouterActor};
 use crate::actor::message::{Deliver, ForgetAddress, Wake};
 use crate::actor::subscriber::SubscriberActor;
 use crate::domain::deliveries::delivery::OpenDelivery;
+use crate::domain::machine::unread::Missed;
 use crate::domain::value::url::WebhookUrl;
 
 /// What the router knows of an endpoint's subscriber. Of endpoints without an entry it knows
@@ -22,8 +24,8 @@ pub(super) enum Route {
     Open(Addr<SubscriberActor>),
     /// The supervisor was asked for the address.
     Asked {
-        /// How many deliveries were stored since.
-        unread: u64,
+        /// Deliveries that were stored since.
+        missed: Missed,
         /// Whether the answer may be the address of one that is about to end.
         outdated: bool,
     },
@@ -50,40 +52,38 @@ impl RouterActor {
     pub(super) fn hand_over(&mut self, hand_over: HandOver<'_>) {
         for (url, mut deliveries) in hand_over.parts {
             // The rest is read from the store when there is room for it.
-            let unread = deliveries.len().saturating_sub(MAX_DELIVERIES);
-            deliveries.truncate(MAX_DELIVERIES);
-            let unread = u64::try_from(unread).unwrap_or(u64::MAX);
-            self.deliver(url, Deliver { deliveries, unread });
+            let rest = deliveries.split_off(deliveries.len().min(MAX_DELIVERIES));
+            let missed = Missed::these(rest.iter().map(|delivery| delivery.id));
+            self.deliver(url, Deliver { deliveries, missed });
         }
     }
 
     /// Sends deliveries to the subscriber of an endpoint, or has it woken to read them.
     pub(super) fn deliver(&mut self, url: &WebhookUrl, deliver: Deliver) {
-        let told = u64::try_from(deliver.deliveries.len()).unwrap_or(u64::MAX);
-        let stored = told + deliver.unread;
         match self.routes.get_mut(url) {
-            Some(Route::Open(address)) => {
-                if address.try_send(deliver).is_err() {
-                    // Its mailbox is full, or it has ended.
-                    self.wake(url.clone(), stored);
+            Some(Route::Open(address)) => match address.try_send(deliver) {
+                Ok(()) => {}
+                // It has no room, or it has ended.
+                Err(SendError::Full(unsent) | SendError::Closed(unsent)) => {
+                    self.wake(url.clone(), unsent.in_store());
                 }
-            }
-            Some(Route::Asked { unread, .. }) => *unread += stored,
-            None => self.wake(url.clone(), stored),
+            },
+            Some(Route::Asked { missed, .. }) => *missed = missed.and(deliver.in_store()),
+            None => self.wake(url.clone(), deliver.in_store()),
         }
     }
 
-    /// Asks the supervisor to tell the subscriber of an endpoint how many deliveries more are in
-    /// the store, and for its address.
-    fn wake(&mut self, url: WebhookUrl, unread: u64) {
+    /// Asks the supervisor to tell the subscriber of an endpoint which deliveries are in the store,
+    /// and for its address.
+    fn wake(&mut self, url: WebhookUrl, missed: Missed) {
         let asked = Route::Asked {
-            unread: 0,
+            missed: Missed::None,
             outdated: false,
         };
         self.routes.insert(url.clone(), asked);
         let wake = Wake {
             url: url.clone(),
-            unread,
+            missed,
         };
         // Without a supervisor, which ends after the router, nothing is delivered any more.
         let answer = self.supervisor.send(wake);
@@ -92,23 +92,35 @@ impl RouterActor {
     }
 
     pub(super) fn on_woken(&mut self, url: WebhookUrl, address: Option<Addr<SubscriberActor>>) {
-        let Some(Route::Asked { unread, outdated }) = self.routes.remove(&url) else {
+        let Some(Route::Asked { missed, outdated }) = self.routes.remove(&url) else {
             return;
-        };
-        let deliver = Deliver {
-            deliveries: Vec::new(),
-            unread,
         };
         match address.filter(|_| !outdated) {
             Some(address) => {
                 self.routes.insert(url.clone(), Route::Open(address));
-                if unread > 0 {
-                    self.deliver(&url, deliver);
+                if missed != Missed::None {
+                    self.deliver(&url, Deliver::none(missed));
                 }
             }
-            None if unread > 0 => self.wake(url, unread),
+            None if missed != Missed::None => self.wake(url, missed),
             None => {}
         }
+    }
+}
+
+impl Deliver {
+    /// Returns what tells a subscriber of deliveries in the store.
+    pub(crate) fn none(missed: Missed) -> Self {
+        Self {
+            deliveries: Vec::new(),
+            missed,
+        }
+    }
+
+    /// Returns all of it as deliveries in the store.
+    fn in_store(&self) -> Missed {
+        let ids = self.deliveries.iter().map(|delivery| delivery.id);
+        Missed::these(ids).and(self.missed)
     }
 }
 

@@ -27,10 +27,8 @@ impl Handler<Deliver> for SubscriberActor {
     type Result = ();
 
     fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
-        self.machine.on_deliveries(deliver.deliveries);
-        if deliver.unread > 0 {
-            self.machine.on_unread(deliver.unread);
-        }
+        let Deliver { deliveries, missed } = deliver;
+        self.machine.on_deliveries(deliveries, missed);
         self.feed.changed = true;
     }
 }

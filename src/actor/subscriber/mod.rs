@@ -34,9 +34,9 @@ use super::shared::EngineContext;
 use super::supervisor::SupervisorActor;
 use crate::domain::credentials::Authorization;
 use crate::domain::deliveries::attempt::{AttemptRecord, Exchange};
-use crate::domain::deliveries::delivery::{Loaded, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::machine::read::{Found, Read};
 use crate::domain::machine::run::RunChange;
 use crate::domain::machine::tally::RetiredState;
 use crate::domain::machine::{Action, EndpointMachine};
@@ -44,7 +44,7 @@ use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::store::{Change, StoreError, StoredEndpoint};
+use crate::store::{Change, StoreError};
 use crate::transport::Channel;
 
 /// Delivers to one webhook URL. Started and watched by the [`SupervisorActor`]; applications do not talk to it.
@@ -110,11 +110,8 @@ impl Active {
 /// Work that has ended.
 enum Completed {
     Attempt(DeliveryId, Exchange),
-    /// With how many bytes it was granted, as the next one.
-    Loaded(Vec<DeliveryId>, usize, Result<Loaded, StoreError>),
-    QueuedRead(usize, Result<OpenPage, StoreError>),
-    WaitingRead(usize, Result<Vec<WaitingDelivery>, StoreError>),
-    EndpointRead(Result<StoredEndpoint, StoreError>),
+    /// With the number of bytes of bodies that it was granted.
+    Read(Read, usize, Result<Found, StoreError>),
     Agreed(Result<(), StoreError>),
     Changed(Result<(), StoreError>),
 }
@@ -342,45 +339,20 @@ impl SubscriberActor {
                     self.holdings.give_back(charge);
                 }
             }
-            Completed::Loaded(ids, granted, loaded) => {
-                self.bodies.end_read(granted);
-                match loaded {
-                    Ok(loaded) => {
+            Completed::Read(read, granted, found) => {
+                if read.brings_bodies() {
+                    self.bodies.end_read(granted);
+                }
+                match found {
+                    Ok(found) => {
                         self.store_error = None;
-                        self.machine.on_loaded(&ids, loaded);
+                        self.machine.on_read(&read, found);
                     }
                     Err(error) => {
                         self.store_failed(&error);
-                        self.machine.on_load_failed(now, &ids);
+                        self.machine.on_read_failed(now, &read);
                     }
                 }
-            }
-            Completed::QueuedRead(granted, page) => {
-                self.bodies.end_read(granted);
-                match page {
-                    Ok(page) => {
-                        self.store_error = None;
-                        self.machine.on_queued_read(page);
-                    }
-                    Err(error) => {
-                        self.store_failed(&error);
-                        self.machine.on_queued_read_failed(now);
-                    }
-                }
-            }
-            Completed::WaitingRead(limit, Ok(deliveries)) => {
-                self.store_error = None;
-                self.machine.on_waiting_read(deliveries, limit);
-            }
-            Completed::WaitingRead(_, Err(error)) => {
-                self.store_failed(&error);
-                self.machine.on_waiting_read_failed(now);
-            }
-            Completed::EndpointRead(Ok(known)) => {
-                self.store_error = None;
-                let (open, hold, health) = (known.open, known.hold(), known.health);
-                self.machine
-                    .on_endpoint_read(open, hold, &known.agreed, health);
             }
             Completed::Agreed(Ok(())) => {
                 self.store_error = None;
@@ -391,10 +363,6 @@ impl SubscriberActor {
                 self.machine.on_agree_failed(now);
             }
             Completed::Changed(result) => self.on_changed(now, result),
-            Completed::EndpointRead(Err(error)) => {
-                self.store_failed(&error);
-                self.machine.on_endpoint_read_failed(now);
-            }
         }
     }
 

@@ -119,7 +119,6 @@ mod tests {
 
     use super::*;
     use crate::actor::clock::Clock;
-    use crate::domain::deliveries::delivery::Loaded;
     use crate::transport::within;
 
     #[actix_rt::test]
@@ -129,7 +128,7 @@ mod tests {
         let mut running = Running::default();
         let attempt = async move {
             within(timeout, pin!(pending())).await;
-            Completed::Loaded(Vec::new(), 0, Ok(Loaded::default()))
+            Completed::Agreed(Ok(()))
         };
         running.push_attempt(Box::pin(attempt), Clock::instant() + timeout);
         let mut cx = TaskContext::from_waker(Waker::noop());

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 
 use super::{Completed, SubscriberActor};
 use crate::actor::clock::Clock;
@@ -18,6 +18,7 @@ use crate::domain::credentials::Authorization;
 use crate::domain::deliveries::attempt::Exchange;
 use crate::domain::deliveries::outcome::Failure;
 use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::machine::read::{Found, Read};
 use crate::domain::machine::{Action, AttemptOrder};
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::secret::Secret;
@@ -135,36 +136,11 @@ impl SubscriberActor {
         }
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
-            let (store, url) = (&self.shared.store, &self.url);
             match action {
                 Action::Record(record) => self.records.push(record),
-                Action::Load(ids) => {
-                    let bytes = self.bodies.begin_read(self.machine.bytes_wanted());
-                    let call = StoreCall::begin(|| store.load_within(url, ids.clone(), bytes));
-                    let done = move |result| Completed::Loaded(ids, bytes, result);
-                    self.submit(now, cx, call, done);
-                }
-                Action::ReadEndpoint => {
-                    let call = StoreCall::begin(|| store.endpoint_summary(url));
-                    self.submit(now, cx, call, Completed::EndpointRead);
-                }
-                Action::ReadQueued { after, limit } => {
-                    let bytes = self.bodies.begin_read(self.machine.bytes_wanted());
-                    let limit = PageLimit {
-                        deliveries: limit,
-                        bytes,
-                    };
-                    let call = StoreCall::begin(|| store.queued_within(url, after, limit));
-                    let done = move |result| Completed::QueuedRead(bytes, result);
-                    self.submit(now, cx, call, done);
-                }
-                Action::ReadWaiting { limit } => {
-                    let call = StoreCall::begin(|| store.waiting(url, limit));
-                    self.submit(now, cx, call, move |result| {
-                        Completed::WaitingRead(limit, result)
-                    });
-                }
+                Action::Read(read) => self.read(now, cx, read),
                 Action::Agree(agreed) => {
+                    let (store, url) = (&self.shared.store, &self.url);
                     let call = StoreCall::begin(|| store.agree(url, agreed));
                     self.submit(now, cx, call, Completed::Agreed);
                 }
@@ -189,6 +165,34 @@ impl SubscriberActor {
             self.records = Vec::new();
         }
         true
+    }
+
+    fn read(&mut self, now: Timestamp, cx: &mut TaskContext<'_>, read: Read) {
+        let (store, url) = (&self.shared.store, &self.url);
+        let bytes = if read.brings_bodies() {
+            self.bodies.begin_read(self.machine.bytes_wanted())
+        } else {
+            0
+        };
+        let call = StoreCall::begin(|| match &read {
+            Read::Endpoint => store.endpoint_summary(url).map_ok(Found::Endpoint).boxed(),
+            Read::Queued { after, limit } => {
+                let limit = PageLimit {
+                    deliveries: *limit,
+                    bytes,
+                };
+                let page = store.queued_within(url, *after, limit);
+                page.map_ok(Found::Queued).boxed()
+            }
+            Read::Waiting { limit } => store.waiting(url, *limit).map_ok(Found::Waiting).boxed(),
+            Read::Due(ids) => {
+                let loaded = store.load_within(url, ids.clone(), bytes);
+                loaded.map_ok(Found::Due).boxed()
+            }
+        });
+        self.submit(now, cx, call, move |found| {
+            Completed::Read(read, bytes, found)
+        });
     }
 
     /// Polls a store call once, because a store in memory has the answer at once, and keeps it if it has not.

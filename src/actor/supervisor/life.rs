@@ -16,17 +16,18 @@ use crate::actor::message::{
 };
 use crate::actor::subscriber::{Start, SubscriberActor};
 use crate::domain::machine::tally::RetiredState;
+use crate::domain::machine::unread::Missed;
 use crate::domain::value::backoff::Backoff;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::url::WebhookUrl;
 
 impl SupervisorActor {
-    /// Tells the subscriber of an endpoint that the store holds `unread` deliveries more for it, or
-    /// starts one. The answer is its address, if there is one.
+    /// Tells the subscriber of an endpoint of deliveries in the store, or starts one. The answer is
+    /// its address, if there is one.
     fn wake(
         &mut self,
         url: &WebhookUrl,
-        unread: u64,
+        missed: Missed,
         ctx: &mut Context<Self>,
     ) -> impl Future<Output = Option<Addr<SubscriberActor>>> + use<> {
         let entry = self.endpoints.entry(url.clone()).or_default();
@@ -39,11 +40,11 @@ impl SupervisorActor {
             Subscriber::Running {
                 address: running, ..
             } => {
-                told = Some(running.send(more(unread)));
+                told = Some(running.send(Deliver::none(missed)));
                 address = Some(running.clone());
             }
-            Subscriber::Leaving { unread: missed, .. } => {
-                *missed.get_or_insert_default() += unread;
+            Subscriber::Leaving { missed: before, .. } => {
+                *before = Some(before.unwrap_or_default().and(missed));
             }
             Subscriber::Removing { woken, .. } => *woken = true,
             Subscriber::Restarting(_) => {}
@@ -130,7 +131,7 @@ impl SupervisorActor {
             address,
             incarnation,
             since,
-            unread,
+            missed,
         } = &entry.subscriber
         else {
             return;
@@ -138,17 +139,17 @@ impl SupervisorActor {
         if *incarnation != asked {
             return;
         }
-        let unread = *unread;
+        let missed = *missed;
         if let Some(past) = past {
             self.retired(url, Box::new(past));
-            if unread.is_some() {
+            if missed.is_some() {
                 self.start_subscriber(url, ctx);
             }
             return;
         }
-        if let Some(unread) = unread {
+        if let Some(missed) = missed {
             #[expect(clippy::disallowed_methods, reason = "once per refused retirement")]
-            address.do_send(more(unread));
+            address.do_send(Deliver::none(missed));
         }
         entry.subscriber = Subscriber::Running {
             address: address.clone(),
@@ -180,16 +181,16 @@ impl SupervisorActor {
         for (url, ids) in by_url {
             let subscriber = self.running(url);
             if let Some(EndpointEntry {
-                subscriber: Subscriber::Leaving { unread, .. },
+                subscriber: Subscriber::Leaving { missed, .. },
                 ..
             }) = self.endpoints.get_mut(url)
             {
                 // If it ends before it hears of this, the next one reads it from the store.
-                unread.get_or_insert_default();
+                missed.get_or_insert_default();
             }
             match subscriber {
                 Some(subscriber) => told.push(subscriber.send(Redelivered(ids))),
-                None => drop(self.wake(url, 0, ctx)),
+                None => drop(self.wake(url, Missed::None, ctx)),
             }
         }
         told
@@ -211,16 +212,8 @@ impl SupervisorActor {
 impl Handler<Wake> for SupervisorActor {
     type Result = ResponseFuture<Option<Addr<SubscriberActor>>>;
 
-    fn handle(&mut self, Wake { url, unread }: Wake, ctx: &mut Context<Self>) -> Self::Result {
-        Box::pin(self.wake(&url, unread, ctx))
-    }
-}
-
-/// Returns what tells a subscriber that the store holds `unread` deliveries more.
-fn more(unread: u64) -> Deliver {
-    Deliver {
-        deliveries: Vec::new(),
-        unread,
+    fn handle(&mut self, Wake { url, missed }: Wake, ctx: &mut Context<Self>) -> Self::Result {
+        Box::pin(self.wake(&url, missed, ctx))
     }
 }
 
@@ -305,7 +298,7 @@ impl Handler<Retire> for SupervisorActor {
             address: address.clone(),
             incarnation,
             since,
-            unread: None,
+            missed: None,
         };
         // Whatever the router sent before is in the mailbox before `Leave` comes.
         let leave = async move {

@@ -29,6 +29,7 @@ use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::machine::run::{Run, RunChange};
 use crate::domain::machine::tally::RetiredState;
+use crate::domain::machine::unread::Missed;
 use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::{WebhookUrl, shown};
@@ -94,8 +95,8 @@ enum Subscriber {
         address: Addr<SubscriberActor>,
         incarnation: u64,
         since: Timestamp,
-        /// How many deliveries were stored since that it was not told of; `None` without any news.
-        unread: Option<u64>,
+        /// Deliveries that were stored since and that it was not told of; `None` without any news.
+        missed: Option<Missed>,
     },
     /// It panicked and is started again after a while; the next one goes on from what it has left behind.
     Restarting(Box<RetiredState>),

@@ -9,3 +9,4 @@ pub(crate) mod policy;
 pub(crate) mod settings;
 mod signing;
 pub(crate) mod status;
+pub(crate) mod stored;

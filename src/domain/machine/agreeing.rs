@@ -197,7 +197,7 @@ impl EndpointMachine {
 
     /// Lets go on what waits because the receiver, or its failures, said so: somebody knows better. The rate limit stays.
     pub(super) fn lift(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        self.lifted |= !self.unread.endpoint_is_read();
+        self.lifted |= !self.endpoint_is_read();
         let opens = self.circuit.open_until().is_some();
         self.circuit
             .look_again(self.policy.circuit_breaker.as_ref());

@@ -13,6 +13,7 @@ mod finishing;
 mod forgetting;
 pub(crate) mod permits;
 pub(crate) mod queue;
+pub(crate) mod read;
 mod reading;
 mod resting;
 pub(crate) mod run;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use self::agreeing::Reserved;
 use self::forgetting::Forgotten;
+use self::read::Read;
 use self::run::{Run, RunChange};
 use self::under_way::UnderWay;
 use crate::domain::deliveries::alert::Alert;
@@ -35,7 +37,7 @@ use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
 use crate::domain::machine::permits::{Charge, PermitClass, SiteId};
 use crate::domain::machine::queue::Queue;
 use crate::domain::machine::tally::{RetiredState, Tally};
-use crate::domain::machine::unread::Unread;
+use crate::domain::machine::unread::{ReadKind, Unread};
 use crate::domain::policy::agreed::{Agreed, Hold};
 use crate::domain::policy::breaker::Circuit;
 use crate::domain::policy::health::{DisabledReason, Health};
@@ -52,22 +54,8 @@ use crate::domain::value::wall::WallOffset;
 pub(crate) enum Action {
     /// Write this attempt to the store, then call `on_recorded` or `on_record_refused`.
     Record(AttemptRecord),
-    /// Read these deliveries back, then call `on_loaded` or `on_load_failed`.
-    Load(Vec<DeliveryId>),
-    /// Read what the store knows of the endpoint, then call `on_endpoint_read` or `on_endpoint_read_failed`.
-    ReadEndpoint,
-    /// Read deliveries that were never attempted, then call `on_queued_read` or `on_queued_read_failed`.
-    ReadQueued {
-        /// Those after this one.
-        after: DeliveryId,
-        /// At most so many.
-        limit: usize,
-    },
-    /// Read the earliest waiting deliveries, then call `on_waiting_read` or `on_waiting_read_failed`.
-    ReadWaiting {
-        /// At most so many.
-        limit: usize,
-    },
+    /// Read this, then call `on_read` or `on_read_failed`.
+    Read(Read),
     /// Write what the endpoint has agreed on, then call `on_agreed` or `on_agree_failed`.
     Agree(Agreed),
     /// Attempts in flight of an endpoint that was prompt have become late: count their permits,
@@ -217,7 +205,7 @@ impl EndpointMachine {
     fn would_start(&self, now: Timestamp) -> bool {
         self.is_on()
             && !self.draining
-            && self.unread.endpoint_is_read()
+            && self.endpoint_is_read()
             && self.lanes_are_known()
             && self.hold.is_none()
             && self.circuit.lets_through()
@@ -317,6 +305,12 @@ impl EndpointMachine {
         .min()
     }
 
+    /// Returns `true` if the store was asked about the endpoint itself. Before that nothing may
+    /// start: it may be held back.
+    fn endpoint_is_read(&self) -> bool {
+        !self.unread.has_more(ReadKind::Endpoint)
+    }
+
     /// Returns `true` if attempts may start as far as operators, the receiver and the settings say.
     fn is_on(&self) -> bool {
         self.run.is_on() && !self.withheld
@@ -404,7 +398,7 @@ impl EndpointMachine {
 
     /// Says whether the store was asked what is open, so that the status is not that of an endpoint without deliveries.
     pub(crate) fn knows_what_is_open(&self) -> bool {
-        self.unread.endpoint_is_read()
+        self.endpoint_is_read()
     }
 
     /// Returns how many attempts are in flight.
@@ -421,7 +415,7 @@ impl EndpointMachine {
         let waits = match (held_until.max(open_until), next_due) {
             (Some(until), _) if held_until.is_some() => EndpointState::RateLimited { until },
             (Some(until), _) => EndpointState::CircuitOpen { until },
-            _ if busy || self.unread.more_queued() => EndpointState::Delivering,
+            _ if busy || self.unread.has_more(ReadKind::Queued) => EndpointState::Delivering,
             (None, Some(until)) => EndpointState::BackingOff { until },
             (None, None) => EndpointState::Idle,
         };
@@ -501,3 +495,5 @@ const REST_SOON_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod visibility;

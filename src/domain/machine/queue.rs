@@ -51,7 +51,9 @@ impl Queue {
             lane.past_gate.insert(delivery.id);
             self.ready.push_back(delivery);
         } else {
-            lane.behind.push_back(delivery);
+            // The lowest id goes first, also where one becomes visible late.
+            let place = lane.behind.partition_point(|other| other.id < delivery.id);
+            lane.behind.insert(place, delivery);
             self.behind += 1;
         }
     }

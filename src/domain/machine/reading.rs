@@ -3,142 +3,154 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, SHUT_FOR_LONG,
-    STORE_AGAIN_AFTER, WaitingRetry,
+    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, SHUT_FOR_LONG, WaitingRetry,
 };
 use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::policy::Ordering;
+use crate::domain::endpoint::stored::StoredEndpoint;
 use crate::domain::machine::bodies::A_LITTLE;
-use crate::domain::policy::agreed::{Agreed, Hold};
+use crate::domain::machine::read::Read;
+use crate::domain::machine::unread::{Missed, ReadKind};
 use crate::domain::policy::health::Health;
 use crate::domain::value::id::{CompanyId, DeliveryId};
 use crate::domain::value::time::Timestamp;
 
 impl EndpointMachine {
-    /// Takes deliveries that were just accepted, in their order. What does not fit stays in the store.
-    pub(crate) fn on_deliveries(&mut self, deliveries: impl IntoIterator<Item = OpenDelivery>) {
+    /// Takes deliveries that were just accepted, in their order, and `missed` ones after them. What
+    /// does not fit stays in the store.
+    pub(crate) fn on_deliveries(
+        &mut self,
+        deliveries: impl IntoIterator<Item = OpenDelivery>,
+        missed: Missed,
+    ) {
         for delivery in deliveries {
-            if self.unread.has_seen(delivery.id) || self.forgotten.contains(delivery.id) {
+            let id = delivery.id;
+            if self.forgotten.contains(id) {
+                continue;
+            }
+            if self.unread.may_have_seen(id) {
+                self.on_late(id);
                 continue;
             }
             self.tally.open += 1;
-            if self.unread.more_queued() || self.room() == 0 {
-                self.unread.note_queued();
+            if self.unread.has_more(ReadKind::Queued) || self.room() == 0 {
+                self.unread.note_from(id);
             } else {
-                self.unread.see(delivery.id);
+                self.unread.see(id);
                 self.queue.push(self.policy.ordering, delivery);
             }
         }
+        if let Missed::From { first, count } = missed {
+            self.tally.open += count;
+            self.unread.note_from(first);
+        }
         self.rest_at = None;
     }
 
-    /// Takes what the store knows of the endpoint: how many deliveries are open, until when it is held back, what else was agreed on, and
-    /// since when it fails.
-    pub(crate) fn on_endpoint_read(
-        &mut self,
-        open: u64,
-        hold: Option<Hold>,
-        agreed: &Agreed,
-        health: Health,
-    ) {
-        self.unread.endpoint_read();
+    /// Takes a delivery with an id that was passed: a read has found it before, and it may have
+    /// ended since, or its id became visible late. The store knows.
+    fn on_late(&mut self, id: DeliveryId) {
+        if !self.is_in_memory(id) {
+            self.tally.open += 1;
+            self.read_back(id);
+        }
+    }
+
+    /// Has a delivery that was never attempted read back by its id, as one whose retry is due.
+    fn read_back(&mut self, id: DeliveryId) {
+        let at_once = (Timestamp::default(), id);
+        self.waiting.insert(at_once, WaitingRetry::default());
+    }
+
+    /// Takes what the store knows of the endpoint.
+    pub(super) fn on_endpoint_read(&mut self, known: &StoredEndpoint) {
+        self.unread.end(ReadKind::Endpoint, false);
         if self.tally.health == Health::default() {
-            self.tally.health = health;
+            self.tally.health = known.health;
         }
         if self.lifted && !self.is_known {
-            self.remember(None, &agreed.clone().lifted());
+            self.remember(None, &known.agreed.clone().lifted());
         } else if !self.is_known {
-            self.remember(hold, agreed);
+            self.remember(known.hold(), &known.agreed);
         }
-        // A count that comes late counts deliveries that have ended since; once all is in memory it is known better.
-        if self.unread.more_queued() || self.unread.more_waiting() {
-            self.tally.open = self.tally.open.max(open);
+        // A count that comes late includes deliveries that have ended since; once everything is in
+        // memory it is known better.
+        if !self.has_read_all() {
+            self.tally.open = self.tally.open.max(known.open);
         }
     }
 
-    /// Notes that `Action::ReadEndpoint` failed: it is tried again a little later.
-    pub(crate) fn on_endpoint_read_failed(&mut self, now: Timestamp) {
-        self.unread.endpoint_read_failed(now + STORE_AGAIN_AFTER);
-    }
-
-    /// Notes that the store holds `count` deliveries more than this machine was told of.
-    pub(crate) fn on_unread(&mut self, count: u64) {
-        self.tally.open += count;
-        self.unread.note_queued();
-        self.rest_at = None;
-    }
-
-    /// Takes what `Action::ReadQueued` found.
-    pub(crate) fn on_queued_read(&mut self, OpenPage { deliveries, more }: OpenPage) {
-        self.unread.queued_read(more);
+    /// Takes a page of deliveries that were never attempted.
+    pub(super) fn on_queued_read(&mut self, OpenPage { deliveries, more }: OpenPage) {
+        let last = deliveries.last().map(|delivery| delivery.id);
         for delivery in deliveries {
-            if !self.unread.has_seen(delivery.id) {
-                self.unread.see(delivery.id);
-                if !self.forgotten.contains(delivery.id) {
-                    self.queue.push(self.policy.ordering, delivery);
-                }
+            let id = delivery.id;
+            let known = self.unread.may_have_seen(id)
+                && (self.unread.is_outdated(ReadKind::Queued, id) || self.is_in_memory(id));
+            if !known && !self.forgotten.contains(id) {
+                self.queue.push(self.policy.ordering, delivery);
             }
         }
+        self.unread.end_page(last, more);
         self.correct_count();
     }
 
-    /// Takes what `Action::ReadWaiting` found.
-    pub(crate) fn on_waiting_read(&mut self, deliveries: Vec<WaitingDelivery>, limit: usize) {
-        let recorded = self.unread.waiting_read(deliveries.len() == limit);
-        // What was read may be older than what is known: a delivery may have ended by now, or wait for a later retry, here or in
-        // the store alone.
+    /// Takes the earliest deliveries that wait for a retry.
+    pub(super) fn on_waiting_read(&mut self, deliveries: Vec<WaitingDelivery>, limit: usize) {
+        let full = deliveries.len() == limit;
+        // A delivery may have ended since it was read, or wait for a later retry, here or in the
+        // store alone.
         let waiting: BTreeSet<DeliveryId> = self.waiting.keys().map(|(_, id)| *id).collect();
-        let mut found = false;
+        let mut found = Vec::new();
+        for delivery in deliveries {
+            let id = delivery.id;
+            let known =
+                self.due.contains_key(&id) || self.under_way.contains(id) || waiting.contains(&id);
+            if !known
+                && !self.unread.is_outdated(ReadKind::Waiting, id)
+                && !self.forgotten.contains(id)
+            {
+                found.push(delivery);
+            }
+        }
+        self.unread.end(ReadKind::Waiting, full);
+        let any = !found.is_empty();
         for WaitingDelivery {
             id,
             due_at,
             company_id,
-        } in deliveries
+        } in found
         {
-            let known =
-                self.due.contains_key(&id) || self.under_way.contains(id) || waiting.contains(&id);
-            if !known && !recorded.contains(&id) && !self.forgotten.contains(id) {
-                found = true;
-                let due = WaitingRetry::retry(company_id, due_at);
-                self.waiting.insert((due_at, id), due);
-                self.spill();
-            }
+            let retry = WaitingRetry::retry(company_id, due_at);
+            self.waiting.insert((due_at, id), retry);
+            self.spill();
         }
-        if found && self.policy.ordering != Ordering::Unordered {
+        if any && self.policy.ordering != Ordering::Unordered {
             // What is in the queue comes after these.
             self.reorder(self.policy.ordering);
         }
         self.correct_count();
     }
 
-    /// Notes that `Action::ReadQueued` failed: it is tried again a little later.
-    pub(crate) fn on_queued_read_failed(&mut self, now: Timestamp) {
-        self.unread.queued_read_failed(now + STORE_AGAIN_AFTER);
-    }
-
-    /// Notes that `Action::ReadWaiting` failed: it is tried again a little later.
-    pub(crate) fn on_waiting_read_failed(&mut self, now: Timestamp) {
-        self.unread.waiting_read_failed(now + STORE_AGAIN_AFTER);
-    }
-
-    /// Takes deliveries that were started again by hand. Their ids may have been passed already, by deliveries that were handed over first; or a read
-    /// that was made for another reason has found them, and they are under way.
-    pub(crate) fn on_redelivered(&mut self, mut ids: Vec<DeliveryId>) {
-        ids.retain(|id| !self.is_under_way(*id));
-        self.tally.open += u64::try_from(ids.len()).unwrap_or(u64::MAX);
-        let (passed, ahead): (Vec<_>, Vec<_>) =
-            ids.into_iter().partition(|id| self.unread.has_seen(*id));
-        if !ahead.is_empty() {
-            self.unread.note_queued();
+    /// Takes deliveries that were started again by hand. Their ids may have been passed by deliveries
+    /// that were handed over first; or a read has found them, and they are in memory.
+    pub(crate) fn on_redelivered(&mut self, ids: Vec<DeliveryId>) {
+        for id in ids {
+            if self.is_in_memory(id) {
+                continue;
+            }
+            self.tally.open += 1;
+            if self.unread.may_have_seen(id) {
+                self.read_back(id);
+            } else {
+                self.unread.note_from(id);
+            }
         }
-        // They are read back by their ids, as those are whose retries are due, and like them as far as there is room.
-        let at_once = |id| ((Timestamp::default(), id), WaitingRetry::default());
-        self.waiting.extend(passed.into_iter().map(at_once));
         self.rest_at = None;
     }
 
     /// Takes what `Action::Load` found. A delivery that was looked for and not found is no longer open.
-    pub(crate) fn on_loaded(&mut self, asked: &[DeliveryId], Loaded { deliveries, rest }: Loaded) {
+    pub(super) fn on_loaded(&mut self, asked: &[DeliveryId], Loaded { deliveries, rest }: Loaded) {
         self.loading = self.loading.saturating_sub(asked.len());
         for id in rest {
             // They are read when there is room again.
@@ -169,26 +181,38 @@ impl EndpointMachine {
         }
         // Each goes in front, so that the one that was due first is the first.
         for delivery in due.into_iter().rev() {
-            self.queue.push_due(self.policy.ordering, delivery);
+            let late = |due: &WaitingRetry| !due.closed_lane;
+            match delivery.due_at {
+                // It was read back as never attempted, and has been since.
+                Some(due_at) if self.due.get(&delivery.id).is_some_and(late) => {
+                    self.due.remove(&delivery.id);
+                    let company = delivery.alert.company_id.clone();
+                    self.wait((due_at, delivery.id), company);
+                }
+                _ => self.queue.push_due(self.policy.ordering, delivery),
+            }
         }
     }
 
-    /// Notes that reading due retries back failed: they wait a little longer.
-    pub(crate) fn on_load_failed(&mut self, now: Timestamp, asked: &[DeliveryId]) {
+    /// Notes that reading deliveries back failed: they wait a little longer.
+    pub(super) fn on_load_failed(&mut self, again_at: Timestamp, asked: &[DeliveryId]) {
         self.loading = self.loading.saturating_sub(asked.len());
-        let at = now + STORE_AGAIN_AFTER;
         for id in asked {
             if let Some(due) = self.due.remove(id) {
-                self.waiting.insert((at, *id), WaitingRetry { at, ..due });
+                let due = WaitingRetry {
+                    at: again_at,
+                    ..due
+                };
+                self.waiting.insert((again_at, *id), due);
             }
         }
     }
 
     pub(super) fn wait(&mut self, key: (Timestamp, DeliveryId), company: Option<CompanyId>) {
         let last = self.waiting.keys().next_back();
-        if self.unread.more_waiting() && last.is_none_or(|last| key > *last) {
+        if self.unread.has_more(ReadKind::Waiting) && last.is_none_or(|last| key > *last) {
             // Whatever is in the store alone is due after everything that waits here.
-            self.unread.note_waiting();
+            self.unread.note(ReadKind::Waiting);
         } else {
             self.waiting
                 .insert(key, WaitingRetry::retry(company, key.0));
@@ -206,7 +230,7 @@ impl EndpointMachine {
             && last.get().closed_lane
         {
             last.remove();
-            self.unread.note_waiting();
+            self.unread.note(ReadKind::Waiting);
         }
     }
 
@@ -262,7 +286,7 @@ impl EndpointMachine {
         self.is_on()
             && !self.draining
             && self.circuit.open_until().is_none()
-            && self.unread.endpoint_is_read()
+            && self.endpoint_is_read()
     }
 
     /// Returns `true` if nothing in memory may start, nor will without another delivery being read back.
@@ -304,7 +328,7 @@ impl EndpointMachine {
         }
         if !ids.is_empty() {
             self.loading += ids.len();
-            actions.push(Action::Load(ids));
+            self.read(Read::Due(ids), actions);
         }
     }
 
@@ -332,43 +356,43 @@ impl EndpointMachine {
 
     pub(super) fn read_unread(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         self.unread.pass(now);
-        if self.unread.may_read_endpoint(now) {
-            self.unread.begin_endpoint_read();
-            actions.push(Action::ReadEndpoint);
+        if self.unread.may_read(ReadKind::Endpoint, now) {
+            self.unread.begin(ReadKind::Endpoint);
+            self.read(Read::Endpoint, actions);
         }
         let ordered = self.policy.ordering != Ordering::Unordered;
         let has_room = ordered || self.waiting.len() < MAX_WAITING / 2;
-        if has_room && self.unread.may_read_waiting(now) {
+        if has_room && self.unread.may_read(ReadKind::Waiting, now) {
             let known = self.due.len() + self.under_way.len() + self.waiting.len();
             let limit = if ordered {
                 usize::MAX
             } else {
                 known + MAX_WAITING
             };
-            self.unread.begin_waiting_read();
-            actions.push(Action::ReadWaiting { limit });
+            self.unread.begin(ReadKind::Waiting);
+            self.read(Read::Waiting { limit }, actions);
         }
         let (ahead, loaded) = (self.read_ahead(), self.queue.len() + self.due.len());
         let limit = ahead.saturating_sub(loaded).min(self.room());
         // Half of what there may be at a time, so that not every start leads to a read.
         let wanted = 2 * limit > ahead.min(self.room_by_size().0);
-        let may = wanted && self.lanes_are_known() && self.unread.may_read_queued(now);
+        let may = wanted && self.lanes_are_known() && self.unread.may_read(ReadKind::Queued, now);
         // One with nothing open needs no room, and knows then that it has nothing to do.
-        let nothing = self.tally.open == 0 && self.unread.endpoint_is_read();
+        let nothing = self.tally.open == 0 && self.endpoint_is_read();
         if may && (nothing || self.lets_read() && self.held_until().is_none()) {
-            let after = self.unread.begin_queued_read();
-            actions.push(Action::ReadQueued { after, limit });
+            let after = self.unread.begin(ReadKind::Queued);
+            self.read(Read::Queued { after, limit }, actions);
         }
     }
 
     /// Says whether every delivery that keeps others back is in memory: before that, nothing is let through.
     pub(super) fn lanes_are_known(&self) -> bool {
-        self.policy.ordering == Ordering::Unordered || !self.unread.more_waiting()
+        self.policy.ordering == Ordering::Unordered || !self.unread.has_more(ReadKind::Waiting)
     }
 
     /// Once everything open is in memory, the count can be checked against it.
     pub(super) fn correct_count(&mut self) {
-        if !self.unread.more_queued() && !self.unread.more_waiting() {
+        if self.has_read_all() {
             // Deliveries in `due` that are read back already are in the queue too.
             let read_back = self.queue.count_among(&self.due);
             let known = self.queue.len() + self.due.len() - read_back
@@ -378,8 +402,14 @@ impl EndpointMachine {
         }
     }
 
-    /// Says whether a delivery is anywhere in memory.
-    fn is_under_way(&self, id: DeliveryId) -> bool {
+    /// Returns `true` if every open delivery is in memory.
+    fn has_read_all(&self) -> bool {
+        let kinds = [ReadKind::Queued, ReadKind::Waiting];
+        !kinds.iter().any(|kind| self.unread.has_more(*kind))
+    }
+
+    /// Returns `true` if a delivery is anywhere in memory.
+    fn is_in_memory(&self, id: DeliveryId) -> bool {
         self.due.contains_key(&id)
             || self.under_way.contains(id)
             || self.waiting.keys().any(|(_, waiting)| *waiting == id)

@@ -64,7 +64,7 @@ impl EndpointMachine {
             hold: self.hold.map(Box::new),
             class: self.class,
             reports_lost: 0,
-            is_known: self.is_known || self.unread.endpoint_is_read(),
+            is_known: self.is_known || self.endpoint_is_read(),
         }
     }
 

@@ -3,7 +3,9 @@ use crate::domain::deliveries::answer::Answer;
 use crate::domain::deliveries::attempt::{AttemptRecord, Exchange};
 use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::deliveries::outcome::Failure;
+use crate::domain::endpoint::stored::StoredEndpoint;
 use crate::domain::machine::permits::PermitBook;
+use crate::domain::machine::unread::Missed;
 use crate::domain::policy::rate::RateLimit;
 use crate::domain::policy::retry::{Progress, RetryPolicy};
 use fastrand::Rng;
@@ -46,12 +48,15 @@ fn machine() -> EndpointMachine {
     let reads = pump(&mut machine, NOW);
     assert!(matches!(
         reads[..],
-        [Action::ReadEndpoint, Action::ReadWaiting { .. }]
+        [
+            Action::Read(Read::Endpoint),
+            Action::Read(Read::Waiting { .. })
+        ]
     ));
-    machine.on_endpoint_read(0, None, &Agreed::default(), Health::default());
+    machine.on_endpoint_read(&StoredEndpoint::default());
     machine.on_waiting_read(Vec::new(), 1);
     let reads = pump(&mut machine, NOW);
-    assert!(matches!(reads[..], [Action::ReadQueued { .. }]));
+    assert!(matches!(reads[..], [Action::Read(Read::Queued { .. })]));
     machine.on_queued_read(page(Vec::new(), 1));
     machine
 }
@@ -91,7 +96,7 @@ fn finish(machine: &mut EndpointMachine, now: Timestamp, id: u64, answer: Answer
 #[test]
 fn nothing_follows_from_an_attempt_before_it_is_on_record() {
     let mut machine = machine();
-    machine.on_deliveries([delivery(1)]);
+    machine.on_deliveries([delivery(1)], Missed::None);
     assert_eq!(machine.start_one(NOW).unwrap().number, 1);
     let record = finish(&mut machine, NOW, 1, Answer::new(503));
     assert_eq!(record.next_attempt_at, Some(at(15)));
@@ -102,7 +107,7 @@ fn nothing_follows_from_an_attempt_before_it_is_on_record() {
     );
     assert!(machine.on_recorded(&record).is_some());
     assert!(
-        matches!(&pump(&mut machine, at(60))[..], [Action::Load(ids)] if *ids == [DeliveryId::new(1)])
+        matches!(&pump(&mut machine, at(60))[..], [Action::Read(Read::Due(ids))] if *ids == [DeliveryId::new(1)])
     );
     assert!(machine.on_recorded(&record).is_none(), "once");
 }
@@ -110,7 +115,7 @@ fn nothing_follows_from_an_attempt_before_it_is_on_record() {
 #[test]
 fn a_record_that_the_store_refuses_is_handed_out_again() {
     let mut machine = machine();
-    machine.on_deliveries([delivery(1)]);
+    machine.on_deliveries([delivery(1)], Missed::None);
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(200));
     machine.on_record_refused(NOW, &record);
@@ -123,7 +128,7 @@ fn a_record_that_the_store_refuses_is_handed_out_again() {
 #[test]
 fn a_record_that_is_handed_out_again_counts_once() {
     let mut machine = machine();
-    machine.on_deliveries([delivery(1), delivery(2)]);
+    machine.on_deliveries([delivery(1), delivery(2)], Missed::None);
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(200));
     machine.on_record_refused(NOW, &record);
@@ -154,7 +159,7 @@ fn a_record_that_is_handed_out_again_counts_once() {
 fn an_attempt_that_takes_long_makes_its_endpoint_one_that_hangs_while_it_lasts() {
     let mut machine = machine();
     machine.class = PermitClass::Prompt;
-    machine.on_deliveries([delivery(1)]);
+    machine.on_deliveries([delivery(1)], Missed::None);
     machine.start_one(NOW).unwrap();
     assert_eq!(
         (machine.permit_class(), machine.next_wake()),
@@ -205,7 +210,7 @@ fn an_endpoint_is_prompt_once_it_has_answered_within_a_second_whatever_the_answe
     for ((exchange, millis), class) in cases {
         let mut machine = machine();
         assert_eq!(machine.permit_class(), PermitClass::Unproven);
-        machine.on_deliveries([delivery(1)]);
+        machine.on_deliveries([delivery(1)], Missed::None);
         machine.start_one(NOW).unwrap();
         let end = NOW + Duration::from_millis(millis);
         let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
@@ -230,7 +235,7 @@ fn large_bodies_wait_in_the_store_however_few_they_are() {
         }
     };
     let mut machine = machine();
-    machine.on_deliveries((1..=20).map(large));
+    machine.on_deliveries((1..=20).map(large), Missed::None);
     assert_eq!((machine.queue.len(), machine.status().queued), (4, 20));
     assert!(pump(&mut machine, NOW).is_empty());
     for id in 1..=3 {
@@ -239,7 +244,7 @@ fn large_bodies_wait_in_the_store_however_few_they_are() {
         machine.on_recorded(&record);
     }
     let reads = pump(&mut machine, NOW);
-    let [Action::ReadQueued { after, limit: 3 }] = reads[..] else {
+    let [Action::Read(Read::Queued { after, limit: 3 })] = reads[..] else {
         panic!("there is room for three: {reads:?}");
     };
     assert_eq!(after, DeliveryId::new(4));
@@ -250,7 +255,7 @@ fn large_bodies_wait_in_the_store_however_few_they_are() {
     machine.start_one(at(15)).unwrap();
     let loads = pump(&mut machine, at(15));
     assert!(
-        matches!(&loads[..], [Action::Load(ids)] if ids.len() == 1),
+        matches!(&loads[..], [Action::Read(Read::Due(ids))] if ids.len() == 1),
         "{loads:?}"
     );
 }
@@ -258,7 +263,7 @@ fn large_bodies_wait_in_the_store_however_few_they_are() {
 #[test]
 fn after_a_hold_the_window_restarts_whatever_was_answered_meanwhile() {
     let mut machine = machine();
-    machine.on_deliveries((1..=4).map(delivery));
+    machine.on_deliveries((1..=4).map(delivery), Missed::None);
     for id in 1..=2 {
         machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, id, Answer::new(200));
@@ -287,8 +292,8 @@ fn after_a_large_body_small_ones_are_read_in_pages_again() {
         alert: Arc::new(alert),
         ..delivery(1)
     };
-    machine.on_deliveries([large]);
-    machine.on_deliveries((2..=60).map(delivery));
+    machine.on_deliveries([large], Missed::None);
+    machine.on_deliveries((2..=60).map(delivery), Missed::None);
     let mut reads = 0;
     let mut next = 2;
     for id in 1..=60 {
@@ -296,7 +301,7 @@ fn after_a_large_body_small_ones_are_read_in_pages_again() {
         let record = finish(&mut machine, NOW, id, Answer::new(200));
         machine.on_recorded(&record);
         for action in pump(&mut machine, NOW) {
-            let Action::ReadQueued { after, limit } = action else {
+            let Action::Read(Read::Queued { after, limit }) = action else {
                 panic!("nothing but reads is to be done: {action:?}")
             };
             reads += 1;
@@ -315,15 +320,15 @@ fn a_redelivery_behind_others_is_counted_once() {
     let mut policy = EndpointPolicy::alert_service();
     policy.ordering = Ordering::Fifo;
     machine.configure(Arc::new(policy));
-    machine.on_deliveries([delivery(9)]);
+    machine.on_deliveries([delivery(9)], Missed::None);
     machine.on_redelivered(vec![DeliveryId::new(8)]);
     let loads = pump(&mut machine, NOW);
-    assert!(matches!(&loads[..], [Action::Load(ids)] if ids.len() == 1));
+    assert!(matches!(&loads[..], [Action::Read(Read::Due(ids))] if ids.len() == 1));
     machine.on_loaded(&[DeliveryId::new(8)], all(vec![delivery(8)]));
-    machine.on_unread(1);
+    machine.on_deliveries([], Missed::unknown(1));
     let reads = pump(&mut machine, NOW);
     assert!(
-        matches!(reads[..], [Action::ReadQueued { .. }]),
+        matches!(reads[..], [Action::Read(Read::Queued { .. })]),
         "{reads:?}"
     );
     machine.on_queued_read(page(vec![delivery(10)], 100));
@@ -338,16 +343,16 @@ fn the_retry_that_others_wait_for_is_read_though_there_is_no_room() {
     policy.ordering = Ordering::Fifo;
     policy.retry = RetryPolicy::three_in_two_minutes().without_jitter();
     machine.configure(Arc::new(policy));
-    machine.on_deliveries([delivery(1)]);
+    machine.on_deliveries([delivery(1)], Missed::None);
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503));
     machine.on_recorded(&record);
-    machine.on_deliveries((2..=MAX_BUFFERED as u64 + 50).map(delivery));
+    machine.on_deliveries((2..=MAX_BUFFERED as u64 + 50).map(delivery), Missed::None);
     assert_eq!(machine.room(), 0);
     machine.on_redelivered(vec![DeliveryId::new(1), DeliveryId::new(2)]);
     let loads = pump(&mut machine, at(15));
     assert!(
-        matches!(&loads[..], [Action::Load(ids)] if *ids == [DeliveryId::new(1)]),
+        matches!(&loads[..], [Action::Read(Read::Due(ids))] if *ids == [DeliveryId::new(1)]),
         "{loads:?}"
     );
     assert!(pump(&mut machine, at(16)).is_empty(), "it is being read");
@@ -366,7 +371,7 @@ fn the_retry_that_others_wait_for_is_read_though_there_is_no_room() {
 #[test]
 fn what_a_page_had_no_room_for_is_asked_for_again() {
     let mut machine = machine();
-    machine.on_deliveries((1..=3).map(delivery));
+    machine.on_deliveries((1..=3).map(delivery), Missed::None);
     machine.window.set_max(32);
     for id in 1..=2 {
         machine.start_one(NOW).unwrap();
@@ -376,7 +381,7 @@ fn what_a_page_had_no_room_for_is_asked_for_again() {
     let loads = pump(&mut machine, at(15));
     let both = [1, 2].map(DeliveryId::new);
     assert!(
-        matches!(&loads[..], [Action::Load(ids)] if *ids == both),
+        matches!(&loads[..], [Action::Read(Read::Due(ids))] if *ids == both),
         "{loads:?}"
     );
     let due = OpenDelivery {
@@ -388,7 +393,7 @@ fn what_a_page_had_no_room_for_is_asked_for_again() {
     assert_eq!(machine.status().queued, 3, "the other is open");
     let loads = pump(&mut machine, at(15));
     assert!(
-        matches!(&loads[..], [Action::Load(ids)] if *ids == both[1..]),
+        matches!(&loads[..], [Action::Read(Read::Due(ids))] if *ids == both[1..]),
         "{loads:?}"
     );
 }
@@ -396,7 +401,7 @@ fn what_a_page_had_no_room_for_is_asked_for_again() {
 #[test]
 fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
     let mut machine = machine();
-    machine.on_deliveries((1..=300).map(delivery));
+    machine.on_deliveries((1..=300).map(delivery), Missed::None);
     assert_eq!(machine.status().queued, 300);
     assert!(
         pump(&mut machine, NOW).is_empty(),
@@ -408,11 +413,11 @@ fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
         machine.on_recorded(&record);
     }
     let actions = pump(&mut machine, NOW);
-    let [Action::ReadQueued { after, limit: 129 }] = actions[..] else {
+    let [Action::Read(Read::Queued { after, limit: 129 })] = actions[..] else {
         panic!("{actions:?}")
     };
     assert_eq!(after, DeliveryId::new(256));
-    machine.on_deliveries([delivery(301)]);
+    machine.on_deliveries([delivery(301)], Missed::None);
     machine.on_queued_read(page((257..=300).map(delivery).collect(), 129));
     assert!(
         pump(&mut machine, NOW).is_empty(),
@@ -430,7 +435,7 @@ fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
     }
     let actions = pump(&mut machine, NOW);
     assert!(
-        matches!(actions[..], [Action::ReadQueued { .. }]),
+        matches!(actions[..], [Action::Read(Read::Queued { .. })]),
         "and read with the next page"
     );
 }
@@ -438,7 +443,7 @@ fn what_does_not_fit_stays_in_the_store_until_there_is_room() {
 #[test]
 fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
     let mut machine = machine();
-    machine.on_deliveries([delivery(1), delivery(2)]);
+    machine.on_deliveries([delivery(1), delivery(2)], Missed::None);
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503).retry_after("8"));
     machine.on_recorded(&record);
@@ -455,7 +460,7 @@ fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
         "the end of a hold is news"
     );
     assert!(
-        matches!(&actions[..], [Action::Load(ids)] if ids.len() == 1),
+        matches!(&actions[..], [Action::Read(Read::Due(ids))] if ids.len() == 1),
         "the held one is due too"
     );
     assert!(!machine.can_start(at(8)), "and goes first");
@@ -479,7 +484,7 @@ fn a_store_that_is_asked_again_wakes_nobody_who_cannot_ask() {
         ..EndpointPolicy::alert_service()
     };
     machine.configure(Arc::new(limited));
-    machine.on_deliveries([delivery(1)]);
+    machine.on_deliveries([delivery(1)], Missed::None);
     assert!(matches!(pump(&mut machine, NOW)[..], [Action::Agree(_)]));
     assert!(!machine.can_start(NOW), "nothing starts before it is noted");
     machine.on_agree_failed(NOW);
@@ -499,24 +504,24 @@ fn a_store_that_is_asked_again_wakes_nobody_who_cannot_ask() {
 #[test]
 fn a_redelivery_whose_id_was_passed_is_read_by_its_id() {
     let mut machine = machine();
-    machine.on_deliveries([delivery(9)]);
+    machine.on_deliveries([delivery(9)], Missed::None);
     machine.on_redelivered(vec![DeliveryId::new(8)]);
     let actions = pump(&mut machine, NOW);
-    assert!(matches!(&actions[..], [Action::Load(ids)] if *ids == [DeliveryId::new(8)]));
+    assert!(matches!(&actions[..], [Action::Read(Read::Due(ids))] if *ids == [DeliveryId::new(8)]));
     machine.on_loaded(&[DeliveryId::new(8)], all(vec![delivery(8)]));
     assert_eq!(machine.status().queued, 2);
     // One that is still ahead is read in its turn.
     machine.on_redelivered(vec![DeliveryId::new(12)]);
     assert!(matches!(
         pump(&mut machine, NOW)[..],
-        [Action::ReadQueued { .. }]
+        [Action::Read(Read::Queued { .. })]
     ));
 }
 
 #[test]
 fn a_waiting_delivery_is_not_taken_in_twice_by_a_read_that_comes_late() {
     let mut machine = machine();
-    machine.on_deliveries([delivery(1)]);
+    machine.on_deliveries([delivery(1)], Missed::None);
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503));
     machine.on_recorded(&record);
@@ -530,20 +535,22 @@ fn a_waiting_delivery_is_not_taken_in_twice_by_a_read_that_comes_late() {
         pump(&mut machine, at(5)).is_empty(),
         "only its latest due time counts"
     );
-    assert!(matches!(&pump(&mut machine, at(15))[..], [Action::Load(ids)] if ids.len() == 1));
+    assert!(
+        matches!(&pump(&mut machine, at(15))[..], [Action::Read(Read::Due(ids))] if ids.len() == 1)
+    );
 }
 
 /// It was taken in with the time that it had waited for, and attempted again at once (simulated seed 17677).
 #[test]
 fn what_is_recorded_during_a_read_is_not_taken_in_as_it_was_before() {
     let mut machine = machine();
-    machine.on_deliveries([delivery(1), delivery(2)]);
+    machine.on_deliveries([delivery(1), delivery(2)], Missed::None);
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(503));
-    machine.unread.note_waiting();
+    machine.unread.note(ReadKind::Waiting);
     let reads = pump(&mut machine, NOW);
     assert!(
-        matches!(reads[..], [Action::ReadWaiting { .. }]),
+        matches!(reads[..], [Action::Read(Read::Waiting { .. })]),
         "{reads:?}"
     );
     // The store has recorded it before the read is answered; it is left to the store alone.
@@ -568,7 +575,7 @@ fn what_is_recorded_during_a_read_is_not_taken_in_as_it_was_before() {
 fn loads(machine: &mut EndpointMachine, now: Timestamp) -> usize {
     let actions = pump(machine, now);
     let loads = actions.iter().map(|action| match action {
-        Action::Load(ids) => ids.len(),
+        Action::Read(Read::Due(ids)) => ids.len(),
         _ => 0,
     });
     loads.sum()
@@ -577,7 +584,7 @@ fn loads(machine: &mut EndpointMachine, now: Timestamp) -> usize {
 #[test]
 fn an_endpoint_at_rest_needs_no_waking() {
     let mut machine = machine();
-    machine.on_deliveries([delivery(1)]);
+    machine.on_deliveries([delivery(1)], Missed::None);
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 1, Answer::new(200));
     machine.on_recorded(&record);
@@ -590,7 +597,7 @@ fn an_endpoint_at_rest_needs_no_waking() {
 #[test]
 fn one_started_again_by_hand_that_a_read_found_first_is_attempted_once() {
     let mut machine = machine();
-    machine.on_unread(1);
+    machine.on_deliveries([], Missed::unknown(1));
     pump(&mut machine, NOW);
     machine.on_queued_read(page(vec![delivery(11)], 100));
     let again = |machine: &mut EndpointMachine| {
@@ -617,7 +624,10 @@ fn a_lane_opens_when_what_closed_it_is_gone() {
     let url = WebhookUrl::parse("http://a.test/").unwrap();
     let mut machine = EndpointMachine::new(url, Arc::new(policy), RetiredState::default());
     pump(&mut machine, NOW);
-    machine.on_endpoint_read(1, None, &Agreed::default(), Health::default());
+    machine.on_endpoint_read(&StoredEndpoint {
+        open: 1,
+        ..StoredEndpoint::default()
+    });
     let waiting = WaitingDelivery {
         id: DeliveryId::new(1),
         due_at: at(5),
@@ -626,7 +636,7 @@ fn a_lane_opens_when_what_closed_it_is_gone() {
     machine.on_waiting_read(vec![waiting], 1_000);
     pump(&mut machine, NOW);
     machine.on_queued_read(page(Vec::new(), 100));
-    machine.on_deliveries([delivery(2)]);
+    machine.on_deliveries([delivery(2)], Missed::None);
     pump(&mut machine, at(6));
     assert!(
         machine.start_one(at(6)).is_none(),
@@ -644,7 +654,7 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
     for refused_first in [true, false] {
         let mut machine = machine();
         machine.configure(Arc::new(policy.clone()));
-        machine.on_deliveries([delivery(1)]);
+        machine.on_deliveries([delivery(1)], Missed::None);
         machine.start_one(NOW).unwrap();
         let exchange = Exchange {
             status: Some(410),
@@ -679,7 +689,7 @@ fn an_attempt_that_ends_while_a_change_is_written_is_recorded_after_it() {
     for written in [true, false] {
         let mut machine = machine();
         machine.configure(Arc::new(policy.clone()));
-        machine.on_deliveries([delivery(1)]);
+        machine.on_deliveries([delivery(1)], Missed::None);
         machine.start_one(NOW).unwrap();
         machine.begin_change();
         let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
@@ -714,7 +724,7 @@ fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() 
     let mut policy = EndpointPolicy::alert_service();
     policy.ordering = Ordering::Fifo;
     machine.configure(Arc::new(policy));
-    machine.on_deliveries([delivery(6), delivery(7), delivery(8)]);
+    machine.on_deliveries([delivery(6), delivery(7), delivery(8)], Missed::None);
     machine.start_one(NOW).unwrap();
     let record = finish(&mut machine, NOW, 6, Answer::new(200));
     machine.on_recorded(&record);
@@ -725,10 +735,17 @@ fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() 
     assert!(machine.window.size() > 1);
     // Its id was passed already, and the store cannot read it for now; then it is gone.
     machine.on_redelivered(vec![DeliveryId::new(3)]);
-    assert!(matches!(&pump(&mut machine, NOW)[..], [Action::Load(_)]));
+    assert!(matches!(
+        &pump(&mut machine, NOW)[..],
+        [Action::Read(Read::Due(_))]
+    ));
     machine.on_load_failed(NOW, &[DeliveryId::new(3)]);
     let again = pump(&mut machine, at(1));
-    assert!(again.iter().any(|action| matches!(action, Action::Load(_))));
+    assert!(
+        again
+            .iter()
+            .any(|action| matches!(action, Action::Read(Read::Due(_))))
+    );
     machine.on_loaded(&[DeliveryId::new(3)], all(Vec::new()));
     assert!(!machine.can_start(at(1)), "7 is still in flight");
 }
@@ -736,7 +753,7 @@ fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() 
 #[test]
 fn what_is_forgotten_is_not_attempted_wherever_it_is() {
     let mut machine = machine();
-    machine.on_deliveries((1..=6).map(delivery));
+    machine.on_deliveries((1..=6).map(delivery), Missed::None);
     // Two wait for their retries, one is in flight, three are queued.
     for _ in 0..2 {
         let order = machine.start_one(NOW).unwrap();
@@ -752,7 +769,7 @@ fn what_is_forgotten_is_not_attempted_wherever_it_is() {
     assert_eq!(machine.forget(&ids), [DeliveryId::new(3)], "in flight");
     // A read that was under way, and what the router hands over late.
     machine.on_queued_read(page(vec![delivery(7), delivery(8)], 10));
-    machine.on_deliveries([delivery(6), delivery(7)]);
+    machine.on_deliveries([delivery(6), delivery(7)], Missed::None);
     let loaded = |id| OpenDelivery {
         due_at: Some(at(15)),
         ..delivery(id)
@@ -770,7 +787,7 @@ fn what_is_forgotten_is_not_attempted_wherever_it_is() {
     for second in 0..30 {
         let actions = pump(&mut machine, at(second));
         for action in actions {
-            if let Action::Load(ids) = action {
+            if let Action::Read(Read::Due(ids)) = action {
                 let found = ids.iter().map(|id| loaded(id.get())).collect();
                 machine.on_loaded(&ids, all(found));
             }

@@ -1,32 +1,91 @@
-//! What one endpoint has in the store beyond what its subscriber holds in memory.
+//! Deliveries of one endpoint that are in the store and not in its subscriber's memory.
 
 use std::collections::BTreeSet;
 
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 
-/// Whether the store holds more, how far it was read, and which reads are under way.
+/// What is read of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadKind {
+    /// What the store knows of the endpoint itself.
+    Endpoint,
+    /// Deliveries that were never attempted.
+    Queued,
+    /// Deliveries that wait for a retry.
+    Waiting,
+}
+
+/// Deliveries that are in the store alone, of which nobody was told more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Missed {
+    #[default]
+    None,
+    /// The lowest of their ids, and their number.
+    From { first: DeliveryId, count: u64 },
+}
+
+impl Missed {
+    /// Returns these deliveries.
+    pub(crate) fn these(ids: impl IntoIterator<Item = DeliveryId>) -> Self {
+        ids.into_iter().fold(Self::None, |all, id| {
+            all.and(Self::From {
+                first: id,
+                count: 1,
+            })
+        })
+    }
+
+    /// Returns `count` deliveries with ids that are not known.
+    pub(crate) fn unknown(count: u64) -> Self {
+        let first = DeliveryId::new(0);
+        Self::From { first, count }
+    }
+
+    /// Returns both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (missed, Self::None) | (Self::None, missed) => missed,
+            (
+                Self::From { first, count },
+                Self::From {
+                    first: other,
+                    count: more,
+                },
+            ) => Self::From {
+                first: first.min(other),
+                count: count + more,
+            },
+        }
+    }
+}
+
+/// What the store holds more of each kind, how far it was read, and which reads are under way.
 ///
-/// Deliveries are read in ascending order of their ids, so that one position tells what was seen. Whatever becomes known to be in
-/// the store while a read is under way may have been missed by it, and has it done again.
+/// Deliveries that were never attempted are read in pages of ascending ids. The page start is no
+/// more than that: an id below it may become visible later, and moves it back. Deliveries that
+/// become known while a read is under way may be missed by it, so that it is repeated.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unread {
-    position: DeliveryId,
-    /// What the store knows of the endpoint itself.
-    endpoint: Pages,
-    queued: Pages,
-    waiting: Pages,
-    /// What was recorded while those that wait are being read: what the read finds of it is older.
-    recorded: BTreeSet<DeliveryId>,
+    kinds: [Pages; 3],
+    /// Ids after this one were not read.
+    page_start: DeliveryId,
+    /// Where the next page begins at the latest, for what became known while one is being read.
+    back_to: Option<DeliveryId>,
+    /// The highest id that was taken in: a higher one cannot be in memory.
+    highest: DeliveryId,
     again_at: Option<Timestamp>,
 }
 
-/// One kind of page.
-#[derive(Clone, Copy, Debug, Default)]
+/// The pages of one kind.
+#[derive(Clone, Debug, Default)]
 struct Pages {
     more: bool,
     reading: bool,
     grew_meanwhile: bool,
+    /// Deliveries of which an attempt was recorded since the read began: it may find them as they
+    /// were before.
+    recorded: BTreeSet<DeliveryId>,
 }
 
 impl Pages {
@@ -35,141 +94,135 @@ impl Pages {
         self.grew_meanwhile = self.reading;
     }
 
-    fn begin(&mut self) {
-        self.reading = true;
-        self.grew_meanwhile = false;
-    }
-
-    fn end(&mut self, full_page: bool) {
-        self.more = full_page || self.grew_meanwhile;
+    fn end(&mut self, more: bool) {
+        self.more = more || self.grew_meanwhile;
         self.reading = false;
-    }
-
-    fn may_begin(self) -> bool {
-        self.more && !self.reading
+        self.recorded = BTreeSet::new();
     }
 }
 
 impl Unread {
-    /// Returns the backlog of an endpoint of whose deliveries nothing was read yet.
+    /// Returns the state of an endpoint of whose deliveries nothing was read yet.
     pub(crate) fn of_everything() -> Self {
         let unread = Pages {
             more: true,
             ..Pages::default()
         };
         Self {
-            endpoint: unread,
-            queued: unread,
-            waiting: unread,
+            kinds: [unread.clone(), unread.clone(), unread],
             ..Self::default()
         }
     }
 
-    pub(crate) fn more_queued(&self) -> bool {
-        self.queued.more
+    fn pages(&self, kind: ReadKind) -> &Pages {
+        let [endpoint, queued, waiting] = &self.kinds;
+        match kind {
+            ReadKind::Endpoint => endpoint,
+            ReadKind::Queued => queued,
+            ReadKind::Waiting => waiting,
+        }
     }
 
-    pub(crate) fn more_waiting(&self) -> bool {
-        self.waiting.more
+    fn pages_mut(&mut self, kind: ReadKind) -> &mut Pages {
+        let [endpoint, queued, waiting] = &mut self.kinds;
+        match kind {
+            ReadKind::Endpoint => endpoint,
+            ReadKind::Queued => queued,
+            ReadKind::Waiting => waiting,
+        }
     }
 
-    /// Says whether the store holds nothing more, and nothing is being read.
+    /// Returns `true` if the store may hold more of this kind.
+    pub(crate) fn has_more(&self, kind: ReadKind) -> bool {
+        self.pages(kind).more
+    }
+
+    /// Returns `true` if the store holds nothing more and nothing is being read.
     pub(crate) fn is_read(&self) -> bool {
-        let idle = |pages: Pages| !pages.more && !pages.reading;
-        idle(self.endpoint) && idle(self.queued) && idle(self.waiting)
+        self.kinds.iter().all(|pages| !pages.more && !pages.reading)
     }
 
-    /// Says whether the store was asked about the endpoint itself. Before, nothing may start: it may be held back.
-    pub(crate) fn endpoint_is_read(&self) -> bool {
-        !self.endpoint.more
+    /// Notes that the store holds more of this kind.
+    pub(crate) fn note(&mut self, kind: ReadKind) {
+        self.pages_mut(kind).note();
     }
 
-    pub(crate) fn may_read_endpoint(&self, now: Timestamp) -> bool {
-        self.endpoint.may_begin() && self.again_at.is_none_or(|at| at <= now)
+    /// Notes that deliveries from this id on, never attempted, are in the store alone.
+    pub(crate) fn note_from(&mut self, id: DeliveryId) {
+        self.note(ReadKind::Queued);
+        let before = DeliveryId::new(id.get().saturating_sub(1));
+        self.page_start = self.page_start.min(before);
+        self.back_to = Some(self.back_to.map_or(before, |back_to| back_to.min(before)));
     }
 
-    pub(crate) fn begin_endpoint_read(&mut self) {
-        self.again_at = None;
-        self.endpoint.begin();
+    /// Returns `true` if a delivery with this id may be in memory, or may have been.
+    pub(crate) fn may_have_seen(&self, id: DeliveryId) -> bool {
+        id <= self.highest
     }
 
-    pub(crate) fn endpoint_read(&mut self) {
-        self.endpoint.end(false);
-    }
-
-    pub(crate) fn endpoint_read_failed(&mut self, again_at: Timestamp) {
-        self.endpoint.end(true);
-        self.again_at = Some(again_at);
-    }
-
-    /// Says whether a delivery was taken in before.
-    pub(crate) fn has_seen(&self, id: DeliveryId) -> bool {
-        id <= self.position
-    }
-
+    /// Notes that a delivery that was handed over is in memory.
     pub(crate) fn see(&mut self, id: DeliveryId) {
-        self.position = self.position.max(id);
+        self.highest = self.highest.max(id);
+        if !self.has_more(ReadKind::Queued) {
+            self.page_start = self.page_start.max(id);
+        }
     }
 
-    pub(crate) fn note_queued(&mut self) {
-        self.queued.note();
+    pub(crate) fn may_read(&self, kind: ReadKind, now: Timestamp) -> bool {
+        let Pages { more, reading, .. } = self.pages(kind);
+        *more && !*reading && self.again_at.is_none_or(|at| at <= now)
     }
 
-    pub(crate) fn note_waiting(&mut self) {
-        self.waiting.note();
-    }
-
-    pub(crate) fn may_read_queued(&self, now: Timestamp) -> bool {
-        self.queued.may_begin() && self.again_at.is_none_or(|at| at <= now)
-    }
-
-    pub(crate) fn may_read_waiting(&self, now: Timestamp) -> bool {
-        self.waiting.may_begin() && self.again_at.is_none_or(|at| at <= now)
-    }
-
-    /// Begins reading and returns the position after which to read.
-    pub(crate) fn begin_queued_read(&mut self) -> DeliveryId {
+    /// Begins reading, and returns the id after which deliveries that were never attempted are read.
+    pub(crate) fn begin(&mut self, kind: ReadKind) -> DeliveryId {
         self.again_at = None;
-        self.queued.begin();
-        self.position
+        if kind == ReadKind::Queued {
+            self.back_to = None;
+        }
+        let pages = self.pages_mut(kind);
+        pages.reading = true;
+        pages.grew_meanwhile = false;
+        self.page_start
     }
 
-    pub(crate) fn begin_waiting_read(&mut self) {
-        self.again_at = None;
-        self.recorded.clear();
-        self.waiting.begin();
+    /// Ends reading; `more` if the store may hold further ones.
+    pub(crate) fn end(&mut self, kind: ReadKind, more: bool) {
+        self.pages_mut(kind).end(more);
+    }
+
+    /// Ends reading a page of deliveries that were never attempted, the last of them `last`.
+    pub(crate) fn end_page(&mut self, last: Option<DeliveryId>, more: bool) {
+        if let Some(last) = last {
+            self.highest = self.highest.max(last);
+            self.page_start = self.page_start.max(last);
+        }
+        if let Some(back_to) = self.back_to {
+            self.page_start = self.page_start.min(back_to);
+        }
+        self.end(ReadKind::Queued, more);
+    }
+
+    /// Notes that a read failed and may be tried again at `again_at`.
+    pub(crate) fn failed(&mut self, kind: ReadKind, again_at: Timestamp) {
+        self.end(kind, true);
+        self.again_at = Some(again_at);
     }
 
     /// Notes that an attempt of a delivery is on record.
     pub(crate) fn note_recorded(&mut self, id: DeliveryId) {
-        if self.waiting.reading {
-            self.recorded.insert(id);
+        for pages in self.kinds.iter_mut().filter(|pages| pages.reading) {
+            pages.recorded.insert(id);
         }
     }
 
-    pub(crate) fn queued_read(&mut self, full_page: bool) {
-        self.queued.end(full_page);
+    /// Returns `true` if a delivery that a read has found is known better: an attempt of it was
+    /// recorded since the read began.
+    pub(crate) fn is_outdated(&self, kind: ReadKind, id: DeliveryId) -> bool {
+        self.pages(kind).recorded.contains(&id)
     }
 
-    /// Ends reading, and returns of which deliveries something was recorded meanwhile.
-    pub(crate) fn waiting_read(&mut self, full_page: bool) -> BTreeSet<DeliveryId> {
-        self.waiting.end(full_page);
-        std::mem::take(&mut self.recorded)
-    }
-
-    /// Notes that a read of deliveries that were never attempted failed and may be tried again at `again_at`.
-    pub(crate) fn queued_read_failed(&mut self, again_at: Timestamp) {
-        self.queued.end(true);
-        self.again_at = Some(again_at);
-    }
-
-    /// Notes that a read of waiting deliveries failed and may be tried again at `again_at`.
-    pub(crate) fn waiting_read_failed(&mut self, again_at: Timestamp) {
-        self.waiting.end(true);
-        self.again_at = Some(again_at);
-    }
-
-    /// Forgets an instant that has come: a read that is not made now for another reason must not be woken for again and again.
+    /// Forgets an instant that has come: a read that is not made now for another reason must not be
+    /// woken for again and again.
     pub(crate) fn pass(&mut self, now: Timestamp) {
         self.again_at = self.again_at.filter(|at| *at > now);
     }
@@ -182,80 +235,90 @@ impl Unread {
 
 #[cfg(test)]
 mod tests {
+    use super::ReadKind::{Endpoint, Queued, Waiting};
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix_millis(0);
 
+    fn id(number: u64) -> DeliveryId {
+        DeliveryId::new(number)
+    }
+
     #[test]
-    fn what_arrives_during_a_read_has_it_done_again() {
-        let mut backlog = Unread::of_everything();
-        assert_eq!(backlog.begin_queued_read(), DeliveryId::new(0));
-        assert!(!backlog.may_read_queued(NOW), "one read at a time");
-        backlog.note_queued();
-        backlog.queued_read(false);
-        assert!(backlog.may_read_queued(NOW));
-        backlog.see(DeliveryId::new(7));
-        assert_eq!(backlog.begin_queued_read(), DeliveryId::new(7));
-        backlog.queued_read(false);
-        assert!(!backlog.more_queued());
+    fn what_arrives_during_a_read_has_it_repeated() {
+        let mut unread = Unread::of_everything();
+        assert_eq!(unread.begin(Queued), id(0));
+        assert!(!unread.may_read(Queued, NOW), "one read at a time");
+        unread.note(Queued);
+        unread.end_page(Some(id(7)), false);
+        assert!(unread.may_read(Queued, NOW));
+        assert_eq!(unread.begin(Queued), id(7));
+        unread.end_page(None, false);
+        assert!(!unread.has_more(Queued));
+    }
+
+    #[test]
+    fn an_id_that_becomes_visible_late_moves_the_page_start_back() {
+        let mut unread = Unread::of_everything();
+        unread.begin(Queued);
+        unread.end_page(Some(id(9)), false);
+        unread.note_from(id(4));
+        assert_eq!(unread.begin(Queued), id(3));
+        // While that page is being read, too.
+        unread.note_from(id(6));
+        unread.end_page(Some(id(9)), false);
+        assert!(unread.may_read(Queued, NOW));
+        assert_eq!(unread.begin(Queued), id(5));
+        unread.note_from(id(2));
+        unread.end_page(Some(id(9)), false);
+        assert_eq!(unread.begin(Queued), id(1));
+        assert!(unread.may_have_seen(id(9)) && !unread.may_have_seen(id(10)));
     }
 
     #[test]
     fn it_is_read_once_every_kind_is() {
-        let read = |unread: &mut Unread, kind: usize| match kind {
-            0 => {
-                unread.begin_endpoint_read();
-                unread.endpoint_read();
-            }
-            1 => {
-                unread.begin_queued_read();
-                unread.queued_read(false);
-            }
-            _ => {
-                unread.begin_waiting_read();
-                unread.waiting_read(false);
-            }
+        let kinds = [Endpoint, Queued, Waiting];
+        let read = |unread: &mut Unread, kind| {
+            unread.begin(kind);
+            unread.end(kind, false);
         };
-        for last in 0..3 {
+        for last in kinds {
             let mut unread = Unread::of_everything();
-            for kind in (0..3).filter(|kind| *kind != last) {
+            for kind in kinds.into_iter().filter(|kind| *kind != last) {
                 read(&mut unread, kind);
             }
-            assert!(!unread.is_read(), "kind {last} is not");
+            assert!(!unread.is_read(), "{last:?} is not");
             read(&mut unread, last);
             assert!(unread.is_read());
         }
         let mut unread = Unread::of_everything();
-        (0..3).for_each(|kind| read(&mut unread, kind));
-        unread.begin_queued_read();
+        kinds.into_iter().for_each(|kind| read(&mut unread, kind));
+        unread.begin(Queued);
         assert!(!unread.is_read(), "something is being read");
     }
 
     #[test]
     fn a_failed_read_waits_before_it_is_tried_again() {
-        let mut backlog = Unread::of_everything();
-        backlog.begin_waiting_read();
+        let mut unread = Unread::of_everything();
+        unread.begin(Waiting);
         let later = Timestamp::from_unix_millis(5);
-        backlog.waiting_read_failed(later);
-        assert!(!backlog.may_read_waiting(NOW));
-        assert!(backlog.may_read_waiting(later));
-        assert_eq!(backlog.again_at(), Some(later));
-        backlog.pass(later);
-        assert_eq!(
-            backlog.again_at(),
-            None,
-            "nothing wakes for an instant that has passed"
-        );
-        assert!(backlog.may_read_waiting(later));
+        unread.failed(Waiting, later);
+        assert!(!unread.may_read(Waiting, NOW));
+        assert!(unread.may_read(Waiting, later));
+        assert_eq!(unread.again_at(), Some(later));
+        unread.pass(later);
+        let none = "nothing wakes for an instant that has passed";
+        assert_eq!(unread.again_at(), None, "{none}");
+        assert!(unread.may_read(Waiting, later));
     }
 
     #[test]
     fn a_failed_read_of_one_kind_leaves_the_other_under_way() {
-        let mut backlog = Unread::of_everything();
-        backlog.begin_queued_read();
-        backlog.begin_waiting_read();
-        backlog.waiting_read_failed(NOW);
-        assert!(!backlog.may_read_queued(NOW));
-        assert!(backlog.may_read_waiting(NOW));
+        let mut unread = Unread::of_everything();
+        unread.begin(Queued);
+        unread.begin(Waiting);
+        unread.failed(Waiting, NOW);
+        assert!(!unread.may_read(Queued, NOW));
+        assert!(unread.may_read(Waiting, NOW));
     }
 }

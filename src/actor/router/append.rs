@@ -1,4 +1,4 @@
-//! Having events stored, and handing on what was stored.
+//! Storing events and handing on their deliveries.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::error::PublishError;
 use crate::store::{Appended, NewAlert, NewEvent};
 
 impl RouterActor {
-    /// Has events stored that have arrived, those that came first.
+    /// Stores the oldest events of the inbox, at most `MAX_BATCH`.
     pub(super) fn append_arrived(&mut self, cx: &mut TaskContext<'_>) {
         let count = self.inbox.len().min(MAX_BATCH);
         let (events, waiting) = self.inbox.drain(..count).unzip();
@@ -42,7 +42,7 @@ impl RouterActor {
     ) {
         let events: Arc<[NewEvent]> = events.into();
         let mut call = StoreCall::begin(|| self.shared.store.append(Arc::clone(&events)));
-        // A store in memory has the answer at once.
+        // A store in memory answers at once, so no future needs to be kept.
         if self.appending.is_empty()
             && let Poll::Ready(result) = call.poll_unpin(cx)
         {
@@ -72,8 +72,9 @@ impl RouterActor {
         let appended = match result {
             Ok(appended) => appended,
             Err(error) => {
-                // A store may have done the work before it failed. Then the same event, published again, is remembered and nobody is told of
-                // its deliveries but here.
+                // A failed call may still have stored the events. If so, publishing them again
+                // returns only the first receipt, and this is the only chance to notify the
+                // subscribers.
                 self.tell_of_unsure(&events);
                 for (event, waiting) in events.iter().zip(waiting) {
                     let error = PublishError::Store(error.copy());
@@ -123,14 +124,15 @@ impl RouterActor {
             };
             self.answer_about(event, waiting.publisher, answer);
         }
-        // Before what has come since, in their order.
+        // They go ahead of events that have arrived since, in their own order.
         again.append(&mut self.inbox);
         self.inbox = again;
         self.pass_barriers();
         self.hand_over(hand_over);
     }
 
-    /// Has subscribers look for deliveries that may or may not be in the store.
+    /// Makes subscribers look in the store for deliveries of which it is unknown whether they were
+    /// stored.
     pub(super) fn tell_of_unsure(&mut self, events: &[NewEvent]) {
         let mut counts = BTreeMap::<WebhookUrl, u64>::new();
         let urls = events
@@ -145,7 +147,7 @@ impl RouterActor {
         }
     }
 
-    /// Reports deliveries that were given up at once, and returns the endpoints that they were for.
+    /// Reports deliveries that were given up at once, and returns their endpoints.
     fn given_up(
         &mut self,
         event: &NewEvent,
@@ -187,7 +189,7 @@ impl RouterActor {
     }
 }
 
-/// Sorts the deliveries of an event by endpoint.
+/// Groups the deliveries of an event by endpoint.
 fn sort<'a>(
     alerts: &'a [NewAlert],
     ids: &[DeliveryId],

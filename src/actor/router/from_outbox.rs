@@ -1,4 +1,7 @@
-//! Taking events out of the outbox: a page at a time, each in one append, so that none passes another of its endpoint.
+//! Taking events out of the outbox.
+//!
+//! The outbox is read page by page, and each page is stored in one append, so that no event
+//! overtakes another for the same endpoint.
 
 use std::sync::Arc;
 use std::task::Context as TaskContext;
@@ -15,7 +18,9 @@ use crate::error::PublishError;
 use crate::store::{NewEvent, OutboxEntry};
 
 impl RouterActor {
-    /// Takes a page of events out of the outbox. Returns `true` if there is more to do.
+    /// Takes a page of events out of the outbox.
+    ///
+    /// Returns `true` if there is more to do.
     pub(super) fn read_outbox(&mut self, cx: &mut TaskContext<'_>) -> bool {
         if self.closed || self.appending.len() >= MAX_APPENDS {
             return false;
@@ -51,7 +56,7 @@ impl RouterActor {
         });
         let (prepared, event) = match prepared {
             Ok(prepared) => prepared,
-            // Nothing about the event itself passes with time.
+            // The reason lies in the event itself, so waiting would not help.
             Err(reason) => return self.set_aside(seq, reason),
         };
         if self.outbox.passes_over(scan, urls(&prepared)) {
@@ -67,7 +72,7 @@ impl RouterActor {
         batch.push((prepared, waiting));
     }
 
-    /// Takes note of what became of an event of the outbox.
+    /// Notes the result of storing an event of the outbox.
     pub(super) fn on_outbox_answer(
         &mut self,
         seq: u64,
@@ -98,7 +103,7 @@ impl RouterActor {
         }
     }
 
-    /// Marks an event of the outbox that can never be routed. Once it is marked it is not found again.
+    /// Marks an event of the outbox that can never be routed. A marked event is not read again.
     fn set_aside(&mut self, seq: u64, reason: String) {
         log::error!(seq, reason; "event {seq} in the outbox cannot be routed; it is set aside: {reason}");
         let store = Arc::clone(&self.shared.store);
@@ -107,7 +112,7 @@ impl RouterActor {
             .push(marked.map(move |result| (seq, result)).boxed_local());
     }
 
-    /// Takes note of whether an event was set aside.
+    /// Notes the result of setting an event aside.
     pub(super) fn on_marked(&mut self, seq: u64, result: Result<(), crate::store::StoreError>) {
         if let Err(error) = result {
             self.outbox.come_back_to(seq);
@@ -116,7 +121,7 @@ impl RouterActor {
     }
 }
 
-/// Returns where an event goes.
+/// Returns the webhook URLs that an event goes to.
 fn urls(event: &NewEvent) -> impl Iterator<Item = &WebhookUrl> {
     event.alerts.iter().flat_map(|new| new.urls.iter())
 }

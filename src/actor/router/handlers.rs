@@ -1,4 +1,5 @@
-//! Messages: events wait in the inbox for the next poll, changes of the configuration are kept first.
+//! Message handlers: events wait in the inbox for the next poll; changes of the configuration are
+//! stored before they are applied.
 
 use std::future::ready;
 use std::rc::Rc;
@@ -113,7 +114,7 @@ impl Handler<PutRule> for RouterActor {
             urls: Arc::clone(&rule.webhooks),
             client: rule.client_id.clone(),
         });
-        // Without a supervisor nothing is called any more.
+        // Without a supervisor nothing is called, so there is nothing to refuse.
         let checked = check.map(|checked| checked.unwrap_or(Ok(())));
         let ending = self.before_rule(&rule.id, Some(&rule));
         let change = Change::PutRule(rule.clone());
@@ -170,7 +171,7 @@ impl Handler<EndRule> for RouterActor {
 }
 
 impl RouterActor {
-    /// Has deliveries ended, after what was prepared until now is stored, and answers.
+    /// Ends deliveries once everything prepared before is stored, and answers with their number.
     fn end_deliveries(
         &mut self,
         ctx: &mut Context<Self>,
@@ -180,7 +181,7 @@ impl RouterActor {
         let barrier = self.barrier();
         let supervisor = self.supervisor.clone();
         ctx.spawn(wrap_future(async move {
-            // Without the barrier the router has stopped, and the supervisor says so.
+            // An error means that the router has stopped. The supervisor's answer covers that case.
             let _ = barrier.await;
             let ended = supervisor.send(which).await;
             let ended = ended.map_err(|_| RuleError::ShuttingDown);
@@ -196,7 +197,7 @@ impl RouterActor {
         ending.into_iter().collect()
     }
 
-    /// Forgets a client that was removed. Returns `true` if there was one.
+    /// Forgets a removed client. Returns `true` if it was known.
     fn forget_client(&mut self, id: &ClientId) -> bool {
         let setting = Setting::Client { id: id.clone() };
         let set_aside = self.shared.set_aside.contains(&setting);
@@ -206,7 +207,7 @@ impl RouterActor {
         self.clients.remove(id).is_some() || set_aside
     }
 
-    /// Forgets a rule that was removed. Returns `true` if there was one.
+    /// Forgets a removed rule. Returns `true` if it was known.
     fn forget_rule(&mut self, id: &RuleId) -> bool {
         self.shared
             .set_aside

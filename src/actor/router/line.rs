@@ -1,4 +1,4 @@
-//! Publishers that wait for room, first come first served.
+//! Publishers that wait for room in the inbox, first come, first served.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,11 +14,11 @@ use crate::actor::reply::Answerer;
 use crate::domain::events::event::Event;
 use crate::error::PublishError;
 
-/// Events that wait for room, each with who waits for the receipt, and until when.
+/// Events that wait for room, each with its publisher and the time until which it waits.
 #[derive(Default)]
 pub(super) struct Line {
     waiting: VecDeque<InLine>,
-    /// Armed for the first of them.
+    /// Armed for the first event's time.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -33,7 +33,7 @@ impl Line {
         self.waiting.is_empty()
     }
 
-    /// Returns the first one, if its time is over or if there is room.
+    /// Removes and returns the first event if its time is over or if there is room.
     fn pop(&mut self, now: Instant, has_room: bool) -> Option<InLine> {
         let first = self.waiting.front()?;
         if has_room || first.until <= now {
@@ -43,7 +43,7 @@ impl Line {
         }
     }
 
-    /// Has the task woken when the time of the first one is over.
+    /// Arms the timer to wake the task when the first event's time is over.
     fn arm(&mut self, cx: &mut TaskContext<'_>) {
         let Some(first) = self.waiting.front() else {
             self.timer = None;
@@ -55,13 +55,13 @@ impl Line {
         if timer.deadline() != first.until {
             timer.as_mut().reset(first.until);
         }
-        // With the budget of the task spent it would not be noted at all.
+        // Once the task's coop budget is spent, a constrained poll would not register the waker.
         let _ = std::pin::pin!(tokio::task::unconstrained(timer.as_mut())).poll(cx);
     }
 }
 
 impl RouterActor {
-    /// Takes an event if there is room, or has it wait for room until then.
+    /// Takes an event if there is room; otherwise the event waits for room until `until`.
     pub(super) fn line_up(
         &mut self,
         event: Event,
@@ -84,7 +84,9 @@ impl RouterActor {
         }
     }
 
-    /// Takes events in for which there is room now, and refuses those that have waited too long. Returns `true` if there were any.
+    /// Takes waiting events while there is room, and refuses those whose time is over.
+    ///
+    /// Returns `true` if there were any.
     pub(super) fn serve_line(&mut self, cx: &mut TaskContext<'_>) -> bool {
         if self.line.is_empty() {
             return false;

@@ -1,7 +1,9 @@
-//! The actor that takes events in: it finds the rules, encodes the alerts, has them stored, and hands the deliveries on.
+//! The router: it finds the rules of an event, encodes the alerts, stores them, and hands on the
+//! deliveries.
 //!
-//! Whatever arrived since the last poll is stored in one call. Appends are answered in the order in which they were made,
-//! so that a subscriber is told of its deliveries in the order of their ids.
+//! All events that arrived since the last poll are stored in one call (group commit), up to
+//! `MAX_BATCH`. Appends are answered in the order in which they were made, so that a subscriber
+//! receives its deliveries in the order of their ids.
 
 mod append;
 mod from_outbox;
@@ -47,63 +49,65 @@ use crate::domain::value::url::WebhookUrl;
 use crate::error::PublishError;
 use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreError};
 
-/// Takes events in and keeps the rules: the actor that applications publish to.
+/// The actor that applications publish to: it accepts events and keeps the rules.
 ///
-/// It answers [`Publish`](crate::Publish), [`PublishBatch`](crate::PublishBatch), [`PutRule`](crate::PutRule), [`RemoveRule`](crate::RemoveRule),
-/// [`ListRules`](crate::ListRules), [`PutClient`](crate::PutClient) and [`RemoveClient`](crate::RemoveClient).
+/// It answers [`Publish`](crate::Publish), [`PublishBatch`](crate::PublishBatch),
+/// [`PutRule`](crate::PutRule), [`RemoveRule`](crate::RemoveRule), [`ListRules`](crate::ListRules),
+/// [`PutClient`](crate::PutClient) and [`RemoveClient`](crate::RemoveClient).
 pub struct RouterActor {
     shared: Arc<EngineContext>,
     supervisor: Addr<SupervisorActor>,
     rules: RoutingTable,
     clients: BTreeMap<ClientId, Client>,
     routes: HashMap<WebhookUrl, Route>,
-    // Kept for their room.
+    // Both buffers are kept to reuse their allocations.
     matches: Vec<Arc<Rule>>,
     encoded: Vec<u8>,
     inbox: VecDeque<Incoming>,
     /// Publishers that wait for room in the inbox.
     line: Line,
     appending: FuturesOrdered<LocalBoxFuture<'static, AppendEnded>>,
-    /// Messages to the supervisor that are not answered yet.
+    /// Unanswered messages to the supervisor.
     calls: FuturesUnordered<LocalBoxFuture<'static, Answered>>,
     outbox: Outbox,
-    /// Events of the outbox that are being set aside, by their places.
+    /// Events of the outbox that are being set aside, by position.
     marking: FuturesUnordered<LocalBoxFuture<'static, (u64, Result<(), StoreError>)>>,
     closing: Vec<Answerer<()>>,
     closed: bool,
-    /// How many events were taken in, and how many of them were answered.
+    /// The number of events taken, and the number of those answered.
     taken: u64,
     answered: u64,
-    /// Who waits until so many are answered.
+    /// Each sender is notified once the number of answered events reaches its count.
     barriers: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
-/// What the supervisor has answered.
+/// An answer of the supervisor.
 enum Answered {
     Woken(WebhookUrl, Option<Addr<SubscriberActor>>),
     Noted,
 }
 
-/// An event that is ready to be stored, and who waits for the receipt.
+/// An event that is ready to be stored, and its publisher.
 type Incoming = (NewEvent, Waiting);
 
-/// Who waits for a receipt, and the event if it may have to be prepared again.
+/// The publisher of an event, and the event itself if it may have to be prepared again.
 struct Waiting {
     publisher: Publisher,
     again: Option<Box<Event>>,
 }
 
-/// What the ids of an event's alerts are made of.
+/// The parts that make up the ids of an event's alerts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AlertIds {
-    /// The ids of event and rule.
+    /// The event id and the rule id.
     OfEvent,
-    /// Also that of the client, where the rule does not name one.
+    /// Also the client id, if the rule does not name a client.
     OfClient,
 }
 
 impl Waiting {
-    /// Keeps an event that may have to be prepared again: under an id that another client may have used too.
+    /// Keeps the event if it may have to be prepared again, because another client may have used
+    /// its id.
     fn new(publisher: Publisher, prepared: &NewEvent, event: Event) -> Self {
         let again = !event.has_an_id_of_its_own() && !prepared.alerts_are_its_own;
         Self {
@@ -113,7 +117,7 @@ impl Waiting {
     }
 }
 
-/// An append that has ended, with what it was about.
+/// An append that has ended, with its events and their publishers.
 struct AppendEnded {
     events: Arc<[NewEvent]>,
     waiting: Vec<Waiting>,
@@ -147,7 +151,7 @@ impl RouterActor {
             answered: 0,
             barriers: VecDeque::new(),
         };
-        // What they give is known already: it was looked through before they were kept.
+        // Credentials are not entered here: merging the configuration has already entered them.
         let clients = clients.into_iter();
         router.clients = clients.map(|client| (client.id.clone(), client)).collect();
         for rule in rules {
@@ -156,12 +160,13 @@ impl RouterActor {
         router
     }
 
-    /// Refuses a message with events that cannot be taken. A batch is taken as a whole: it is in memory already.
+    /// Refuses a message of events if there is no room. A batch is accepted as a whole, because it
+    /// is in memory already.
     fn admit(&self) -> Result<(), PublishError> {
         if self.closed {
             return Err(PublishError::ShuttingDown);
         }
-        // Nobody passes those that wait.
+        // Nothing overtakes the events that wait for room.
         if !self.line.is_empty() || !self.has_room() {
             return Err(self.overloaded());
         }
@@ -176,7 +181,7 @@ impl RouterActor {
         PublishError::Overloaded(format!("{} events wait to be stored", self.inbox.len()))
     }
 
-    /// Prepares an event and has it wait to be stored.
+    /// Prepares an event and puts it in the inbox.
     fn take_in(&mut self, event: Event, publisher: Publisher) {
         match self.prepare(&event, self.shared.clock.now()) {
             Ok(prepared) => {
@@ -191,7 +196,7 @@ impl RouterActor {
         }
     }
 
-    /// Returns a future that is ready once what was prepared until now is stored or refused.
+    /// Returns a receiver that is notified once every event prepared so far is stored or refused.
     fn barrier(&mut self) -> oneshot::Receiver<()> {
         let (done, waited) = oneshot::channel();
         self.barriers.push_back((self.taken, done));
@@ -204,22 +209,22 @@ impl RouterActor {
             && *taken <= self.answered
         {
             if let Some((_, done)) = self.barriers.pop_front() {
-                // One that no longer waits is no error.
+                // A receiver that no longer waits is no error.
                 let _ = done.send(());
             }
         }
     }
 
-    /// Finds what an event leads to and encodes it.
+    /// Finds the rules that an event matches, and encodes its alerts.
     fn prepare(&mut self, event: &Event, now: Timestamp) -> Result<NewEvent, PublishError> {
         event.check()?;
-        // What nobody else can have needs no comparing.
+        // No other event can have an id made by the engine, so there is nothing to compare with.
         let content =
             (!event.has_an_id_of_its_own()).then(|| ContentDigest::of(event, &mut self.encoded));
         self.prepare_with(event, now, content, AlertIds::OfEvent)
     }
 
-    /// Prepares an event again whose id another client has used before: as one whose alerts have ids of their own.
+    /// Prepares an event again, with alert ids of its own, because another client has used its id.
     fn prepare_again(&mut self, event: &Event, first: &NewEvent) -> Result<NewEvent, PublishError> {
         let prepared = self.prepare_with(event, first.at, first.content, AlertIds::OfClient)?;
         Ok(NewEvent {
@@ -263,7 +268,7 @@ impl RouterActor {
     ) -> Result<NewAlert, PublishError> {
         let id = match (ids, &rule.client_id) {
             (AlertIds::OfClient, None) => AlertId::of_client(&event.id, &rule.id, &event.client_id),
-            // A rule for one client never sees the same id of another.
+            // A rule for one client never matches another client's event with the same id.
             (AlertIds::OfEvent, _) | (AlertIds::OfClient, Some(_)) => {
                 AlertId::new(&event.id, &rule.id)
             }
@@ -289,7 +294,7 @@ impl RouterActor {
             client_id: event.client_id.clone(),
             company_id: event.company_id.clone(),
             format: rule.format,
-            // As large as it is, in one allocation.
+            // One allocation of the exact size.
             body: Bytes::copy_from_slice(&self.encoded),
         };
         Ok(NewAlert {
@@ -298,7 +303,7 @@ impl RouterActor {
         })
     }
 
-    /// Stores what has arrived and hands on what was stored, in rounds until there is nothing more to do.
+    /// Stores arrived events and hands on deliveries, in rounds until there is nothing more to do.
     fn poll_all(&mut self, cx: &mut TaskContext<'_>) {
         for _ in 0..ROUNDS_PER_POLL {
             let mut worked = false;
@@ -325,7 +330,7 @@ impl RouterActor {
                 return;
             }
         }
-        // Others on this arbiter want their turn too.
+        // Other tasks on this arbiter need a turn too.
         cx.waker().wake_by_ref();
     }
 
@@ -335,7 +340,7 @@ impl RouterActor {
         M: actix::Message<Result = ()> + Send + 'static,
         SupervisorActor: Handler<M>,
     {
-        // The supervisor ends after the router, or with the whole system.
+        // An error can be ignored: the supervisor ends after the router, or with the whole system.
         let sent = self.supervisor.send(message).map(|_| Answered::Noted);
         self.calls.push(sent.boxed_local());
     }
@@ -348,8 +353,11 @@ impl RouterActor {
         }
     }
 
-    /// Has a change of the configuration kept once it was `checked`, after the credentials that it ends; then applies it and
-    /// answers. Nothing else is done meanwhile, so that what ends now is what ends then.
+    /// Stores a change of the configuration, applies it and answers.
+    ///
+    /// The change is stored once `checked` succeeds, after the credentials that it ends. No other
+    /// message is handled meanwhile, so the credentials in `ending` are still the right ones when
+    /// the change is applied.
     fn change<T: 'static>(
         &self,
         ctx: &mut Context<Self>,
@@ -365,7 +373,7 @@ impl RouterActor {
         deferred
     }
 
-    /// The same, and goes on with `then` in whatever way.
+    /// Stores a change like `change` does, and then calls `then` with the result.
     fn change_then(
         &self,
         ctx: &mut Context<Self>,
@@ -379,7 +387,8 @@ impl RouterActor {
         let changes: Vec<Change> = changes.chain([change]).collect();
         let keep = actix::fut::wrap_future::<_, Self>(async move {
             checked.await?;
-            // Asked for all at once, so that a store can write them together; it does so in this order.
+            // All changes are requested at once, so that a store can write them together. It
+            // applies them in this order.
             let calls = changes.into_iter();
             let calls: Vec<_> = calls
                 .map(|change| shared.call(|store| store.apply(change)))
@@ -439,17 +448,17 @@ impl Actor for RouterActor {
     }
 }
 
-/// How often it is looked for credentials that nothing can need any more.
+/// The interval at which credentials that are no longer needed are forgotten.
 const FORGET_EVERY: Duration = Duration::from_hours(1);
 
-/// How often the outbox is looked into without being told.
+/// The interval at which the outbox is read without a request.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// How many events one append stores at most.
+/// The maximum number of events in one append.
 const MAX_BATCH: usize = 256;
 
-/// How many appends are under way at most.
+/// The maximum number of appends under way.
 const MAX_APPENDS: usize = 64;
 
-/// How many rounds one poll has before others get theirs.
+/// The maximum number of rounds in one poll, so that other tasks get their turn.
 const ROUNDS_PER_POLL: usize = 8;

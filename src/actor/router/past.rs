@@ -1,4 +1,4 @@
-//! Credentials that are given no longer: what ends with a change, and forgetting what nothing can need any more.
+//! Past credentials: those that a change ends, and forgetting those that are no longer needed.
 
 use std::time::Duration;
 
@@ -20,8 +20,11 @@ impl RouterActor {
         credentials.read(|book| book.before_rule(id, put, now))
     }
 
-    /// Forgets some of the credentials that ended so long ago that no dead letter is left of their time, unless something is
-    /// still open where they went.
+    /// Forgets credentials that ended longer ago than the store keeps ended deliveries and dead
+    /// letters.
+    ///
+    /// Forgets at most `FORGOTTEN_AT_ONCE` per run. A rule's credential is kept while its endpoint
+    /// has open deliveries.
     pub(super) fn forget_past(&mut self, ctx: &mut Context<Self>) {
         let retention = self.shared.store.retention();
         let kept_for = retention.map_or(KEPT_WITHOUT_RETENTION, |retention| {
@@ -58,7 +61,7 @@ impl RouterActor {
         );
     }
 
-    /// Forgets a credential, unless it has ended once more meanwhile.
+    /// Forgets a credential, unless it has ended a second time meanwhile.
     fn forget(&mut self, owner: CredentialOwner, cut: Timestamp, ctx: &mut Context<Self>) {
         let credentials = &self.shared.credentials;
         if !credentials.read(|book| book.ended_before(&owner, cut)) {
@@ -76,8 +79,8 @@ impl RouterActor {
     }
 }
 
-/// For how long a store that does not say for how long it keeps things needs credentials of the past.
+/// How long past credentials are kept for a store without retention times.
 const KEPT_WITHOUT_RETENTION: Duration = Duration::from_hours(30 * 24);
 
-/// How many of them are looked at in one go.
+/// The maximum number of credentials checked in one run.
 const FORGOTTEN_AT_ONCE: usize = 1_000;

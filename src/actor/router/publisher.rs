@@ -1,4 +1,4 @@
-//! Who waits for a receipt.
+//! Publishers and their receipts.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,18 +11,19 @@ use crate::actor::reply::Answerer;
 use crate::error::PublishError;
 use crate::store::NewEvent;
 
-/// Who waits for a receipt.
+/// Publishers and their receipts.
 pub(super) enum Publisher {
     One(Answerer<Result<Receipt, PublishError>>),
-    /// One who would not wait for a place in the mailbox.
+    /// A publisher that does not wait for a place in the mailbox.
     Sent(oneshot::Sender<Result<Receipt, PublishError>>),
-    /// One place in the answer to a batch.
+    /// One position in the answer to a batch.
     Part(Rc<BatchAnswer>, usize),
-    /// Nobody: it comes from this place in the outbox, and stays there if it is refused.
+    /// No publisher: the event comes from this position in the outbox, and stays there if it is
+    /// refused.
     Outbox(u64),
 }
 
-/// The answer to a batch, collected place by place.
+/// The answer to a batch, collected one position at a time.
 pub(super) struct BatchAnswer(RefCell<Collecting>);
 
 struct Collecting {
@@ -32,7 +33,8 @@ struct Collecting {
 }
 
 impl BatchAnswer {
-    /// Returns the answer to a batch of so many events, which is sent when there is one for each.
+    /// Returns an empty answer to a batch of `events` events. It is sent once every event has its
+    /// answer.
     pub(super) fn new(
         events: usize,
         answerer: Answerer<Vec<Result<Receipt, PublishError>>>,
@@ -64,11 +66,11 @@ impl BatchAnswer {
 }
 
 impl Publisher {
-    /// Answers whoever waits for it.
+    /// Answers the publisher.
     pub(super) fn answer(self, answer: Result<Receipt, PublishError>) {
         match self {
             Self::One(answerer) => answerer.send(answer),
-            // One that no longer waits is no error.
+            // A publisher that no longer waits is no error.
             Self::Sent(sender) => drop(sender.send(answer)),
             Self::Part(batch, place) => batch.put(place, answer),
             Self::Outbox(_) => {}
@@ -77,7 +79,7 @@ impl Publisher {
 }
 
 impl RouterActor {
-    /// Answers about an event that the store has answered about.
+    /// Passes on the result of storing an event to its publisher.
     pub(super) fn answer_about(
         &mut self,
         event: &NewEvent,

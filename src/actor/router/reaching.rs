@@ -1,9 +1,10 @@
 //! How deliveries reach the subscribers.
 //!
-//! The router sends them to the addresses that it has. Where it has none, or the mailbox is full,
-//! the deliveries are left to the store: the supervisor is asked to wake the endpoint, and answers
-//! with the address. Until then, later deliveries of the endpoint are only counted, so that none
-//! passes those. Before a subscriber ends, the supervisor has its address forgotten here.
+//! The router sends deliveries to the addresses that it knows. If it knows none, or the mailbox is
+//! full, the deliveries stay in the store: the router asks the supervisor to wake the endpoint, and
+//! the supervisor answers with the address. Until then, later deliveries of the endpoint are only
+//! counted, so that none overtakes the earlier ones. Before a subscriber ends, the supervisor makes
+//! the router forget its address.
 
 use std::collections::HashMap as Index;
 
@@ -18,8 +19,7 @@ use crate::domain::deliveries::delivery::OpenDelivery;
 use crate::domain::machine::unread::Missed;
 use crate::domain::value::url::WebhookUrl;
 
-/// What the router knows of an endpoint's subscriber. Of endpoints without an entry it knows
-/// nothing.
+/// What the router knows of an endpoint's subscriber; nothing if there is no entry.
 pub(super) enum Route {
     Open(Addr<SubscriberActor>),
     /// The supervisor was asked for the address.
@@ -31,7 +31,7 @@ pub(super) enum Route {
     },
 }
 
-/// What an append leads to, sorted by endpoint, so that each is told once.
+/// The deliveries of an append, grouped by endpoint, so that each subscriber gets one message.
 #[derive(Default)]
 pub(super) struct HandOver<'a> {
     parts: Vec<(&'a WebhookUrl, Vec<OpenDelivery>)>,
@@ -58,7 +58,8 @@ impl RouterActor {
         }
     }
 
-    /// Sends deliveries to the subscriber of an endpoint, or has it woken to read them.
+    /// Sends deliveries to the subscriber of an endpoint. If that fails, wakes the subscriber to
+    /// read them from the store.
     pub(super) fn deliver(&mut self, url: &WebhookUrl, deliver: Deliver) {
         match self.routes.get_mut(url) {
             Some(Route::Open(address)) => match address.try_send(deliver) {
@@ -85,7 +86,8 @@ impl RouterActor {
             url: url.clone(),
             missed,
         };
-        // Without a supervisor, which ends after the router, nothing is delivered any more.
+        // The supervisor ends after the router. Without it nothing is delivered, so an error means
+        // no address.
         let answer = self.supervisor.send(wake);
         let answer = answer.map(|address| Answered::Woken(url, address.ok().flatten()));
         self.calls.push(answer.boxed_local());
@@ -136,5 +138,5 @@ impl Handler<ForgetAddress> for RouterActor {
     }
 }
 
-/// How many deliveries one message brings with their alerts at most.
+/// The maximum number of deliveries sent with their alerts in one message.
 const MAX_DELIVERIES: usize = 64;

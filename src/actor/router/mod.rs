@@ -160,8 +160,8 @@ impl RouterActor {
         router
     }
 
-    /// Refuses a message of events if there is no room. A batch is accepted as a whole, because it
-    /// is in memory already.
+    /// Refuses a message of events if the router is closed or has no room. A batch is accepted as a
+    /// whole, because it is in memory already.
     fn admit(&self) -> Result<(), PublishError> {
         if self.closed {
             return Err(PublishError::ShuttingDown);

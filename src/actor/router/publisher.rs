@@ -11,7 +11,7 @@ use crate::actor::reply::Answerer;
 use crate::error::PublishError;
 use crate::store::NewEvent;
 
-/// Publishers and their receipts.
+/// The publisher of an event, and how it gets its receipt.
 pub(super) enum Publisher {
     One(Answerer<Result<Receipt, PublishError>>),
     /// A publisher that does not wait for a place in the mailbox.

@@ -1,20 +1,21 @@
-//! Endpoints that the supervisor knows only because they once had something to deliver: there may be a new URL every day.
+//! Endpoints known only because they once had deliveries. Their number is bounded, because there
+//! may be a new URL every day.
 
 use std::collections::BTreeMap;
 
 use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::domain::value::url::WebhookUrl;
 
-/// The endpoints whose subscribers have retired, in the order in which they did.
+/// The endpoints whose subscribers have retired, in the order of retirement.
 #[derive(Debug)]
 pub(super) struct AtRest {
     urls: BTreeMap<RestOrder, WebhookUrl>,
     last: u64,
-    /// How many of them are remembered at most.
+    /// The maximum number of endpoints remembered.
     max: usize,
 }
 
-/// When a subscriber retired, compared with others.
+/// The position of a retirement among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RestOrder(u64);
 
@@ -33,7 +34,7 @@ impl AtRest {
         RestOrder(self.last)
     }
 
-    /// Returns the one that has rested longest, if there are too many.
+    /// Removes and returns the endpoint that has rested longest, if there are too many.
     fn take_excess(&mut self) -> Option<WebhookUrl> {
         if self.urls.len() <= self.max {
             return None;
@@ -43,7 +44,7 @@ impl AtRest {
 }
 
 impl SupervisorActor {
-    /// Forgets those that have rested longest where there are too many.
+    /// Forgets the endpoints that have rested longest while there are too many.
     pub(super) fn forget_excess(&mut self) {
         while let Some(oldest) = self.at_rest.take_excess() {
             if self
@@ -56,7 +57,7 @@ impl SupervisorActor {
         }
     }
 
-    /// Takes note of that an endpoint is started again or removed.
+    /// Notes that an endpoint is started again or removed.
     pub(super) fn note_not_at_rest(&mut self, url: &WebhookUrl) {
         let subscriber = self.endpoints.get(url).map(|entry| &entry.subscriber);
         if let Some(Subscriber::Retired { order, .. }) = subscriber {
@@ -66,7 +67,8 @@ impl SupervisorActor {
 }
 
 impl EndpointEntry {
-    /// Returns `true` if nothing but counts is lost with it: what was agreed with the receiver, and its health, are in the store.
+    /// Returns `true` if forgetting the entry loses nothing but counts. What was agreed with the
+    /// receiver, and the endpoint's health, are in the store.
     fn is_spare(&self) -> bool {
         let Subscriber::Retired { past, .. } = &self.subscriber else {
             return false;

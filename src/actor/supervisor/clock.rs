@@ -1,4 +1,6 @@
-//! Looking at the wall clock once a second: where it was set, what is shown follows, and the store is told for the next engine.
+//! Reading the wall clock once a second.
+//!
+//! If it was set, displayed times follow it, and its offset is stored for the next engine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +16,14 @@ use crate::store::StoreError;
 /// What was done about a wall clock that was set.
 #[derive(Debug, Default)]
 pub(super) struct WallWatch {
-    /// The offset that was told in the log last.
+    /// The offset logged last.
     told: Option<WallOffset>,
-    /// Whether the store is being told.
+    /// `true` while the offset is being stored.
     keeping: bool,
 }
 
 impl SupervisorActor {
-    /// Looks now, and again and again.
+    /// Reads the wall clock now and at every following look.
     pub(super) fn watch_wall(&mut self, ctx: &mut Context<Self>) {
         self.look_at_wall(ctx);
         self.report_given_up();
@@ -52,7 +54,7 @@ impl SupervisorActor {
     }
 }
 
-/// Tells the store how the wall clock stands, if it does not know.
+/// Stores the wall clock's offset, unless the store has it already.
 pub(super) async fn keep_clock(shared: Arc<EngineContext>) -> Result<(), StoreError> {
     let Some(offset) = shared.clock.not_kept() else {
         return Ok(());

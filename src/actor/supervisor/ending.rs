@@ -1,4 +1,5 @@
-//! Ending: events are refused, what is in flight ends or is broken off, the store is flushed, the actors stop.
+//! Shutting down: events are refused, attempts in flight end or are aborted, the store is flushed,
+//! and the actors stop.
 
 use std::time::Duration;
 
@@ -22,14 +23,14 @@ impl Handler<ShutDown> for SupervisorActor {
         Box::pin(async move {
             let drain = async {
                 if let Some(router) = &router {
-                    // One that has stopped takes no events either.
+                    // A router that has stopped accepts no events either.
                     let _ = router.send(Close).await;
                 }
                 let _ = this.send(DrainAll).await;
             };
-            // What has not ended by the deadline is broken off now, and counted.
+            // Attempts still in flight at the deadline are aborted now, and counted.
             drop(tokio::time::timeout(deadline, drain).await);
-            // One whose thread is blocked cannot be told.
+            // A subscriber whose thread is blocked cannot be reached.
             let aborted = tokio::time::timeout(ABORT_WITHIN, this.send(AbortAll)).await;
             let drained = aborted.ok().and_then(Result::ok).unwrap_or_default();
             let store = async {
@@ -51,7 +52,7 @@ impl Handler<ShutDown> for SupervisorActor {
                     drained.open
                 });
             if let Some(router) = router {
-                // One that waits for the store ends with its arbiter.
+                // A router that waits for the store ends with its arbiter.
                 drop(tokio::time::timeout(ROUTER_WITHIN, router.send(Terminate)).await);
             }
             ShutdownReport {
@@ -81,7 +82,7 @@ impl Handler<AbortAll> for SupervisorActor {
     fn handle(&mut self, _: AbortAll, _: &mut Context<Self>) -> Self::Result {
         self.draining = true;
         let urls = self.endpoints.keys();
-        // Those of endpoints that are being removed, too: they may wait for the store.
+        // Subscribers of endpoints being removed too: they may wait for the store.
         let subscriber = |url| self.running(url).or_else(|| self.ending(url));
         let aborts = urls.filter_map(|url| Some(subscriber(url)?.send(Abort)));
         let ended = join_all(aborts);
@@ -105,11 +106,11 @@ impl Handler<Terminate> for SupervisorActor {
     }
 }
 
-/// How long the store has to flush and to count after the deadline.
+/// The time that the store has, after the deadline, to flush and to count.
 const STORE_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long subscribers have to break off.
+/// The time that subscribers have to abort their attempts.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long the router has to stop.
+/// The time that the router has to stop.
 const ROUTER_WITHIN: Duration = Duration::from_secs(1);

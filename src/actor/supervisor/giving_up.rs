@@ -1,4 +1,6 @@
-//! Deliveries that are given up without an attempt: ended in the store page by page, forgotten by whoever delivers them, and reported.
+//! Giving up deliveries without an attempt.
+//!
+//! They are forgotten by their subscriber, ended in the store page by page, and reported.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::OnWall as _;
 use crate::store::{EndedDelivery, OpenQuery, StoreError};
 
-/// What is given up, and why.
+/// The deliveries to give up, and the reason.
 pub(super) struct GivingUp {
     pub(super) shared: Arc<EngineContext>,
     pub(super) supervisor: Addr<SupervisorActor>,
@@ -29,7 +31,8 @@ pub(super) struct GivingUp {
 }
 
 impl GivingUp {
-    /// Ends what is open everywhere, and returns how many deliveries that were. Those being attempted are ended after their attempts.
+    /// Ends the open deliveries of all endpoints, and returns their number. Deliveries being
+    /// attempted are ended after their attempts.
     async fn everywhere(&self) -> Result<u64, StoreError> {
         let (mut count, mut after, mut busy) = (0, None, Vec::new());
         loop {
@@ -57,7 +60,9 @@ impl GivingUp {
         Ok(count)
     }
 
-    /// Ends what is open at an endpoint, adds to `busy` what is being attempted, and returns how many both are.
+    /// Ends the open deliveries of an endpoint and adds those being attempted to `busy`.
+    ///
+    /// Returns the number of both together.
     async fn at(
         &self,
         url: WebhookUrl,
@@ -80,7 +85,9 @@ impl GivingUp {
         }
     }
 
-    /// Ends deliveries of an endpoint that nobody attempts; whoever would is told before, so that none of them is attempted after it was ended.
+    /// Ends deliveries of an endpoint, except those being attempted, which are added to `busy`.
+    ///
+    /// The subscriber forgets them first, so that none is attempted after it was ended.
     async fn end(
         &self,
         url: &WebhookUrl,
@@ -99,13 +106,13 @@ impl GivingUp {
         }
         let ended = self.end_in_store(url, ids).await;
         if ended.is_err() {
-            // What was forgotten is still open.
+            // The forgotten deliveries are still open.
             let _ = self.supervisor.send(StartOver(url.clone())).await;
         }
         ended.map(drop)
     }
 
-    /// Ends deliveries that nobody knows of any more, and reports them.
+    /// Ends deliveries that no subscriber knows any more, reports them, and returns their number.
     async fn end_in_store(
         &self,
         url: &WebhookUrl,
@@ -125,11 +132,14 @@ impl GivingUp {
         Ok(ended.len())
     }
 
-    /// Ends and reports what is open at an endpoint that nobody delivers to, as far as the store can, and returns how many.
+    /// Ends and reports the open deliveries of an endpoint without a subscriber, as far as the
+    /// store supports it.
+    ///
+    /// Returns their number.
     pub(super) async fn at_removed(&self, url: &WebhookUrl) -> Result<u64, StoreError> {
         let mut count = 0;
         if !self.shared.watchers.reports.is_watched() {
-            // Nobody has to be told of each.
+            // Without watchers, the store can end them all at once.
             return Ok(count);
         }
         loop {
@@ -150,7 +160,7 @@ impl GivingUp {
     }
 }
 
-/// Reports deliveries of an endpoint that were given up, and returns how many reports had no place.
+/// Reports deliveries of an endpoint that were given up, and returns the number of reports lost.
 fn report(
     shared: &EngineContext,
     url: &WebhookUrl,
@@ -171,7 +181,7 @@ fn report(
 }
 
 impl SupervisorActor {
-    /// Reports what the store has given up by itself.
+    /// Reports the deliveries that the store has given up itself.
     pub(super) fn report_given_up(&mut self) {
         let now = self.shared.clock.now();
         for given_up in self.shared.store.take_given_up() {
@@ -224,7 +234,7 @@ impl Handler<Forget> for SupervisorActor {
             let Some(subscriber) = subscriber else {
                 return Vec::new();
             };
-            // One that has just ended knows nothing any more.
+            // A subscriber that has just ended knows no deliveries any more.
             subscriber.send(forget).await.unwrap_or_default()
         })
     }
@@ -254,11 +264,11 @@ impl Handler<ReportsLost> for SupervisorActor {
     }
 }
 
-/// How many endpoints are looked at at once.
+/// The number of endpoints read per call.
 const PAGE: usize = 1_000;
 
-/// How many deliveries are ended at once: appends wait meanwhile.
+/// The number of deliveries ended per call. Appends wait meanwhile.
 const STEP: usize = 500;
 
-/// After how long attempts in flight are looked at again.
+/// The wait before attempts in flight are checked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);

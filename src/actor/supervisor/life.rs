@@ -1,4 +1,5 @@
-//! The life of subscribers: started when there is something to deliver, retired when there is nothing, started again after a panic.
+//! The life of subscribers: started when there are deliveries, retired when there are none,
+//! restarted after a panic.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl SupervisorActor {
         let entry = self.endpoints.entry(url.clone()).or_default();
         let (mut address, mut told) = (None, None);
         match &mut entry.subscriber {
-            // It reads from the store what there is to do.
+            // A new subscriber reads its deliveries from the store.
             Subscriber::NotStarted(_) | Subscriber::Retired { .. } => {
                 address = self.start_subscriber(url, ctx);
             }
@@ -51,15 +52,16 @@ impl SupervisorActor {
         }
         async move {
             if let Some(told) = told {
-                // One that has just ended is started again, and reads everything.
+                // A subscriber that has just ended is started again, and reads everything.
                 told.await.ok()?;
             }
             address
         }
     }
 
-    /// Starts the subscriber of an endpoint and returns its address; `None` while the engine shuts
-    /// down.
+    /// Starts the subscriber of an endpoint and returns its address.
+    ///
+    /// Returns `None` while the engine shuts down.
     pub(super) fn start_subscriber(
         &mut self,
         url: &WebhookUrl,
@@ -104,19 +106,20 @@ impl SupervisorActor {
         Some(address)
     }
 
-    /// Has the router send nothing more to the subscriber of an endpoint, which is about to end.
+    /// Makes the router send nothing more to the subscriber of an endpoint, which is about to end.
     pub(super) fn forget_address(&self, url: &WebhookUrl) -> impl Future<Output = ()> + use<> {
         let router = self.router.clone();
         let url = url.clone();
         async move {
             if let Some(router) = router {
-                // One that has stopped sends nothing.
+                // A router that has stopped sends nothing.
                 let _ = router.send(ForgetAddress(url)).await;
             }
         }
     }
 
-    /// Takes note of how the retirement of a subscriber ended: with what it leaves behind, or with something having arrived for it.
+    /// Notes how the retirement of a subscriber ended: with its state in `past`, or with `None` if
+    /// deliveries have arrived for it.
     fn on_leave_answered(
         &mut self,
         url: &WebhookUrl,
@@ -167,7 +170,8 @@ impl SupervisorActor {
         self.forget_excess();
     }
 
-    /// Tells subscribers of deliveries that were started again by hand, and starts those that do not run.
+    /// Tells subscribers of deliveries that an operator redelivered, and starts the subscribers
+    /// that do not run.
     pub(super) fn tell_redelivered(
         &mut self,
         fresh: &[(DeliveryId, WebhookUrl)],
@@ -217,13 +221,13 @@ impl Handler<Wake> for SupervisorActor {
     }
 }
 
-/// How many messages wait for a subscriber. What does not fit is left to the store.
+/// The capacity of a subscriber's mailbox. Deliveries that do not fit stay in the store.
 const MAILBOX: usize = 16;
 
-/// After how long a subscriber that has panicked is started again.
+/// The waits before a subscriber that has panicked is started again.
 const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 
-/// Start a panicked subscriber again: supervisor → itself.
+/// Starts a panicked subscriber again: supervisor → itself.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
 struct Restart(WebhookUrl);
@@ -300,7 +304,7 @@ impl Handler<Retire> for SupervisorActor {
             since,
             missed: None,
         };
-        // Whatever the router sent before is in the mailbox before `Leave` comes.
+        // Everything that the router sent before is in the mailbox ahead of `Leave`.
         let leave = async move {
             forgotten.await;
             address.send(Leave).await.ok().flatten()
@@ -327,5 +331,5 @@ impl Handler<Restart> for SupervisorActor {
         }
     }
 }
-/// After how long without a panic a subscriber counts as steady again.
+/// The time without a panic after which a subscriber counts as steady again.
 const STEADY_AFTER: Duration = Duration::from_mins(1);

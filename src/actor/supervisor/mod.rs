@@ -1,4 +1,6 @@
-//! The actor that knows every endpoint: it starts a subscriber for each that has deliveries, watches it, starts it again after a panic, and
+//! The actor that knows every endpoint.
+//!
+//! It starts a subscriber for each endpoint that has deliveries, restarts it after a panic, and
 //! answers operators.
 
 mod at_rest;
@@ -35,23 +37,28 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::{WebhookUrl, shown};
 use crate::store::{Retention, Setting, UnreadableSetting};
 
-/// Knows every endpoint and supervises their subscribers: the actor that operators talk to.
+/// The actor that operators talk to: it knows every endpoint and supervises its subscriber.
 ///
-/// It answers [`PutEndpoint`](crate::PutEndpoint), [`RemoveEndpoint`](crate::RemoveEndpoint), [`PauseEndpoint`](crate::PauseEndpoint), [`DisableEndpoint`](crate::DisableEndpoint), [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus), [`ListStatus`](crate::ListStatus),
-/// [`WatchStatus`](crate::WatchStatus), [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver), [`ListDeliveries`](crate::ListDeliveries), [`ListAttempts`](crate::ListAttempts), [`ListDeadLetters`](crate::ListDeadLetters),
-/// [`DiscardDeadLetters`](crate::DiscardDeadLetters) and [`EndDeliveries`](crate::EndDeliveries).
+/// It answers [`PutEndpoint`](crate::PutEndpoint), [`RemoveEndpoint`](crate::RemoveEndpoint),
+/// [`PauseEndpoint`](crate::PauseEndpoint), [`DisableEndpoint`](crate::DisableEndpoint),
+/// [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus),
+/// [`ListStatus`](crate::ListStatus), [`WatchStatus`](crate::WatchStatus),
+/// [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver),
+/// [`ListDeliveries`](crate::ListDeliveries), [`ListAttempts`](crate::ListAttempts),
+/// [`ListDeadLetters`](crate::ListDeadLetters), [`DiscardDeadLetters`](crate::DiscardDeadLetters)
+/// and [`EndDeliveries`](crate::EndDeliveries).
 pub struct SupervisorActor {
     shared: Arc<EngineContext>,
-    /// Where subscribers run; none means on the supervisor's own arbiter.
+    /// The arbiters on which subscribers run. If empty, they run on the supervisor's own.
     arbiters: Vec<ArbiterHandle>,
     router: Option<Addr<RouterActor>>,
     default_policy: Arc<EndpointPolicy>,
-    /// The last one that was handed out: many endpoints have the same settings, and share them.
+    /// The policy used last. Many endpoints have the same policy, and share it.
     recent_policy: RefCell<Arc<EndpointPolicy>>,
     endpoints: BTreeMap<WebhookUrl, EndpointEntry>,
     at_rest: AtRest,
     started: u64,
-    /// How many changes of endpoints were asked for.
+    /// The number of endpoint changes requested.
     changes: u64,
     draining: bool,
     pruning: bool,
@@ -62,25 +69,27 @@ pub struct SupervisorActor {
 #[derive(Debug, Default)]
 struct EndpointEntry {
     endpoint: Option<Arc<Endpoint>>,
-    /// Whether its settings are kept and cannot be read: it is disabled until they are put again.
+    /// `true` if its stored settings cannot be read. It is disabled until they are put again.
     unreadable: bool,
-    /// How often its subscribers have panicked, and how often of that without a steady time in between.
+    /// The number of panics of its subscribers: in total, and since the last steady time.
     restarts: u32,
     restarts_in_a_row: u32,
-    /// How many reports were lost of deliveries that were given up without an attempt.
+    /// The number of lost reports of deliveries given up without an attempt.
     reports_lost: u64,
-    /// Which settings were applied last: answers of the store may be taken up in another order.
+    /// The number of the change applied last. The store's answers may be handled in another order.
     settings: u64,
     subscriber: Subscriber,
 }
 
-/// Who delivers to an endpoint. Whether attempts may start is known to the one that runs, and else is
-/// part of what the last one left behind.
+/// The subscriber of an endpoint.
+///
+/// A running subscriber decides whether attempts may start. Otherwise this is part of the state
+/// that the last one left behind.
 #[derive(Debug)]
 enum Subscriber {
-    /// It has had no deliveries since the engine started.
+    /// There were no deliveries since the engine started.
     NotStarted(Run),
-    /// It had nothing left to do and has retired; the next one goes on counting where it ended.
+    /// It had nothing left to do and retired. The next one continues its counts.
     Retired {
         past: Box<RetiredState>,
         order: RestOrder,
@@ -90,7 +99,7 @@ enum Subscriber {
         incarnation: u64,
         since: Timestamp,
     },
-    /// It retires: the router forgets its address, then it ends unless something has arrived.
+    /// It is retiring: the router forgets its address, then it ends unless deliveries have arrived.
     Leaving {
         address: Addr<SubscriberActor>,
         incarnation: u64,
@@ -98,16 +107,17 @@ enum Subscriber {
         /// Deliveries that were stored since and that it was not told of; `None` without any news.
         missed: Option<Missed>,
     },
-    /// It panicked and is started again after a while; the next one goes on from what it has left behind.
+    /// It panicked and is started again after a wait. The next one continues from the state left
+    /// behind.
     Restarting(Box<RetiredState>),
-    /// The endpoint is being removed: nobody delivers to it meanwhile.
+    /// The endpoint is being removed, and no subscriber is started for it meanwhile.
     Removing {
         past: Box<RetiredState>,
-        /// Who delivered to it, and may still be recording.
+        /// The last subscriber, which may still be recording.
         ending: Option<Addr<SubscriberActor>>,
-        /// Whether something has arrived since.
+        /// `true` if deliveries have arrived, or a rule has named the endpoint, since.
         woken: bool,
-        /// Who waits for its end.
+        /// Requests that wait for the end of the removal.
         waiting: Vec<Answerer<()>>,
     },
 }
@@ -119,7 +129,7 @@ impl Default for Subscriber {
 }
 
 impl Subscriber {
-    /// Returns what the last one left behind, if none runs.
+    /// Returns the state that the last subscriber left behind, if none runs.
     fn past(&self) -> Option<RetiredState> {
         match self {
             Self::NotStarted(run) => Some(RetiredState {
@@ -191,7 +201,7 @@ impl SupervisorActor {
         let unknown = || EndpointError::Unknown(shown(url));
         let url = WebhookUrl::parse(url).map_err(|_| unknown())?;
         let known = self.endpoints.get_key_value(&url);
-        // What is being removed is as good as gone.
+        // An endpoint being removed counts as unknown.
         let known =
             known.filter(|(_, entry)| !matches!(entry.subscriber, Subscriber::Removing { .. }));
         known
@@ -213,7 +223,7 @@ impl SupervisorActor {
 }
 
 impl SupervisorActor {
-    /// Has the store forget what is old, unless it still does so since the last time.
+    /// Makes the store forget old deliveries, unless the last such call is still under way.
     fn prune(&mut self, keep: Retention, ctx: &mut Context<Self>) {
         if self.pruning || self.draining {
             return;
@@ -275,7 +285,7 @@ impl Handler<CheckEndpoints> for SupervisorActor {
         };
         for url in urls.iter() {
             if let Some(endpoint) = settings(url) {
-                // The rest was checked when they were put.
+                // The other settings were checked when they were put.
                 if !endpoint.is_for(client.as_ref()) {
                     return Err(RuleError::Endpoint {
                         url: url.without_query().to_owned(),
@@ -304,14 +314,14 @@ impl Handler<KnowEndpoints> for SupervisorActor {
         for url in urls.iter() {
             let entry = self.endpoints.entry(url.clone()).or_default();
             if let Subscriber::Removing { woken, .. } = &mut entry.subscriber {
-                // It is not forgotten when it has been removed.
+                // The endpoint is kept when its removal has ended.
                 *woken = true;
             }
         }
     }
 }
 
-/// Who routes events to the subscribers: engine → supervisor, once.
+/// Names the router, which sends events to the subscribers: engine → supervisor, once.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
 pub(crate) struct Introduce(pub(crate) Addr<RouterActor>);
@@ -324,5 +334,5 @@ impl Handler<Introduce> for SupervisorActor {
     }
 }
 
-/// How often the store is asked to forget what is old.
+/// The interval at which the store is asked to forget old deliveries.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);

@@ -1,4 +1,4 @@
-//! What the supervisor does for operators: settings, pauses, questions, redelivery.
+//! Operators' requests: settings, pauses, status, lists and redelivery.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -50,8 +50,10 @@ impl SupervisorActor {
         self.handle(ChangeRunOf { url, change, tries }, ctx)
     }
 
-    /// Returns a question to one endpoint's subscriber. One that does not run needs no asking; of one
-    /// that has not run yet the store knows what was agreed on before.
+    /// Returns a future of an endpoint's status.
+    ///
+    /// Only a running subscriber is asked. If the endpoint has had none since the engine started,
+    /// the store supplies what was agreed with the receiver before.
     fn describe(
         &self,
         url: &WebhookUrl,
@@ -91,7 +93,7 @@ impl SupervisorActor {
                     reports_lost: described.reports_lost + lost,
                     ..described
                 },
-                // It has just retired; what it leaves behind is known by the time of the next question.
+                // It has just retired. The next request finds the state that it leaves behind.
                 Err(_) if leaving => {
                     let url = status.url.to_string();
                     let again = this.send(GetStatus { url }).await;
@@ -103,10 +105,10 @@ impl SupervisorActor {
     }
 }
 
-/// How many subscribers are asked for a change before it is given up: each may retire or panic.
+/// The maximum number of subscribers asked for a change, because each may retire or panic.
 const SUBSCRIBERS_ASKED: u32 = 3;
 
-/// How long a status waits for what the store knows.
+/// The time that a status waits for the store's summary.
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
 fn passes(filter: StatusFilter, status: &EndpointStatus) -> bool {
@@ -147,7 +149,7 @@ impl Handler<PutEndpoint> for SupervisorActor {
                 let setting = Setting::Endpoint { url: url.clone() };
                 supervisor.shared.set_aside.forget(&setting);
                 let entry = supervisor.endpoints.entry(url.clone()).or_default();
-                // The answer to one that was put later may have been taken up first.
+                // The answer to a later change may have been handled first.
                 if number > entry.settings {
                     entry.settings = number;
                     entry.unreadable = false;
@@ -159,7 +161,7 @@ impl Handler<PutEndpoint> for SupervisorActor {
             }
             wrap_future(async move {
                 if let Some((subscriber, (endpoint, policy))) = configure {
-                    // One that has just ended is started again with these settings.
+                    // A subscriber that has just ended is started again with these settings.
                     let _ = subscriber.send(Configure { endpoint, policy }).await;
                 }
                 kept.map_err(EndpointError::Store)

@@ -1,4 +1,5 @@
-//! Removing an endpoint: its attempts are broken off, what is open becomes dead letters, its settings are forgotten.
+//! Removing an endpoint: its attempts are aborted, its open deliveries become dead letters, and its
+//! settings are forgotten.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -19,9 +20,12 @@ use crate::domain::value::url::WebhookUrl;
 use crate::store::{Change, OpenQuery, Setting, StoreError};
 
 impl SupervisorActor {
-    /// Starts no subscriber for an endpoint until [`end_removal`](Self::end_removal), and returns a
-    /// future that ends the one that runs and is ready with what it leaves behind. Its attempts are broken off; what they have had answered
-    /// is put on record and reported before, so that nothing is given up that was delivered.
+    /// Blocks new subscribers of an endpoint until [`end_removal`](Self::end_removal), and returns
+    /// a future that ends the running one.
+    ///
+    /// The future aborts its attempts and resolves to the state that it leaves behind. Answers
+    /// already received are recorded and reported first, so that no successful delivery is given
+    /// up.
     pub(super) fn begin_removal(
         &mut self,
         url: &WebhookUrl,
@@ -39,14 +43,14 @@ impl SupervisorActor {
         async move {
             forgotten.await;
             let subscriber = running?;
-            // One that has just ended needs no telling.
+            // A subscriber that has just ended needs no message.
             let broken_off = subscriber.send(BreakOff);
             let _ = tokio::time::timeout(RECORDED_WITHIN, broken_off).await;
             Some(subscriber.send(Abort).await.ok()?.past)
         }
     }
 
-    /// Notes what the subscriber of an endpoint that is being removed has left behind.
+    /// Notes the state left behind by the subscriber of an endpoint that is being removed.
     pub(super) fn note_past(&mut self, url: &WebhookUrl, left: Option<RetiredState>) {
         let entry = self.endpoints.get_mut(url);
         if let Some(Subscriber::Removing { past, .. }) = entry.map(|entry| &mut entry.subscriber)
@@ -56,7 +60,8 @@ impl SupervisorActor {
         }
     }
 
-    /// Returns who still records what an endpoint's attempts had answered, if that is being removed.
+    /// Returns the subscriber of an endpoint that is being removed. It may still be recording the
+    /// outcomes of its attempts.
     pub(super) fn ending(&self, url: &WebhookUrl) -> Option<Addr<SubscriberActor>> {
         let subscriber = &self.endpoints.get(url)?.subscriber;
         let Subscriber::Removing { ending, .. } = subscriber else {
@@ -65,7 +70,8 @@ impl SupervisorActor {
         ending.clone()
     }
 
-    /// Returns when an endpoint is no longer being removed, if it is.
+    /// Returns a request that is answered once the removal of an endpoint has ended, or `None` if
+    /// the endpoint is not being removed.
     pub(super) fn removal_ended(
         &self,
         url: &WebhookUrl,
@@ -76,7 +82,10 @@ impl SupervisorActor {
         removing.then(|| ctx.address().send(RemovalEnded(url.clone())))
     }
 
-    /// Forgets an endpoint that was removed, or goes on with one that could not be. Events may have arrived meanwhile.
+    /// Forgets an endpoint that was removed, or continues with one that could not be.
+    ///
+    /// An endpoint is also kept if deliveries have arrived for it, or a rule has named it,
+    /// meanwhile.
     pub(super) fn end_removal(&mut self, url: &WebhookUrl, removed: bool, ctx: &mut Context<Self>) {
         let Some(entry) = self.endpoints.get_mut(url) else {
             return;
@@ -97,7 +106,7 @@ impl SupervisorActor {
             *entry = EndpointEntry::default();
         }
         if woken || !removed {
-            // It reads from the store what there is to do.
+            // A new subscriber reads its deliveries from the store.
             self.start_subscriber(url, ctx);
         } else {
             self.endpoints.remove(url);
@@ -155,7 +164,7 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
                 let told = giving_up.at_removed(&url).await?;
                 let rest = shared.call(|store| store.remove_endpoint(&url, now));
                 let open = told + rest.await?;
-                // Last, so that nothing of what was open can go out without the endpoint's settings.
+                // Last, so that no open delivery is sent without the endpoint's settings.
                 let forget = Change::RemoveEndpoint(url);
                 shared.call(|store| store.apply(forget)).await?;
                 Ok(open)
@@ -182,9 +191,13 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
     }
 }
 
-/// For how long a subscriber that ends tries to put on record what its attempts have had answered. The rest is attempted again
-/// or given up, as if there had been no answer.
+/// The time that a subscriber has to record the outcomes of its attempts when its endpoint is
+/// removed.
+///
+/// Deliveries whose outcomes are not recorded by then are attempted again or given up, as if there
+/// had been no answer.
 const RECORDED_WITHIN: Duration = Duration::from_secs(30);
 
-/// After how long an endpoint goes on that a store does not get removed. Millions of open deliveries take minutes.
+/// The time after which a removal is given up, and the endpoint continues. Millions of open
+/// deliveries take minutes.
 const REMOVED_WITHIN: Duration = Duration::from_mins(10);

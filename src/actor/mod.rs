@@ -1,4 +1,4 @@
-//! The shells: mailboxes, timers and wiring around the rules. They decide nothing that a rule could decide.
+//! The shells around the rules: mailboxes, timers and wiring. Decisions belong to the rules.
 
 pub(crate) mod bodies;
 pub(crate) mod clock;

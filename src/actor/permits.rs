@@ -1,4 +1,4 @@
-//! The process-wide limit on attempts in flight, shared by all subscribers of an engine.
+//! The limit on attempts in flight, shared by all subscribers of an engine.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,17 +15,18 @@ pub(crate) struct Permits(Mutex<PermitBook<Arc<Waiter>>>);
 
 type Book<'a> = MutexGuard<'a, PermitBook<Arc<Waiter>>>;
 
-/// Where one subscriber is reached when its turn for a permit has come, or when something has arrived.
+/// Wakes one subscriber when its turn for a permit has come, or when a message has arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
-    /// Set with the book locked, so that a waiter is either in the book or was granted a permit.
+    /// Set while the book is locked, so that a waiter is either in the queue or was granted a
+    /// permit.
     granted: AtomicBool,
-    /// Set in the subscriber's first turn, before it looks.
+    /// Set in the subscriber's first poll, before it checks `granted`.
     waker: OnceLock<Waker>,
 }
 
 impl Waiter {
-    /// Has the task of `cx`, which is always the same one, woken from now on.
+    /// Wakes the task of `cx` from now on. It must be the same task on every call.
     pub(crate) fn listen(&self, cx: &Context<'_>) {
         self.waker.get_or_init(|| cx.waker().clone());
     }
@@ -46,7 +47,7 @@ impl Permits {
         self.0.lock()
     }
 
-    /// Hands free permits to those whose turn it is.
+    /// Grants free permits to the waiters whose turn it is.
     fn grant<'a>(&'a self, mut book: Book<'a>) {
         while let Some(waiter) = book.next_grant() {
             waiter.granted.store(true, Ordering::Release);
@@ -56,8 +57,10 @@ impl Permits {
         }
     }
 
-    /// Takes a permit or joins the queue. Then permits have to be granted: one may be free for this
-    /// very waiter, and nobody would tell it.
+    /// Takes a permit or joins the queue.
+    ///
+    /// After joining, the caller must grant free permits: one may be free for this waiter, and
+    /// nothing else would notify it.
     fn take_or_wait(
         book: &mut Book<'_>,
         charge: Charge,
@@ -78,7 +81,7 @@ impl Permits {
     }
 }
 
-/// A permit that nobody uses yet. Dropping it gives it back.
+/// An unused permit. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Permit {
     charge: Charge,
@@ -94,22 +97,23 @@ impl Drop for Permit {
     }
 }
 
-/// The permits that one subscriber holds for its attempts. Dropping it gives them all back, however the subscriber ends.
+/// The permits of one subscriber's attempts. Dropping this gives them all back, however the
+/// subscriber ends.
 #[derive(Debug)]
 pub(crate) struct Holdings {
     permits: Arc<Permits>,
     waiter: Arc<Waiter>,
     /// The hash of its host.
     host: u64,
-    /// Where its last permit was counted.
+    /// The site that its last permit was charged to.
     site: Option<SiteId>,
-    /// How many it holds, by how they count: one entry as a rule.
+    /// The number of permits held, per charge. There is usually one entry.
     held: Vec<(Charge, u32)>,
     in_all: u32,
     spare: Option<Permit>,
-    /// How many more deliveries this turn lasts.
+    /// The number of deliveries left in this turn.
     turn_left: u32,
-    /// What it waits for, until a permit is granted.
+    /// Its ticket, until a permit is granted.
     waiting: Option<Ticket>,
 }
 
@@ -129,21 +133,23 @@ impl Holdings {
         }
     }
 
-    /// Takes a permit for an attempt at a delivery of a client, or joins the queue for one: then the
-    /// subscriber is woken when its turn has come.
+    /// Takes a permit for an attempt at a client's delivery.
+    ///
+    /// Returns `None` if it joined the queue instead. The subscriber is woken when its turn has
+    /// come.
     pub(crate) fn take(&mut self, class: PermitClass, client: &ClientId) -> Option<Charge> {
         if let Some(mut spare) = self.spare.take() {
             spare.permits = None;
             if spare.charge.class == class {
-                // Also for another client's delivery: the turn stays on the account of the one with
-                // which it began.
+                // This holds for another client's delivery too: a turn is charged to the client
+                // with which it began.
                 self.add(spare.charge);
                 return Some(spare.charge);
             }
             self.put_back(spare.charge);
         }
         if let Some(ticket) = self.waiting {
-            // Else it waits among those it no longer belongs to.
+            // Otherwise it would stay in the queue of a class that it no longer belongs to.
             if ticket.charge.class == class || !self.permits.book().leave(ticket) {
                 return None;
             }
@@ -168,7 +174,7 @@ impl Holdings {
         taken.ok()
     }
 
-    /// Takes a permit that was granted since the last turn, if there is one.
+    /// Takes a permit that was granted since the last poll, if there is one.
     pub(crate) fn accept(&mut self) {
         let granted = &self.waiter.granted;
         if let Some(Ticket { charge, .. }) = self.waiting
@@ -200,7 +206,7 @@ impl Holdings {
         self.waiting.is_some()
     }
 
-    /// Gives back a permit that was granted and is not needed.
+    /// Gives back a granted permit that is not needed.
     pub(crate) fn drop_spare(&mut self) {
         if let Some(mut spare) = self.spare.take() {
             spare.permits = None;
@@ -208,19 +214,24 @@ impl Holdings {
         }
     }
 
-    /// Gives a permit back that is counted as held no longer. A waiter's turn follows what it holds: it might never come otherwise.
+    /// Gives back a permit that is no longer counted as held.
+    ///
+    /// A waiter's position depends on the number of permits that its endpoint holds. Without the
+    /// update, its turn might never come.
     fn put_back(&mut self, charge: Charge) {
         let mut book = self.permits.book();
         book.give_back(charge);
         if let Some(ticket) = &mut self.waiting {
-            // One whose turn has come already stays granted.
+            // A waiter whose turn has come stays granted.
             *ticket = book.hold_instead(*ticket, self.in_all);
         }
         self.permits.grant(book);
     }
 
-    /// Gives back the permit of an attempt that has ended. While a turn lasts, the permit is kept for the endpoint's next delivery: to tell another
-    /// endpoint of every single permit would cost more than the turns are worth.
+    /// Gives back the permit of an attempt that has ended.
+    ///
+    /// While a turn lasts, the permit is kept for the endpoint's next delivery: waking another
+    /// endpoint for every single permit would cost more than the turns are worth.
     pub(crate) fn give_back(&mut self, charge: Charge) {
         self.remove(charge);
         if charge.class == PermitClass::Prompt && self.turn_left > 0 && self.spare.is_none() {
@@ -234,7 +245,7 @@ impl Holdings {
         self.put_back(charge);
     }
 
-    /// Counts the permits of prompt attempts at these sites to those of the hanging from now on.
+    /// Counts the permits of prompt attempts at these sites as late from now on.
     pub(crate) fn count_as_late(&mut self, sites: &[SiteId]) {
         for site in sites.iter().copied() {
             let charge = |class| Charge { class, site };
@@ -246,7 +257,7 @@ impl Holdings {
         sites.for_each(|site| book.count_as_late(site));
     }
 
-    /// Gives up what it needs only while it has something to do.
+    /// Releases memory and the site, which are needed only while there are deliveries.
     pub(crate) fn rest(&mut self) {
         if self.held.iter().all(|(_, count)| *count == 0) {
             self.held = Vec::new();
@@ -262,7 +273,8 @@ impl Holdings {
             *count += 1;
             return;
         }
-        // A site that is forgotten and known again may have another number then.
+        // A site that was forgotten and entered again may have another id, so unused entries are
+        // dropped.
         self.held.retain(|(_, count)| *count > 0);
         self.held.push((charge, 1));
     }
@@ -289,7 +301,7 @@ impl Drop for Holdings {
     }
 }
 
-/// How many prompt deliveries one after another a turn for a permit lasts.
+/// The number of prompt deliveries in a row for which a turn lasts.
 const TURN_LENGTH: u32 = 8;
 
 #[cfg(test)]
@@ -297,7 +309,7 @@ mod tests {
     use super::PermitClass::{Hanging, Prompt};
     use super::*;
 
-    /// A waiter that is said to hold more than it does might wait for ever.
+    /// A waiter counted as holding more than it does might wait forever.
     #[test]
     fn a_waiter_that_gives_back_what_it_kept_for_its_turn_holds_nothing() {
         let permits = Permits::new(8);

@@ -1,4 +1,4 @@
-//! What all actors of one engine share.
+//! The state that all actors of one engine share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,10 @@ use super::watchers::Watchers;
 use crate::store::{Store, StoreClaim, StoreFuture};
 use crate::transport::Transport;
 
-/// Handles and limits that every actor of an engine is given.
+/// Handles and limits that every actor of an engine receives.
 pub(crate) struct EngineContext {
-    /// That this engine alone works on the store: as long as one of its actors lives. Before the store, which is to be free when it is dropped.
+    /// The engine's exclusive claim on the store, held while one of its actors lives. Declared
+    /// before `store`, because the claim must be free when the store is dropped.
     pub(crate) _claim: StoreClaim,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) transport: Arc<dyn Transport>,
@@ -31,20 +32,21 @@ pub(crate) struct EngineContext {
     pub(crate) client_id_header: String,
     /// The largest body, in bytes.
     pub(crate) max_body_bytes: usize,
-    /// How many messages a mailbox holds.
+    /// The capacity of the router's and the supervisor's mailboxes, and of the router's inbox.
     pub(crate) mailbox: usize,
-    /// How many endpoints without settings are remembered that have nothing to do.
+    /// The maximum number of idle endpoints without settings that are remembered.
     pub(crate) endpoints_at_rest: usize,
     /// How long publishers wait for room.
     pub(crate) publish_timeout: Duration,
-    /// Whether subscribers live on several arbiters, which then share the processors with each other and with receivers on the same machine.
+    /// `true` if subscribers run on several arbiters. These share the processors with each other
+    /// and with receivers on the same machine.
     pub(crate) several_arbiters: bool,
-    /// Where chance comes from.
+    /// The seed of the random number generators.
     pub(crate) seed: u64,
 }
 
 impl EngineContext {
-    /// Makes a call to the store that cannot take its caller down.
+    /// Makes a call to the store. A panic in the store does not reach the caller.
     pub(crate) fn call<T>(&self, call: impl FnOnce(&dyn Store) -> StoreFuture<T>) -> StoreCall<T> {
         StoreCall::begin(|| call(&*self.store))
     }

@@ -22,7 +22,9 @@ use crate::domain::value::url::WebhookUrl;
 use crate::error::PublishError;
 use crate::store::StoreError;
 
-/// Publish an event once there is room: engine → router. It waits in line until then, and is refused if there is none until `until`.
+/// Publishes an event once there is room: engine → router.
+///
+/// The event waits in line, and is refused if there is no room by `until`.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Receipt, PublishError>")]
 pub(crate) struct PublishInLine {
@@ -30,7 +32,9 @@ pub(crate) struct PublishInLine {
     pub(crate) until: Instant,
 }
 
-/// Publish an event, or refuse it at once: engine → router. The answer comes by a channel, because a message that is to be answered waits for a place in the
+/// Publishes an event, or refuses it at once: engine → router.
+///
+/// The answer comes through a channel, because a message with an answer waits for a place in the
 /// mailbox.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -39,8 +43,8 @@ pub(crate) struct PublishAtOnce {
     pub(crate) answer: oneshot::Sender<Result<Receipt, PublishError>>,
 }
 
-/// Deliveries that are in the store: router → subscriber, and supervisor → subscriber for those that
-/// nobody could send there.
+/// Hands on stored deliveries: router → subscriber, and supervisor → subscriber for deliveries that
+/// could not be sent there.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Deliver {
@@ -50,8 +54,10 @@ pub(crate) struct Deliver {
     pub(crate) missed: Missed,
 }
 
-/// The store holds deliveries that no subscriber was told of: router → supervisor, which tells or
-/// starts one. The answer is its address; `None` while there is none.
+/// Reports stored deliveries that no subscriber was told of: router → supervisor.
+///
+/// The supervisor tells or starts the subscriber. The answer is its address; `None` while there is
+/// none.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Addr<SubscriberActor>>")]
 pub(crate) struct Wake {
@@ -59,13 +65,16 @@ pub(crate) struct Wake {
     pub(crate) missed: Missed,
 }
 
-/// Forget the address of an endpoint's subscriber: supervisor → router, before it ends. Once this is
-/// answered, nothing is sent there any more.
+/// Makes the router forget the address of an endpoint's subscriber before the subscriber ends:
+/// supervisor → router.
+///
+/// Once this is answered, nothing more is sent there.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ForgetAddress(pub(crate) WebhookUrl);
 
-/// May these URLs be called for events of this client, or of every client? Router → supervisor.
+/// Checks that these URLs may be called for events of this client, or of every client (`None`):
+/// router → supervisor.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), RuleError>")]
 pub(crate) struct CheckEndpoints {
@@ -73,12 +82,12 @@ pub(crate) struct CheckEndpoints {
     pub(crate) client: Option<ClientId>,
 }
 
-/// These URLs are named by a rule: router → supervisor.
+/// Names the URLs of a rule: router → supervisor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct KnowEndpoints(pub(crate) Arc<[WebhookUrl]>);
 
-/// I have nothing to do and may end: subscriber → supervisor.
+/// Asks to end, because there is nothing left to do: subscriber → supervisor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Retire {
@@ -86,28 +95,31 @@ pub(crate) struct Retire {
     pub(crate) incarnation: u64,
 }
 
-/// End, unless something has arrived meanwhile: supervisor → subscriber. The answer is what it leaves behind, or `None` if it stays.
+/// Ends the subscriber, unless deliveries have arrived meanwhile: supervisor → subscriber.
+///
+/// The answer is the state left behind, or `None` if the subscriber stays.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Option<RetiredState>")]
 pub(crate) struct Leave;
 
-/// A subscriber has ended: its own guard → supervisor.
+/// Reports that a subscriber has ended without being asked to: its own guard → supervisor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct SubscriberStopped {
     pub(crate) url: WebhookUrl,
     pub(crate) incarnation: u64,
-    /// What it leaves behind.
+    /// The state that it leaves behind.
     pub(crate) past: Box<RetiredState>,
 }
 
-/// These deliveries were started again by hand and are in the store: supervisor → subscriber.
+/// Announces redelivered deliveries that are in the store: supervisor → subscriber.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Redelivered(pub(crate) Vec<DeliveryId>);
 
-/// Forget these deliveries, which are about to be ended: supervisor → itself → subscriber. The answer is which of them are being attempted or recorded, and
-/// are not forgotten.
+/// Forgets deliveries that are about to be ended: supervisor → itself → subscriber.
+///
+/// The answer lists those that are being attempted or recorded, and so are not forgotten.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<DeliveryId>")]
 pub(crate) struct Forget {
@@ -115,12 +127,15 @@ pub(crate) struct Forget {
     pub(crate) ids: Arc<[DeliveryId]>,
 }
 
-/// Have another subscriber read everything from the store: supervisor → itself, when what the first one forgot could not be ended.
+/// Makes another subscriber read everything from the store: supervisor → itself.
+///
+/// Used if deliveries that the first subscriber forgot could not be ended.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StartOver(pub(crate) WebhookUrl);
 
-/// So many reports about an endpoint had no place with a watcher: router → supervisor, and supervisor → itself.
+/// Reports `count` reports about an endpoint that did not fit into a watcher's mailbox: router →
+/// supervisor, and supervisor → itself.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ReportsLost {
@@ -128,12 +143,12 @@ pub(crate) struct ReportsLost {
     pub(crate) count: u64,
 }
 
-/// How does it do? Supervisor → subscriber.
+/// Requests the status of an endpoint: supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "EndpointStatus")]
 pub(crate) struct Describe;
 
-/// Other settings: supervisor → subscriber.
+/// Changes the settings: supervisor → subscriber.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Configure {
@@ -141,76 +156,79 @@ pub(crate) struct Configure {
     pub(crate) policy: Arc<EndpointPolicy>,
 }
 
-/// Change whether attempts may start, now and after a restart: supervisor → subscriber.
+/// Changes whether attempts may start, now and after a restart: supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub(crate) struct ChangeRun(pub(crate) RunChange);
 
-/// Have the subscriber of an endpoint change whether attempts may start: supervisor → itself.
+/// Changes, through an endpoint's subscriber, whether attempts may start: supervisor → itself.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), EndpointError>")]
 pub(crate) struct ChangeRunOf {
     pub(crate) url: WebhookUrl,
     pub(crate) change: RunChange,
-    /// How many more subscribers are asked if this one ends before it answers.
+    /// The number of subscribers that are asked, including this one, in case one ends before it
+    /// answers.
     pub(crate) tries: u32,
 }
 
-/// Start nothing more and answer when nothing is in flight: supervisor → subscriber.
+/// Starts no more attempts, and answers when none is in flight: supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Drain;
 
-/// Break off what is in flight and stop: supervisor → subscriber. The answer is what came of draining.
+/// Aborts the attempts in flight and stops: supervisor → subscriber. The answer is the result of
+/// draining.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Drained")]
 pub(crate) struct Abort;
 
-/// Break off what is in flight, take and start nothing more: supervisor → subscriber. Answered once all that has ended is on
-/// record.
+/// Aborts the attempts in flight, and accepts and starts no more: supervisor → subscriber.
+///
+/// Answered once every ended attempt is recorded.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct BreakOff;
 
-/// There may be something new in the outbox: application → router.
+/// Announces that the outbox may have new events: application → router.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct LookIntoOutbox;
 
-/// Refuse events from now on, and answer when those under way are answered: supervisor → router.
+/// Refuses events from now on, and answers when those under way are answered: supervisor → router.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Close;
 
-/// Stop, when everything else has ended: engine → supervisor → router.
+/// Stops the actor, once everything else has ended: engine → supervisor → router.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Terminate;
 
-/// End everything, breaking off what is not done by the deadline: engine → supervisor.
+/// Shuts down, and aborts attempts in flight at the deadline: engine → supervisor.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "ShutdownReport")]
 pub(crate) struct ShutDown(pub(crate) Duration);
 
-/// Drain every subscriber, and answer when nothing is in flight: supervisor → itself.
+/// Drains every subscriber, and answers when no attempt is in flight: supervisor → itself.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct DrainAll;
 
-/// Break off what is in flight everywhere: supervisor → itself.
+/// Aborts all attempts in flight: supervisor → itself.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Drained")]
 pub(crate) struct AbortAll;
 
-/// What came of draining.
+/// The result of draining.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Drained {
-    /// What is left behind.
+    /// The state that is left behind.
     pub(crate) past: RetiredState,
-    /// How many deliveries ended well since draining began.
+    /// The number of deliveries delivered since draining began.
     pub(crate) delivered: u64,
-    /// How many attempts were broken off.
+    /// The number of attempts aborted.
     pub(crate) aborted: u64,
-    /// How many deliveries were known to be open.
+    /// The number of deliveries known to be open.
     pub(crate) open: u64,
 }

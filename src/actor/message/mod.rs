@@ -1,7 +1,8 @@
 //! The protocol: every message between the application and the actors, and between the actors.
 //!
-//! Mailboxes are bounded. `send(..).await` waits for a place in one; `try_send` fails with `SendError::Full`. Both are
-//! safe, because nothing is accepted before its answer says so.
+//! Mailboxes are bounded. `send(..).await` waits for a place in the mailbox; `try_send` fails with
+//! `SendError::Full` if there is none. Both are safe, because nothing counts as accepted before its
+//! answer.
 
 mod between;
 mod deliveries;

@@ -1,10 +1,12 @@
 //! Sends webhooks from an actix application.
 //!
-//! Events go in as actor messages; a router actor fans them out by rule and client; a supervisor actor runs one subscriber actor per
-//! webhook URL, each with its own retry timer, backoff and connections; the state of every endpoint comes out as status messages.
-//! There is no server, broker or database to run.
+//! Events go in as actor messages. A router actor fans them out by rule and client. A supervisor
+//! actor runs one subscriber actor per webhook URL, each with its own retry timer, backoff and
+//! connections. The state of every endpoint comes out as status messages. There is no server,
+//! broker or database to run.
 //!
-//! It is not a message broker, not a receiver of webhooks (it has what receivers verify them with), and not a cron.
+//! It is not a message broker, not a receiver of webhooks (though receivers can verify signatures
+//! with it), and not a cron.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,66 +32,68 @@
 //! ```
 //!
 //! # What it promises
-//! An event whose [`Receipt`] was returned is attempted until it is delivered or is a dead letter that can be listed and redelivered: at
-//! least once. With a `store::SqliteStore` that holds across crashes of the process and the system; **without one, an engine keeps events in a
-//! [`MemoryStore`](store::MemoryStore), whose promise ends with the process**.
+//! Delivery is at least once: an event whose [`Receipt`] was returned is attempted until it is
+//! delivered, or is a dead letter that can be listed and redelivered. With a `store::SqliteStore`
+//! this holds across crashes of the process and the system. **Without one, an engine keeps events
+//! in a [`MemoryStore`](store::MemoryStore), whose promise ends with the process.**
 //!
 //! # Where to begin
 //! - [`Engine`] and [`EngineBuilder`]: start, publish, shut down.
-//! - [`Event`], [`Rule`], [`Client`], [`Endpoint`], [`EndpointPolicy`]: what is said about events and receivers.
-//! - [`RouterActor`] and [`SupervisorActor`]: the messages they answer.
-//! - [`EndpointStatus`] and [`DeliveryReport`]: what comes out.
+//! - [`Event`], [`Rule`], [`Client`], [`Endpoint`], [`EndpointPolicy`]:
+//!   descriptions of events and receivers.
+//! - [`RouterActor`] and [`SupervisorActor`]: the actors, and the messages that they answer.
+//! - [`EndpointStatus`] and [`DeliveryReport`]: the engine's output.
 //! - [`limits`]: every bound on input.
 //!
 //! # Features
-//! | feature | default | what it adds |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `awc` | on | `transport::AwcTransport`, the default transport, over the HTTP client awc |
-//! | `sqlite` | on | `store::SqliteStore`: everything durable in one file |
+//! | `sqlite` | on | `store::SqliteStore`: durable storage in one file |
 //! | `platform-roots` | off | the operating system's root certificates: `transport::TransportBuilder::platform_roots` |
 //! | `test-util` | off | `testing`: simulated time, scripted receivers, a faulty and a blocking store, the store conformance suite |
-//! | `verify` | off | `verify`: checks signatures for receivers, with an extractor for actix-web |
+//! | `verify` | off | `verify`: signature checks for receivers, with an extractor for actix-web |
 //!
 //! # Log events
 //! | level | message | fields | when |
 //! |---|---|---|---|
-//! | debug | `attempt … of delivery … to … finished: …` | `endpoint`, `delivery_id`, `attempt`, `outcome` | every attempt that is on record |
-//! | debug | `subscriber of endpoint … has just ended` | `endpoint` | a delivery met a subscriber that is being started again |
-//! | error | `subscriber of endpoint … panicked, …` | `endpoint`, `restarts` | a bug in this crate; it is started again |
-//! | warn | `circuit of endpoint … opened; attempts wait until …` | `endpoint`, `until` | an endpoint with a circuit breaker fails |
-//! | warn | `endpoint … disabled: …` | `endpoint`, `reason` | its receiver or its policy said so |
-//! | warn | `access token could not be fetched from …: …` | `token_url`, `reason` | a fetch failed; further ones wait for 1 to 30 s |
+//! | debug | `attempt … of delivery … to … finished: …` | `endpoint`, `delivery_id`, `attempt`, `outcome` | an attempt was recorded |
+//! | debug | `subscriber of endpoint … has just ended` | `endpoint` | a delivery was sent to a subscriber that is being started again |
+//! | error | `subscriber of endpoint … panicked, …` | `endpoint`, `restarts` | a bug in this crate; the subscriber is started again |
+//! | warn | `circuit of endpoint … opened; attempts wait until …` | `endpoint`, `until` | an endpoint with a circuit breaker failed |
+//! | warn | `endpoint … disabled: …` | `endpoint`, `reason` | the receiver's answer or the endpoint's policy disabled it |
+//! | warn | `access token could not be fetched from …: …` | `token_url`, `reason` | a fetch failed; the next one waits for 1 to 30 s |
 //! | warn | `… reports of deliveries to … that were given up are lost: …` | | a watcher's mailbox was full |
-//! | info | `rules of the store …: …` | `count` | at a start, the rules of the store that the builder does not name, has otherwise, or has removed |
-//! | error | `… cannot be used: …; it is set aside until it is put again` | `setting`, `reason` | at a start, a stored setting that cannot be read |
-//! | warn | `wall clock was set forward by …; …` (or `back`) | `set_by_ms` | the system clock was moved by 100 ms or more, or the machine slept |
+//! | info | `rules of the store …: …` | `count` | at start: stored rules that the builder does not name, defines differently, or removes |
+//! | error | `… cannot be used: …; it is set aside until it is put again` | `setting`, `reason` | at start: a stored setting cannot be read or used |
+//! | warn | `wall clock was set forward by …; …` (or `back`) | `set_by_ms` | the system clock was set by 100 ms or more, or the machine slept |
 //! | error | `that the wall clock was set could not be kept; …` | `error` | a store call failed |
 //! | error | `delivery store failed for endpoint …; asking again in a second: …` | `endpoint`, `error` | a store call failed |
 //! | error | `store could not be flushed …` | `error` | a store call failed at shutdown |
-//! | error | `event … in the outbox cannot be routed; it is set aside: …` | `seq`, `reason` | it is too large, or unreadable, or its id is taken |
+//! | error | `event … in the outbox cannot be routed; it is set aside: …` | `seq`, `reason` | the event is too large or unreadable, or its id is taken |
 //! | error | `event … in the outbox could not be set aside; …` | `seq`, `error` | a store call failed |
-//! | warn | `event … stays in the outbox for now, …` | `seq`, `error` | its endpoints are full; told once a look |
-//! | warn | `event … and those after it stay in the outbox for now: …` | `seq`, `error` | a store call failed |
+//! | warn | `event … stays in the outbox for now, …` | `seq`, `error` | there is no room for its deliveries, at its endpoints or in total; logged once per endpoint until it has room |
+//! | warn | `event … and those after it stay in the outbox for now: …` | `seq`, `error` | a store call failed; logged once per look at the outbox |
 //! | error | `outbox could not be read; it is looked into again: …` | `error` | a store call failed |
-//! | debug | `… old deliveries forgotten` | `forgotten` | once a minute, if there were any |
+//! | debug | `… old deliveries forgotten` | `forgotten` | once a minute, if any were forgotten |
 //! | error | `old deliveries could not be forgotten; …` | `error` | a store call failed |
 //! | warn | `a credential of the past could not be forgotten …` | `error` | a store call failed |
-//! | warn | `dead letter … forgotten: …` | `delivery_id`, `limit` | the memory store holds as many dead letters as it may |
+//! | warn | `dead letter … forgotten: …` | `delivery_id`, `limit` | the memory store already held its maximum number of dead letters |
 //! | warn | `… dead letters forgotten early, …`, `ids of … events forgotten early: …` | | the file is larger than `SqliteOptions::max_bytes` |
-//! | warn | `dead letters that stay what they are: …` | | there is no room to start all of a query again |
-//! | error | `delivery … to … cannot be read in the delivery store and is a dead letter: …` | `endpoint`, `delivery_id` | its row is damaged |
-//! | error | `… in the delivery store cannot be read and is left out: …` | `endpoint`, where there is one | a row that is listed, or that is known of an endpoint, is damaged |
-//! | error | `delivery store's file … was removed or replaced while it is open; …` | | nothing is accepted until it is back |
-//! | warn | `delivery store's file is back where it was; it goes on` | | it is |
-//! | warn | `log of the delivery store …` | | its log cannot be moved into the file since a while: since when, and how long it is; told again when it can be |
-//! | warn | `log could not be moved into the file; …` | `error` | SQLite could not checkpoint |
+//! | warn | `dead letters that stay what they are: …` | | there was no room to redeliver all dead letters of a query |
+//! | error | `delivery … to … cannot be read in the delivery store and is a dead letter: …` | `endpoint`, `delivery_id` | the delivery's row is damaged |
+//! | error | `… in the delivery store cannot be read and is left out: …` | `endpoint`, if there is one | a listed row, or a row about an endpoint, is damaged |
+//! | error | `delivery store's file … was removed or replaced while it is open; …` | | nothing is accepted until the file is back |
+//! | warn | `delivery store's file is back where it was; it goes on` | | the file is back |
+//! | warn | `log of the delivery store …` | | the log could not be moved into the file for a while; the message gives the start and the log's length; logged again once it can be moved |
+//! | warn | `log could not be moved into the file; …` | `error` | an SQLite checkpoint failed |
 //! | error | `transaction of the delivery store could not be rolled back: …` | `error` | SQLite refused a rollback |
-//! | warn | `the configuration of DNS could not be read: …` | `error` | at a start |
-//! | warn | `this machine's own addresses could not be listed: …` | `error` | they are not refused then |
-//! | debug | `connection could not be made to …` | | the cause of an attempt's `Connect` or `Tls` |
-//! | error | `no Verifier in the application's data; …` | | a `verify::VerifiedWebhook` was to be extracted |
+//! | warn | `the configuration of DNS could not be read: …` | `error` | at start, or after the configuration changed |
+//! | warn | `this machine's own addresses could not be listed: …` | `error` | the last list stays in use; without one, the machine's own addresses are not refused |
+//! | debug | `connection could not be made to …` | | the cause of an attempt's `Connect` or `Tls` failure |
+//! | error | `no Verifier in the application's data; …` | | a request was to be extracted as a `verify::VerifiedWebhook` |
 //!
-//! URLs are logged without user info and queries; secrets and bodies are never logged.
+//! URLs are logged without user info and query. Secrets and bodies are never logged.
 
 mod actor;
 mod domain;
@@ -105,8 +109,11 @@ pub mod transport;
 #[cfg(feature = "verify")]
 pub mod verify;
 
-/// Every bound on input. What exceeds one is refused with an error that names it, save that waits of a [`RetryPolicy`] beyond
-/// [`MAX_RETRIES`](limits::MAX_RETRIES) are left out and longer ones count as [`MAX_WAIT`](limits::MAX_WAIT).
+/// Every bound on input.
+///
+/// Input beyond a bound is refused with an error that names the bound, with one exception: a
+/// [`RetryPolicy`] drops waits beyond [`MAX_RETRIES`](limits::MAX_RETRIES), and shortens longer
+/// ones to [`MAX_WAIT`](limits::MAX_WAIT).
 pub mod limits {
     pub use crate::domain::authorisation::oauth2::MAX_FORM_PARAMETERS;
     pub use crate::domain::authorisation::token_answer::{MAX_TOKEN_ANSWER_BYTES, MAX_TOKEN_BYTES};
@@ -120,7 +127,8 @@ pub mod limits {
     pub use crate::domain::value::url::MAX_URL_BYTES;
 }
 
-/// The version of `rusqlite` that [`SqliteStore::publish_in`](crate::store::SqliteStore::publish_in) takes transactions of.
+/// The version of `rusqlite` whose transactions
+/// [`SqliteStore::publish_in`](crate::store::SqliteStore::publish_in) accepts.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
 
@@ -173,7 +181,7 @@ pub use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
 pub use crate::error::{BuildError, PublishError};
 
-/// The examples of the README and the guides, compiled and run.
+/// The examples in the README and the guides, compiled and run.
 #[cfg(doctest)]
 mod pages {
     macro_rules! page {

@@ -134,7 +134,7 @@ pub(crate) struct Forget {
 #[rtype(result = "()")]
 pub(crate) struct StartOver(pub(crate) WebhookUrl);
 
-/// Reports `count` reports about an endpoint that did not fit into a watcher's mailbox: router →
+/// Reports that `count` reports about an endpoint did not fit into a watcher's mailbox: router →
 /// supervisor, and supervisor → itself.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]

@@ -36,7 +36,7 @@ pub(crate) struct EngineContext {
     pub(crate) mailbox: usize,
     /// The maximum number of idle endpoints without settings that are remembered.
     pub(crate) endpoints_at_rest: usize,
-    /// How long publishers wait for room.
+    /// The time that publishers wait for room.
     pub(crate) publish_timeout: Duration,
     /// `true` if subscribers run on several arbiters. These share the processors with each other
     /// and with receivers on the same machine.

@@ -79,7 +79,7 @@ impl RouterActor {
     }
 }
 
-/// How long past credentials are kept for a store without retention times.
+/// The time for which past credentials are kept if the store has no retention times.
 const KEPT_WITHOUT_RETENTION: Duration = Duration::from_hours(30 * 24);
 
 /// The maximum number of credentials checked in one run.

@@ -19,7 +19,7 @@ use crate::domain::deliveries::delivery::OpenDelivery;
 use crate::domain::machine::unread::Missed;
 use crate::domain::value::url::WebhookUrl;
 
-/// What the router knows of an endpoint's subscriber; nothing if there is no entry.
+/// The router's knowledge of an endpoint's subscriber. An endpoint without an entry is unknown.
 pub(super) enum Route {
     Open(Addr<SubscriberActor>),
     /// The supervisor was asked for the address.

@@ -67,8 +67,8 @@ impl SupervisorActor {
 }
 
 impl EndpointEntry {
-    /// Returns `true` if forgetting the entry loses nothing but counts. What was agreed with the
-    /// receiver, and the endpoint's health, are in the store.
+    /// Returns `true` if forgetting the entry loses nothing but counts. The agreements with the
+    /// receiver and the endpoint's health are in the store.
     fn is_spare(&self) -> bool {
         let Subscriber::Retired { past, .. } = &self.subscriber else {
             return false;

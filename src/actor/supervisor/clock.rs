@@ -13,7 +13,7 @@ use crate::actor::shared::EngineContext;
 use crate::domain::value::wall::WallOffset;
 use crate::store::StoreError;
 
-/// What was done about a wall clock that was set.
+/// The handling of a wall clock that was set.
 #[derive(Debug, Default)]
 pub(super) struct WallWatch {
     /// The offset logged last.

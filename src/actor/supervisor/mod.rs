@@ -65,7 +65,7 @@ pub struct SupervisorActor {
     wall_watch: WallWatch,
 }
 
-/// What the supervisor knows of one endpoint.
+/// The supervisor's knowledge of one endpoint.
 #[derive(Debug, Default)]
 struct EndpointEntry {
     endpoint: Option<Arc<Endpoint>>,

@@ -1,4 +1,4 @@
-//! What `AwcTransport` does on real loopback sockets, with receivers that write raw bytes.
+//! Tests of `AwcTransport` on real loopback sockets, with receivers that write raw bytes.
 
 #![cfg(feature = "awc")]
 

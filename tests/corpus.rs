@@ -1,6 +1,7 @@
-//! What fuzzers have found, and what comes close to it, goes through the entry points that they use.
+//! Runs inputs found by fuzzers, and mutations of them, through the same entry points as the
+//! fuzzers.
 //!
-//! `CORPUS_SEED=n` draws other mutations, `CORPUS_ROUNDS=n` more of them.
+//! `CORPUS_SEED=n` draws other mutations, `CORPUS_ROUNDS=n` sets how many are made of each corpus.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +9,12 @@ use std::path::{Path, PathBuf};
 use actix_webhooks::fuzzing::{TARGETS, Target};
 use fastrand::Rng;
 
-/// How many files a corpus has at most, and how many bytes are in each: it is read by people, and runs with every test.
+/// Limits on the number of files in a corpus and on the size of each. People read the corpus, and
+/// every test run uses it.
 const MOST_FILES: usize = 60;
 const MOST_BYTES: usize = 1_024;
 
-/// How many mutations are made of a corpus.
+/// Number of mutations made of each corpus.
 const ROUNDS: usize = 400;
 
 fn fuzz(below: &str) -> PathBuf {
@@ -21,7 +23,7 @@ fn fuzz(below: &str) -> PathBuf {
         .join(below)
 }
 
-/// Returns the names in a folder, in order.
+/// Returns the sorted names of the files in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder);
     let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -41,7 +43,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     files.collect()
 }
 
-/// Tells which input a target was looking at when it panicked.
+/// Prints the input that a target was given when it panicked.
 struct Told<'a> {
     what: String,
     input: &'a [u8],
@@ -85,7 +87,7 @@ fn what_comes_close_to_it_holds_too() {
     }
 }
 
-/// Returns one of the inputs with a few changes.
+/// Returns one of the inputs with one to four random changes.
 fn mutated(inputs: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
     let mut input = rng.choice(inputs).unwrap().clone();
     for _ in 0..rng.usize(1..=4) {

@@ -1,4 +1,4 @@
-//! What the engine promises, in simulated time with scripted receivers.
+//! Tests of the engine's promises, in simulated time with scripted receivers.
 
 mod engine {
     mod agreed;

@@ -1,4 +1,4 @@
-//! What `HttpTransport` does on real loopback sockets, with receivers that write raw bytes.
+//! Tests of `HttpTransport` on real loopback sockets, with receivers that write raw bytes.
 
 pub(crate) use actix_webhooks::transport::HttpTransport as Tested;
 

@@ -1,15 +1,15 @@
-//! No secret and no query of a URL is shown: not by `Debug`, not by an error, not in a log, and not in JSON, in which only the fields that name an endpoint
-//! hold its whole URL.
+//! No secret and no query of a URL is shown: not by `Debug`, not by an error, not in a log, and not
+//! in JSON. The one exception: JSON fields that name an endpoint hold its whole URL.
 
 mod secrets {
     mod logged;
     mod shown;
 }
 
-/// What stands where a secret is.
+/// Used as every secret in these tests.
 pub(crate) const SECRET: &str = "hush-4711";
 
-/// What stands where the value of a query is.
+/// Used as the value of every query in these tests.
 pub(crate) const QUERY: &str = "sesame-4712";
 
 /// An endpoint whose URL has a query.

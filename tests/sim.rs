@@ -1,6 +1,8 @@
-//! The whole engine in simulated time, in worlds drawn from a seed: receivers of every temper, operators, a store that fails, restarts.
+//! The whole engine in simulated time, in worlds drawn from a seed: receivers of every kind,
+//! operators, a failing store, restarts.
 //!
-//! `SIM_SEED=n` runs that world alone and prints its trace; `SIM_SEEDS=n` sets how many worlds are run. A failure names its seeds.
+//! `SIM_SEED=n` runs that world alone and prints its trace; `SIM_SEEDS=n` sets how many worlds are
+//! run. A failure names its seeds.
 
 mod sim {
     mod check;

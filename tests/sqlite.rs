@@ -1,4 +1,4 @@
-//! The durable store, under an engine and on its own.
+//! Tests of the durable store, under an engine and on its own.
 
 mod sqlite {
     mod agreed;

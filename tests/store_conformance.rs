@@ -1,4 +1,4 @@
-//! Every store keeps the one contract.
+//! Every store keeps the same contract.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ async fn the_memory_store_keeps_the_contract() {
     Box::pin(store_conformance(async || MemoryStore::new())).await;
 }
 
-/// So does one that the application shares, and with it whatever forwards calls.
+/// The contract also holds for a store that the application shares, and so for every store that
+/// forwards calls.
 #[actix_rt::test]
 async fn a_shared_store_keeps_the_contract() {
     Box::pin(store_conformance(async || Arc::new(MemoryStore::new()))).await;

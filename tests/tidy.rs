@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The layers, lowest first. A module may use those of lower ranks and its own.
+/// The layers, lowest first. A module may use itself and modules of lower rank.
 const LAYERS: [(&str, u8); 9] = [
     ("domain", 0),
     ("store", 1),
@@ -35,7 +35,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Returns the module below `src` that a path belongs to.
+/// Returns the top-level module of a path below `src`.
 fn module(path: &Path) -> String {
     let below = path
         .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
@@ -57,11 +57,12 @@ fn rank(module: &str) -> Option<u8> {
         .map(|(_, rank)| *rank)
 }
 
-/// Returns what a source uses of this crate, and where it must not.
+/// Returns the names in a source that it must not use: modules of a higher rank, and forms that
+/// hide which module is meant.
 fn upward_uses(module: &str, text: &str) -> Vec<String> {
     let own = rank(module).unwrap_or(u8::MAX);
     let code = without_tests(text);
-    // Documentation may point anywhere.
+    // Links in documentation may point to any module.
     let code = code
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
@@ -83,7 +84,8 @@ fn upward_uses(module: &str, text: &str) -> Vec<String> {
     upward.chain(hidden.map(str::to_owned)).collect()
 }
 
-/// Returns a source without its unit tests, which may use the tools for tests: the modules that are compiled for tests alone.
+/// Returns a source without the modules that are compiled only for tests. They may use the tools
+/// for tests.
 fn without_tests(text: &str) -> String {
     let mut code = Vec::new();
     let mut lines = text.lines();
@@ -147,7 +149,7 @@ fn an_upward_import_is_noticed() {
     }
 }
 
-/// The rooms of `domain`, as its `mod.rs` lists them: each imports from those before it alone.
+/// The modules of `domain`, in the order of its `mod.rs`: each imports only from those before it.
 #[test]
 fn rooms_import_upwards_in_their_list_and_no_two_files_import_each_other() {
     let all = sources("src/domain");
@@ -251,7 +253,7 @@ fn every_state_and_transition_of_a_delivery_is_documented() {
     }
 }
 
-/// One that is not would do what the trait does by default.
+/// A method that is not forwarded would run the trait's default implementation.
 #[test]
 fn every_method_of_a_store_is_forwarded() {
     let source = |name: &str| {

@@ -1,4 +1,5 @@
-//! What an endpoint has agreed on with its receiver outlives a rest, a panic and the engine.
+//! What an endpoint has agreed on with its receiver survives a retired subscriber, a panic and the
+//! end of the engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::support::{HOOK, event, plain};
 
-/// What happens to a subscriber between two events.
+/// An event in the life of a subscriber between two deliveries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Break {
     Nothing,
@@ -26,7 +27,8 @@ enum Break {
 
 const BREAKS: [Break; 4] = [Break::Nothing, Break::Rest, Break::Panic, Break::Restart];
 
-/// Has its subscriber panic when that looks whether a connection is worth keeping.
+/// A transport whose channel panics once when the subscriber asks whether the connection is worth
+/// keeping.
 #[derive(Clone, Default)]
 struct Fragile {
     receivers: ScriptedTransport,
@@ -53,7 +55,7 @@ impl Channel for FragileChannel {
     }
 }
 
-/// Engines on one store, one after the other.
+/// Engines that use the same store one after the other.
 struct World {
     clock: SimClock,
     transport: Fragile,
@@ -111,7 +113,7 @@ impl World {
         self.engine.publish(event(id)).await.unwrap();
     }
 
-    /// Waits until so many seconds after the beginning.
+    /// Waits until `seconds` seconds after the beginning.
     async fn until(&self, seconds: u64) {
         let passed = self.clock.elapsed().saturating_sub(self.begun);
         let left = Duration::from_secs(seconds).saturating_sub(passed);
@@ -128,7 +130,7 @@ impl World {
         resumed.await.unwrap().unwrap();
     }
 
-    /// Lets happen what it says; it takes less than 20 s.
+    /// Makes a break happen, within 20 s.
     async fn suffer(&mut self, what: Break) {
         match what {
             Break::Nothing => {}
@@ -163,7 +165,8 @@ fn asks(status: u16, seconds: &str) -> Reply {
     Reply::answer(Answer::new(status).retry_after(seconds))
 }
 
-/// One a minute: the second was sent after 20 s, because its subscriber had rested, and with it the limit was forgotten.
+/// With a limit of one per minute, the second event was sent after 20 s: the subscriber had retired
+/// in between, and the limit was forgotten with it.
 #[test]
 fn a_rate_limit_is_kept() {
     for what in BREAKS {
@@ -196,7 +199,7 @@ fn a_rate_limit_that_is_changed_counts_from_the_last_attempt() {
     }
 }
 
-/// What was under way when the process ended is on no record, and was sent all the same.
+/// An attempt that was in flight when the process ended is not on record, but it was sent.
 #[test]
 fn an_attempt_that_a_crash_has_broken_off_counts_against_the_rate() {
     let limit = RateLimit::new(1, Duration::from_mins(1));
@@ -212,7 +215,7 @@ fn an_attempt_that_a_crash_has_broken_off_counts_against_the_rate() {
     });
 }
 
-/// In no second more than ten, though the engine is started again in the middle of it, over and over.
+/// No second has more than ten attempts, although the engine is restarted over and over.
 #[test]
 fn frequent_attempts_are_counted_across_crashes_too() {
     let endpoint = plain(HOOK).rate_limit(RateLimit::per_second(10));
@@ -227,7 +230,7 @@ fn frequent_attempts_are_counted_across_crashes_too() {
         world.until(60).await;
         let sent_at = world.sent_at();
         assert!(sent_at.len() >= 300);
-        // What a late timer missed within 20 ms is caught up.
+        // A limit catches up to 20 ms that a late timer missed.
         let crowded = sent_at
             .windows(11)
             .find(|eleven| eleven[10] - eleven[0] < 0.98);
@@ -235,7 +238,7 @@ fn frequent_attempts_are_counted_across_crashes_too() {
     });
 }
 
-/// The store cannot write for a while: nothing starts that it does not know of.
+/// The store cannot write for a while. No attempt starts that the store does not know of.
 #[test]
 fn nothing_starts_that_a_store_could_not_be_told_of() {
     let endpoint = plain(HOOK).rate_limit(RateLimit::new(1, Duration::from_mins(1)));
@@ -284,7 +287,8 @@ fn an_open_circuit_and_its_backoff_are_kept() {
             world.receives([Reply::status(502)]);
             world.publish("first").await;
             world.until(16).await;
-            // At 0 and at 15 s: open until 45, and after the probe for twice as long.
+            // Failures at 0 and 15 s open the circuit until 45 s; the failed probe doubles the
+            // wait.
             world.until(46).await;
             assert_eq!(world.sent_at(), [0.0, 15.0, 45.0]);
             world.suffer(what).await;
@@ -325,7 +329,7 @@ fn failures_in_a_row_are_counted_on() {
     }
 }
 
-/// Five calls in two seconds, and 429 beyond.
+/// The receiver accepts five calls in two seconds, and answers 429 to the rest.
 #[test]
 fn the_pace_that_was_found_out_is_kept() {
     for what in BREAKS {
@@ -354,7 +358,8 @@ fn the_pace_that_was_found_out_is_kept() {
     }
 }
 
-/// `Retry-After: 86400`, though the receiver is back after a minute; nothing lifted it.
+/// The receiver asked for `Retry-After: 86400` but was back after a minute, and nothing lifted the
+/// hold.
 #[test]
 fn a_resume_lifts_a_hold_for_good() {
     for what in [Break::Nothing, Break::Panic, Break::Restart] {
@@ -399,7 +404,8 @@ fn a_resume_lifts_a_hold_for_good() {
     }
 }
 
-/// The one that was refused waits in the store; the engine ends right after the resume, before anything was sent.
+/// The refused delivery waits in the store. The engine ends right after the resume, before anything
+/// is sent.
 #[test]
 fn a_hold_that_was_lifted_while_the_endpoint_was_paused_is_lifted_after_a_restart() {
     run(plain(HOOK), async |mut world| {
@@ -423,7 +429,7 @@ fn a_hold_that_was_lifted_while_the_endpoint_was_paused_is_lifted_after_a_restar
     });
 }
 
-/// The last attempt was refused, so that nothing is open; the endpoint is held all the same.
+/// The last attempt was refused and nothing is open, but the endpoint is still held.
 #[test]
 fn a_status_says_that_an_endpoint_is_held_for_which_nothing_runs() {
     let endpoint = plain(HOOK).retry(actix_webhooks::RetryPolicy::none());

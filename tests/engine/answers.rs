@@ -1,4 +1,4 @@
-//! What each answer leads to.
+//! The outcome of each answer.
 
 use actix_webhooks::testing::Reply;
 use actix_webhooks::{DeadLetterReason, Failure, Outcome, RetryPolicy, Rule};

@@ -1,4 +1,4 @@
-//! What cannot be used is refused at the call, with nothing half-applied.
+//! Unusable input is refused at the call, and nothing is half-applied.
 
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ fn events_that_cannot_be_sent_are_refused_and_not_remembered() {
     });
 }
 
-/// Returns data nested so deep that an array or an object is in each of so many others.
+/// Returns data nested in `depth` arrays or objects.
 fn nested(depth: usize, around: fn(Value) -> Value) -> Value {
     (0..depth).fold(Value::Null, |inner, _| around(inner))
 }
@@ -168,7 +168,8 @@ fn in_object(inner: Value) -> Value {
     Value::Object([("a".to_owned(), inner)].into_iter().collect())
 }
 
-/// Dropping what was refused took a call for every level, and ended the process when there were more than the stack was for.
+/// Dropping refused data recursed once per level, and overflowed the stack and ended the process
+/// when there were too many.
 #[test]
 fn data_nested_without_end_is_refused_and_dropped() {
     simulate(async |sim| {
@@ -207,7 +208,7 @@ fn json_nested_without_end_is_no_event() {
     }
 }
 
-/// Every control character there is, and those that only some take for one.
+/// Every control character, C1 controls included, which only some receivers treat as such.
 fn control_characters() -> impl Iterator<Item = String> {
     let controls = ('\0'..='\u{9f}').filter(|character| character.is_control());
     controls.map(|control| format!("a{control}b"))
@@ -265,7 +266,7 @@ fn control_characters_are_refused_in_every_text_but_the_message() {
                 let answer = supervisor.send(PutEndpoint(bad)).await.unwrap();
                 assert!(matches!(answer, Err(EndpointError::Invalid(_))), "{text:?}");
             }
-            // A message and data are not sent in headers: JSON carries any text.
+            // A message and data are not sent in headers, and JSON can carry any text.
             let id = number.to_string();
             let told = event(&id).message(text).data(json!({ text: text }));
             sim.engine.publish(told).await.unwrap();
@@ -452,7 +453,7 @@ fn limited(when_full: WhenFull) -> MemoryStore {
 
 const OTHER: &str = "http://other.test/hook";
 
-/// A rule for events "a" to [`HOOK`], and one for all to another endpoint.
+/// A rule that sends events "a" to [`HOOK`], and one that sends all events to another endpoint.
 fn two_endpoints(builder: EngineBuilder) -> EngineBuilder {
     builder
         .rule(Rule::new("one", "a").webhook(HOOK).unwrap())
@@ -531,7 +532,8 @@ fn what_exceeds_an_endpoints_backlog_can_be_given_up_instead() {
     );
 }
 
-/// A rule out of JSON, or with its field set, named one URL in three spellings: three deliveries of one event.
+/// A rule read from JSON, or with its field set directly, could name one URL in three spellings.
+/// One event then became three deliveries.
 #[test]
 fn one_url_in_three_spellings_gets_one_delivery() {
     let spellings = [

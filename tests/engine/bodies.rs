@@ -1,11 +1,12 @@
-//! What receivers get: bodies of every rule type, headers, and whose credentials.
+//! What receivers get: bodies of every rule type, headers, and the right client's credentials.
 
 use actix_webhooks::{AlertId, Auth, Client, Event, PutClient, PutRule, RemoveRule, Rule};
 use serde_json::{Map, Value, json};
 
 use super::support::{HOOK, event, plain, simulate_with};
 
-/// One event of every rule type of the alert service, and the body that its alert must have but for the ids.
+/// One event of every rule type of the alert service, with the expected body of its alert, ids
+/// aside.
 fn fixtures() -> Vec<(Event, Value)> {
     let text = include_str!("../fixtures/alerts.json");
     let Value::Array(bodies) = serde_json::from_str(text).unwrap() else {
@@ -17,7 +18,7 @@ fn fixtures() -> Vec<(Event, Value)> {
         .collect()
 }
 
-/// Builds the event that leads to a body, through the public API alone.
+/// Builds the event that leads to a body, using only the public API.
 fn event_of(body: &Value) -> Event {
     let text = |key: &str| body.get(key).and_then(Value::as_str);
     let mut event = Event::new(text("RuleType").unwrap(), text("ClientId").unwrap());

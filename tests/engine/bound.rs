@@ -1,4 +1,4 @@
-//! Endpoints that are kept to one client.
+//! Endpoints that are bound to one client.
 
 use actix_webhooks::{
     BuildError, DeadLetterReason, Endpoint, Engine, Event, Failure, InvalidEndpoint, PutEndpoint,
@@ -17,11 +17,11 @@ fn rule(id: &str) -> Rule {
     Rule::new(id, "*").webhook(HOOK).unwrap()
 }
 
-/// What another client's rule sent to the same URL was signed with the secret of its owner.
+/// Events that another client's rule sent to the same URL were signed with the owner's secret.
 #[test]
 fn an_endpoint_that_is_kept_to_a_client_gets_nothing_of_others() {
     let settings = |builder: actix_webhooks::EngineBuilder| {
-        // Put before the endpoint was bound.
+        // These rules are stored before the endpoint is bound.
         builder
             .rule(rule("every"))
             .rule(rule("other").client("other"))

@@ -1,4 +1,4 @@
-//! The wall clock is set: nothing that is under way is moved by it, and what is shown follows it.
+//! Setting the wall clock moves nothing that is under way, and displayed times follow it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use super::support::{HOOK, Sim, event, plain, simulate, simulate_with};
 const HOUR: Duration = Duration::from_hours(1);
 const MONTH: Duration = Duration::from_hours(31 * 24);
 
-/// By how much a clock is set.
+/// A change of the wall clock.
 #[derive(Clone, Copy, Debug)]
 enum Set {
     Not,
@@ -52,8 +52,8 @@ impl Set {
     }
 }
 
-/// Publishes, sets the clock so many seconds later, goes on publishing once a second for a while, and compares when the
-/// requests for the first event are sent.
+/// Publishes, sets the clock `set_after` seconds later, continues to publish once a second for a
+/// while, and compares when the requests for the first event are sent.
 #[track_caller]
 fn check(endpoint: &Endpoint, replies: &[Reply], set_after: f64, expected: &[f64]) {
     for set in SETTINGS {
@@ -69,7 +69,7 @@ fn check(endpoint: &Endpoint, replies: &[Reply], set_after: f64, expected: &[f64
                 sim.engine.publish(first).await.unwrap();
                 sim.clock.sleep(Duration::from_secs_f64(set_after)).await;
                 set.apply(&sim.clock);
-                // Traffic, which used to make the engine look at the clock.
+                // Traffic, because it used to make the engine look at the clock.
                 for number in 0..30 {
                     sim.publish(&number.to_string()).await;
                     sim.sleep(1).await;
@@ -81,7 +81,7 @@ fn check(endpoint: &Endpoint, replies: &[Reply], set_after: f64, expected: &[f64
     }
 }
 
-/// Returns when requests were sent to the receiver, in seconds.
+/// Returns when requests were sent to [`HOOK`], in seconds.
 fn sent_to_hook(sim: &Sim) -> Vec<f64> {
     let sent = sim.sent_at().into_iter().zip(sim.sent_to());
     let to_hook = sent.filter(|(_, url)| url == HOOK);
@@ -92,7 +92,8 @@ fn asks(status: u16, retry_after: &str) -> Reply {
     Reply::answer(Answer::new(status).retry_after(retry_after))
 }
 
-/// Back by an hour: a retry due in 8 s had not come after 30 s. Forward: it came at once.
+/// When the clock was set back by an hour, a retry due in 8 s had not come after 30 s. When it was
+/// set forward, the retry came at once.
 #[test]
 fn a_retry_comes_when_it_would_have() {
     let endpoint =
@@ -100,7 +101,8 @@ fn a_retry_comes_when_it_would_have() {
     check(&endpoint, &[Reply::status(502)], 1.5, &[0.0, 8.0]);
 }
 
-/// Forward by an hour, with traffic: `Retry-After: 15` was broken after 5 s.
+/// When the clock was set forward by an hour, with traffic, a `Retry-After: 15` was ignored after 5
+/// s.
 #[test]
 fn a_wait_that_was_asked_for_is_kept() {
     let replies = [asks(503, "15"), Reply::status(200)];
@@ -109,7 +111,8 @@ fn a_wait_that_was_asked_for_is_kept() {
     check(&plain(HOOK), &replies, 1.5, &[0.0, 15.0]);
 }
 
-/// Forward by ten minutes during an attempt: the window for retries was over after one attempt.
+/// When the clock was set forward by ten minutes during an attempt, the time for retries was over
+/// after one attempt.
 #[test]
 fn the_window_for_retries_is_as_long_as_it_was() {
     let replies = [Reply::status(502).after(Duration::from_secs(10))];
@@ -150,7 +153,8 @@ fn a_rate_is_kept() {
     }
 }
 
-/// A date is the receiver's, and is read by the wall clock as it stands when the answer comes, however lately it was set.
+/// A date comes from the receiver. It is read by the wall clock at the moment the answer arrives,
+/// however recently that clock was set.
 #[test]
 fn a_date_is_read_by_the_clock_as_it_is_when_the_answer_comes() {
     for set in SETTINGS {
@@ -174,7 +178,8 @@ fn a_date_is_read_by_the_clock_as_it_is_when_the_answer_comes() {
     }
 }
 
-/// Once a second has passed, whatever is shown is by the clock as it stands, and what is asked in its terms is found.
+/// A second after the clock was set, displayed times follow it, and queries by such times find what
+/// they should.
 #[test]
 fn what_is_shown_follows_the_wall_clock() {
     for set in [Set::Forward(HOUR), Set::Back(HOUR), Set::Not] {
@@ -241,8 +246,8 @@ async fn deliveries(sim: &Sim, query: DeliveryQuery) -> Vec<Delivery> {
     found.await.unwrap().unwrap()
 }
 
-/// An engine that is started again goes on with the time of the one before: a retry that was stored comes when it would
-/// have, whether the clock was set a while before the end or in the last moment.
+/// A restarted engine continues the time of the previous one. A stored retry comes when it would
+/// have, whether the clock was set well before the end or at the last moment.
 #[test]
 fn what_was_stored_means_the_same_after_a_restart() {
     for set in SETTINGS {
@@ -269,8 +274,8 @@ fn what_was_stored_means_the_same_after_a_restart() {
     }
 }
 
-/// Nobody sees a clock that is set back while no engine runs. Then no time has passed since something was written last; it
-/// is not waited until the clock has caught up.
+/// No engine notices a clock that is set back while none runs. The next engine continues from the
+/// time of the last write, and does not wait for the clock to catch up.
 #[test]
 fn a_clock_that_is_set_back_between_two_engines_makes_nobody_wait() {
     let (receivers, store) = (ScriptedTransport::new(), store());
@@ -291,7 +296,8 @@ fn a_clock_that_is_set_back_between_two_engines_makes_nobody_wait() {
     });
 }
 
-/// Times were cut to milliseconds and nothing was added back: of ten retries one or two came up to 0.7 ms early.
+/// Times were truncated to milliseconds without compensation: of ten retries, one or two came up to
+/// 0.7 ms early.
 #[test]
 fn nothing_comes_a_fraction_of_a_millisecond_early() {
     let second = Duration::from_secs(1);
@@ -325,7 +331,7 @@ fn nothing_comes_a_fraction_of_a_millisecond_early() {
                 for number in 0..20 {
                     tokio::time::advance(Duration::from_micros(rng.u64(..1_000))).await;
                     sim.publish(&number.to_string()).await;
-                    // Timers fire in whole milliseconds, unless time moves on like this.
+                    // Timers fire in whole milliseconds unless time advances like this.
                     for _ in 0..4 {
                         tokio::time::advance(Duration::from_millis(999)).await;
                         for _ in 0..20 {
@@ -338,7 +344,8 @@ fn nothing_comes_a_fraction_of_a_millisecond_early() {
                 assert_eq!(requests.len(), 80, "{kind}");
                 for attempts in requests.chunks(4) {
                     for (number, attempt) in (1..).zip(&attempts[1..]) {
-                        // A rate catches up what was missed by a timer that was late; a wait begins anew each time.
+                        // A rate limit catches up after a late timer, so its attempts count from
+                        // the first. A wait starts again at each attempt.
                         let (since, wait) = if kind == "rate" {
                             (attempts[0].at, second * number)
                         } else {

@@ -1,4 +1,4 @@
-//! What ends a delivery besides an attempt: it is reported, and nobody else is touched.
+//! Deliveries that end other than by an attempt: each is reported, and no others are affected.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn given_up(sim: &Sim, reason: DeadLetterReason) -> Vec<DeliveryReport> {
     sim.reports().into_iter().filter(given_up).collect()
 }
 
-/// Watchers were told of attempts alone, and not of what ended with an endpoint.
+/// Watchers were told only of attempts, not of deliveries that ended with their endpoint.
 #[test]
 fn deliveries_that_end_with_their_endpoint_are_reported() {
     simulate(async |sim| {
@@ -118,11 +118,13 @@ fn events_of(reports: &[DeliveryReport]) -> Vec<u32> {
     events
 }
 
-/// After `RemoveRule` calls went on for days while retries waited, and a client that left could not be taken off a URL that it shared.
+/// After `RemoveRule`, waiting retries continued to call the endpoint for days. A client that left
+/// could not be taken off a URL that it shared.
 #[test]
 fn the_deliveries_of_one_rule_or_client_are_ended_and_no_others() {
     simulate(async |sim| {
-        // The rule for everything has all of them, the other one the first half.
+        // The rule for everything has all deliveries; the other rule has the first half of the
+        // events.
         sim.receivers.on(HOOK, [Reply::status(502)]);
         shared(&sim).await;
         sim.sleep(1).await;
@@ -268,7 +270,8 @@ fn what_could_not_be_ended_goes_on() {
             }
             sim.sleep(1).await;
             let ending = sim.engine.supervisor().send(EndDeliveries::of_rule("rule"));
-            // It has found what to end, and the subscriber has forgotten that, when the store fails.
+            // The store fails after it has found what to end, and the subscriber has already
+            // forgotten those deliveries.
             faulty.set_rare(Some(RareFault::Waits(Duration::from_secs(2))));
             let ending = actix_rt::spawn(ending);
             sim.sleep(3).await;
@@ -288,7 +291,8 @@ fn what_could_not_be_ended_goes_on() {
     );
 }
 
-/// Of 250 dead letters of an ordered endpoint the newest page was started first: e150 to e249, then e050 to e149, then e000 to e049.
+/// Of 250 dead letters of an ordered endpoint, the newest page was redelivered first: e150 to e249,
+/// then e050 to e149, then e000 to e049.
 #[test]
 fn dead_letters_are_redelivered_oldest_first_and_the_answer_says_what_is_left() {
     let endpoint: Endpoint = plain(HOOK).ordering(Ordering::Fifo);

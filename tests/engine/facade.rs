@@ -1,4 +1,5 @@
-//! The engine's methods: each does what the message of its name does, and says when the engine has stopped.
+//! The engine's methods: each does the same as the message of its name, and returns an error when
+//! the engine has stopped.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! Endpoints that hang, however many and whosever, do not keep others waiting.
+//! Endpoints that hang do not delay others, however many they are and whichever client owns them.
 //!
-//! Before, whatever was failing shared one quarter of the permits, first come, first served. One
-//! rule with 10,000 URLs that hang made 2,840 of 3,000 deliveries to a healthy endpoint late, by up
-//! to 285 s; an endpoint that had answered a single 503 waited for 105 s beside 1,000 endpoints
-//! that hang, and a new one for 60 s beside 4,000.
+//! All failing endpoints used to share one quarter of the permits, first come, first served. One
+//! rule with 10,000 hanging URLs made 2,840 of 3,000 deliveries to a healthy endpoint late, by up
+//! to 285 s. An endpoint that had answered a single 503 waited for 105 s beside 1,000 hanging
+//! endpoints, and a new endpoint waited for 60 s beside 4,000.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,25 +15,25 @@ use actix_webhooks::{Engine, EngineBuilder, Event, PublishBatch, RetryPolicy, Ru
 
 use super::support::plain;
 
-/// The timeout of an attempt, by default.
+/// The default timeout of an attempt.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a receiver that answers takes for it.
+/// The time that a receiver takes to answer.
 const ANSWER: Duration = Duration::from_millis(20);
 
-/// How late attempts were, by the kind of endpoint.
+/// The lateness of attempts, by kind of endpoint.
 #[derive(Clone, Default)]
 struct Lateness(Arc<Mutex<Noted>>);
 
 #[derive(Default)]
 struct Noted {
-    /// When what was answered with 503 is due again.
+    /// When each delivery answered with 503 is due again.
     due: HashMap<String, Timestamp>,
     by_kind: HashMap<String, Vec<Duration>>,
 }
 
 impl Lateness {
-    /// Notes how long an attempt was due before it began, and answers as its kind of endpoint does.
+    /// Notes how late an attempt began, and answers according to its kind of endpoint.
     fn receive(&self, request: &Request, now: Timestamp) -> Reply {
         let kind = request.alert.rule_type.split(' ').next().unwrap();
         let event = request.alert.event_id.as_str();
@@ -44,10 +44,10 @@ impl Lateness {
         let due = noted.due.remove(&delivery).unwrap_or(published);
         let late = noted.by_kind.entry(kind.to_owned()).or_default();
         late.push(now.since(due));
-        // One delivery in ten of a healthy endpoint has a bad moment.
+        // One delivery in ten of a healthy endpoint fails at first.
         let bad = kind == "healthy" && late.len().is_multiple_of(10);
         if matches!(kind, "hangs" | "stalls") {
-            // The last of its retries is moved forward to the end of its window.
+            // The last retry is moved forward to the deadline.
             let wait = [15, 30, 30].get(request.attempt as usize - 1);
             let wait = Duration::from_secs(wait.copied().unwrap_or_default());
             noted.due.insert(delivery, now + TIMEOUT + wait);
@@ -62,7 +62,7 @@ impl Lateness {
         }
     }
 
-    /// Returns how many attempts there were at endpoints of a kind, and how late the latest was.
+    /// Returns the number of attempts at a kind of endpoint, and the lateness of the latest.
     fn of(&self, kind: &str) -> (usize, Duration) {
         let noted = self.0.lock().unwrap();
         let late = noted.by_kind.get(kind).cloned().unwrap_or_default();
@@ -78,7 +78,7 @@ struct World {
 }
 
 impl World {
-    /// Runs a test with endpoints of which nobody watches anything.
+    /// Runs a test without watchers.
     fn run(settings: impl FnOnce(EngineBuilder) -> EngineBuilder, test: impl AsyncFnOnce(Self)) {
         SimClock::run(async |clock| {
             let receivers = ScriptedTransport::new();
@@ -100,7 +100,7 @@ impl World {
         });
     }
 
-    /// Publishes an event of each type, all of which are due now.
+    /// Publishes an event of each type, all due now.
     async fn publish(&self, types: impl Iterator<Item = (String, String)>) {
         let now = self.clock.now().unix_millis();
         let event = |(rule_type, client): (String, String)| {
@@ -114,7 +114,7 @@ impl World {
     }
 }
 
-/// Returns the types of events of healthy endpoints, ten of which are a client's.
+/// Returns event types of healthy endpoints with their clients, ten endpoints per client.
 fn healthy(count: usize) -> impl Iterator<Item = (String, String)> {
     (0..count).map(|number| {
         (
@@ -124,7 +124,7 @@ fn healthy(count: usize) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// One rule with 10,000 URLs of one host that hangs.
+/// One rule with 10,000 URLs of one hanging host.
 fn one_rule(builder: EngineBuilder) -> EngineBuilder {
     let urls = (0..10_000).map(|number| format!("http://hangs.test/{number}"));
     let rule = urls.fold(Rule::new("hangs", "hangs"), |rule, url| {
@@ -133,7 +133,7 @@ fn one_rule(builder: EngineBuilder) -> EngineBuilder {
     builder.rule(rule)
 }
 
-/// 10,000 rules with a host each, all of which hang.
+/// 10,000 rules, each with a hanging host of its own.
 fn many_rules(builder: EngineBuilder) -> EngineBuilder {
     (0..10_000).fold(builder, |builder, number| {
         let rule = Rule::new(format!("hangs {number}"), "hangs");
@@ -142,7 +142,7 @@ fn many_rules(builder: EngineBuilder) -> EngineBuilder {
     })
 }
 
-/// Adds a rule for each of these types, with a host of its own.
+/// Adds a rule with its own host for each of these types.
 fn with_rules(
     builder: EngineBuilder,
     retry: &RetryPolicy,
@@ -161,9 +161,9 @@ fn one(rule_type: &str, client: &str) -> impl Iterator<Item = (String, String)> 
     std::iter::once((rule_type.to_owned(), client.to_owned()))
 }
 
-/// One event leads to 10,000 attempts of one client that hang. Beside them 100 healthy endpoints of
-/// other clients get events all the time, and now and then answer 503; new endpoints of other
-/// clients get their first event; and another client's endpoint hangs, too.
+/// One event leads to 10,000 hanging attempts of one client. Beside them, 100 healthy endpoints of
+/// other clients get events all the time and sometimes answer 503, new endpoints of other clients
+/// get their first event, and another client's endpoint hangs too.
 fn others_go_on_beside(hanging: impl FnOnce(EngineBuilder) -> EngineBuilder) {
     let settings = |builder| {
         let names = |kind, count| (0..count).map(move |number| format!("{kind} {number}"));
@@ -211,10 +211,10 @@ fn ten_thousand_rules_whose_hosts_hang_keep_nobody_waiting() {
     others_go_on_beside(many_rules);
 }
 
-/// A host with 10,000 URLs of one client has always answered, and stops. Each of them looks prompt
-/// until it has had an attempt, so that they take nearly all permits for one timeout after the
-/// other; but those of others that are left suffice for healthy endpoints, and new ones and others
-/// that hang have their turns.
+/// A host with 10,000 URLs of one client has always answered, and stops. Each URL looks prompt
+/// until it has had an attempt, so together they take nearly all permits for one timeout after
+/// another. The permits left to other clients suffice for healthy endpoints, and new and other
+/// hanging endpoints get their turns.
 #[test]
 fn ten_thousand_endpoints_that_begin_to_hang_leave_others_their_turns() {
     let settings = |builder| {
@@ -248,7 +248,7 @@ fn ten_thousand_endpoints_that_begin_to_hang_leave_others_their_turns() {
             }
         }
         world.clock.sleep(TIMEOUT).await;
-        // Twenty that answer after 20 ms, in two permits at least.
+        // Twenty endpoints that answer after 20 ms share at least two permits.
         let bound = Duration::from_millis(200);
         for (kind, least) in [("healthy", 400 + 30), ("new", 20), ("stalls", 3)] {
             let (attempts, latest) = world.lateness.of(kind);
@@ -259,10 +259,10 @@ fn ten_thousand_endpoints_that_begin_to_hang_leave_others_their_turns() {
     });
 }
 
-/// Four clients with 30 endpoints each hang, and one with a single endpoint, where 16 attempts that
-/// hang may be in flight: each of five clients has three of them, and 30 endpoints that take turns
-/// of 15 s in three permits wait for 165 s at most, their first turn included. The client with one
-/// endpoint waits for one turn.
+/// Four clients have 30 hanging endpoints each, and one has a single endpoint. At most 16 hanging
+/// attempts may be in flight, so each of the five clients has three. Thirty endpoints that take
+/// turns of 15 s in three permits wait for 165 s at most, their first turn included. The client
+/// with one endpoint waits for one turn.
 #[test]
 fn a_turn_of_an_endpoint_that_hangs_takes_no_longer_than_is_stated() {
     let hanging = || (0..4).flat_map(|client| (0..30).map(move |number| (client, number)));

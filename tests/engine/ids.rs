@@ -1,4 +1,4 @@
-//! Ids of events: whose they are, and what a repetition is answered with.
+//! Ids of events: the scope of an id, and the answer to a repetition.
 
 use actix_webhooks::{
     DeliveryId, Event, ListDeliveries, PublishBatch, PublishError, Rule, Timestamp,
@@ -15,8 +15,9 @@ fn invoice(client: &str) -> Event {
         .data(json!({ "amount": 3 }))
 }
 
-/// Invoices are numbered by each customer for itself: `invoice-1` of the second customer, and another event about the first one's, were swallowed with a
-/// receipt that looked like any other.
+/// Each customer numbers its own invoices. `invoice-1` of the second customer, and a different
+/// event of the first one under the same id, were swallowed with a receipt that looked like any
+/// other.
 #[test]
 fn an_event_id_is_its_clients_own_and_means_one_event() {
     simulate(async |sim| {
@@ -65,7 +66,7 @@ fn an_event_id_is_its_clients_own_and_means_one_event() {
             .map(|sent| sent.request.alert.client_id.as_str())
             .collect();
         assert_eq!(clients, ["client-1", "client-2"]);
-        // A receiver that has seen a webhook-id takes the next with it for a repetition.
+        // A receiver treats a second request with the same webhook-id as a repetition.
         assert_ne!(sent[0].request.alert.id, sent[1].request.alert.id);
         let body = str::from_utf8(&sent[1].request.alert.body).unwrap();
         assert!(
@@ -135,7 +136,7 @@ fn a_batch_may_hold_one_id_of_several_clients_and_of_one_twice() {
     });
 }
 
-/// An event that is made once and published for every client, its id with it.
+/// An event that is made once and published for every client, with the same id.
 #[test]
 fn an_event_that_is_copied_for_another_client_is_that_ones() {
     simulate(async |sim| {

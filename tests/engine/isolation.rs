@@ -16,7 +16,7 @@ fn url(number: usize) -> String {
     format!("http://receiver-{number}.test/")
 }
 
-/// Publishes one event of each type `0`, `1`, …, for each of which there is one endpoint.
+/// Publishes one event of each type `0`, `1`, …. Each type has one endpoint.
 async fn publish_to_each(sim: &Sim, endpoints: usize) {
     let batch =
         PublishBatch::new((0..endpoints).map(|number| Event::new(number.to_string(), "client")));
@@ -90,7 +90,7 @@ fn half_of_a_thousand_endpoints_stop_answering_and_the_other_half_go_on() {
     });
 }
 
-/// Publishes so many events for each of these endpoints.
+/// Publishes `each` events for each of these endpoints.
 async fn burst(sim: &Sim, endpoints: Range<usize>, each: u32) {
     for _ in 0..each {
         let events = endpoints.clone();
@@ -102,8 +102,9 @@ async fn burst(sim: &Sim, endpoints: Range<usize>, each: u32) {
     }
 }
 
-/// Runs 100 endpoints, of which so many have full windows when they begin to hang, with more to do than their windows hold. The others get an
-/// event every 100 ms from then on, and answer after 5 ms: each has to go out before the next.
+/// Runs 100 endpoints. The first `hanging` of them have full windows, and a larger backlog than
+/// their windows hold, when they begin to hang. From then on the others get an event every 100 ms
+/// and answer after 5 ms: each event must go out before the next.
 fn others_go_on_beside(hanging: usize, max_in_flight: u32) {
     const ENDPOINTS: usize = 100;
     let settings = move |builder: EngineBuilder| {
@@ -157,7 +158,7 @@ fn the_sick_hold_a_quarter_of_the_places_at_most() {
     with_endpoints(600, async |sim| {
         sim.receivers.decide(|_| Reply::hang());
         publish_to_each(&sim, 600).await;
-        // All have timed out once, so that all are known to be failing. Their retries start within the quarter.
+        // All have timed out once, so all are known to be failing. Their retries share the quarter.
         sim.sleep(60).await;
         let mut most = 0;
         for _ in 0..60 {
@@ -211,7 +212,8 @@ fn a_backlog_beyond_the_window_is_delivered_too() {
     });
 }
 
-/// While its turn lasts an endpoint keeps a permit that it may not need: what it waits for has to follow what it holds, or its turn never comes.
+/// An endpoint keeps a permit during its turn, even if it does not need it. The attempts that it
+/// waits for must come after those that it holds, or its turn never comes.
 #[test]
 fn endpoints_that_are_slow_or_fail_where_places_are_few_get_their_turns() {
     for seed in 0..12 {
@@ -221,7 +223,8 @@ fn endpoints_that_are_slow_or_fail_where_places_are_few_get_their_turns() {
     }
 }
 
-/// Runs up to four endpoints that answer after 5 ms to 3 s, three times in ten with 503, and looks whether anything is left in the end.
+/// Runs up to four endpoints that answer after 5 ms to 3 s, three times in ten with 503, and checks
+/// that nothing is left at the end.
 fn few_places(seed: u64, limit: u32) {
     let endpoints = 1 + seed % 4;
     let settings = |builder: EngineBuilder| {

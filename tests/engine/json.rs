@@ -1,4 +1,4 @@
-//! One shape for everything that has states and outcomes; what earlier versions have written is read.
+//! All states and outcomes have one JSON shape, and JSON written by earlier versions is still read.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::support::{HOOK, plain, simulate};
 const UNTIL: Timestamp = Timestamp::from_unix_millis(1_614_265_330_250);
 const WRITTEN: &str = "2021-02-25T15:02:10.250Z";
 
-/// Checks that a value is written like this, and is read from that and from what was written before.
+/// Checks that a value is written like this, and is read from this and from the earlier forms.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "they are made for it")]
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, new: Value, old: Value) {

@@ -1,4 +1,5 @@
-//! Access tokens: when they are fetched, for whom, and what happens when none is to be had.
+//! Access tokens: when they are requested, for which client, and what happens when none is
+//! available.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ fn to(url: &str) -> Rule {
     Rule::new(url, "*").webhook(url).unwrap()
 }
 
-/// Runs a test with a client that has credentials, and a rule for everything to [`HOOK`].
+/// Runs a test with a client that has credentials, and a rule that sends everything to [`HOOK`].
 fn simulate(test: impl AsyncFnOnce(Sim)) {
     let client = Client::new("client").auth(credentials("id"));
     simulate_with(
@@ -49,7 +50,7 @@ impl Sim {
         sent.iter().map(header).collect()
     }
 
-    /// Returns when each token was asked for, in seconds since the simulation began.
+    /// Returns when each token was requested, in seconds since the simulation began.
     fn fetched_at(&self) -> Vec<f64> {
         let now = self.clock.elapsed();
         let seconds = |sent: &actix_webhooks::testing::SentTokenRequest| {
@@ -111,7 +112,7 @@ fn one_fetch_serves_all_who_wait_for_it_on_every_endpoint() {
 #[test]
 fn a_fetch_that_was_given_up_is_taken_over() {
     let client = Client::new("client").auth(credentials("id"));
-    // The rule that comes first in order of ids asks first.
+    // The rule with the first id requests the token first.
     let hasty = plain(OTHER).timeout(Duration::from_secs(2));
     simulate_with(
         |builder| {
@@ -331,7 +332,7 @@ fn the_rule_wins_over_the_client_and_the_client_over_the_endpoint() {
     }
 }
 
-/// Form-encodes spaces, the only odd character in these tests.
+/// Form-encodes spaces, the only special character in these tests.
 fn basic(credentials: &ClientCredentials) -> Auth {
     let id = credentials.client_id.replace(' ', "+");
     Auth::basic(id, credentials.client_secret.clone())
@@ -474,7 +475,7 @@ fn no_token_goes_to_an_endpoint_that_is_to_be_called_by_https_only() {
             builder.rule(to(HOOK)).endpoint(plain(HOOK))
         },
         async |sim| {
-            // Without its settings, those by default are the endpoint's.
+            // Without settings of its own, the endpoint gets the default policy.
             let remove = sim.engine.supervisor().send(RemoveEndpoint::new(HOOK));
             remove.await.unwrap().unwrap();
             sim.publish("e").await;

@@ -1,4 +1,4 @@
-//! What operators ask for: pausing, settings, lists, dead letters, redelivery.
+//! What operators do: pausing, settings, lists, dead letters, redelivery.
 
 use std::time::Duration;
 

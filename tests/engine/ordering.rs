@@ -1,4 +1,4 @@
-//! Order, where an endpoint asked for it.
+//! Ordered endpoints.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn a_waiting_retry_holds_its_followers_and_a_dead_letter_lets_them_go_on() {
 #[test]
 fn companies_go_side_by_side_each_in_order() {
     ordered(Ordering::FifoPerCompany, async |sim| {
-        // Company 0 fails at first; the others must not notice.
+        // Company 0 fails at first, and the others must not be affected.
         sim.receivers.decide(|request| {
             let first = request.attempt == 1
                 && request
@@ -105,7 +105,8 @@ fn without_an_order_a_failed_delivery_holds_nobody_back() {
     });
 }
 
-/// Each delivery that was under way when the endpoint was told to keep an order let another one through when it ended, until the backlog was empty.
+/// When ordering was turned on, each attempt that was then in flight let another one start when it
+/// ended, until the backlog was empty.
 #[test]
 fn an_endpoint_that_is_told_to_keep_an_order_does_so_once_what_is_under_way_has_ended() {
     ordered(Ordering::Unordered, async |sim| {
@@ -138,7 +139,7 @@ async fn put(sim: &Sim, ordering: Ordering) {
     put.await.unwrap().unwrap();
 }
 
-/// Returns the events of the requests from the `first` on.
+/// Returns the events of the requests, starting with request number `first`.
 fn sent_since(sim: &Sim, first: usize) -> Vec<String> {
     sent_events(sim).split_off(first)
 }
@@ -163,7 +164,7 @@ fn retries_that_wait_when_order_is_asked_for_go_one_after_the_other_the_oldest_f
     });
 }
 
-/// While the first due retry is read back, which takes its time, order is asked for.
+/// Ordering is turned on while the first due retry is slowly read back.
 #[test]
 fn a_retry_that_is_read_back_when_order_is_asked_for_keeps_its_place() {
     for seed in 0..20 {
@@ -213,7 +214,7 @@ fn a_retry_that_is_read_back_when_order_is_asked_for_keeps_its_place() {
     }
 }
 
-/// More wait than are in memory: the rest of them is read before anything goes on.
+/// More deliveries wait than fit in memory. The rest are read before anything continues.
 #[test]
 fn an_order_that_is_asked_for_with_a_large_backlog_waiting_is_kept_to_its_end() {
     let patient = RetryPolicy::custom([Duration::from_mins(10); 3]).without_jitter();
@@ -227,7 +228,8 @@ fn an_order_that_is_asked_for_with_a_large_backlog_waiting_is_kept_to_its_end() 
             for number in 0..3_000 {
                 sim.publish(&format!("{number:04}")).await;
             }
-            // In the middle of an attempt, with some waiting in memory, some in the store alone, and some not attempted yet.
+            // In the middle of an attempt: some deliveries wait in memory, some only in the store,
+            // and some have not been attempted yet.
             while sim.receivers.requests().len() < 1_500 {
                 sim.clock.sleep(Duration::from_millis(10)).await;
             }

@@ -1,4 +1,5 @@
-//! Receivers that say that they get too much: they are sent what they take, and nothing is given up for it.
+//! Overloaded receivers: they are sent what they accept, and nothing is given up because of the
+//! overload.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +25,7 @@ async fn publish_many(sim: &Sim, count: usize) {
     }
 }
 
-/// Waits until everything is delivered, and returns after how many seconds it was.
+/// Waits until everything is delivered, and returns the number of seconds that took.
 async fn delivered(sim: &Sim, at_most: u64) -> u64 {
     for seconds in 1..=at_most {
         sim.sleep(1).await;
@@ -43,7 +44,7 @@ fn refuses(status: u16, rest: Option<Duration>) -> Reply {
     })
 }
 
-/// A bucket that holds so many calls and is filled anew after a time.
+/// A bucket of `calls` calls that is refilled after each `per`.
 fn bucket(calls: u32, per: Duration, clock: SimClock) -> impl Fn() -> Result<(), Duration> {
     let state = Mutex::new((clock.now(), 0));
     move || {
@@ -61,7 +62,7 @@ fn bucket(calls: u32, per: Duration, clock: SimClock) -> impl Fn() -> Result<(),
     }
 }
 
-/// A bucket that is filled by one call at a time.
+/// A bucket that is refilled one call at a time.
 fn leaking(calls: u32, each: Duration, clock: SimClock) -> impl Fn() -> Result<(), Duration> {
     let full_at = Mutex::new(Timestamp::from_unix_millis(0));
     move || {
@@ -76,7 +77,8 @@ fn leaking(calls: u32, each: Duration, clock: SimClock) -> impl Fn() -> Result<(
     }
 }
 
-/// Sends 2,000 events at once to a receiver with a bucket, and checks that little was refused, nothing given up, and not much time lost.
+/// Sends 2,000 events at once to a receiver with a bucket. Checks that little was refused, nothing
+/// was given up, and little time was lost.
 fn check_bucket<B: Fn() -> Result<(), Duration> + Send + Sync + 'static>(
     bucket: impl FnOnce(SimClock) -> B,
     own_pace: u64,
@@ -102,7 +104,7 @@ fn check_bucket<B: Fn() -> Result<(), Duration> + Send + Sync + 'static>(
     });
 }
 
-/// 180 dead letters, and two requests per event.
+/// There used to be 180 dead letters, and two requests per event.
 #[test]
 fn five_calls_in_two_seconds() {
     let five = |clock| bucket(5, Duration::from_secs(2), clock);
@@ -155,7 +157,7 @@ fn a_receiver_that_takes_three_at_a_time_and_names_no_time() {
     });
 }
 
-/// Its operator has bought more.
+/// The receiver's operator has bought a higher limit.
 #[test]
 fn a_receiver_that_becomes_generous_gets_full_speed_again() {
     simulate(plain(HOOK), async |sim| {
@@ -183,7 +185,7 @@ fn a_receiver_that_becomes_generous_gets_full_speed_again() {
     });
 }
 
-/// What was refused goes before what is new, so that nothing is refused again and again.
+/// A refused delivery goes before new ones, so that none is refused again and again.
 #[test]
 fn what_was_refused_goes_first() {
     simulate(plain(HOOK), async |sim| {
@@ -201,7 +203,8 @@ fn what_was_refused_goes_first() {
     });
 }
 
-/// A receiver that was down answers 503 to everything; that says nothing about what it takes.
+/// A receiver that was down answers 503 to everything, which says nothing about the rate that it
+/// accepts.
 #[test]
 fn a_receiver_that_was_out_of_order_is_not_spared_for_long() {
     simulate(plain(HOOK), async |sim| {
@@ -221,7 +224,7 @@ fn a_receiver_that_was_out_of_order_is_not_spared_for_long() {
         publish_many_more(&sim, 2_000).await;
         sim.sleep(2).await;
         let status = sim.status(HOOK).await;
-        // What failed waits for its own retries.
+        // Failed deliveries wait for their own retries.
         assert_eq!((status.window, status.delivered), (32, 2_200), "{status:?}");
     });
 }

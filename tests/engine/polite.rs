@@ -1,4 +1,4 @@
-//! Circuit breaker, rate limit, disabling: what a receiver in trouble is spared.
+//! Circuit breaker, rate limit, disabling: how a receiver in trouble is spared.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use actix_webhooks::{
 
 use super::support::{HOOK, Sim, event, plain, simulate_with};
 
-/// Runs a test with an engine that has one rule for everything, to an endpoint with these settings.
+/// Runs a test with one rule that sends everything to an endpoint with these settings.
 fn simulate(endpoint: Endpoint, test: impl AsyncFnOnce(Sim)) {
     let rule = Rule::new("rule", "*")
         .webhook(endpoint.url.as_str())
@@ -59,7 +59,8 @@ fn an_open_circuit_sends_one_probe_at_a_time_and_burns_no_attempts() {
         );
         sim.publish("probe").await;
         sim.sleep(179).await;
-        // The circuit is open for 5, 10, 20, 40, 60 s: a probe each time, whatever else is due.
+        // The circuit is open for 5, 10, 20, 40, 60 s, with one probe each time, whatever else is
+        // due.
         assert_eq!(sim.sent_at()[3..], [5.0, 15.0, 35.0, 75.0, 135.0]);
         let most = sim.reports().iter().map(|report| report.attempt).max();
         assert!(most <= Some(4));
@@ -76,7 +77,8 @@ fn an_open_circuit_sends_one_probe_at_a_time_and_burns_no_attempts() {
     });
 }
 
-/// Ten minutes without an answer, 10,000 events, and a receiver that fails when it has more than 16 requests at once.
+/// Ten minutes without an answer and a backlog of 10,000 events, then a receiver that fails when it
+/// has more than 16 requests at once.
 #[test]
 fn a_receiver_that_comes_back_is_not_knocked_out_again() {
     const AT_ONCE: usize = 16;
@@ -407,8 +409,8 @@ fn other_settings_or_a_resume_have_an_open_circuit_looked_at_again() {
     }
 }
 
-/// Whether an endpoint is disabled was known in two places; a resume and an answer of 410 that met
-/// left them apart until the next start.
+/// The disabled state was kept in two places. When a resume and a 410 answer met, the two disagreed
+/// until the next start.
 #[test]
 fn a_410_that_meets_a_resume_leaves_memory_and_store_in_agreement() {
     let mut seen = BTreeSet::new();

@@ -1,4 +1,5 @@
-//! How much is in memory of what is in the store: an engine that starts needs no more than one that runs.
+//! The part of the store that is read into memory: an engine that starts needs no more than one
+//! that runs.
 
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
@@ -21,12 +22,13 @@ use futures_util::future::LocalBoxFuture;
 const BODY: usize = 1_024 * 1_024;
 const MIB: usize = 1_024 * 1_024;
 
-/// A store whose bodies have a mebibyte each once they are read back, and that knows how many of them somebody has.
+/// A store whose bodies are a mebibyte each when read back, and that counts the bodies still in
+/// use.
 #[derive(Clone, Default)]
 struct Large {
     store: Arc<MemoryStore>,
     read: Arc<Mutex<Vec<Weak<Alert>>>>,
-    /// The most that were in memory at once.
+    /// The most bytes that were in memory at once.
     most: Arc<AtomicUsize>,
 }
 
@@ -35,7 +37,8 @@ impl Large {
         self.most.swap(0, SeqCst)
     }
 
-    /// Makes bodies large, until there are so many bytes. Returns those that are left out.
+    /// Enlarges bodies up to a total of `bytes`. Returns the deliveries, and the ids of those left
+    /// out.
     fn enlarge(
         &self,
         deliveries: Vec<OpenDelivery>,
@@ -162,7 +165,7 @@ impl Store for Large {
     }
 }
 
-/// Receivers that answer alike, and keep nothing of what they are sent.
+/// Receivers that all answer alike, and keep nothing of what they are sent.
 #[derive(Clone)]
 struct Receivers {
     status: Arc<AtomicU16>,
@@ -239,7 +242,7 @@ impl World {
         builder.start().await.unwrap()
     }
 
-    /// Publishes so many events to each endpoint, each of a company of its own.
+    /// Publishes `each` events to each endpoint, each for a company of its own.
     async fn publish(&self, engine: &Engine, each: usize) {
         for event in 0..each {
             for number in 0..self.endpoints {
@@ -255,7 +258,8 @@ impl World {
     }
 }
 
-/// Three endpoints with 256 due retries of a mebibyte each held 769 MiB after a restart, and an engine that is killed for its memory was killed again.
+/// After a restart, three endpoints with 256 due retries of a mebibyte each held 769 MiB. An engine
+/// that was killed for its memory was killed again.
 #[test]
 fn a_hundred_endpoints_with_a_thousand_large_retries_that_are_due_start_in_256_mib() {
     SimClock::run(async |clock| {
@@ -279,7 +283,7 @@ fn a_hundred_endpoints_with_a_thousand_large_retries_that_are_due_start_in_256_m
     });
 }
 
-/// The same for what was never attempted, and where order is kept.
+/// The same for deliveries that were never attempted, and for ordered endpoints.
 #[test]
 fn a_backlog_of_large_bodies_is_read_as_far_as_there_is_room_whatever_the_order() {
     for ordering in [
@@ -315,7 +319,8 @@ fn a_backlog_of_large_bodies_is_read_as_far_as_there_is_room_whatever_the_order(
     }
 }
 
-/// Resuming an endpoint with 20,000 companies took 449 MiB: all their retries were read back at once.
+/// Resuming an endpoint with 20,000 companies took 449 MiB, because all their retries were read
+/// back at once.
 #[test]
 fn retries_of_many_companies_are_read_back_as_far_as_there_is_room() {
     SimClock::run(async |clock| {
@@ -339,7 +344,7 @@ fn retries_of_many_companies_are_read_back_as_far_as_there_is_room() {
     });
 }
 
-/// What has been read is left to the store again when its endpoint may not start for long.
+/// Bodies that were read are dropped from memory when their endpoint may not start for a long time.
 #[test]
 fn an_endpoint_that_is_held_or_paused_keeps_no_bodies() {
     SimClock::run(async |clock| {

@@ -1,4 +1,4 @@
-//! Where redirects lead.
+//! Targets of redirects.
 
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ fn secrets_do_not_cross_origins() {
 const SECURE: &str = "https://receiver.test/hook";
 const ELSEWHERE: &str = "https://other.test/";
 
-/// httpx#2074, deno#29878: the receiver has moved to https, and wants to know who calls there, too.
+/// httpx#2074, deno#29878: a receiver that has moved to https needs the credentials there too.
 #[test]
 fn credentials_go_along_from_http_to_https_of_the_same_host() {
     let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
@@ -183,8 +183,8 @@ fn credentials_go_along_from_http_to_https_of_the_same_host() {
     );
 }
 
-/// Sends to an endpoint that redirects to another origin, which answers with a status, and returns
-/// how that ended.
+/// Sends to an endpoint that redirects to another origin, which answers with `status`. Returns the
+/// outcome and the status.
 fn answered_elsewhere(endpoint: Endpoint, status: u16) -> (Outcome, Option<u16>) {
     let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
     let mut ended = None;
@@ -221,7 +221,7 @@ fn who_is_refused_without_credentials_that_were_dropped_is_told_so() {
             "says nothing of it"
         );
     }
-    // Where nothing was dropped, nothing is said.
+    // A failure mentions dropped credentials only if there were any.
     let nothing = plain(HOOK).header("X-Team", "billing");
     let (outcome, _) = answered_elsewhere(nothing, 401);
     assert_eq!(outcome, permanent(Failure::Status(401)));
@@ -261,8 +261,8 @@ fn who_is_refused_with_credentials_is_not_told_that_they_were_dropped() {
     );
 }
 
-/// woocommerce#21490: Google Apps Script redirects a POST that it has executed to a page that knows
-/// only GET.
+/// woocommerce#21490: Google Apps Script executes a POST and then redirects it to a page that
+/// accepts only GET.
 #[test]
 fn a_redirect_that_is_a_receipt_can_count_as_one() {
     let page = "https://pages.test/echo";

@@ -1,4 +1,4 @@
-//! What is published for an endpoint that was removed.
+//! Events published for an endpoint that was removed.
 
 use actix_webhooks::store::{DeadLetterQuery, StoreError};
 use actix_webhooks::{
@@ -30,7 +30,7 @@ async fn remove(sim: &Sim) {
     assert_eq!(remove.await.unwrap().unwrap(), 0);
 }
 
-/// It went out unsigned, without authorisation and headers.
+/// Such an event went out unsigned, without authorisation and headers.
 #[test]
 fn a_removed_endpoint_is_not_called_without_what_its_requests_carried() {
     let named = |name: &str| plain(HOOK).header(name, "value");
@@ -51,7 +51,7 @@ fn a_removed_endpoint_is_not_called_without_what_its_requests_carried() {
             };
             let reason = DeadLetterReason::EndpointRemoved;
             assert_eq!(letter.reason, reason);
-            // Watchers were told that its backlog was full.
+            // Watchers used to be told that the backlog was full.
             let told = sim.outcomes();
             assert_eq!(told, [Outcome::DeadLettered { reason }]);
             let supervisor = sim.engine.supervisor();

@@ -10,7 +10,7 @@ use actix_webhooks::{Endpoint, Engine, Rule};
 
 use super::support::{HOOK, event};
 
-/// Panics, so many times, where nothing catches it but the supervisor's guard.
+/// Panics `panics_left` times, where only the supervisor's guard catches it.
 struct Fragile {
     receivers: ScriptedTransport,
     panics_left: Arc<AtomicU32>,
@@ -27,7 +27,7 @@ impl Transport for Fragile {
     }
 }
 
-/// How long it takes until a subscriber runs again depends on how often it has panicked of late, not in its life.
+/// The delay before a subscriber is started again depends on its recent panics, not on all of them.
 #[test]
 fn a_panic_now_and_then_costs_no_more_than_the_first() {
     SimClock::run(async |clock| {
@@ -42,7 +42,7 @@ fn a_panic_now_and_then_costs_no_more_than_the_first() {
         let engine = builder.rule(rule).start().await.unwrap();
         for number in 1..=10 {
             engine.publish(event(&number.to_string())).await.unwrap();
-            // Its connections are given up, and the next ones are opened with a panic.
+            // The connections are given up meanwhile, and opening the next ones panics.
             clock.sleep(Duration::from_mins(2)).await;
             panics_left.store(2, Ordering::Relaxed);
             engine

@@ -1,4 +1,4 @@
-//! A subscriber without anything to do retires, and the next one goes on where it ended.
+//! A subscriber without anything to do retires, and the next one continues where it ended.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn what_was_counted_and_the_window_outlive_a_retired_subscriber() {
     });
 }
 
-/// URLs with tokens that change: the table of endpoints grew for ever.
+/// URLs contained changing tokens, and the table of endpoints grew for ever.
 #[test]
 fn endpoints_that_have_rested_longest_are_forgotten_where_there_are_too_many() {
     let rule = || {
@@ -76,7 +76,8 @@ fn endpoints_that_have_rested_longest_are_forgotten_where_there_are_too_many() {
     });
 }
 
-/// Does something when so many steps of the subscriber's retirement, which comes after so many seconds, have been taken.
+/// Runs `act` after `steps` polls of the subscriber's retirement, which begins after `seconds`
+/// seconds.
 async fn during_retirement<T: 'static>(
     sim: &Sim,
     seconds: u64,
@@ -84,7 +85,7 @@ async fn during_retirement<T: 'static>(
     act: impl AsyncFnOnce(Engine) -> T + 'static,
 ) -> T {
     let (engine, clock) = (sim.engine.clone(), sim.clock.clone());
-    // A task among the actors, because whoever waits outside is only polled when all of them have come to rest.
+    // A task among the actors, because a future outside is polled only when all actors are idle.
     let acting = actix_rt::spawn(async move {
         clock.sleep(Duration::from_secs(seconds)).await;
         let mut left = steps;
@@ -93,7 +94,7 @@ async fn during_retirement<T: 'static>(
                 return Poll::Ready(());
             }
             left -= 1;
-            // At once, behind everything else that is ready.
+            // Wakes at once, behind everything else that is ready.
             cx.waker().wake_by_ref();
             Poll::Pending
         })
@@ -103,14 +104,14 @@ async fn during_retirement<T: 'static>(
     acting.await.unwrap()
 }
 
-/// More than a retirement takes.
+/// More polls than a retirement takes.
 const STEPS: u32 = 16;
 
 #[test]
 fn an_event_that_comes_while_a_subscriber_retires_is_delivered() {
     for steps in 0..STEPS {
         simulate(async |sim| {
-            // Slow enough that the second is under way when the subscriber is asked to leave.
+            // Slow enough that the second is in flight when the subscriber is asked to retire.
             let slow = Reply::status(200).after(Duration::from_millis(100));
             sim.receivers.on(HOOK, [Reply::status(200), slow]);
             sim.publish("first").await;
@@ -188,7 +189,7 @@ fn a_pause_outlives_a_retired_subscriber() {
     });
 }
 
-/// A watcher that has no place for anything.
+/// A watcher whose mailbox is always full.
 struct Stuck;
 
 impl Actor for Stuck {

@@ -1,4 +1,4 @@
-//! When failed deliveries are tried again.
+//! The times of retries.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ fn retry_after_in_seconds_replaces_the_interval() {
     );
 }
 
-/// Four attempts in one millisecond, and a dead letter.
+/// There used to be four attempts in one millisecond, and a dead letter.
 #[test]
 fn a_retry_after_of_nothing_is_as_soon_as_is_decent() {
     for nothing in [
@@ -119,7 +119,7 @@ fn a_retry_after_of_nothing_is_as_soon_as_is_decent() {
     );
 }
 
-/// The receiver's clock is an hour behind, or ahead, or has not been set since it was built.
+/// The receiver's clock is an hour behind or ahead, or has never been set.
 #[test]
 fn a_date_is_compared_with_the_answers_own() {
     for (answered, asked) in [

@@ -1,4 +1,4 @@
-//! Room: who waits for it, who is refused, and who is not touched.
+//! Room for events: who waits for it, who is refused, and who is not affected.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ async fn publish_all(engine: &Engine, count: usize) -> Vec<Result<Receipt, Publi
     join_all(events).await
 }
 
-/// Of 300 events that were published at once, each awaited, 44 were refused, though one batch of 20,000 passed.
+/// Of 300 events that were published at once, each awaited, 44 were refused, although a single
+/// batch of 20,000 was accepted.
 #[test]
 fn whoever_awaits_a_publication_is_slowed_and_not_refused() {
     simulate(async |sim| {
@@ -54,7 +55,7 @@ fn whoever_awaits_a_publication_is_slowed_and_not_refused() {
     });
 }
 
-/// An engine with little room, whose store takes as long as it takes.
+/// An engine with little room and a store that takes up to `delay` per call.
 fn slow(delay: Duration, test: impl AsyncFnOnce(super::support::Sim)) {
     let faults = Faults {
         failing: 0.0,
@@ -126,7 +127,8 @@ fn limited(endpoint_deliveries: u64) -> MemoryStore {
     })
 }
 
-/// With the default limits an event for a full endpoint and a healthy one was refused as a whole: the healthy one got 10 of 30.
+/// With the default limits, an event for a full endpoint and a healthy one was refused as a whole.
+/// The healthy one got 10 of 30.
 #[test]
 fn a_full_endpoint_takes_nothing_away_from_a_healthy_one() {
     let rule = Rule::new("both", "*")
@@ -166,7 +168,7 @@ fn a_full_endpoint_takes_nothing_away_from_a_healthy_one() {
                     (HOOK, DeadLetterReason::BacklogFull)
                 );
             }
-            // Published again, it doubles nothing.
+            // Publishing the event again creates no second delivery.
             let again = sim.engine.publish(event("29")).await.unwrap();
             assert_eq!((again.deliveries, again.duplicate), (2, true));
             sim.sleep(1).await;

@@ -1,4 +1,4 @@
-//! Shutting an engine down, and starting one on what another left.
+//! Shutting an engine down, and starting one on the store of another.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A store that fails, hangs or panics where operators are at work: what was asked for does not happen, and nothing else is harmed.
+//! A store that fails, hangs or panics during an operator's request: the request has no effect, and
+//! nothing else is harmed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ const NO_FAULTS: Faults = Faults {
     delay: Duration::ZERO,
 };
 
-/// Runs a test with one rule for everything, to an endpoint with these settings, over a store that does as it is told.
+/// Runs a test with one rule that sends everything to an endpoint with these settings, over a
+/// scripted store.
 fn over_store(endpoint: Endpoint, test: impl AsyncFnOnce(Sim, FaultyStore)) {
     let store = FaultyStore::new(MemoryStore::new(), NO_FAULTS, 1);
     let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
@@ -133,7 +135,8 @@ fn an_endpoint_whose_removal_is_never_answered_goes_on_after_a_while() {
     });
 }
 
-/// The store takes its time: what arrives while an endpoint is removed is either removed with it or delivered, not both.
+/// The store is slow. An event that arrives while an endpoint is removed is either removed with it
+/// or delivered, not both.
 #[test]
 fn nothing_goes_out_while_an_endpoint_is_removed() {
     over_store(plain(HOOK), async |sim, store| {
@@ -157,7 +160,7 @@ fn nothing_goes_out_while_an_endpoint_is_removed() {
         );
         let again = supervisor.send(RemoveEndpoint::new(HOOK)).await.unwrap();
         assert!(matches!(again, Err(EndpointError::Unknown(_))), "{again:?}");
-        // Settings that are put meanwhile are those of the endpoint that comes after.
+        // Settings stored meanwhile belong to the endpoint that comes after the removed one.
         let put = PutEndpoint(plain(HOOK).auth(Auth::bearer("token")));
         supervisor.send(put).await.unwrap().unwrap();
         let removed = removal.now_or_never().expect("it has ended before");
@@ -214,7 +217,8 @@ fn an_engine_over_a_store_that_hangs_shuts_down_all_the_same() {
     });
 }
 
-/// What arrived while an endpoint with a token was being removed was a dead letter, and reported to nobody.
+/// An event that arrived while an endpoint with a token was being removed became a dead letter that
+/// was reported to nobody.
 #[test]
 fn what_arrives_while_an_endpoint_is_removed_is_reported() {
     let known = plain(HOOK).auth(Auth::bearer("token"));
@@ -246,7 +250,7 @@ fn what_arrives_while_an_endpoint_is_removed_is_reported() {
     });
 }
 
-/// A transport that knows whether anybody has it still.
+/// A transport that shows whether anything still holds it.
 struct Held {
     receivers: ScriptedTransport,
     _held: Arc<()>,
@@ -258,7 +262,8 @@ impl Transport for Held {
     }
 }
 
-/// Its subscriber waited for the store, and nobody told it that the engine had ended: it held the store for ever.
+/// The subscriber waited for the store and was not told that the engine had ended, so it held the
+/// store for ever.
 #[test]
 fn a_shutdown_during_a_removal_leaves_nothing_running() {
     SimClock::run(async |clock| {
@@ -282,7 +287,7 @@ fn a_shutdown_during_a_removal_leaves_nothing_running() {
         engine.publish(event("before")).await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;
         engine.publish(event("e")).await.unwrap();
-        // The event is stored; its record never is.
+        // The event is stored, but its record never completes.
         store.set(Faults {
             delay: Duration::from_hours(1_000),
             ..NO_FAULTS
@@ -315,7 +320,7 @@ fn a_start_that_fails_leaves_nothing_running() {
             let started = builder.store(store).transport(transport).start().await;
             let failed = matches!(started, Err(BuildError::Store(StoreError::Unavailable(_))));
             assert!(failed, "{started:?}");
-            // Actors and arbiters end in a turn of their own.
+            // Actors and arbiters need further turns to end.
             while Arc::strong_count(&held) > 1 {
                 tokio::task::yield_now().await;
             }

@@ -1,4 +1,4 @@
-//! An engine on a simulated clock, with scripted receivers and a watcher that notes everything.
+//! An engine on a simulated clock, with scripted receivers and a watcher that records everything.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(crate) fn simulate(test: impl AsyncFnOnce(Sim)) {
     );
 }
 
-/// Runs a test with an engine of the test's own settings.
+/// Runs a test with an engine that has the test's own settings.
 pub(crate) fn simulate_with(
     settings: impl FnOnce(EngineBuilder) -> EngineBuilder,
     test: impl AsyncFnOnce(Sim),

@@ -1,4 +1,4 @@
-//! Nobody watches, and the store takes its time: nothing is missed by that.
+//! Nobody watches and the store is slow, yet nothing is missed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use actix_webhooks::{
 
 use super::support::{HOOK, event, plain};
 
-/// Runs a test with an engine that nobody watches; each call to its store takes up to so long.
+/// Runs a test with an engine that nobody watches, whose store takes up to `delay` per call.
 fn unwatched(
     delay: Duration,
     seed: u64,
@@ -36,7 +36,7 @@ fn unwatched(
     });
 }
 
-/// Every second one is polled as on several arbiters.
+/// Engines with an odd seed are polled as on several arbiters.
 fn simulated(clock: &SimClock, seed: u64) -> EngineBuilder {
     let builder = Engine::builder().simulated(clock, seed);
     if seed % 2 == 1 {
@@ -55,7 +55,7 @@ fn ok() -> Reply {
     Reply::status(200)
 }
 
-/// Publishes so many events one after another, so that the window grows.
+/// Publishes `count` events one after another, so that the window grows.
 async fn warm_up(engine: &Engine, clock: &SimClock, count: u64) {
     for number in 0..count {
         engine
@@ -80,7 +80,7 @@ fn everything_is_counted_and_the_subscriber_comes_to_rest() {
                         .await
                         .unwrap();
                 }
-                // Longer than it takes until a subscriber without work retires.
+                // Longer than it takes until an idle subscriber retires.
                 clock.sleep(Duration::from_secs(40)).await;
                 let status = status(&engine).await;
                 assert_eq!(
@@ -127,14 +127,15 @@ fn a_retry_that_is_wanted_at_once_does_not_wait_for_the_next_look() {
             let before = receivers.requests().len();
             let batch = PublishBatch::new(["fails", "soon", "slow"].map(event));
             engine.router().send(batch).await.unwrap();
-            // A record takes up to 200 ms here, and reading the delivery back as long.
+            // A record takes up to 200 ms here, and reading the delivery back takes as long.
             clock.sleep(Duration::from_millis(410)).await;
             assert_eq!(receivers.requests().len() - before, 4, "seed {seed}");
         });
     }
 }
 
-/// Runs a test with four permits and five endpoints that nobody watches, each of which has had a delivery and is idle; all answer after 400 ms.
+/// Runs a test with four permits and five endpoints that nobody watches. Each has had a delivery
+/// and is idle; all answer after 400 ms.
 fn crowded(seed: u64, test: impl AsyncFnOnce(Engine, SimClock, ScriptedTransport)) {
     SimClock::run(async |clock| {
         let receivers = ScriptedTransport::new();

@@ -1,10 +1,11 @@
-//! Answers that are not HTTP, or only the beginning of it.
+//! Answers that are not HTTP, or only the beginning of an answer.
 
 use actix_webhooks::{Failure, Outcome};
 
 use super::support::{Bed, Connection, Receiver, endpoint, run, transient};
 
-/// Delivers to a receiver that answers a fresh connection with these bytes and closes it, and returns how that ended.
+/// Delivers to a receiver that answers a fresh connection with these bytes and closes it, and
+/// returns the outcome.
 fn outcome_of(answer: impl Into<Vec<u8>>) -> Outcome {
     let answer = answer.into();
     let mut outcome = None;
@@ -125,7 +126,8 @@ fn a_connection_reset_is_a_closed_connection() {
     }
 }
 
-/// Servers that also speak WebSocket may offer it in any answer (RFC 9110 §7.8); the answer is a whole one all the same.
+/// Servers that also speak WebSocket may offer it in any answer (RFC 9110 §7.8). The answer is
+/// still a complete one.
 #[test]
 fn an_offer_to_upgrade_does_not_hide_the_answer() {
     let head = "HTTP/1.1 200 OK\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\n";

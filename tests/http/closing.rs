@@ -1,5 +1,5 @@
-//! A receiver that closes each kept connection shortly after its answer: every request may meet the
-//! closing.
+//! A receiver that closes each kept connection shortly after its answer, so that any request may
+//! meet the closing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

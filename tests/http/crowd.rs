@@ -9,7 +9,7 @@ use actix_webhooks::{Outcome, Rule};
 
 use super::support::{Bed, Connection, Receiver, builder, endpoint, run};
 
-/// Treats a connection in one of ten ways, chosen anew for each request.
+/// Treats each request in the next of ten ways.
 async fn misbehave(mut connection: Connection, turn: &Cell<usize>, behaved: &Cell<bool>) {
     while connection.request().await.is_some() {
         if behaved.get() {

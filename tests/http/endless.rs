@@ -1,4 +1,4 @@
-//! Receivers that do not come to an end.
+//! Receivers whose answers never end.
 
 use actix_webhooks::{Failure, Outcome};
 use tokio::sync::mpsc;
@@ -75,7 +75,8 @@ fn a_head_that_drips_does_not_outlast_the_timeout() {
 
 const GIBIBYTE: u64 = 1 << 30;
 
-/// Delivers to a receiver that answers with `head` and then `part` until a gibibyte is out or the connection is closed.
+/// Delivers to a receiver that answers with `head` and then repeats `part`, until a gibibyte is
+/// sent or the connection is closed.
 fn flood(head: &'static str, part: String) {
     run(async {
         let (stopped, mut stops) = mpsc::unbounded_channel();
@@ -94,7 +95,7 @@ fn flood(head: &'static str, part: String) {
         assert_eq!(report.outcome, Outcome::Delivered);
         assert_eq!(report.status, Some(200));
         let sent = stops.recv().await.unwrap();
-        // What was taken is the limit and what the sockets hold, whatever is offered.
+        // However much is offered, only the limit and the socket buffers are read.
         assert!(sent < GIBIBYTE / 64, "{sent} bytes were taken");
         bed.end().await;
     });

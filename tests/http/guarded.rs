@@ -1,4 +1,5 @@
-//! Which addresses are called: judged between resolving and connecting, for every connection of every hop.
+//! The address guard: addresses are judged between resolving and connecting, for every connection
+//! of every hop.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +19,7 @@ use super::support::{
     transport,
 };
 
-/// A resolver that gives one prepared answer after the other, the last one for ever.
+/// A resolver that gives the prepared answers one after another, and then repeats the last one.
 #[derive(Clone)]
 struct Names {
     answers: Arc<Mutex<VecDeque<Vec<IpAddr>>>>,
@@ -55,7 +56,7 @@ fn by_name(receiver: &Receiver) -> String {
     format!("http://receiver.test:{}/", receiver.address.port())
 }
 
-/// An address of this machine that nothing but this test's endpoint is allowed to be called at.
+/// A loopback address that only the endpoint of a test may call.
 const OTHER_LOOPBACK: &str = "127.0.0.2";
 
 #[test]
@@ -149,7 +150,7 @@ fn a_literal_of_every_form_that_leads_here_is_refused_when_it_is_given() {
 fn a_name_that_leads_elsewhere_at_the_next_look_up_is_blocked_then() {
     run(async {
         let receiver = answering().await;
-        // The first look-up finds an address that may be called, the second the one behind it that may not.
+        // The first lookup finds an allowed address, the second one that is not allowed.
         let names = Names::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
         let transport = Tested::builder()
             .resolver(names)
@@ -165,7 +166,7 @@ fn a_name_that_leads_elsewhere_at_the_next_look_up_is_blocked_then() {
     });
 }
 
-/// A zone whose name servers do not answer is told from a receiver that does not.
+/// A zone whose name servers do not answer is distinguished from a receiver that does not answer.
 #[test]
 fn a_look_up_that_takes_too_long_has_failed_as_one() {
     struct Silent;
@@ -185,7 +186,7 @@ fn a_look_up_that_takes_too_long_has_failed_as_one() {
     });
 }
 
-/// What a URL may not say, a name may not lead to.
+/// A name must not resolve to an address that a URL may not contain.
 #[test]
 fn a_name_that_leads_only_to_what_is_not_public_is_blocked() {
     run(async {
@@ -208,7 +209,7 @@ fn a_name_that_leads_only_to_what_is_not_public_is_blocked() {
     });
 }
 
-/// Whether anything answers there is another matter: the endpoint may be given.
+/// The endpoint is accepted, whether or not anything answers there.
 #[test]
 fn a_literal_that_leads_to_the_public_by_nat64_may_be_given() {
     run(async {
@@ -240,8 +241,8 @@ fn of_a_name_with_several_addresses_only_those_that_may_be_called_are() {
     });
 }
 
-/// The next address is tried 250 ms after the one before it. Only Linux answers on all of
-/// 127.0.0.0/8 and has a queue of one.
+/// The next address is tried 250 ms after the previous one (happy eyeballs). Only Linux answers on
+/// all of 127.0.0.0/8 and allows a queue of one.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_address_that_does_not_answer_leaves_time_for_the_next() {
@@ -253,7 +254,7 @@ fn an_address_that_does_not_answer_leaves_time_for_the_next() {
             std::net::SocketAddr::new(OTHER_LOOPBACK.parse().unwrap(), receiver.address.port());
         full.bind(address).unwrap();
         let _full = full.listen(0).unwrap();
-        // With this one in the queue, nothing more is answered.
+        // This connection fills the queue, so that further ones are not answered.
         let _queued = TcpStream::connect(address).await.unwrap();
         let names = Names::new(&[&[OTHER_LOOPBACK, "127.0.0.1"]]);
         let transport = transport().resolver(names);
@@ -348,7 +349,8 @@ fn builder_with_both() -> actix_webhooks::EngineBuilder {
         .transport(transport().build().unwrap())
 }
 
-/// What one endpoint may call, its redirects to elsewhere may not: their targets are the receiver's choice.
+/// The addresses that one endpoint may call are not allowed for its redirects to elsewhere, because
+/// the receiver chooses those targets.
 #[test]
 fn what_is_allowed_to_an_endpoint_is_not_allowed_to_where_it_redirects() {
     run(async {

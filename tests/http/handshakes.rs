@@ -1,4 +1,5 @@
-//! Why a TLS handshake fails is told apart, and what the application brings can do more or less.
+//! Different causes of failed TLS handshakes are distinguished, and the application's own provider
+//! can support more or less.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::support::{
     Bed, Connection, Receiver, builder, endpoint, permanent, run, transient, transport,
 };
 
-/// Delivers to a receiver whose certificate has these dates (years), and returns how that ended.
+/// Delivers to a receiver whose certificate is valid between these years, and returns the outcome.
 async fn with_validity(from: i32, to: i32) -> Outcome {
     let authority = Authority::new();
     let mut params = for_names(&["localhost"]);
@@ -40,7 +41,7 @@ fn a_certificate_out_of_its_time_is_told_by_which_side() {
     });
 }
 
-/// A leaf certificate, P-256, whose root signs in a way that `ring` cannot check.
+/// A P-256 leaf certificate whose root signs in a way that `ring` cannot check.
 struct Fixture {
     root: &'static str,
     leaf: &'static str,
@@ -75,7 +76,7 @@ impl Fixture {
     }
 }
 
-/// rustls#2536, #1367: said to be untrusted, as if nobody knew the issuer.
+/// rustls#2536, #1367: such a certificate was reported as untrusted, as if its issuer were unknown.
 #[test]
 fn what_the_provider_cannot_check_is_told_from_what_is_not_trusted() {
     run(async {
@@ -85,7 +86,7 @@ fn what_the_provider_cannot_check_is_told_from_what_is_not_trusted() {
             let outcome = bed.deliver("e").await.outcome;
             assert_eq!(outcome, permanent(Failure::CertificateUnsupported));
             bed.end().await;
-            // Without the root it is not trusted, whatever it is signed with.
+            // Without the root, the certificate is untrusted, whatever its signature algorithm.
             let mut bed = Bed::to(endpoint(&by_name(&receiver))).await;
             let outcome = bed.deliver("e").await.outcome;
             assert_eq!(outcome, permanent(Failure::CertificateUntrusted));
@@ -95,7 +96,7 @@ fn what_the_provider_cannot_check_is_told_from_what_is_not_trusted() {
     });
 }
 
-/// Answers a `ClientHello` with this alert, which is fatal, as a TLS record.
+/// Answers a `ClientHello` with this fatal alert in a TLS record.
 async fn refuses_with(alert: u8) -> Outcome {
     let receiver = Receiver::start(async move |mut connection: Connection| {
         connection
@@ -108,8 +109,8 @@ async fn refuses_with(alert: u8) -> Outcome {
     outcome(builder(), &url).await
 }
 
-/// What servers send that have, say, only CBC suites, only TLS 1.0, only HTTP/2, or a P-521 key of
-/// their own.
+/// Servers send these alerts when they have, for example, only CBC suites, only TLS 1.0, only
+/// HTTP/2, or a P-521 key.
 #[test]
 fn a_receiver_with_nothing_in_common_is_told_from_a_broken_handshake() {
     const HANDSHAKE_FAILURE: u8 = 40;
@@ -126,7 +127,7 @@ fn a_receiver_with_nothing_in_common_is_told_from_a_broken_handshake() {
             let incompatible = transient(Failure::TlsIncompatible);
             assert_eq!(refuses_with(alert).await, incompatible, "{alert}");
         }
-        // unexpected_message, internal_error, unrecognized_name.
+        // These are unexpected_message, internal_error and unrecognized_name.
         for alert in [10, 80, 112] {
             assert_eq!(
                 refuses_with(alert).await,
@@ -137,7 +138,7 @@ fn a_receiver_with_nothing_in_common_is_told_from_a_broken_handshake() {
     });
 }
 
-/// Returns an engine that trusts an authority and has a provider of its own.
+/// Returns an engine that trusts an authority and uses its own provider.
 fn provided(authority: &Authority, provider: CryptoProvider) -> EngineBuilder {
     let transport = transport()
         .root_certificate(authority.root.clone())
@@ -160,7 +161,7 @@ fn the_applications_own_provider_is_used() {
         let own = provided(&authority, tls13_only());
         assert_eq!(outcome(own, &by_name(&modern)).await, Outcome::Delivered);
 
-        // A receiver without TLS 1.3, to an endpoint with settings of its own, too.
+        // A receiver without TLS 1.3, also for an endpoint with settings of its own.
         let old = P256_SHA512.receiver(&[&TLS12]).await;
         let default = outcome(builder(), &by_name(&old)).await;
         assert_eq!(default, permanent(Failure::CertificateUntrusted));

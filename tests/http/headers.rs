@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::support::{Bed, Connection, Receiver, Request, endpoint, event, run, transport};
 
-/// Delivers one event with these settings, and returns the request as it came over the wire.
+/// Delivers one event with these settings, and returns the request as it arrived.
 fn sent(settings: impl FnOnce(Endpoint) -> Endpoint) -> Request {
     sent_by(|rule| rule, settings, event("e"))
 }
@@ -42,13 +42,13 @@ fn sent_by(
     sent.unwrap()
 }
 
-/// Two `user-agent` lines went out: the engine's and the application's (RFC 9110 §5.3).
+/// Two `user-agent` lines were sent: the engine's and the application's (RFC 9110 §5.3).
 #[test]
 fn the_applications_header_takes_the_place_of_the_engines() {
     let request = sent(|endpoint| endpoint.header("User-Agent", "acme-hooks/2.1"));
     assert_eq!(request.header("user-agent"), Some("acme-hooks/2.1"));
-    // Neighbours: in another case, the other header that the engine has a default for, and one
-    // given twice.
+    // Related cases: another spelling of the name, the other header for which the engine has a
+    // default, and a header that is given twice.
     let request = sent(|endpoint| {
         endpoint
             .header("USER-AGENT", "acme-hooks/2.2")
@@ -63,7 +63,7 @@ fn the_applications_header_takes_the_place_of_the_engines() {
     assert!(request.spelled.contains(&"x-team".to_owned()));
 }
 
-/// Firewalls score a request without it.
+/// Firewalls rate a request without `Accept` as suspicious.
 #[test]
 fn every_request_says_that_it_accepts_anything() {
     let request = sent(|endpoint| endpoint);
@@ -80,7 +80,7 @@ fn a_receiver_may_want_another_content_type() {
     assert_eq!(request.header("content-type"), expected);
 }
 
-/// Raw data may be of any type: it was called JSON in any case.
+/// Raw data may be of any type, but it was always labelled as JSON.
 #[test]
 fn raw_data_has_the_type_that_its_endpoint_wants() {
     let endpoint = |endpoint: Endpoint| endpoint.content_type("application/vnd.acme.order+json");
@@ -94,7 +94,7 @@ fn raw_data_has_the_type_that_its_endpoint_wants() {
     assert_eq!(request.header("content-type"), expected);
 }
 
-/// Receivers that compare names as they are written found none of them in lower case.
+/// Receivers that compare names case-sensitively did not find the names, which were in lower case.
 #[test]
 fn names_are_spelled_as_usual_and_those_given_as_given() {
     let request = sent(|endpoint| {
@@ -105,7 +105,7 @@ fn names_are_spelled_as_usual_and_those_given_as_given() {
             .unwrap()
     });
     let mut spelled = request.spelled.clone();
-    // Where a request goes comes first (RFC 9110 §7.2).
+    // `Host` comes first (RFC 9110 §7.2).
     assert_eq!(spelled[0], "Host");
     spelled.sort();
     assert_eq!(

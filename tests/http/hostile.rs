@@ -1,4 +1,5 @@
-//! Receivers that mean harm: redirect storms, headers that no one can use, connections that are not what they were said to be.
+//! Malicious receivers: redirect storms, unusable headers, connections that are not in the
+//! announced state.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -116,8 +117,8 @@ fn a_location_that_no_one_can_use_is_refused() {
     not_text[at] = 0xff;
     let report = report_of(not_text);
     assert_eq!(report.outcome, refused(RedirectRefusal::NoLocation));
-    // A line with a control character is no header; one that may end a line for some is not read
-    // on.
+    // A line with a control character is not a header. After a character that some parsers treat as
+    // the end of a line, nothing more is read.
     for control in ["/a\0b", "/a\x1bb", "/a\x7fb"] {
         let report = report_of(redirect(control));
         let expected = refused(RedirectRefusal::NoLocation);
@@ -128,7 +129,7 @@ fn a_location_that_no_one_can_use_is_refused() {
     assert_eq!(report.status, Some(307));
 }
 
-/// Returns how long after a failed attempt the next one is, when the failure came with these headers.
+/// Returns the wait between a failed attempt and the next one, when the failure has these headers.
 fn wait_after(headers: &str) -> Duration {
     let answer = format!("HTTP/1.1 503 Later\r\n{headers}Content-Length: 0\r\n\r\n");
     let mut wait = None;
@@ -178,13 +179,14 @@ fn a_retry_after_that_no_one_can_mean_changes_nothing_and_a_huge_one_is_cut() {
     ] {
         let wait = wait_after(&format!("Retry-After: {value}\r\n"));
         let start = &value[..value.len().min(40)];
-        // From when the answer was judged, which is not before the attempt ended.
+        // The wait counts from the moment the answer is judged, which is not before the attempt
+        // ends.
         let late = wait.saturating_sub(expected);
         assert!(wait >= expected && late < USUAL / 3, "{start:?}: {wait:?}");
     }
 }
 
-/// The receiver's clock is years ahead; it asks for half a minute by it.
+/// The receiver's clock is years ahead, and it asks for half a minute by that clock.
 #[test]
 fn a_retry_after_by_the_receivers_clock_is_understood_by_its_date() {
     const DAY: Duration = Duration::from_hours(24);
@@ -219,7 +221,8 @@ fn a_retry_after_by_the_receivers_clock_is_understood_by_its_date() {
 
 #[test]
 fn a_head_of_200_kilobytes_is_not_waited_for() {
-    // How much of it comes at once is the network's business; more than 128 KiB without an end is not read on.
+    // The network decides how much arrives at once. After more than 128 KiB without an end, reading
+    // stops.
     let filler = "x".repeat(200_000);
     for header in [
         format!("X: {filler}"),
@@ -242,7 +245,8 @@ fn a_head_of_200_kilobytes_is_not_waited_for() {
     }
 }
 
-/// Delivers five times to a receiver that answers every request like this, says nothing of it, and keeps its connections open. Returns how many there were.
+/// Delivers five times to a receiver that answers every request like this and keeps its connections
+/// open without saying so. Returns the number of connections.
 fn connections_for(answer: &'static str) -> usize {
     let mut connections = 0;
     run(async {
@@ -264,7 +268,8 @@ fn connections_for(answer: &'static str) -> usize {
     connections
 }
 
-/// The codec takes a length of 0 for none, so that the answer of an HTTP/1.0 receiver that keeps its connection open seemed never to end.
+/// The codec treats a length of 0 as none, so the answer of an HTTP/1.0 receiver that keeps its
+/// connection open seemed never to end.
 #[test]
 fn a_connection_is_kept_only_when_both_sides_have_said_so() {
     let length = "Content-Length: 0\r\n\r\n";
@@ -284,7 +289,7 @@ fn a_connection_is_kept_only_when_both_sides_have_said_so() {
     assert_eq!(connections_for(offer), 5);
 }
 
-/// An answer that nobody asked for comes on a connection that waits: it is not that of the next delivery.
+/// An unsolicited answer arrives on an idle connection. It does not belong to the next delivery.
 #[test]
 fn an_answer_before_its_request_is_not_taken() {
     run(async {

@@ -1,6 +1,6 @@
-//! Some fifty kinds of hostile answers, one after the other: none costs more than its attempt.
+//! Some fifty kinds of hostile answers, one after the other. None costs more than its own attempt.
 //!
-//! `HOSTILE_ROUNDS=n` goes through all of them n times and tells how much memory that took.
+//! `HOSTILE_ROUNDS=n` goes through all of them n times and prints the growth of memory.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use actix_webhooks::{GetStatus, Outcome};
 
 use super::support::{Bed, Connection, Receiver, endpoint, run_for};
 
-/// What a receiver sends, and how it goes on.
+/// An answer, and the receiver's action after it.
 struct Kind {
     begin: Vec<u8>,
     then: Then,
@@ -18,9 +18,9 @@ struct Kind {
 enum Then {
     Close,
     Reset,
-    /// Nothing more, with the connection open.
+    /// Sends nothing more and keeps the connection open.
     Hold,
-    /// The same again and again.
+    /// Sends the same bytes again and again.
     Repeat(Vec<u8>),
 }
 
@@ -37,7 +37,7 @@ fn kinds() -> Vec<Kind> {
     for then in [Then::Close, Then::Reset, Then::Hold] {
         add(b"", then);
     }
-    // What is not HTTP.
+    // Bytes that are not HTTP.
     add(&[0x15, 3, 1, 0, 2, 2, 0x46], Then::Close);
     add(b"SSH-2.0-OpenSSH_9.6\r\n", Then::Hold);
     add(b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0d", Then::Hold);
@@ -46,7 +46,7 @@ fn kinds() -> Vec<Kind> {
     for part in ["\0", "\r\n", "\n", "A", "HTTP/1.1 ", "9"] {
         add(b"", repeat(part));
     }
-    // Statuses that are none, and interim ones without end.
+    // Invalid statuses, and interim ones without end.
     for status in ["000", "99", "1000", "-200", "two hundred", "2OO", ""] {
         add(
             format!("HTTP/1.1 {status} OK\r\n\r\n").as_bytes(),
@@ -81,7 +81,7 @@ fn kinds() -> Vec<Kind> {
         format!("{OK}X: {text}\r\nContent-Length: 0\r\n\r\n").as_bytes(),
         Then::Close,
     );
-    // Lengths, and bodies that do not keep them.
+    // Lengths, and bodies that do not match them.
     for length in [
         "-1",
         "9223372036854775807",
@@ -119,7 +119,7 @@ fn kinds() -> Vec<Kind> {
     }
     add(format!("{CHUNKED}0\r\n").as_bytes(), repeat("X: a\r\n"));
     add(format!("{CHUNKED}5;a=").as_bytes(), repeat("b"));
-    // Redirects to itself, and to nowhere.
+    // Redirects to the receiver itself, and to nowhere.
     add(
         b"HTTP/1.1 307 Away\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
         Then::Close,
@@ -187,8 +187,8 @@ fn no_kind_of_hostile_answer_costs_more_than_its_attempt() {
     });
 }
 
-/// Delivers to the receiver, which behaves now. A machine that is busy may need longer than an
-/// attempt has.
+/// Delivers to the receiver, which now behaves. Repeats failed deliveries, because a busy machine
+/// may exceed the timeout of an attempt.
 async fn delivers_again(bed: &mut Bed, id: &str) {
     for again in 0..20 {
         let report = bed.deliver(&format!("{id}, {again}")).await;

@@ -1,4 +1,4 @@
-//! What goes to a token endpoint, and token endpoints that do not behave.
+//! Requests to token endpoints, and token endpoints that misbehave.
 
 use actix_webhooks::{Auth, ClientCredentials, Failure, Outcome};
 use tokio::sync::mpsc;
@@ -30,7 +30,8 @@ async fn issuer(answer: impl Into<Vec<u8>>) -> Receiver {
     .await
 }
 
-/// Delivers with a token from a token endpoint that answers with these bytes and closes, and returns how that ended.
+/// Delivers with a token from a token endpoint that answers with these bytes and closes, and
+/// returns the outcome.
 fn outcome_of(answer: impl Into<Vec<u8>>) -> Outcome {
     let answer = answer.into();
     let mut outcome = None;
@@ -71,7 +72,7 @@ fn a_token_is_asked_for_as_rfc_6749_says() {
         assert_eq!(asked.line, "POST /token?tenant=1 HTTP/1.1");
         let agent = concat!("actix-webhooks/", env!("CARGO_PKG_VERSION"));
         let host = issuer.address.to_string();
-        // my+id:p%26ss%3Aword
+        // Decoded: my+id:p%26ss%3Aword
         let basic = "Basic bXkraWQ6cCUyNnNzJTNBd29yZA==";
         let body = "grant_type=client_credentials&scope=a+b&audience=https%3A%2F%2Fx%2F&resource=r";
         let expected = [
@@ -143,7 +144,7 @@ fn answers_are_read_however_they_come() {
         end.len()
     );
     assert_eq!(outcome_of(chunked), Outcome::Delivered);
-    // Beyond what is kept of a receiver's answer.
+    // Longer than the part of a receiver's answer that is kept.
     let long = ISSUED.replace("abc", &"x".repeat(10_000));
     assert_eq!(outcome_of(answer(200, &long)), Outcome::Delivered);
     let mut largest = ISSUED.to_owned();
@@ -153,7 +154,7 @@ fn answers_are_read_however_they_come() {
     fails(format!("HTTP/1.0 200 OK\r\n\r\n{largest}   "));
 }
 
-/// What token endpoints in use send (openid-client#666, assent#112, spring-security#5118).
+/// Answers of token endpoints in use (openid-client#666, assent#112, spring-security#5118).
 #[test]
 fn a_usable_token_is_taken_from_a_sloppy_answer() {
     assert_eq!(outcome_of(answer(201, ISSUED)), Outcome::Delivered);
@@ -200,7 +201,7 @@ fn a_token_endpoint_that_is_not_there_is_a_transient_failure() {
     });
 }
 
-/// Delivers with a token from a token endpoint that does not come to an end.
+/// Delivers with a token from a token endpoint whose answer never ends.
 fn never_ends(answer: &'static str, drip: bool) {
     run(async {
         let (closed, mut closings) = mpsc::unbounded_channel();
@@ -257,7 +258,7 @@ fn an_endless_answer_is_given_up() {
     });
 }
 
-/// We ask for the connection to be closed, so that a length need not be told (RFC 9112 §6.3).
+/// The request asks to close the connection, so the answer needs no length (RFC 9112 §6.3).
 #[test]
 fn a_token_without_a_length_ends_with_the_connection() {
     let whole = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{ISSUED}");

@@ -1,4 +1,5 @@
-//! Kept connections: one that the receiver closes as a request goes out, and one that has been idle for too long.
+//! Kept connections: one that the receiver closes as a request is sent, and one that has been idle
+//! for too long.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -7,15 +8,15 @@ use actix_webhooks::{Engine, Failure, Outcome};
 
 use super::support::{Bed, Connection, Receiver, endpoint, run, transient, transport};
 
-/// How a receiver ends a kept connection.
+/// The receiver's way to end a kept connection.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Close,
     Reset,
 }
 
-/// Starts a receiver that answers the first request of its first connection, and ends that connection at the second, after
-/// having sent `beginning`. On further connections it answers.
+/// Starts a receiver that answers the first request of its first connection. At the second request
+/// it sends `beginning` and ends the connection. It answers on all further connections.
 async fn closing(end: End, beginning: &'static str) -> Receiver {
     Receiver::start(async move |mut connection: Connection| {
         if connection.number > 1 {
@@ -44,7 +45,7 @@ fn a_connection_that_has_been_idle_for_too_long_is_not_used_again() {
             let transport = transport().idle_timeout(idle_timeout).build().unwrap();
             let builder = Engine::builder().transport(transport);
             let mut bed = Bed::with(builder, endpoint(&receiver.url("/"))).await;
-            // Two that begin within the same millisecond may share one.
+            // Two deliveries that begin within the same millisecond may share a connection.
             for number in 0..10 {
                 bed.deliver(&number.to_string()).await;
             }
@@ -55,7 +56,8 @@ fn a_connection_that_has_been_idle_for_too_long_is_not_used_again() {
     });
 }
 
-/// Each origin has connections of its own: what goes to one must not arrive at the other, however many are kept.
+/// Each origin has connections of its own. A request to one must not arrive at another, however
+/// many connections are kept.
 #[test]
 fn a_redirect_to_another_origin_goes_over_a_connection_of_its_own() {
     run(async {
@@ -152,7 +154,8 @@ fn a_connection_that_was_closed_while_idle_is_not_tried() {
         .await;
         let mut bed = Bed::to(endpoint(&receiver.url("/"))).await;
         for n in 0..20 {
-            // Whether the closing is noticed before or after the request was sent, it is delivered.
+            // The delivery succeeds whether the closing is noticed before or after the request was
+            // sent.
             assert_eq!(
                 bed.deliver(&n.to_string()).await.outcome,
                 Outcome::Delivered
@@ -163,7 +166,7 @@ fn a_connection_that_was_closed_while_idle_is_not_tried() {
     });
 }
 
-/// `DeliveryReport::sent_twice` tells of two requests even when the second failed as well.
+/// `DeliveryReport::sent_twice` reports two requests even when the second failed as well.
 #[test]
 fn a_second_try_that_fails_is_reported_as_one() {
     run(async {
@@ -185,8 +188,9 @@ fn a_second_try_that_fails_is_reported_as_one() {
     });
 }
 
-/// A receiver that has begun to answer has the request: it was not lost with the connection (RFC 9112 §9.3.1, RFC 9110 §9.2.2:
-/// a POST is only repeated when it is known that it was not processed).
+/// A receiver that has begun to answer has the request, so the request was not lost with the
+/// connection. A POST is repeated only when it is known that it was not processed (RFC 9112 §9.3.1,
+/// RFC 9110 §9.2.2).
 #[test]
 fn a_kept_connection_that_closes_within_its_answer_gets_no_second_try() {
     for beginning in [
@@ -207,8 +211,8 @@ fn a_kept_connection_that_closes_within_its_answer_gets_no_second_try() {
     }
 }
 
-/// A thread that is busy does not let its runtime wait for the network: what came meanwhile was not
-/// seen, and was taken for the answer to the next delivery.
+/// A busy thread keeps its runtime from reading the network. An answer that arrived meanwhile was
+/// not seen, and was taken for the answer to the next delivery.
 #[test]
 fn what_came_while_the_thread_was_busy_is_no_answer() {
     let answer = |status: u16| format!("HTTP/1.1 {status} Said So\r\nContent-Length: 0\r\n\r\n");
@@ -230,7 +234,7 @@ fn what_came_while_the_thread_was_busy_is_no_answer() {
     run(async {
         let mut bed = Bed::to(endpoint(&url)).await;
         assert_eq!(bed.deliver("first").await.status, Some(200));
-        // The thread waits, and its runtime does not.
+        // This blocks the thread, so that its runtime cannot read the network.
         speak.send(()).unwrap();
         has_spoken.recv().unwrap();
         assert_eq!(bed.deliver("second").await.status, Some(202));

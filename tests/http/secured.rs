@@ -25,7 +25,7 @@ use super::support::{
 };
 use super::upload::LARGE;
 
-/// An authority that issues certificates.
+/// A certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) root: Vec<u8>,
@@ -43,7 +43,7 @@ impl Authority {
         }
     }
 
-    /// Starts a receiver that has a certificate for these names and addresses.
+    /// Starts a receiver with a certificate for these names and addresses.
     pub(crate) async fn receiver(&self, ip: IpAddr, names: &[&str]) -> Receiver {
         self.receiver_with(ip, for_names(names)).await
     }
@@ -53,7 +53,7 @@ impl Authority {
             .await
     }
 
-    /// Starts a receiver that treats every connection as `serve` says.
+    /// Starts a receiver that passes every connection to `serve`.
     pub(crate) async fn receiver_that(
         &self,
         serve: impl AsyncFn(Connection) + 'static,
@@ -63,7 +63,7 @@ impl Authority {
             .await
     }
 
-    /// Starts a receiver that wants a certificate which leads to this authority.
+    /// Starts a receiver that requires a client certificate from this authority.
     async fn receiver_that_asks(&self) -> Receiver {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone().into()).unwrap();
@@ -128,7 +128,7 @@ pub(crate) async fn answer(mut connection: Connection) {
 
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Makes one delivery and returns how it ended.
+/// Makes one delivery and returns the outcome.
 pub(crate) async fn outcome(builder: EngineBuilder, url: &str) -> Outcome {
     let mut bed = Bed::with(builder, endpoint(url)).await;
     let outcome = bed.deliver("e").await.outcome;
@@ -168,7 +168,7 @@ fn addresses_can_have_certificates_too() {
     run(async {
         let authority = Authority::new();
         let mut addresses = vec![LOOPBACK];
-        // Not every machine that runs this has IPv6.
+        // Not every test machine has IPv6.
         let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
         if TcpListener::bind((v6, 0)).await.is_ok() {
             addresses.push(v6);
@@ -254,7 +254,8 @@ fn a_receiver_that_asks_who_calls_is_shown_the_endpoints_certificate() {
         assert_eq!(bed.deliver("e").await.outcome, Outcome::Delivered);
         bed.end().await;
 
-        // Without one, and with one that leads nowhere, the handshake is broken off; TLS 1.3 tells so only after the request.
+        // Without a certificate, or with one of an unknown authority, the handshake is aborted. TLS
+        // 1.3 reports that only after the request.
         let stranger = Authority::new().identity();
         for endpoint in [
             endpoint(&url),
@@ -270,7 +271,7 @@ fn a_receiver_that_asks_who_calls_is_shown_the_endpoints_certificate() {
     });
 }
 
-/// As without TLS, which holds back a part of the body besides what the sockets hold.
+/// Same as without TLS, but TLS holds back a part of the body in addition to the socket buffers.
 #[test]
 fn an_answer_before_the_body_was_read_is_an_answer_over_tls_too() {
     run(async {
@@ -299,7 +300,8 @@ fn an_answer_before_the_body_was_read_is_an_answer_over_tls_too() {
     });
 }
 
-/// The endpoint's certificate says who calls, and where a redirect leads is the receiver's choice.
+/// The certificate identifies the application to its endpoint, but the receiver chooses the target
+/// of a redirect.
 #[test]
 fn an_endpoints_certificate_is_not_shown_to_where_it_redirects() {
     run(async {
@@ -342,7 +344,8 @@ fn an_endpoints_own_root_is_trusted_for_it_alone() {
     });
 }
 
-/// The roots of the operating system are looked for once per process, so that each case has one of its own.
+/// The roots of the operating system are loaded once per process, so each case has a process of its
+/// own.
 #[test]
 fn the_roots_of_the_operating_system_are_trusted_instead_where_that_is_asked_for() {
     const CASE: &str = "PLATFORM_ROOTS_CASE";
@@ -437,7 +440,8 @@ fn an_endpoint_that_wants_https_is_never_called_without() {
         );
         assert!(refused, "{error}");
 
-        // So is a rule that comes later, unless its URL has settings that allow it; without them, its deliveries are.
+        // A later rule is refused too, unless its URL has settings that allow it. Without such
+        // settings, its deliveries are refused.
         let url = receiver.url("/");
         let mut bed = Bed::start(builder().arbiters(0).default_policy(policy)).await;
         let (router, supervisor) = (bed.engine.router(), bed.engine.supervisor());

@@ -14,7 +14,7 @@ const OLD: &str = "whsec_plJ3nmyCDGBKInavdOK15jsl9bBzJYg8";
 const ED25519: &str =
     "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
 
-/// Starts a receiver that answers its first requests with 503, and then with 200.
+/// Starts a receiver that answers its first `times` requests with 503, and then with 200.
 async fn failing(times: usize) -> Receiver {
     let failures = std::cell::Cell::new(times);
     Receiver::start(async move |mut connection: Connection| {

@@ -1,5 +1,5 @@
-//! Answers as the field sends them: what is unambiguous about status, headers that count and end is
-//! taken, and what is not leaves its status on record.
+//! Imperfect answers, as real receivers send them. An answer is accepted if its status, its
+//! relevant headers and its end are unambiguous. Otherwise it fails, with its status on record.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::support::{
     Bed, Connection, Receiver, SHORT, endpoint, event, permanent, run, transient,
 };
 
-/// What a receiver does that answers three deliveries in the same way.
+/// The reports and the receiver's counts after three deliveries that got the same answer.
 struct Seen {
     reports: Vec<DeliveryReport>,
     connections: usize,
@@ -52,7 +52,8 @@ fn deliver_thrice(answer: impl Into<Vec<u8>>, timeout: Duration) -> Seen {
     seen.unwrap()
 }
 
-/// Checks that each is delivered once with this status, all on one connection or each on its own.
+/// Checks that each is delivered once with this status, all on one connection (`kept`) or each on
+/// its own.
 #[track_caller]
 fn delivered(answer: &str, status: u16, kept: bool) {
     let seen = deliver_thrice(answer, LONG);
@@ -65,8 +66,8 @@ fn delivered(answer: &str, status: u16, kept: bool) {
     assert_eq!(seen.connections, if kept { 1 } else { 3 }, "{answer:?}");
 }
 
-/// Checks that each fails like this, with this status on record, and that no connection is used
-/// again.
+/// Checks that each fails with this failure, with this status on record, and that no connection is
+/// used again.
 #[track_caller]
 fn fails(answer: &str, failure: Failure, status: Option<u16>) {
     let seen = deliver_thrice(answer, 4 * SHORT);
@@ -77,7 +78,7 @@ fn fails(answer: &str, failure: Failure, status: Option<u16>) {
     assert_eq!((seen.requests, seen.connections), (3, 3), "{answer:?}");
 }
 
-/// Enough for any machine.
+/// Long enough for any machine.
 const LONG: Duration = Duration::from_secs(15);
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -95,7 +96,8 @@ fn any_number_of_interim_answers_is_read_past() {
         204,
         true,
     );
-    // Neighbours: one without a reason, with a length that means nothing, and very many.
+    // Related cases: one without a reason phrase and with a length that has no meaning, and very
+    // many.
     let odd = "HTTP/1.1 199\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
     delivered(&format!("{odd}{OK}"), 200, true);
     delivered(&format!("{}{OK}", processing.repeat(2_000)), 200, true);
@@ -125,7 +127,7 @@ fn an_interim_answer_over_tls_is_read_past() {
     });
 }
 
-/// The 100 comes while most of the body is still to be sent: it ends nothing.
+/// The 100 arrives while most of the body is still to be sent, and ends nothing.
 #[test]
 fn an_interim_answer_while_the_body_is_sent_lets_it_go_on() {
     run(async {
@@ -185,7 +187,7 @@ fn an_interim_answer_and_nothing_more_times_out() {
     );
 }
 
-/// A header over two lines made the whole answer unreadable (RFC 9112 §5.2).
+/// A header folded over two lines made the whole answer unreadable (RFC 9112 §5.2).
 #[test]
 fn a_header_over_several_lines_is_one() {
     for space in [" ", "\t", " \t  "] {
@@ -193,7 +195,8 @@ fn a_header_over_several_lines_is_one() {
         let answer = format!("HTTP/1.1 200 OK\r\n{policy}\r\nContent-Length: 2\r\n\r\nok");
         delivered(&answer, 200, true);
     }
-    // Neighbours: as the last header, with an empty first line, and with lines that end in LF only.
+    // Related cases: a fold in the last header, after an empty first line, and in lines that end in
+    // LF only.
     delivered(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX:\r\n a\r\n b\r\n\r\nok",
         200,
@@ -210,13 +213,13 @@ fn a_header_over_several_lines_is_one() {
 fn a_fold_in_a_header_that_counts_is_a_space() {
     let answer = "HTTP/1.1 307 Away\r\nLocation:\r\n /next\r\nContent-Length: 0\r\n\r\n";
     let seen = deliver_thrice(answer, LONG);
-    // It leads to the same again: what is seen is that it was followed.
+    // The redirect leads to the same answer again, which shows that it was followed.
     let expected = permanent(Failure::Redirect(RedirectRefusal::Loop));
     assert_eq!(seen.reports[0].outcome, expected);
     assert_eq!(seen.reports[0].redirects, 1);
 }
 
-/// What frames an answer stays strict: another reader may see another end.
+/// Framing headers stay strict, because another reader could find a different end.
 #[test]
 fn a_fold_in_what_frames_an_answer_is_refused() {
     let malformed = |head: &str, body: &str| {
@@ -229,21 +232,21 @@ fn a_fold_in_what_frames_an_answer_is_refused() {
         "Transfer-Encoding: gzip,\r\n\tchunked",
         "2\r\nok\r\n0\r\n\r\n",
     );
-    // Neighbours: a space before the colon, a sign, and a control character in the line.
+    // Related cases: a space before the colon, a sign, and a control character in the line.
     malformed("Content-Length : 2", "ok");
     malformed("Content-Length: +2", "ok");
     malformed("Content-Length: 2\x01", "ok");
     malformed("\x01Transfer-Encoding: chunked", "2\r\nok\r\n0\r\n\r\n");
 }
 
-/// A line that is no header made an otherwise plain 200 a dead letter.
+/// A line that is not a header turned an otherwise valid 200 into a dead letter.
 #[test]
 fn a_line_that_is_no_header_is_left_out() {
     for line in [
         "this is not a header",
         "Set-Cookie: sid=a\x01b; Path=/",
         "Set-Cookie: sid=a\0b; Path=/",
-        // Neighbours: a space before the colon, a name that is none, no name, an escape sequence.
+        // Related cases: a space before the colon, an invalid name, no name, an escape sequence.
         "X-Powered-By : PHP/5.2",
         "X[1]: a",
         ": nothing",
@@ -254,7 +257,7 @@ fn a_line_that_is_no_header_is_left_out() {
     }
 }
 
-/// What was read of an answer that is cut short was forgotten.
+/// The status of an answer that was cut short was forgotten.
 #[test]
 fn the_status_of_an_answer_that_is_cut_short_is_on_record() {
     let body = "x".repeat(47);
@@ -281,7 +284,7 @@ fn check_cut_short(answer: &str, status: u16, said: &str, reset: bool) {
             connection.request().await;
             connection.send(&answer).await;
             if reset {
-                // What was sent before must have arrived: a reset overtakes it.
+                // The bytes sent before must have arrived, because a reset overtakes them.
                 wait(SHORT / 3).await;
                 connection.reset();
             }
@@ -304,7 +307,7 @@ async fn recorded(bed: &Bed, report: &DeliveryReport) -> AttemptSummary {
     attempts[0].summary
 }
 
-/// A stream of events that stays open, and a body of which the rest never comes.
+/// A stream of events that stays open, and a body whose rest never comes.
 #[test]
 fn the_status_of_an_answer_that_does_not_end_is_on_record() {
     let stream =
@@ -329,13 +332,13 @@ fn the_status_of_an_answer_that_does_not_end_is_on_record() {
     }
 }
 
-/// The status line is there, and the rest of the head never comes.
+/// The status line is there, but the rest of the head never comes.
 #[test]
 fn the_status_of_a_head_that_does_not_end_is_on_record() {
     fails("HTTP/1.1 200 OK\r\nX: a", Failure::Timeout, Some(200));
 }
 
-/// What awc itself reads otherwise is taken alike, at once and in pieces.
+/// Answers that awc itself reads differently are accepted like any other, at once and in pieces.
 #[test]
 fn what_the_client_is_strict_about_is_taken() {
     delivered("HTTP/1.1  200 OK\r\nContent-Length: 2\r\n\r\nok", 200, true);
@@ -362,7 +365,7 @@ fn a_location_said_twice_is_one() {
     assert_eq!(seen.reports[0].redirects, 1);
 }
 
-/// A status that was read belongs to its own exchange: it was put on the record of the next one.
+/// A status belongs to its own exchange. It was recorded for the next one.
 #[test]
 fn a_status_is_not_taken_along_to_the_next_delivery() {
     run(async {
@@ -384,7 +387,8 @@ fn a_status_is_not_taken_along_to_the_next_delivery() {
     });
 }
 
-/// What cannot be text said nothing, and took a clear answer with it over one of the transports.
+/// A value that is not text has no meaning. Over one of the transports it made an unambiguous
+/// answer fail.
 #[test]
 fn a_long_retry_after_that_is_no_text_is_ignored() {
     run(async {

@@ -1,11 +1,12 @@
-//! Answers that hide or carry another one: none is ever taken for the answer to another delivery.
+//! Answers that hide or carry another answer: none is ever taken for the answer to another
+//! delivery.
 
 use std::collections::BTreeMap;
 
 use super::support::{Bed, Connection, Receiver, SHORT, endpoint, run, smuggled};
 
-/// A receiver that answers every request with such bytes, and keeps its connection open or closes
-/// it.
+/// A receiver that answers every request with such bytes, and then keeps its connection open or
+/// closes it.
 #[test]
 fn no_delivery_is_credited_with_a_smuggled_answer() {
     for closes in [false, true] {
@@ -14,7 +15,8 @@ fn no_delivery_is_credited_with_a_smuggled_answer() {
             assert!(answers.len() >= 50);
             let names: Vec<String> = answers.keys().cloned().collect();
             let receiver = Receiver::start(async move |mut connection: Connection| {
-                // Whatever is left of a connection after such an answer is offered a plain one.
+                // If the connection survives such an answer, the next request on it gets a plain
+                // one.
                 while let Some(request) = connection.request().await {
                     let id = request.event_id();
                     let bytes = answers.get(&id).map_or(PLAIN, Vec::as_slice);
@@ -27,7 +29,7 @@ fn no_delivery_is_credited_with_a_smuggled_answer() {
             let mut bed = Bed::to(endpoint(&receiver.url("/")).timeout(SHORT)).await;
             for name in names {
                 let report = bed.deliver(&name).await;
-                // An interim answer has no body: what follows it is the answer.
+                // An interim answer has no body, so the bytes after it are the answer.
                 if name != "an interim answer with a body" {
                     assert_ne!(report.status, Some(299), "{name}");
                 }
@@ -38,8 +40,8 @@ fn no_delivery_is_credited_with_a_smuggled_answer() {
     }
 }
 
-/// Delivers what is answered with a 202. A machine that is busy may need longer than an attempt
-/// has.
+/// Makes deliveries until one is answered with the plain 202. A busy machine may exceed the timeout
+/// of an attempt.
 async fn check_the_next(bed: &mut Bed, name: &str) {
     for again in 0..20 {
         let report = bed.deliver(&format!("after {name}, {again}")).await;

@@ -1,4 +1,5 @@
-//! Answers whose end is not clear: what comes after them must not be taken for the answer to another delivery.
+//! Answers without a clear end: the bytes after them must not be taken for the answer to another
+//! delivery.
 
 use actix_webhooks::{Failure, Rule};
 
@@ -8,7 +9,8 @@ use super::support::{
 
 const ANOTHER_ANSWER: &str = "HTTP/1.1 500 Not Yours\r\nContent-Length: 0\r\n\r\n";
 
-/// Nothing was offered that a receiver could switch to: its answer will not come, so that nothing is to be waited for.
+/// The request offered no protocol to switch to, so the receiver's answer will not come and is not
+/// waited for.
 #[test]
 fn switching_protocols_is_no_answer_either() {
     run(async {
@@ -26,18 +28,18 @@ fn switching_protocols_is_no_answer_either() {
     });
 }
 
-/// When the bytes come that look like another answer.
+/// The time at which bytes arrive that look like another answer.
 #[derive(Clone, Copy, Debug)]
 enum Late {
     Never,
     /// Together with the head.
     AtOnce,
-    /// When another request has come on the same connection.
+    /// After another request has arrived on the same connection.
     WithTheNextRequest,
 }
 
-/// The status that the receiver is to give an event, which is told by its number: 200 to 299, now and then 410. Not 204, after
-/// which no body may follow.
+/// Returns the status that the receiver gives an event, derived from its number: 200 to 299,
+/// sometimes 410. Never 204, which has no body.
 fn status_of(event_id: &str) -> u16 {
     let number: u16 = event_id.parse().unwrap();
     match number % 90 {
@@ -47,7 +49,7 @@ fn status_of(event_id: &str) -> u16 {
     }
 }
 
-/// Answers each request with the status that its event asks for, without a length as `head` says.
+/// Answers each request with the status of its event, without a length; `head` holds the headers.
 async fn answer_without_length(
     connection: &mut Connection,
     request: &Request,
@@ -105,13 +107,13 @@ fn an_answer_without_a_length_leaves_nothing_to_the_next_delivery() {
     check_each_round_is_judged_by_its_own_answer("");
 }
 
-/// `identity` tells no length (RFC 9112 §6.3): such a body ends with the connection.
+/// `identity` states no length (RFC 9112 §6.3), so such a body ends with the connection.
 #[test]
 fn an_answer_in_the_identity_coding_leaves_nothing_to_the_next_delivery() {
     check_each_round_is_judged_by_its_own_answer("Transfer-Encoding: identity\r\n");
 }
 
-/// What a receiver could be asked to switch to changes nothing about this answer (RFC 9110 §7.8).
+/// An offer to switch to another protocol does not change this answer (RFC 9110 §7.8).
 #[test]
 fn an_answer_that_offers_websocket_is_one_like_any_other() {
     run(async {
@@ -135,7 +137,7 @@ fn an_answer_that_offers_websocket_is_one_like_any_other() {
     });
 }
 
-/// No body may follow a 204, but one that was announced sometimes does.
+/// A 204 has no body, but an announced body sometimes follows.
 #[test]
 fn a_body_after_a_204_is_not_the_next_answer() {
     for head in [

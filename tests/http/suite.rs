@@ -1,4 +1,4 @@
-//! What both transports are tested for.
+//! The tests that both transports must pass.
 
 mod broken;
 mod closing;

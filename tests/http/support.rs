@@ -1,4 +1,4 @@
-//! An engine with a watcher, and receivers that say byte for byte what they like.
+//! An engine with a watcher, and receivers that control every byte they send.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,15 +20,15 @@ use tokio_rustls::server::TlsStream;
 
 use super::super::Tested;
 
-/// How long an attempt may take in tests about timeouts.
+/// The timeout of an attempt in tests about timeouts.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
-/// Runs a test on a real clock; one that waits for something that never comes fails after 20 s.
+/// Runs a test on a real clock, and fails it after 20 s.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     run_for(Duration::from_secs(20), test);
 }
 
-/// The same with more time.
+/// Runs a test on a real clock, and fails it after `limit`.
 pub(crate) fn run_for(limit: Duration, test: impl Future<Output = ()>) {
     actix_rt::System::new().block_on(async {
         tokio::time::timeout(limit, test)
@@ -37,11 +37,11 @@ pub(crate) fn run_for(limit: Duration, test: impl Future<Output = ()>) {
     });
 }
 
-/// A running engine, and what it reports.
+/// A running engine and its reports.
 pub(crate) struct Bed {
     pub(crate) engine: Engine,
     recorder: Recorder,
-    /// How many reports were taken.
+    /// Number of reports that were taken.
     taken: usize,
 }
 
@@ -51,7 +51,7 @@ impl Bed {
         Self::with(builder(), endpoint).await
     }
 
-    /// The same with further settings.
+    /// Like `to`, with further settings.
     pub(crate) async fn with(builder: EngineBuilder, endpoint: Endpoint) -> Self {
         let rule = Rule::new("rule", "*").webhook(endpoint.url.as_str());
         Self::start(builder.arbiters(0).rule(rule.unwrap()).endpoint(endpoint)).await
@@ -72,14 +72,14 @@ impl Bed {
         self.engine.publish(event(id)).await.unwrap();
     }
 
-    /// Returns the next report, waiting for it.
+    /// Waits for the next report and returns it.
     pub(crate) async fn report(&mut self) -> DeliveryReport {
         self.taken += 1;
         let reports = self.recorder.reports_once(self.taken).await;
         reports[self.taken - 1].clone()
     }
 
-    /// Publishes an event and returns how its one attempt ended.
+    /// Publishes an event and returns the report of its one attempt.
     pub(crate) async fn deliver(&mut self, id: &str) -> DeliveryReport {
         self.publish(id).await;
         let report = self.report().await;
@@ -87,7 +87,7 @@ impl Bed {
         report
     }
 
-    /// Shuts the engine down; every report must have been taken, and nothing may be left to do.
+    /// Shuts the engine down. Every report must have been taken, and no work may be left.
     pub(crate) async fn end(self) {
         let shutdown = self.engine.shutdown(Duration::from_secs(5)).await;
         assert_eq!((shutdown.pending, shutdown.aborted), (0, 0));
@@ -97,12 +97,12 @@ impl Bed {
     }
 }
 
-/// Returns an engine's settings with which this machine may be called.
+/// Returns engine settings that allow loopback addresses.
 pub(crate) fn builder() -> EngineBuilder {
     Engine::builder().transport(transport().build().unwrap())
 }
 
-/// Returns a transport's settings with which this machine may be called.
+/// Returns transport settings that allow loopback addresses.
 pub(crate) fn transport() -> TransportBuilder<Tested> {
     Tested::builder().allow_addresses(AddressRange::loopback())
 }
@@ -111,7 +111,7 @@ pub(crate) fn event(id: &str) -> Event {
     Event::new("thing.happened", "client").id(id).message(id)
 }
 
-/// Returns an endpoint that makes one attempt, with time enough for any machine.
+/// Returns an endpoint that makes one attempt, with a timeout long enough for any machine.
 pub(crate) fn endpoint(url: &str) -> Endpoint {
     Endpoint::new(url)
         .unwrap()
@@ -119,14 +119,15 @@ pub(crate) fn endpoint(url: &str) -> Endpoint {
         .retry(RetryPolicy::none())
 }
 
-/// How a delivery ends whose only attempt failed in a way that another could have mended.
+/// Returns the outcome of a delivery whose only attempt failed in a way that a retry could have
+/// fixed.
 pub(crate) fn transient(failure: Failure) -> Outcome {
     Outcome::DeadLettered {
         reason: DeadLetterReason::AttemptsExhausted(failure),
     }
 }
 
-/// How a delivery ends that failed in a way that none could mend.
+/// Returns the outcome of a delivery that failed in a way that no retry can fix.
 pub(crate) fn permanent(failure: Failure) -> Outcome {
     Outcome::DeadLettered {
         reason: DeadLetterReason::Permanent(failure),
@@ -146,13 +147,13 @@ struct Seen {
     requests: RefCell<Vec<Request>>,
 }
 
-/// A request as it came over the wire.
+/// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// On which connection it came, from 1.
+    /// The number of its connection, counted from 1.
     pub(crate) connection: usize,
     pub(crate) line: String,
-    /// The names of its headers as they were spelled.
+    /// The names of its headers, as they were spelled.
     pub(crate) spelled: Vec<String>,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
@@ -160,7 +161,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Returns the header, which must not be there twice.
+    /// Returns the value of a header, which must not occur twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
         let first = values.next().map(|(_, value)| value.as_str());
@@ -168,7 +169,7 @@ impl Request {
         first
     }
 
-    /// Returns the id of the event: tests have it as its message, too.
+    /// Returns the id of the event. In tests, an event's message is its id.
     pub(crate) fn event_id(&self) -> String {
         let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
         body["Message"].as_str().unwrap().to_owned()
@@ -176,7 +177,8 @@ impl Request {
 }
 
 impl Receiver {
-    /// Starts a receiver that treats every connection as `serve` says, and closes it when that returns.
+    /// Starts a receiver that passes every connection to `serve`, and closes the connection when
+    /// `serve` returns.
     pub(crate) async fn start(serve: impl AsyncFn(Connection) + 'static) -> Self {
         Self::listen(Ipv4Addr::LOCALHOST.into(), None, serve).await
     }
@@ -231,7 +233,7 @@ impl Receiver {
         self.seen.requests.borrow().clone()
     }
 
-    /// Forgets the requests that came.
+    /// Forgets the requests so far.
     pub(crate) fn forget(&self) {
         self.seen.requests.borrow_mut().clear();
     }
@@ -243,16 +245,16 @@ impl Receiver {
 
 /// The receiver's side of a connection.
 pub(crate) struct Connection {
-    /// Which connection to its receiver it is, from 1.
+    /// The number of this connection to its receiver, counted from 1.
     pub(crate) number: usize,
     stream: BufReader<Box<dyn Stream>>,
     seen: Rc<Seen>,
-    /// Whether a request has come on it.
+    /// `true` if a request has arrived on it.
     served: bool,
 }
 
 impl Connection {
-    /// Reads a whole request; `None` once the sender has closed the connection.
+    /// Reads a whole request. Returns `None` once the sender has closed the connection.
     pub(crate) async fn request(&mut self) -> Option<Request> {
         let line = self.line().await?;
         let (mut spelled, mut headers) = (Vec::new(), Vec::new());
@@ -280,7 +282,7 @@ impl Connection {
         Some(request)
     }
 
-    /// Reads a whole request, if it begins within so long; the first one is waited for.
+    /// Reads a whole request if it begins within `limit`. Waits for the first one without a limit.
     pub(crate) async fn request_within(&mut self, limit: Duration) -> bool {
         if self.served {
             let begun = tokio::time::timeout(limit, self.stream.fill_buf()).await;
@@ -291,7 +293,7 @@ impl Connection {
         self.request().await.is_some()
     }
 
-    /// Reads the head of a request, and nothing of its body. Returns the length of that.
+    /// Reads the head of a request but not its body, and returns the body's length.
     pub(crate) async fn head(&mut self) -> usize {
         let mut length = 0;
         while let Some(line) = self.line().await.filter(|line| !line.is_empty()) {
@@ -303,7 +305,7 @@ impl Connection {
         length
     }
 
-    /// Reads so many bytes of a body; `false` when the sender has closed the connection.
+    /// Reads `length` bytes of a body. Returns `false` if the sender has closed the connection.
     pub(crate) async fn body(&mut self, length: usize) -> bool {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.is_ok()
@@ -315,7 +317,7 @@ impl Connection {
         line.strip_suffix("\r\n").map(str::to_owned)
     }
 
-    /// Writes bytes; `false` when the sender has closed the connection.
+    /// Writes bytes. Returns `false` if the sender has closed the connection.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let written = self.stream.write_all(bytes.as_ref()).await;
         written.is_ok() && self.stream.flush().await.is_ok()
@@ -329,14 +331,14 @@ impl Connection {
         .await
     }
 
-    /// Answers every request with one status.
+    /// Answers every request with the same status.
     pub(crate) async fn answer_all(&mut self, status: u16) {
         while self.request().await.is_some() {
             self.answer(status).await;
         }
     }
 
-    /// Waits until the sender closes the connection, whatever else it sends.
+    /// Waits until the sender closes the connection, and ignores further bytes.
     pub(crate) async fn closed(&mut self) {
         while matches!(self.stream.read(&mut [0; 1_024]).await, Ok(1..)) {}
     }
@@ -363,7 +365,7 @@ impl Stream for TlsStream<TcpStream> {
     }
 }
 
-/// Returns what is in `tests/fixtures/smuggled.txt`: what each answer is, and its bytes.
+/// Returns the names and bytes of the answers in `tests/fixtures/smuggled.txt`.
 pub(crate) fn smuggled() -> Vec<(String, Vec<u8>)> {
     let lines = include_str!("../fixtures/smuggled.txt").lines();
     let lines = lines.filter_map(|line| line.split_once(" | "));

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::support::{Bed, Connection, Receiver, endpoint, event, permanent, run};
 
-/// More than the sockets of both sides hold.
+/// More than the socket buffers of both sides hold.
 pub(crate) const LARGE: usize = 12 * 1_024 * 1_024;
 
 async fn bed(receiver: &Receiver) -> Bed {
@@ -39,7 +39,8 @@ fn a_body_larger_than_all_buffers_arrives_whole() {
     });
 }
 
-/// A receiver that refuses a body by its head alone need not read it (RFC 9110 §15.5.14); waiting for it to be sent would end in the timeout.
+/// A receiver that refuses a body by its head need not read it (RFC 9110 §15.5.14). Waiting until
+/// it is sent would end in the timeout.
 #[test]
 fn an_answer_before_the_body_was_read_is_an_answer() {
     for closes in [false, true] {

@@ -1,4 +1,4 @@
-//! What goes over the wire, and where.
+//! The bytes on the wire, and their destinations.
 
 use actix_webhooks::{Auth, Engine, Failure, Outcome, Rule};
 use serde_json::json;
@@ -131,7 +131,7 @@ fn a_name_that_does_not_exist_is_a_failure_of_dns() {
     });
 }
 
-/// Starts a receiver that redirects everything with a status to a `Location`.
+/// Starts a receiver that redirects everything with this status and `Location`.
 async fn redirecting(status: u16, location: String) -> Receiver {
     Receiver::start(async move |mut connection: Connection| {
         while let Some(request) = connection.request().await {

@@ -10,13 +10,14 @@ use actix_webhooks::{
     AddressRange, Endpoint, EndpointPolicy, Engine, Event, GetStatus, RetryPolicy, Rule,
 };
 
-/// The argument by which this program is the child.
+/// Command-line argument that makes this program the child.
 pub(crate) const COMMAND: &str = "child";
 
 /// The life in which nothing is published.
 pub(crate) const LAST_LIFE: &str = "last";
 
-/// Paths of the receiver: one that is tried again by the policy, one that names a wait, one that has all of its deliveries wait.
+/// Paths of the receiver: `PLAIN` is retried by the policy, `ASKED` names a wait for one delivery,
+/// `HELD` makes all its deliveries wait.
 pub(crate) const PLAIN: &str = "/plain";
 pub(crate) const ASKED: &str = "/asked";
 pub(crate) const HELD: &str = "/held";
@@ -27,12 +28,12 @@ pub(crate) const RULE: &str = "rule";
 /// The waits before the second and the third attempt.
 pub(crate) const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(700)];
 
-/// How many tasks publish, and how often each does.
+/// Number of tasks that publish, and the interval of each.
 const PUBLISHERS: usize = 3;
 const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(file: &Path, origin: &str, life: &str) {
-    // Whatever the engine has to say stands in the output of a test that fails.
+    // The engine's log appears in the output of a failed test.
     env_logger::builder()
         .filter_level(log::LevelFilter::Warn)
         .init();
@@ -64,7 +65,8 @@ pub(crate) fn run(file: &Path, origin: &str, life: &str) {
     });
 }
 
-/// Publishes until it is killed, and writes a line for every receipt, and one when the engine shows times by a clock that was set.
+/// Publishes until it is killed. Writes a line for every receipt, and for the time of the last
+/// attempt as the status shows it.
 async fn publish(engine: &Engine, life: &str, origin: &str) {
     let publishers = (0..PUBLISHERS).map(|publisher| {
         let (engine, life) = (engine.clone(), life.to_owned());
@@ -100,12 +102,12 @@ async fn finish(engine: &Engine, store: &SqliteStore) {
     engine.shutdown(Duration::from_secs(5)).await;
 }
 
-/// One write, so that the parent never sees part of a line as a whole one.
+/// Writes a whole line at once, so that the parent never takes part of a line for a whole one.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").expect("the parent listens");
     out.flush().expect("the parent listens");
 }
 
-/// Before the time of the last attempt as the status shows it, in milliseconds.
+/// Prefix of the time of the last attempt as the status shows it, in milliseconds.
 pub(crate) const SHOWS: &str = "!shows ";

@@ -1,9 +1,11 @@
-//! Sets the wall clock of a process that publishes and delivers over real sockets, and checks that nothing is lost, no retry is
-//! early, none is late, and that what is shown follows the clock.
+//! Sets the wall clock of a process that publishes and delivers over real sockets. Checks that
+//! nothing is lost, that no retry is early or late, and that displayed times follow the clock.
 //!
-//! First an hour back, then an hour forward of the system's time, then 2 s to and fro, `CLOCK_SETTINGS` times (default 20), then back once more;
-//! then the process is killed, and another one goes on. (On Linux only.) `CLOCK_FAKETIME=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1`
-//! has the clock set by that library.
+//! The clock is set an hour back, then an hour ahead of the system's time, then 2 s to and fro,
+//! `CLOCK_SETTINGS` times (default 20), then back once more. Then the process is killed, and
+//! another one continues. (On Linux only.)
+//! `CLOCK_FAKETIME=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1` uses that library to set
+//! the clock.
 
 #![expect(
     clippy::disallowed_methods,
@@ -77,7 +79,7 @@ mod parent {
         child.kill().expect("it can be killed");
         child.wait().expect("it has ended");
         let killed_at = Instant::now();
-        // What stands in the pipe was acknowledged before the end.
+        // Lines still in the pipe were acknowledged before the end.
         acknowledged.extend(lines.iter().filter(|line| !line.starts_with(SHOWS)));
 
         let (mut child, lines) = start(&file, &receiver.origin, LAST_LIFE, &wall);
@@ -158,7 +160,7 @@ fn check(acknowledged: &BTreeSet<String>, requests: &[Request], killed_at: Insta
             let earlier = sent
                 .iter()
                 .filter(|earlier| earlier.attempt + 1 == request.attempt);
-            // One that was not on record when the process was killed was sent twice.
+            // An attempt that was not on record when the process was killed was sent twice.
             let (first, last) = (
                 earlier.clone().map(|one| one.at).min(),
                 earlier.map(|one| one.at).max(),
@@ -193,7 +195,8 @@ fn check(acknowledged: &BTreeSet<String>, requests: &[Request], killed_at: Insta
     assert!(retries > 0 && holds > 0, "nothing was tested");
 }
 
-/// Whoever has everything wait is left alone for that time. Returns how often that was.
+/// Checks that a receiver that asked for a hold is left alone for that time. Returns the number of
+/// holds.
 fn check_holds(requests: &[Request], killed_at: Instant) -> usize {
     let held: Vec<&Request> = requests.iter().filter(|one| one.path == HELD).collect();
     let mut holds = 0;
@@ -201,7 +204,7 @@ fn check_holds(requests: &[Request], killed_at: Instant) -> usize {
         let Some(wait) = pair[0].again_after else {
             continue;
         };
-        // It may have been killed before that was on record.
+        // The process may have been killed before the hold was on record.
         if pair[0].at + wait < killed_at {
             let waited = pair[1].at - pair[0].at;
             assert!(
@@ -216,11 +219,11 @@ fn check_holds(requests: &[Request], killed_at: Instant) -> usize {
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// For how long the clock stays as it was set.
+/// How long the clock stays as it was set.
 const STAYS: Duration = Duration::from_secs(3);
 
-/// How late a retry may be: a second, and as long as a busy machine may take.
+/// The allowed lateness of a retry: a second, plus the delay of a busy machine.
 const LATE: Duration = Duration::from_secs(5);
 
-/// For how long a child may do nothing that is seen.
+/// How long a child may produce no output.
 const PATIENCE: Duration = Duration::from_mins(1);

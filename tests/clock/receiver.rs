@@ -1,4 +1,4 @@
-//! The receiver, in the parent, whose clock nobody sets.
+//! The receiver, in the parent, whose clock is never set.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ pub(crate) struct Request {
     pub(crate) alert: String,
     pub(crate) attempt: u32,
     pub(crate) at: Instant,
-    /// After what time, and not before, the next attempt is to come; `None` when it was taken.
+    /// The shortest wait before the next attempt; `None` if the alert was accepted.
     pub(crate) again_after: Option<Duration>,
 }
 
@@ -54,7 +54,7 @@ impl Receiver {
     }
 }
 
-/// Refuses some alerts for now, by their ids, and takes the others.
+/// Refuses some alerts for now, chosen by id, and accepts the others.
 async fn answer(
     request: HttpRequest,
     _: web::Bytes,
@@ -72,7 +72,7 @@ async fn answer(
         (PLAIN, b'0', _, 2) => (502, None, Some(WAITS[1])),
         (ASKED, b'0'..=b'7', _, 1) => (502, Some(1), None),
         (ASKED, b'0'..=b'1', _, 2) => (502, Some(2), None),
-        // The whole endpoint has to wait.
+        // Makes the whole endpoint wait.
         (HELD, b'0', b'0'..=b'3', 1) => (503, Some(1), None),
         _ => (200, None, None),
     };

@@ -1,7 +1,8 @@
 //! A wall clock that can be set, for one process.
 //!
-//! A small library, loaded into the child before the system's, adds to the system's wall clock what the parent says; no other
-//! clock is touched. With `CLOCK_FAKETIME=<path of libfaketime.so.1>` that library is loaded instead.
+//! A small library, loaded into the child before the system's, adds the parent's offset to the
+//! system's wall clock. No other clock is changed. With `CLOCK_FAKETIME=<path of libfaketime.so.1>`
+//! that library is loaded instead.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -31,7 +32,7 @@ impl Wall {
         wall
     }
 
-    /// Has a child live by this clock.
+    /// Makes a child use this clock.
     pub(crate) fn give_to(&self, child: &mut Command) {
         match self {
             Self::Ours { library, file } => {
@@ -48,11 +49,11 @@ impl Wall {
         }
     }
 
-    /// Sets it so many milliseconds ahead of the system's, or behind it.
+    /// Sets it `ahead_ms` milliseconds ahead of the system's clock, or behind it if negative.
     pub(crate) fn set(&self, ahead_ms: i64) {
         match self {
             Self::Ours { file, .. } => {
-                // In place: the child has it mapped.
+                // Writes in place, because the child has the file mapped.
                 let options = File::options()
                     .write(true)
                     .create(true)

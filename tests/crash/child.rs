@@ -15,7 +15,7 @@ use actix_webhooks::{
     RemoveEndpoint, ResumeEndpoint, RetryPolicy, Rule, Timestamp, WebhookUrl,
 };
 
-/// The argument by which this program is the child.
+/// Command-line argument that makes this program the child.
 pub(crate) const COMMAND: &str = "child";
 
 /// The life in which nothing is published.
@@ -24,37 +24,37 @@ pub(crate) const LAST_LIFE: &str = "last";
 /// The life in which the disk is full for a while.
 pub(crate) const FULL_LIFE: &str = "full";
 
-/// What it writes when an event was refused because the disk is full.
+/// Line written when an event was refused because the disk is full.
 pub(crate) const REFUSED: &str = "!refused";
 
-/// What it writes when a status says that the store cannot be used.
+/// Line written when a status reports that the store cannot be used.
 pub(crate) const TOLD: &str = "!told";
 
-/// What it writes before an event whose delivery was started again.
+/// Prefix of the line for an event whose delivery was started again.
 pub(crate) const REDELIVERED: &str = "!again ";
 
 /// The rule of most events.
 pub(crate) const RULE: &str = "rule";
 
-/// How many attempts are in flight at most.
+/// The limit of attempts in flight.
 pub(crate) const IN_FLIGHT: u32 = 32;
 
 /// The waits before the second and the third attempt.
 pub(crate) const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(600)];
 
-/// How many tasks publish.
+/// Number of tasks that publish.
 const PUBLISHERS: usize = 8;
 
-/// Kept in order.
+/// The ordered endpoint.
 pub(crate) const ORDERED: &str = "ordered";
 
-/// Held back by `Retry-After`.
+/// Held by `Retry-After`.
 pub(crate) const HELD: &str = "held";
 
 /// Published through the outbox.
 pub(crate) const OUTBOX: &str = "outbox";
 
-/// Refused for good at first, and started again by hand.
+/// Refused for good at first, and then redelivered.
 pub(crate) const AGAIN: &str = "again";
 
 /// Removed now and then.
@@ -63,7 +63,7 @@ pub(crate) const REMOVED: &str = "removed";
 /// Paused in one life, and resumed in the next.
 pub(crate) const PAUSED: &str = "paused";
 
-/// What it writes when an endpoint was paused, when it was resumed, and how it finds it.
+/// Lines written when an endpoint was paused or resumed, and for the state found at the start.
 pub(crate) const PAUSE: &str = "!paused";
 pub(crate) const RESUME: &str = "!resumed";
 pub(crate) const FOUND_PAUSED: &str = "!found paused";
@@ -71,7 +71,7 @@ pub(crate) const FOUND_RESUMED: &str = "!found resumed";
 
 const RULES: [&str; 7] = [RULE, ORDERED, HELD, OUTBOX, AGAIN, REMOVED, PAUSED];
 
-/// A store whose log is short, so that it is moved into the file all the time.
+/// A store with a short log, so that WAL checkpoints happen all the time.
 fn options(sealed: bool) -> SqliteOptions {
     SqliteOptions {
         log_bytes: 128 * 1_024,
@@ -113,7 +113,7 @@ pub(crate) fn run(file: &Path, url: &str, life: &str, sealed: bool) {
     });
 }
 
-/// Writes a line as a whole, so that the parent never sees part of one.
+/// Writes a whole line at once, so that the parent never sees part of one.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").expect("the parent listens");
@@ -146,11 +146,12 @@ async fn publish(engine: &Engine, life: &str) {
     for publisher in publishers {
         publisher.await.expect("no publisher panics");
     }
-    // Everything is published; the end is the parent's business.
+    // Everything is published. The child runs until the parent kills it.
     std::future::pending::<()>().await;
 }
 
-/// Does until it is killed what operators do, and what applications do beside publishing.
+/// Performs the work of operators, and the application's work besides publishing, until it is
+/// killed.
 fn operate(engine: &Engine, store: &SqliteStore, file: &Path, url: &str, life: &str) {
     for rule in [ORDERED, HELD, AGAIN, REMOVED, PAUSED] {
         let (engine, life) = (engine.clone(), life.to_owned());
@@ -185,7 +186,7 @@ fn operate(engine: &Engine, store: &SqliteStore, file: &Path, url: &str, life: &
             let now = Timestamp::from(std::time::SystemTime::now());
             store.prune(now, keep).await.expect("it forgets");
             let removed = engine.supervisor().send(RemoveEndpoint::new(&url)).await;
-            // It is not known before the first event, nor while it is being removed.
+            // The endpoint is unknown before its first event and during a removal.
             let _ = removed.expect("the supervisor answers");
         }
     });
@@ -213,7 +214,7 @@ async fn through_the_outbox(engine: Engine, file: PathBuf, life: String) {
     }
 }
 
-/// Says how it finds the endpoint, then pauses it in one life and resumes it in the next.
+/// Writes the state of the endpoint, then pauses it in one life and resumes it in the next.
 async fn pause(engine: Engine, url: String, life: String) {
     let status = engine.supervisor().send(GetStatus::new(&url)).await;
     let status = status
@@ -239,7 +240,7 @@ async fn pause(engine: Engine, url: String, life: String) {
     }
 }
 
-/// Starts dead letters again as they come.
+/// Redelivers dead letters as they come.
 async fn redeliver(engine: Engine, url: String) {
     loop {
         actix_rt::time::sleep(Duration::from_millis(20)).await;
@@ -262,7 +263,8 @@ async fn redeliver(engine: Engine, url: String) {
     }
 }
 
-/// Publishes until it is accepted, and says why it is not: the disk is full, the publisher hears so, and the endpoint's status says so.
+/// Publishes an event until it is accepted. While the disk is full, checks that both the publisher
+/// and the endpoint's status are told so.
 async fn insist(engine: &Engine, event: Event) -> Receipt {
     loop {
         match engine.publish(event.clone()).await {
@@ -293,7 +295,7 @@ async fn finish(engine: &Engine, store: &SqliteStore, url: &str) {
     resumed
         .expect("the supervisor answers")
         .expect("it is known");
-    // What is in the outbox comes out within a second.
+    // Events leave the outbox within a second.
     actix_rt::time::sleep(Duration::from_millis(1_200)).await;
     while store.open_total().await.expect("the store answers") > 0 {
         actix_rt::time::sleep(Duration::from_millis(20)).await;
@@ -317,8 +319,8 @@ async fn finish(engine: &Engine, store: &SqliteStore, url: &str) {
     engine.shutdown(Duration::from_secs(5)).await;
 }
 
-/// How many events of every other rule one life publishes at most.
+/// The most events that one life publishes for each of the other rules.
 const FEW_EVENTS: usize = 60;
 
-/// How many events one life publishes at most, so that the last one has little to do.
+/// The most events that one life publishes, so that the last life has little to do.
 const MOST_EVENTS: usize = 3_000;

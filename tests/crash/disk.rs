@@ -1,8 +1,9 @@
-//! A disk that can be full, and that loses power: what was written and not synced is gone.
+//! A disk that can be full, and that can lose power: writes that were not synced are gone.
 //!
-//! A small library, loaded into the child before the system's, copies a file whenever the child has synced it. When the child has been killed, its
-//! files are replaced by those copies, or by copies into which any part of what was written since has found its way: a disk that keeps its promises
-//! may have written all of it, nothing, or any of its sectors, in any order. The same library refuses to write while a flag is set.
+//! A small library, loaded into the child before the system's, copies a file whenever the child has
+//! synced it. After the child is killed, its files are replaced by those copies, with any part of
+//! the later writes applied: a disk that keeps its promises may have written all of them, none, or
+//! any sectors in any order. The same library refuses writes while a flag is set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +13,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Builds the library; `None` where it cannot work.
+    /// Builds the library. Returns `None` where it cannot work.
     pub(crate) fn prepare(folder: &Path) -> Option<Self> {
         if !cfg!(target_os = "linux") {
             println!("crash test: no full disk and no loss of power on this system");
@@ -31,12 +32,12 @@ impl Disk {
         Some(Self { shim })
     }
 
-    /// Has a child's files watched.
+    /// Loads the library into a child.
     pub(crate) fn watch(&self, child: &mut Command) {
         child.env("LD_PRELOAD", &self.shim);
     }
 
-    /// Lets nothing be written to the store from now on, or again.
+    /// Makes all writes to the store fail, or allows them again.
     pub(crate) fn set_full(file: &Path, full: bool) {
         let flag = with_suffix(file, ".full");
         if full {
@@ -46,10 +47,11 @@ impl Disk {
         }
     }
 
-    /// Takes away what was not synced, or any part of it, and returns how many files that changed.
+    /// Removes all or part of the writes that were not synced, and returns the number of changed
+    /// files.
     pub(crate) fn cut(file: &Path, rng: &mut fastrand::Rng) -> usize {
         let mut cut = 0;
-        // How much of it the disk had written already.
+        // The share of these writes that had already reached the disk.
         let written = *rng
             .choice(&[0.0, 0.0, 0.1, 0.5, 0.9])
             .expect("there are some");
@@ -60,7 +62,7 @@ impl Disk {
                 continue;
             };
             if synced.is_err() && written == 0.0 {
-                // Never synced: it need not be there at all.
+                // A file that was never synced need not exist.
                 cut += usize::from(std::fs::remove_file(&path).is_ok());
                 continue;
             }
@@ -68,13 +70,13 @@ impl Disk {
             cut += usize::from(left != found);
             std::fs::write(&path, left).expect("the file can be written");
         }
-        // The index of the log lives in memory and is built again.
+        // The index of the log is in memory and is rebuilt.
         let _ = std::fs::remove_file(with_suffix(file, "-shm"));
         cut
     }
 }
 
-/// Returns a file of which a part of the sectors that have changed since it was synced were written.
+/// Returns the synced file with some of the sectors that have changed since.
 fn partly(synced: &[u8], found: &[u8], written: f64, rng: &mut fastrand::Rng) -> Vec<u8> {
     let mut left = synced.to_vec();
     if rng.f64() < written {
@@ -93,7 +95,7 @@ fn partly(synced: &[u8], found: &[u8], written: f64, rng: &mut fastrand::Rng) ->
     left
 }
 
-/// What a disk writes as a whole or not at all.
+/// A disk writes a sector as a whole or not at all.
 const SECTOR: usize = 512;
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -1,10 +1,15 @@
-//! Kills a process that publishes and delivers, again and again, at random moments, and checks that nothing it acknowledged is lost.
+//! Kills a process that publishes and delivers, again and again, at random moments, and checks that
+//! nothing it acknowledged is lost.
 //!
-//! Each round has a file of its own: a child process works on it and is killed with SIGKILL, several times, and a last one delivers what is
-//! left. It publishes, delivers and retries, also in order, through the outbox and against `Retry-After`; it redelivers, pauses, resumes, removes and forgets.
-//! `CRASH_ROUNDS` sets how many rounds there are (default 2). Every second round loses power too: what the child had not synced when it was
-//! killed, or any part of it, is taken away from its files. Of four rounds one begins with a file of an earlier version and is killed while that is migrated, too, and one is sealed from
-//! its second life on. One more round has the disk full for a while in the middle of it. (Full disks and losses of power on Linux only.)
+//! Each round has a file of its own. Several child processes in turn work on it and are killed with
+//! SIGKILL, and a last one delivers the rest. A child publishes, delivers and retries, also in
+//! order, through the outbox and against `Retry-After`; it redelivers, pauses, resumes, removes and
+//! prunes. `CRASH_ROUNDS` sets the number of rounds (default 2).
+//!
+//! Every second round also loses power: all or part of the child's writes that were not synced when
+//! it was killed are removed from its files. Of four rounds, two begin with a file of an earlier
+//! version and may be killed during its migration, and one is sealed from its second life on. In
+//! one more round the disk is full for a while. (Full disks and losses of power on Linux only.)
 
 #![expect(
     clippy::disallowed_methods,
@@ -58,7 +63,7 @@ fn main() {
     );
 }
 
-/// What one round, or all of them, came to.
+/// The counts of one round, or of all.
 #[derive(Default)]
 struct Sum {
     acknowledged: usize,
@@ -94,7 +99,8 @@ fn run_round(round: usize, receiver: &Receiver, rng: &mut fastrand::Rng) -> Sum 
     let (mut said, mut cut) = (Said::default(), 0);
     for life in 0..kills {
         let after = Duration::from_millis(rng.u64(0..400));
-        // Now and then it is killed before it has acknowledged anything: while it opens the file.
+        // Sometimes the child is killed before it has acknowledged anything, for example while it
+        // opens the file.
         let first = rng.u8(0..4) > 0;
         let child = Child {
             file: &file,
@@ -117,7 +123,7 @@ fn run_round(round: usize, receiver: &Receiver, rng: &mut fastrand::Rng) -> Sum 
     check(&said, &dead, &receiver.take(), kills, cut)
 }
 
-/// Writes a file as an earlier version of the crate has left it, with nothing in its tables.
+/// Writes a file of an earlier version of the crate, with empty tables.
 fn write_earlier_version(file: &Path) {
     let earlier = rusqlite::Connection::open(file).expect("a file");
     let fixture = include_str!("../fixtures/files/v2.sql");
@@ -132,14 +138,14 @@ fn write_earlier_version(file: &Path) {
     }
 }
 
-/// What children have said.
+/// The output of the children.
 #[derive(Default)]
 struct Said {
     /// The events that were acknowledged, in order.
     acknowledged: Vec<String>,
-    /// Those whose deliveries were started again.
+    /// The events whose deliveries were started again.
     again: BTreeSet<String>,
-    /// Whether an endpoint was paused at last, if that is certain.
+    /// The last known state of the paused endpoint; `None` if it is uncertain.
     paused: Option<bool>,
 }
 
@@ -168,13 +174,14 @@ impl Said {
             }
         }
         if found && !set {
-            // It may have been killed after the change and before it said so.
+            // The child may have been killed after the change and before it wrote the line.
             self.paused = None;
         }
     }
 }
 
-/// The disk is full for a while: what is published then is refused with a reason, what was accepted is delivered when there is room again.
+/// The disk is full for a while. Events published then are refused with a reason, and accepted
+/// events are delivered when there is room again.
 fn run_full_round(receiver: &Receiver, rng: &mut fastrand::Rng) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("webhooks.db");
@@ -219,7 +226,7 @@ fn run_full_round(receiver: &Receiver, rng: &mut fastrand::Rng) {
         .filter(|line| line != child::REFUSED && line != child::TOLD);
     acknowledged.extend(said);
     let dead = work(child::LAST_LIFE).last();
-    // While nothing can be recorded, whatever was sent is sent once more.
+    // While nothing can be recorded, each request is sent once more.
     let bound = 1 + acknowledged.len();
     let said = Said {
         acknowledged: acknowledged.iter().cloned().collect(),
@@ -260,7 +267,8 @@ impl Child<'_> {
         command.spawn().expect("a child")
     }
 
-    /// Runs it, kills it so long after its start or its first acknowledgement, and returns what it has said.
+    /// Runs the child, kills it `after` its start or its first acknowledgement, and returns its
+    /// output.
     fn killed(&self, after: Duration, first: bool) -> Vec<String> {
         let mut child = self.spawn();
         let lines = lines_of(child.stdout.take().expect("its output is piped"));
@@ -272,12 +280,13 @@ impl Child<'_> {
         std::thread::sleep(after);
         child.kill().expect("it can be killed");
         child.wait().expect("it has ended");
-        // What stands in the pipe was said before the end.
+        // Lines still in the pipe were written before the end.
         said.extend(lines.iter());
         said
     }
 
-    /// Runs it, publishing nothing more, until nothing is open, and returns the events of the dead letters.
+    /// Runs the child without further events until nothing is open, and returns the events of the
+    /// dead letters.
     fn last(&self) -> BTreeSet<String> {
         let mut child = self.spawn();
         let lines = lines_of(child.stdout.take().expect("its output is piped"));
@@ -298,7 +307,7 @@ impl Child<'_> {
     }
 }
 
-/// Returns the complete lines that a child writes; the sender is gone when it has ended.
+/// Returns the complete lines that a child writes. The channel closes when the child has ended.
 fn lines_of(output: std::process::ChildStdout) -> Lines<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
@@ -348,14 +357,15 @@ fn check(
     let mut duplicates = 0;
     for (alert, all) in &by_alert {
         let distinct: BTreeSet<u32> = all.iter().map(|request| request.attempt).collect();
-        // Those that were started again by hand have their first attempt twice.
+        // A redelivery by hand repeats the first attempt.
         let by_hand = usize::from(all.iter().all(|request| request.rule == child::AGAIN));
         duplicates += (all.len() - distinct.len()).saturating_sub(by_hand);
         check_times(alert, all);
     }
     check_order(&said.acknowledged, requests);
     check_holds(requests, kills);
-    // An attempt is in flight until it is on record: those on the wire, and those whose record was being synced.
+    // An attempt is in flight until it is on record. This includes attempts whose record was being
+    // synced.
     let bound = kills * 2 * usize::try_from(IN_FLIGHT).expect("it is small");
     assert!(
         duplicates <= bound,
@@ -371,13 +381,14 @@ fn check(
     }
 }
 
-/// Returns the id of an event's alert; the event's id begins with its rule.
+/// Returns the id of an event's alert. The event's id begins with its rule.
 fn alert_of(event: &str) -> String {
     let rule = event.split('/').next().expect("there is a first part");
     AlertId::new(&EventId::from(event), &RuleId::from(rule)).to_string()
 }
 
-/// Where order is kept, the first attempts come as the events did, whatever was killed in between.
+/// For ordered events, first attempts come in the order of the events, whatever was killed in
+/// between.
 fn check_order(acknowledged: &[String], requests: &[Request]) {
     let ordered = acknowledged
         .iter()
@@ -391,7 +402,8 @@ fn check_order(acknowledged: &[String], requests: &[Request]) {
     assert!(firsts.is_sorted(), "out of order: {firsts:?}");
 }
 
-/// Nothing is sent while an endpoint is held back, but what was on its way, and what a kill kept from being recorded.
+/// Nothing is sent to a held endpoint, except attempts that were already in flight and those whose
+/// record was lost in a kill.
 fn check_holds(requests: &[Request], kills: usize) {
     let to_held = requests
         .iter()
@@ -411,7 +423,7 @@ fn check_holds(requests: &[Request], kills: usize) {
     assert!(early <= bound, "{early} of {} while held", to_held.len());
 }
 
-/// No retry comes before its time, and none after the last.
+/// No retry comes early, and none after the last.
 fn check_times(alert: &str, requests: &[&Request]) {
     for request in requests {
         let number = usize::try_from(request.attempt).expect("it is small");
@@ -437,5 +449,5 @@ fn check_times(alert: &str, requests: &[&Request]) {
 /// The argument of a child that seals its settings.
 const SEALED: &str = "sealed";
 
-/// For how long a child may do nothing that is seen.
+/// How long a child may produce no output.
 const PATIENCE: Duration = Duration::from_mins(1);

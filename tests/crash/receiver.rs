@@ -9,7 +9,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 /// A request that was answered.
 pub(crate) struct Request {
-    /// The rule by which it was sent: the last part of the URL.
+    /// The rule that sent it: the last part of the URL.
     pub(crate) rule: String,
     pub(crate) alert: String,
     pub(crate) attempt: u32,
@@ -50,13 +50,14 @@ impl Receiver {
         }
     }
 
-    /// Returns the requests since the last time.
+    /// Returns the requests since the previous call.
     pub(crate) fn take(&self) -> Vec<Request> {
         std::mem::take(&mut *self.requests.lock().unwrap())
     }
 }
 
-/// Refuses some alerts for good and some for the first time, by their ids, and takes the others.
+/// Refuses some alerts for good and some at their first attempt, chosen by id, and accepts the
+/// others.
 async fn answer(
     request: HttpRequest,
     _: web::Bytes,
@@ -71,7 +72,7 @@ async fn answer(
     let rule = request.path().trim_start_matches('/').to_owned();
     let mut requests = requests.lock().unwrap();
     let status = match (&*rule, alert.as_bytes()[0], alert.as_bytes()[1], attempt) {
-        // A dead letter, which is started again by hand.
+        // Becomes a dead letter, which is then redelivered.
         (child::AGAIN, ..) if !requests.iter().any(|before| before.alert == alert) => 400,
         (child::AGAIN, ..) => 200,
         (child::RULE, b'0', b'0'..=b'3', _) => 400,

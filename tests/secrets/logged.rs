@@ -1,4 +1,4 @@
-//! What is logged while everything goes wrong.
+//! The log while everything goes wrong.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,10 +17,11 @@ use serde_json::json;
 
 use crate::{HOOK, QUERY, SECRET, hides};
 
-/// What stands in the data of events.
+/// The data of events.
 const BODY: &str = "told-4713";
 
-/// Keeps every record, fields included. Other tests of this program log too; nothing of theirs may show a secret either.
+/// Keeps every record with its fields. Other tests of this program log too, and their records must
+/// not show a secret either.
 struct Records(Mutex<Vec<String>>);
 
 impl Records {
@@ -63,15 +64,16 @@ impl Log for Records {
 }
 
 fn capture() {
-    // The first test sets it.
+    // Only the first test can set the logger.
     let _ = log::set_logger(&RECORDS);
     log::set_max_level(LevelFilter::Trace);
 }
 
-/// Checks everything logged so far, and that the expected messages are among it.
+/// Checks everything logged so far, and that it contains the expected messages.
 #[track_caller]
 fn check(messages: &[&str]) {
-    // Looked through without the lock: an assertion that fails must not stop those that still log.
+    // Works on a copy without the lock, because a failed assertion must not stop tests that still
+    // log.
     let records = RECORDS.all().clone();
     for record in &records {
         hides("log", record);
@@ -157,7 +159,7 @@ fn nothing_secret_is_logged_by_a_real_connection_that_fails() {
     check(&["finished: ", "connection could not be made"]);
 }
 
-/// With `env_logger`, for one, nothing is seen but the message.
+/// Loggers such as `env_logger` show only the message.
 #[test]
 fn a_message_says_which_endpoint_which_delivery_and_what_happened() {
     const TOLD: &str = "http://told.test/hook";

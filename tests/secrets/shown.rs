@@ -1,4 +1,4 @@
-//! What is shown of every public type that holds a secret or a URL.
+//! The visible form of every public type that holds a secret or a URL.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -49,7 +49,7 @@ fn endpoint(auth: Auth) -> Endpoint {
         .auth(auth)
 }
 
-/// Checks what `Debug` shows.
+/// Checks the output of `Debug`.
 #[track_caller]
 fn debug(value: &impl Debug) {
     let shown = format!("{value:?} {value:#?}");
@@ -65,7 +65,7 @@ fn both(value: &(impl Debug + Serialize)) {
     hides("JSON", &without_identities(json).to_string());
 }
 
-/// Leaves out the fields whose very meaning is which endpoint it is: its whole URL.
+/// Leaves out the fields that identify an endpoint by its whole URL.
 fn without_identities(json: Value) -> Value {
     match json {
         Value::Object(fields) => {
@@ -157,7 +157,7 @@ fn what_names_an_endpoint_shows_no_query_but_in_json() {
     debug(&Reply::answer(Answer::new(301).location(HOOK)));
 }
 
-/// Returns texts that hold a user name and a password, most of which are no URLs.
+/// Returns texts with a user name and a password. Most of them are not URLs.
 fn careless() -> Vec<String> {
     let texts = [
         "https://SECRET:SECRET@receiver.test/hook?QUERY",
@@ -180,7 +180,7 @@ fn careless() -> Vec<String> {
         .to_vec()
 }
 
-/// `PauseEndpoint` answered with the password.
+/// The answer to `PauseEndpoint` contained the password.
 #[test]
 fn nothing_shows_the_user_info_of_a_url_that_is_refused() {
     for text in careless() {

@@ -1,4 +1,4 @@
-//! The promises that are judged once everything has ended.
+//! Promises that are judged once everything has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::ledger::Key;
 use super::run::Life;
 use super::world::{LONGEST_HEALTHY, LONGEST_TIMEOUT, Step};
 
-/// Notes every promise that was not kept.
+/// Notes every broken promise.
 pub(crate) async fn check_all(life: &Life<'_>) {
     let deliveries = life.deliveries().await;
     nothing_is_lost(life, &deliveries).await;
@@ -137,8 +137,8 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
         }
         for pair in attempts.windows(2) {
             let begun = begun_at(pair[1]);
-            // Somebody who resumes an endpoint lets those go on that its receiver told to wait, or that were due in the last
-            // second of what is lifted.
+            // A resume also starts deliveries that the receiver told to wait, and deliveries due in
+            // the last second of the lifted hold.
             let (told, due_at) = (pair[0].status, pair[0].next_attempt_at);
             let lifts = |held_until: &Timestamp| {
                 let last = held_until.before(Duration::from_secs(1))..=*held_until;
@@ -165,7 +165,7 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
                 DeliveryState::DeadLettered { reason, .. },
                 Some(Outcome::DeadLettered { reason: told }),
             ) => reason == told,
-            // What was recorded as the engine ended was not told any more.
+            // An outcome recorded as the engine ended was not reported any more.
             _ => lost_any,
         };
         if !agrees || delivery.attempts_made > 4 {
@@ -178,7 +178,8 @@ fn attempts_are_numbered(life: &Life<'_>, deliveries: &[Delivery]) {
     }
 }
 
-/// Returns `true` if a report is of an attempt that has ended, and not of a delivery that was given up without one.
+/// Returns `true` if a report is of an attempt that has ended, and not of a delivery that was given
+/// up without one.
 pub(crate) fn is_of_an_attempt(report: &DeliveryReport) -> bool {
     match report.outcome {
         Outcome::DeadLettered { reason } => reason.failure().is_some(),
@@ -199,7 +200,7 @@ fn requests_are_on_record(life: &Life<'_>, deliveries: &[Delivery]) {
     for (key, seen) in &notes.keys {
         let on_record = recorded.get(key).copied().unwrap_or(0);
         let expected = on_record + seen.lost;
-        // An attempt that was in flight when its endpoint was removed is on no record.
+        // An attempt that was in flight when its endpoint was removed is not on record.
         let agrees = if notes.removed.contains(&key.0) {
             seen.starts >= expected
         } else {
@@ -219,7 +220,7 @@ fn requests_are_on_record(life: &Life<'_>, deliveries: &[Delivery]) {
     }
 }
 
-/// Where order is kept, a delivery begins after every earlier one of its lane has ended.
+/// At an ordered endpoint, a delivery begins after every earlier one of its lane has ended.
 fn order_is_kept(life: &Life<'_>, deliveries: &[Delivery]) {
     let published = life.published.borrow();
     let company_of = |id: &Delivery| {
@@ -251,7 +252,8 @@ fn order_is_kept(life: &Life<'_>, deliveries: &[Delivery]) {
             .map(|bounds| bounds.ordering)
         {
             Some(Ordering::Fifo) => None,
-            // A dead letter that was delivered again is listed no more, so that its company is not known here.
+            // A dead letter that was redelivered is no longer listed, so its company is not known
+            // here.
             Some(Ordering::FifoPerCompany) => match companies.get(&id) {
                 Some(company) => company.clone(),
                 None => continue,
@@ -283,8 +285,8 @@ fn limits_are_kept(life: &Life<'_>) {
 }
 
 /// An endpoint that answers within a second, and has nothing of its own to wait for, does not wait
-/// for those that hang: but for one timeout, where there are so few places that a handful of
-/// endpoints which begin to hang take them all.
+/// for endpoints that hang. The one exception is a single timeout, when there are so few permits
+/// that a handful of endpoints which begin to hang take them all.
 fn healthy_ones_go_on(life: &Life<'_>, deliveries: &[Delivery]) {
     let world = life.world;
     let restarts = |(_, step): &(_, Step)| matches!(step, Step::Restart(_));
@@ -336,7 +338,7 @@ async fn watchers_know_the_end(life: &Life<'_>) {
     let removed = life.ledger.notes().removed.clone();
     for status in life.statuses().await {
         let url = status.url.clone();
-        // The last of its deliveries may have disabled it.
+        // The last delivery may have disabled it.
         let over = matches!(
             status.state,
             EndpointState::Idle | EndpointState::Disabled { .. }
@@ -354,7 +356,7 @@ async fn watchers_know_the_end(life: &Life<'_>) {
             continue;
         }
         match heard.get(&url) {
-            // Nobody is told that an endpoint was removed.
+            // The removal of an endpoint is not reported to watchers.
             Some(told) if *told != status && !removed.contains(&url) => life.ledger.problem(
                 format!("watchers were told last {told:?}, but it is {status:?}"),
             ),

@@ -1,5 +1,6 @@
-//! Rules, clients and their tokens change while deliveries wait, are started again by hand, and engines are started again: no
-//! receiver is shown a token that it was never given, and one that a rule still names is shown what is said now.
+//! Rules, clients and their tokens change while deliveries wait, are redelivered, and engines are
+//! restarted. No receiver is shown a token that it was never given, and a receiver that a rule
+//! still names is shown the current one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -43,7 +44,7 @@ fn no_receiver_is_shown_what_it_was_not_given_by_what_a_file_kept() {
     assert!(failed.is_empty(), "{}", told(&failed));
 }
 
-/// What is said now: rules and clients with their tokens.
+/// The current rules and clients with their tokens.
 #[derive(Clone, Default)]
 struct Said {
     rules: BTreeMap<String, Rule>,
@@ -51,7 +52,8 @@ struct Said {
 }
 
 impl Said {
-    /// Returns what a request shows, if its rule still names its URL; an empty text for nothing.
+    /// Returns the token that a request should show, or an empty text for none. Returns `None` if
+    /// its rule no longer names its URL.
     fn shown(&self, request: &Request) -> Option<String> {
         let alert = &request.alert;
         let rule = self.rules.get(alert.rule_id.as_str())?;
@@ -68,7 +70,7 @@ impl Said {
         Some(shown.unwrap_or_default())
     }
 
-    /// Returns every token with every URL that it is given for.
+    /// Returns every token with every URL that it is given to.
     fn given(&self) -> impl Iterator<Item = (String, String)> {
         let of_rule = |rule: &Rule| -> Vec<(String, String)> {
             let tokens: Vec<String> = if let Some(auth) = &rule.auth {
@@ -95,11 +97,11 @@ impl Said {
     }
 }
 
-/// What the receivers know.
+/// The receivers' knowledge.
 #[derive(Default)]
 struct Seen {
     now: Said,
-    /// What was said before the last change: an attempt that began then may arrive a moment later.
+    /// The state before the last change: an attempt that began then may arrive a moment later.
     before: Said,
     given: BTreeSet<(String, String)>,
     problems: Vec<String>,
@@ -127,7 +129,8 @@ impl Seen {
                 .push(format!("{url} is shown {token}, which it was never given"));
         }
         let expected = [self.now.shown(request), self.before.shown(request)];
-        // While it is named, it is shown what is said; in the moment of a change, before or after.
+        // While a rule names the URL, the request shows the current token, or the previous one at
+        // the moment of a change.
         if let [Some(now), Some(before)] = expected
             && ![now.as_str(), &before].contains(&shown.as_deref().unwrap_or_default())
         {
@@ -256,7 +259,7 @@ impl Play {
         }
     }
 
-    /// Ends the engine and starts another on the same store, which is given some rules of its own.
+    /// Ends the engine and starts another on the same store, which may get a rule of its own.
     async fn restart(&mut self) {
         self.engine.shutdown(Duration::ZERO).await;
         let mut rules = Vec::new();
@@ -304,11 +307,11 @@ impl Play {
     }
 }
 
-/// How many things happen in each.
+/// Number of steps in each world.
 const STEPS: usize = 60;
 
-/// How many are lived through, unless `SIM_SEEDS` says otherwise.
+/// Number of worlds, unless `SIM_SEEDS` is set.
 const DEFAULT_SEEDS: u64 = 100;
 
-/// How many over a store on a file, unless `SIM_FILE_SEEDS` says otherwise.
+/// Number of worlds over a store on a file, unless `SIM_FILE_SEEDS` is set.
 const DEFAULT_FILE_SEEDS: u64 = 5;

@@ -1,6 +1,7 @@
-//! What the receivers see, and the promises that can be judged the moment a request begins.
+//! The receivers' view, and the promises that can be judged the moment a request begins.
 //!
-//! Broken promises are noted, not panicked about: the engine would take a panic for one of the transport's.
+//! Broken promises are noted instead of causing a panic, because the engine would take a panic for
+//! one of the transport's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +16,10 @@ use futures_util::future::LocalBoxFuture;
 
 use super::world::is_transient;
 
-/// Every delivery of one alert to one endpoint: one, and one more for each time it was delivered again by hand.
+/// All deliveries of one alert to one endpoint: the first, and one for each redelivery.
 pub(crate) type Key = (WebhookUrl, AlertId);
 
-/// A transport that notes what goes through the scripted one.
+/// A transport that notes all traffic of the scripted one.
 #[derive(Clone)]
 pub(crate) struct Watched {
     pub(crate) receivers: ScriptedTransport,
@@ -39,40 +40,43 @@ pub(crate) struct Notes {
     pub(crate) lines: Vec<String>,
     pub(crate) keys: BTreeMap<Key, Seen>,
     pub(crate) endpoints: BTreeMap<WebhookUrl, Bounds>,
-    /// Endpoints that were removed at some time: they lost their settings, and what was open was given up.
+    /// Endpoints that were removed at some time: they lost their settings, and their open
+    /// deliveries were given up.
     pub(crate) removed: BTreeSet<WebhookUrl>,
-    /// Which endpoints were resumed, and when.
+    /// The endpoints that were resumed, when, and until when they had been held.
     pub(crate) resumed: Vec<(WebhookUrl, Timestamp, Timestamp)>,
-    /// When the engine that runs was started.
+    /// When the current engine was started.
     pub(crate) started_at: Option<Timestamp>,
 }
 
-/// What was seen of one alert at one endpoint.
+/// The observations of one alert at one endpoint.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) starts: u32,
-    /// Attempts that were made and are not on record, because the engine ended before.
+    /// Attempts that were made but are not on record, because the engine ended first.
     pub(crate) lost: u32,
     pub(crate) redelivered: u32,
     in_flight: u32,
     first_start: Option<Timestamp>,
     not_before: Option<Timestamp>,
-    /// When it is due at the latest: a policy's own waits differ by chance.
+    /// The latest time at which it is due, because a policy's own waits have jitter.
     due_by: Option<Timestamp>,
-    /// Whether that is what the receiver asked for.
+    /// `true` if the receiver asked for this wait.
     told_to_wait: bool,
     ended: bool,
 }
 
-/// What an endpoint may do now.
+/// The limits of an endpoint at this moment.
 pub(crate) struct Bounds {
     pub(crate) max_in_flight: u32,
     pub(crate) paused: bool,
     pub(crate) ordering: Ordering,
     held_until: Option<Timestamp>,
-    /// Until when its receiver has asked for a hold since it was last resumed, whatever engine heard of it.
+    /// The end of the longest hold that its receiver asked for since the last resume, whichever
+    /// engine received the request.
     asked_until: Option<Timestamp>,
-    /// When it was last told to wait. What the engine began in that very instant it may have begun before.
+    /// When it was last told to wait. An attempt that began at that same instant may have begun
+    /// before.
     told_at: Option<Timestamp>,
     in_flight: u32,
     lanes: BTreeMap<Option<CompanyId>, u32>,
@@ -97,7 +101,8 @@ impl Ledger {
         }
     }
 
-    /// Returns the simulated time. The clock itself panics when that stands still, which must not happen in a destructor.
+    /// Returns the simulated time. The clock itself panics when time stands still, which must not
+    /// happen in a destructor.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_unix_millis(
             self.begun.0.unix_millis()
@@ -220,7 +225,7 @@ impl Notes {
         problems
     }
 
-    /// Notes how an attempt ended; `None` when it was broken off, by its timeout as a rule.
+    /// Notes how an attempt ended. `None` if it was broken off, usually by its timeout.
     fn end(
         &mut self,
         key: &Key,
@@ -253,7 +258,7 @@ impl Notes {
         seen.told_to_wait = asked.is_some() && matches!(status, Some(429 | 503));
         let asked_for = asked.map(|asked| asked.max(soonest));
         seen.not_before = Some(asked_for.unwrap_or_else(|| (now + wait).min(last)));
-        // From 0.8 of a wait to 1.2 of it.
+        // Jitter is 0.8 to 1.2 of a wait.
         seen.due_by = Some(asked_for.unwrap_or(now + wait.mul_f64(1.5)));
         if let (Some(until), Some(429 | 503)) = (asked, status) {
             let bounds = self
@@ -266,8 +271,8 @@ impl Notes {
         }
     }
 
-    /// Takes note of that somebody has resumed an endpoint: its hold is lifted, and what waited for that goes on, and so does
-    /// what was due in the last second of the hold for another reason.
+    /// Notes that an endpoint was resumed. Its hold is lifted. Deliveries that waited for the hold
+    /// continue, and so do those due in its last second for another reason.
     pub(crate) fn resume(&mut self, url: &WebhookUrl, now: Timestamp) {
         let Some(bounds) = self.endpoints.get_mut(url) else {
             return;
@@ -287,7 +292,8 @@ impl Notes {
         }
     }
 
-    /// Forgets what an engine that has ended took with it, given how many attempts of each key are on record. Returns how many were lost.
+    /// Forgets the attempts that ended with an engine, given the number of recorded attempts per
+    /// key. Returns the number of lost attempts.
     pub(crate) fn forget_unrecorded(&mut self, recorded: &BTreeMap<Key, u32>) -> u32 {
         let mut lost = 0;
         for (key, seen) in &mut self.keys {
@@ -303,7 +309,8 @@ impl Notes {
                 };
             }
         }
-        // A hold is not kept in the store; only the delivery that was told of it keeps its own time.
+        // The ledger does not expect a hold to outlive its engine. Only the delivery that was told
+        // of it keeps its own time.
         for bounds in self.endpoints.values_mut() {
             bounds.held_until = None;
         }
@@ -388,7 +395,8 @@ impl Channel for WatchedChannel {
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
         let mut under_way = self.ledger.begin(&request, &self.endpoint);
         let answer = self.channel.send(request);
-        // Nobody watches an engine in the instant in which it starts, so that nothing may end in it.
+        // Watchers are not connected yet in the instant in which an engine starts, so no attempt
+        // may end in it.
         let clock = self.ledger.clock.clone();
         let starting = self.ledger.notes().started_at == Some(clock.now());
         Box::pin(async move {
@@ -402,7 +410,8 @@ impl Channel for WatchedChannel {
     }
 }
 
-/// Returns the instant that a `Retry-After` asks for. The receivers here use whole seconds, dates and garbage.
+/// Returns the instant that a `Retry-After` asks for. The receivers here use whole seconds, dates
+/// and garbage.
 fn asked_for(value: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(seconds) = value.parse() {
         return Some(now + Duration::from_secs(seconds));

@@ -1,4 +1,4 @@
-//! Living through a world: its steps, and the wait for everything to end.
+//! Running a world: its steps, and the wait for everything to end.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use super::ledger::{Bounds, Key, Ledger, Watched};
 use super::watch::{Heard, start};
 use super::world::{HEALED, Place, World};
 
-/// What came of a world.
+/// The result of a world.
 #[derive(Default)]
 pub(crate) struct Story {
     pub(crate) problems: Vec<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Story {
     pub(crate) hash: u64,
 }
 
-/// A world that is being lived through.
+/// A world that is being run.
 pub(crate) struct Life<'a> {
     pub(crate) world: &'a World,
     pub(crate) clock: SimClock,
@@ -40,13 +40,13 @@ pub(crate) struct Life<'a> {
     pub(crate) published: Rc<RefCell<Published>>,
     /// Deliveries that were made by hand.
     pub(crate) fresh: BTreeSet<DeliveryId>,
-    /// Deliveries that were delivered again.
+    /// Deliveries that were redelivered.
     pub(crate) again: BTreeSet<DeliveryId>,
     pub(crate) tasks: Vec<JoinHandle<()>>,
     pub(crate) engines: u64,
 }
 
-/// What the publishers know.
+/// The publishers' knowledge.
 #[derive(Default)]
 pub(crate) struct Published {
     pub(crate) accepted: BTreeMap<EventId, (Event, usize)>,
@@ -56,7 +56,7 @@ pub(crate) struct Published {
 pub(crate) fn live_through(world: &World, store: impl Store) -> Story {
     SimClock::run(async |clock| {
         let ledger = Ledger::new(&clock);
-        // Whatever hangs for ever hangs until then.
+        // A hang for ever ends here.
         let lived = tokio::time::timeout(
             Duration::from_hours(24 * 365),
             live(world, clock, ledger.clone(), store),
@@ -82,7 +82,8 @@ async fn live(world: &World, clock: SimClock, ledger: Ledger, store: impl Store)
         life.take_all().await;
         return check_all(&life).await;
     };
-    // What is checked at the end is told in wall time. But nothing differs from the world whose clock is left alone.
+    // The checks at the end use wall time, so they do not apply here. But nothing may differ from
+    // the same world with an unchanged clock.
     let clock = life.clock.clone();
     futures_util::join!(life.take_all(), settings.apply(&clock));
 }
@@ -172,7 +173,8 @@ impl<'a> Life<'a> {
         self.settle().await;
     }
 
-    /// Lets everything end: the store works, nothing is paused, and time passes until nothing more happens.
+    /// Lets everything end: the store works, nothing is paused, and time passes until nothing more
+    /// happens.
     async fn settle(&mut self) {
         self.ledger.line("settle");
         self.store.set(HEALED);
@@ -197,7 +199,8 @@ impl<'a> Life<'a> {
                 }
             }
         }
-        // Statuses are told ten times a second, and an idle endpoint gives up its connections after a while.
+        // Statuses are reported ten times a second, and an idle endpoint closes its connections
+        // after a while.
         self.clock.sleep(LONGEST_QUIET).await;
     }
 
@@ -205,7 +208,7 @@ impl<'a> Life<'a> {
         self.ledger.notes().lines.len()
     }
 
-    /// Returns how many attempts of each key are on record.
+    /// Returns the number of recorded attempts per key.
     pub(crate) fn recorded(&self) -> BTreeMap<Key, u32> {
         let mut recorded = BTreeMap::new();
         let reports = self.heard.reports.reports();
@@ -217,7 +220,7 @@ impl<'a> Life<'a> {
         recorded
     }
 
-    /// Returns every delivery that the store knows, page by page.
+    /// Returns every delivery in the store, page by page.
     pub(crate) async fn deliveries(&self) -> Vec<Delivery> {
         let mut all: Vec<Delivery> = Vec::new();
         loop {
@@ -258,8 +261,9 @@ fn host(place: &Place) -> String {
         .to_owned()
 }
 
-/// How often what was refused is published again once the store works.
+/// The most times that refused events are published again once the store works.
 const MOST_PUBLISHINGS: usize = 1_000;
 
-/// After how long without anything happening nothing will: longer than any `Retry-After` here.
+/// After this time without any event, nothing more will happen. It is longer than any `Retry-After`
+/// here.
 const LONGEST_QUIET: Duration = Duration::from_hours(2);

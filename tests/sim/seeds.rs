@@ -1,4 +1,4 @@
-//! Which worlds are run, and what is said when a promise is broken in one.
+//! The worlds that are run, and the message when a promise is broken in one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,9 +60,13 @@ fn the_same_seed_gives_the_same_trace() {
     );
 }
 
-/// Worlds in which a promise was broken once: a delivery was passed over because one read failed while another was under way (598, 5094), a
-/// late count made an endpoint look busy for ever (304), the end of a hold was told to nobody (245), and neither was a delivery that
-/// had been answered when its endpoint was removed, and that the store had recorded and said it had not (2992).
+/// Worlds in which a promise was once broken.
+///
+/// - 598, 5094: a delivery was skipped because one read failed while another was under way.
+/// - 304: a late count made an endpoint look busy for ever.
+/// - 245: the end of a hold was not reported.
+/// - 2992: a delivery had been answered when its endpoint was removed, and the store recorded it
+///   but returned an error. The end of that delivery was not reported.
 #[test]
 fn worlds_in_which_a_promise_was_broken_stay_whole() {
     for seed in [245, 304, 598, 2_992, 5_094] {
@@ -75,7 +79,8 @@ fn worlds_in_which_a_promise_was_broken_stay_whole() {
     }
 }
 
-/// A step budget: time that stands still ends the run with a panic of the clock, not with a test that hangs.
+/// A step budget: when time stands still, the clock panics and ends the run. The test does not
+/// hang.
 #[test]
 fn a_world_in_which_time_stands_still_ends() {
     quieten();
@@ -90,7 +95,8 @@ fn a_world_in_which_time_stands_still_ends() {
     assert!(message.contains("stands still"), "{message}");
 }
 
-/// The same worlds over a store on a file. It answers at once, so that simulated time stands still meanwhile.
+/// The same worlds over a store on a file. It answers at once, so simulated time stands still
+/// meanwhile.
 #[test]
 fn every_promise_holds_over_a_store_on_a_file() {
     let seeds = number("SIM_FILE_SEEDS").unwrap_or(DEFAULT_FILE_SEEDS);
@@ -131,7 +137,8 @@ pub(crate) fn story(world: &World, store: impl Store) -> Story {
     }
 }
 
-/// Runs seeds 0 to `seeds`, each world by itself on one of several threads, and returns what went wrong by seed.
+/// Runs seeds 0 to `seeds`, each world by itself on one of several threads, and returns the
+/// failures by seed.
 pub(crate) fn in_all_threads(
     seeds: u64,
     run: impl Fn(u64) -> Vec<String> + Sync,
@@ -189,7 +196,7 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_default()
 }
 
-/// Keeps panics that are part of the play out of the output.
+/// Keeps expected panics out of the output.
 fn quieten() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -203,11 +210,11 @@ fn quieten() {
     });
 }
 
-/// How many worlds are run unless `SIM_SEEDS` says otherwise.
+/// Number of worlds, unless `SIM_SEEDS` is set.
 const DEFAULT_SEEDS: u64 = 200;
 
-/// The same over a store on a file, unless `SIM_FILE_SEEDS` says otherwise.
+/// Number of worlds over a store on a file, unless `SIM_FILE_SEEDS` is set.
 pub(crate) const DEFAULT_FILE_SEEDS: u64 = 6;
 
-/// How many worlds are run twice and compared.
+/// Number of worlds that are run twice and compared.
 const TWICE: u64 = 20;

@@ -1,5 +1,5 @@
-//! The wall clock of a world is set, again and again, and nothing else changes by that: the same is sent in the same
-//! millisecond as in the same world whose clock is left alone.
+//! The wall clock of a world is set again and again, and nothing else changes: the same requests
+//! are sent in the same milliseconds as in the same world with an unchanged clock.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use fastrand::Rng;
 use super::seeds::{DEFAULT_FILE_SEEDS, in_all_threads, memory_store, number, story, told};
 use super::world::{Step, World};
 
-/// When the clock of a world is set, and by how many milliseconds. Drawn by themselves, so that every seed draws the world
-/// that it always drew.
+/// The moments at which the clock of a world is set, and the changes in milliseconds. They have a
+/// random generator of their own, so that every seed still draws the same world.
 pub(crate) struct Settings {
     moments: Vec<(Duration, i64)>,
     takes_effect: bool,
@@ -21,7 +21,7 @@ impl Settings {
     fn draw(world: &World, takes_effect: bool) -> Self {
         let mut rng = Rng::with_seed(world.seed ^ 0xc10c);
         let wait = |step: &(Duration, Step)| step.0;
-        // Retries, and whatever waits, go on for a while after the last step.
+        // Retries and other waits continue for a while after the last step.
         let total = world.steps.iter().map(wait).sum::<Duration>() * 2 + Duration::from_mins(5);
         let total = u64::try_from(total.as_millis()).unwrap();
         let mut moments = Vec::new();
@@ -40,7 +40,7 @@ impl Settings {
         }
     }
 
-    /// Sets the clock whenever it is time to.
+    /// Sets the clock at each moment.
     pub(crate) async fn apply(&self, clock: &SimClock) {
         for (at, by) in &self.moments {
             let wait = at.saturating_sub(clock.elapsed());
@@ -75,7 +75,8 @@ fn a_clock_that_is_set_changes_nothing_over_a_store_on_a_file() {
     assert!(failed.is_empty(), "{}", told(&failed));
 }
 
-/// Lives through a world with its clock left alone and with its clock set, and returns what differs.
+/// Runs a world once with an unchanged clock and once with its clock set, and returns the
+/// differences.
 fn compare<S: Store>(seed: u64, store: impl Fn(bool) -> S) -> Vec<String> {
     let [alone, set] = [false, true].map(|takes_effect| {
         let mut world = World::draw(seed);
@@ -96,8 +97,8 @@ fn compare<S: Store>(seed: u64, store: impl Fn(bool) -> S) -> Vec<String> {
 
 const MONTH: i64 = 31 * 24 * 3_600_000;
 
-/// By how much clocks are set, in milliseconds.
+/// The changes of a clock, in milliseconds.
 const BY: [i64; 6] = [3_600_000, -3_600_000, 2_000, -2_000, 600_000, MONTH];
 
-/// How many worlds are lived through twice, unless `SIM_SEEDS` says otherwise.
+/// Number of worlds that are run twice, unless `SIM_SEEDS` is set.
 const DEFAULT_SEEDS: u64 = 40;

@@ -1,4 +1,4 @@
-//! The steps of a world: the application and the operators at work, and a restart.
+//! The steps of a world: actions of the application and of operators, and restarts.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ impl Life<'_> {
         let parsed = WebhookUrl::parse(url).unwrap();
         let now = self.ledger.now();
         self.ledger.notes().resume(&parsed, now);
-        // One that was removed and has had no event since is not known.
+        // An endpoint is unknown if it was removed and has had no event since.
         drop(
             self.engine
                 .supervisor()
@@ -144,7 +144,8 @@ impl Life<'_> {
             .notes()
             .removed
             .insert(WebhookUrl::parse(url).unwrap());
-        // Its settings are gone with it, its hold and its pause too, and attempts in flight are broken off.
+        // The endpoint loses its settings, its hold and its pause, and its attempts in flight are
+        // broken off.
         self.bounds(url, |bounds| {
             (bounds.paused, bounds.max_in_flight) = (false, default_policy().max_in_flight);
         });
@@ -202,7 +203,7 @@ impl Life<'_> {
                 self.ledger.problem("a publisher never gets its answer");
             }
         }
-        // Watchers read what they were told meanwhile.
+        // Lets watchers read what they were sent meanwhile.
         self.clock.sleep(Duration::from_millis(1)).await;
     }
 

@@ -6,11 +6,11 @@ use actix_webhooks::{Endpoint, Engine};
 use super::ledger::Watched;
 use super::world::{World, default_policy};
 
-/// What watchers were told.
+/// The messages that watchers received.
 #[derive(Clone)]
 pub(crate) struct Heard {
     pub(crate) reports: Recorder,
-    /// Those of the engine that runs now, where statuses are watched.
+    /// Statuses of the current engine, in worlds where statuses are watched.
     pub(crate) statuses: Recorder,
 }
 
@@ -23,7 +23,7 @@ impl Heard {
     }
 }
 
-/// Starts an engine on the world's store, and has it watched.
+/// Starts an engine on the world's store, with watchers.
 pub(crate) async fn start(
     world: &World,
     clock: &SimClock,

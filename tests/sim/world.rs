@@ -1,4 +1,5 @@
-//! A world, drawn from its seed: endpoints, rules, what happens when, and how the store behaves.
+//! A world, drawn from its seed: endpoints, rules, the steps with their times, and the behaviour of
+//! the store.
 
 use std::time::Duration;
 
@@ -12,22 +13,23 @@ use fastrand::Rng;
 
 use super::settings::Settings;
 
-/// All that is fixed before the simulation begins.
+/// Everything that is fixed before the simulation begins.
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) places: Vec<Place>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) max_in_flight: u32,
     pub(crate) mailbox: usize,
-    /// Whether somebody watches statuses: where nobody does, subscribers have fewer turns.
+    /// `true` if statuses are watched. Without a watcher, subscribers have fewer turns.
     pub(crate) watches_statuses: bool,
     pub(crate) faults: Faults,
     pub(crate) steps: Vec<(Duration, Step)>,
-    /// When the wall clock is set; `None` where nobody sets it.
+    /// The changes of the wall clock; `None` if it is never set.
     pub(crate) settings: Option<Settings>,
 }
 
-/// A receiver, and the settings of its endpoint; one without settings gets the default policy.
+/// A receiver, and the settings of its endpoint. Without settings, the endpoint gets the default
+/// policy.
 pub(crate) struct Place {
     pub(crate) url: String,
     pub(crate) temper: Temper,
@@ -50,7 +52,7 @@ pub(crate) enum Temper {
     Moody,
 }
 
-/// What the application or an operator does.
+/// An action of the application or of an operator.
 pub(crate) enum Step {
     Publish { events: Vec<Event>, as_batch: bool },
     Pause(usize),
@@ -92,7 +94,7 @@ impl World {
             } else {
                 256
             },
-            // Half of those with one arbiter, which have even seeds, and half of those with several.
+            // Half of the worlds with one arbiter (even seeds), and half of those with several.
             watches_statuses: (seed / 2).is_multiple_of(2),
             faults: Faults {
                 failing,
@@ -108,7 +110,7 @@ impl World {
         self.faults != HEALED
     }
 
-    /// Returns `true` if anything is done about a receiver's endpoint by hand.
+    /// Returns `true` if a step changes a receiver's endpoint by hand.
     pub(crate) fn is_touched(&self, number: usize) -> bool {
         let url = &self.places[number].url;
         self.steps.iter().any(|(_, step)| match step {
@@ -157,14 +159,14 @@ impl Place {
         }
     }
 
-    /// Returns `true` if the receiver is always well, and its endpoint has no order, rate or
-    /// anything else of its own to wait for.
+    /// Returns `true` if the receiver is always healthy, and its endpoint has no order, rate or
+    /// other setting of its own to wait for.
     pub(crate) fn waits_for_nothing(&self) -> bool {
         let policy = self.policy();
         matches!(self.temper, Temper::Healthy)
             && policy.ordering == Ordering::Unordered
             && policy.rate_limit.is_none()
-            // Its timeout is as long as it takes for an answer at least.
+            // The timeout is at least as long as an answer takes.
             && policy.timeout > LONGEST_HEALTHY
     }
 
@@ -176,8 +178,8 @@ impl Place {
 }
 
 impl Temper {
-    /// Returns what the receiver with this temper does with a request to `url`. One that does not know what time it is names no
-    /// dates.
+    /// Returns the reply of a receiver with this temper to a request to `url`. A receiver that does
+    /// not know the time (`now` is `None`) names no dates.
     pub(crate) fn reply(self, url: &str, now: Option<Timestamp>, rng: &mut Rng) -> Reply {
         let status = |rng: &mut Rng, among: &[u16]| {
             Reply::status(rng.choice(among.iter().copied()).unwrap())
@@ -209,12 +211,12 @@ impl Temper {
     }
 }
 
-/// Says whether a status is tried again.
+/// Returns `true` if a status is retried.
 pub(crate) fn is_transient(status: u16) -> bool {
     TRANSIENT.contains(&status)
 }
 
-/// Returns how the engine treats endpoints without settings of their own.
+/// Returns the engine's policy for endpoints without settings of their own.
 pub(crate) fn default_policy() -> EndpointPolicy {
     let mut policy = EndpointPolicy::alert_service();
     policy.timeout = Duration::from_secs(3);
@@ -333,7 +335,7 @@ fn draw_event(number: usize, rng: &mut Rng) -> Event {
     }
 }
 
-/// Answers that it is too much for now, with a `Retry-After` of any kind or none.
+/// Returns an answer of an overloaded receiver, with a `Retry-After` of any kind or none.
 fn limited(now: Option<Timestamp>, rng: &mut Rng) -> Reply {
     let seconds = rng.choice([0, 1, 5, 20, 40, 90, 300, 1_800]).unwrap();
     let date = now.map(|now| {
@@ -379,13 +381,13 @@ fn wait_ms(rng: &mut Rng, range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(rng.u64(range))
 }
 
-/// The longest that a healthy receiver takes for an answer.
+/// The longest time that a healthy receiver takes to answer.
 pub(crate) const LONGEST_HEALTHY: Duration = Duration::from_millis(200);
 
 /// The longest timeout of an endpoint here.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A store that does what it should.
+/// A store without faults.
 pub(crate) const HEALED: Faults = Faults {
     failing: 0.0,
     failing_after: 0.0,

@@ -1,4 +1,4 @@
-//! What an endpoint has agreed on with its receiver stands in the file.
+//! The file stores what an endpoint has agreed on with its receiver.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn a_hold_that_was_lifted_stays_lifted() {
         clock.sleep(Duration::from_secs(1)).await;
         let held = status(&engine).await.held.unwrap();
         crash(engine).await;
-        // Nothing is sent by an engine that is resumed and paused in the same breath.
+        // An engine that is resumed and paused at the same moment sends nothing.
         let engine = life.start(&clock).await;
         assert_eq!(status(&engine).await.held, Some(held));
         engine.endpoint(HOOK).pause().await.unwrap();
@@ -111,7 +111,7 @@ fn a_hold_that_was_lifted_stays_lifted() {
     });
 }
 
-/// One that cannot be read must not keep its endpoint from being served.
+/// An agreement that cannot be read must not keep its endpoint from being served.
 #[test]
 fn what_cannot_be_read_is_as_if_nothing_had_been_agreed_on() {
     let life = Life::new();
@@ -141,7 +141,7 @@ fn what_cannot_be_read_is_as_if_nothing_had_been_agreed_on() {
     });
 }
 
-/// Nothing is written for endpoints that ask for nothing.
+/// Nothing is written for endpoints without an agreement.
 #[test]
 fn an_endpoint_without_an_agreement_has_none_in_the_file() {
     let life = Life::new();

@@ -1,4 +1,4 @@
-//! Bounds that bound: of what is kept, of what is asked, and of the log.
+//! Limits that hold: on stored rows, on queries, and on the log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ fn url(text: &str) -> WebhookUrl {
     WebhookUrl::parse(text).unwrap()
 }
 
-/// Publishes so many events, each to one endpoint of its own or to the same, and returns the deliveries.
+/// Publishes `count` events to the URLs that `to` returns, and returns the deliveries.
 async fn publish(
     store: &impl Store,
     prefix: &str,
@@ -69,7 +69,7 @@ async fn letters(store: &impl Store, url: Option<WebhookUrl>) -> usize {
     store.dead_letters(query).await.unwrap().len()
 }
 
-/// Of 100,000 small events in 10 MiB the ids filled the file, and there was no delivery on record.
+/// The ids of 100,000 small events filled a file of 10 MiB, and no delivery was on record.
 #[actix_rt::test]
 async fn event_ids_leave_room_for_what_happened() {
     let life = Life::new();
@@ -93,12 +93,13 @@ async fn event_ids_leave_room_for_what_happened() {
         "the newest"
     );
     assert!(matches!(again[1], Appended::Stored(_)), "the oldest");
-    // Without need nothing goes early.
+    // Without need, nothing is forgotten early.
     assert_eq!(store.prune(at(2), keep).await.unwrap(), 0);
     assert_eq!(store.forgotten_early(), early);
 }
 
-/// One receiver that answered 400 filled the disk: 90 MiB of dead letters at a limit of 10.
+/// One receiver that answered 400 filled the disk with 90 MiB of dead letters, at a limit of 10
+/// MiB.
 #[actix_rt::test]
 async fn dead_letters_of_one_receiver_do_not_push_out_those_of_the_others() {
     let life = Life::new();
@@ -134,7 +135,7 @@ async fn dead_letters_of_one_receiver_do_not_push_out_those_of_the_others() {
     );
 }
 
-/// URLs with tokens that change: their rows stayed for ever.
+/// URLs contained changing tokens, and their rows stayed for ever.
 #[actix_rt::test]
 async fn endpoints_of_which_nothing_is_left_are_forgotten() {
     let life = Life::new();
@@ -197,7 +198,7 @@ async fn redelivers_within_the_limits(store: &impl Store) {
     assert_eq!(letters(store, None).await, 2);
 }
 
-/// Redelivering one delivery a hundred times passed a backlog limit of five.
+/// Redelivering one delivery a hundred times exceeded a backlog limit of five.
 #[actix_rt::test]
 async fn the_limits_of_the_backlog_hold_for_what_is_redelivered() {
     let life = Life::new();
@@ -218,7 +219,7 @@ async fn the_limits_of_the_backlog_hold_for_what_is_redelivered() {
     redelivers_within_the_limits(&MemoryStore::with_limits(limits)).await;
 }
 
-/// A question that takes long kept the log from starting again: it grew to 549 MiB.
+/// A long query kept the log from starting again, and it grew to 549 MiB.
 #[actix_rt::test]
 async fn a_question_that_takes_too_long_is_broken_off() {
     let life = Life::new();
@@ -237,7 +238,7 @@ async fn a_question_that_takes_too_long_is_broken_off() {
     let error = store.deliveries(query).await.unwrap_err();
     assert!(matches!(error, StoreError::TookTooLong), "{error:?}");
     assert!(!error.is_transient() && error.to_string().contains("narrow"));
-    // What a filter finds is a question too: the writer looks at nothing for it.
+    // A filter runs as a query too, so the writer looks at nothing for it.
     let query = DeadLetterQuery {
         client_id,
         ..DeadLetterQuery::default()
@@ -259,7 +260,8 @@ async fn a_question_that_takes_too_long_is_broken_off() {
     );
 }
 
-/// A shell that was forgotten in a transaction: nobody was told, and the writer stood still for 100 ms every other commit.
+/// A shell was left open in a transaction. Nobody was told, and the writer stopped for 100 ms at
+/// every other commit.
 #[actix_rt::test]
 #[expect(clippy::disallowed_methods, reason = "the writer's time is real")]
 async fn a_reader_that_keeps_the_log_from_being_moved_is_told_of_and_stalls_nobody() {

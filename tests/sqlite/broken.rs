@@ -1,4 +1,5 @@
-//! Files that cannot be used, disks that are full, pages that are corrupt: a clear error at the call, and nothing acknowledged is lost.
+//! Unusable files, full disks, corrupt pages: the call returns a clear error, and nothing
+//! acknowledged is lost.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ fn the_tables_of_the_application_are_left_alone() {
 fn a_corrupt_page_is_an_error_at_the_call_that_meets_it() {
     let life = Life::new();
     drop(SqliteStore::open(life.file()).unwrap());
-    // Everything into the file, whichever connection was closed last.
+    // Moves the whole log into the file, whichever connection was closed last.
     let connection = rusqlite::Connection::open(life.file()).unwrap();
     connection
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -74,7 +75,7 @@ fn a_corrupt_page_is_an_error_at_the_call_that_meets_it() {
         .write(true)
         .open(life.file())
         .unwrap();
-    // Everything but the first page, which says what the file is.
+    // Overwrites everything but the beginning, which identifies the file.
     file.seek(SeekFrom::Start(8_192)).unwrap();
     let garbage = vec![0xA5; usize::try_from(size - 8_192).unwrap()];
     file.write_all(&garbage).unwrap();
@@ -83,7 +84,7 @@ fn a_corrupt_page_is_an_error_at_the_call_that_meets_it() {
     assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
 }
 
-/// Of 999 good deliveries beside one damaged row 427 went out, and the endpoint stood still for good.
+/// Of 999 good deliveries beside one damaged row, 427 went out. Then the endpoint stopped for good.
 #[test]
 fn a_row_that_cannot_be_read_is_set_aside_and_the_others_go_on() {
     const OF_ALERT: &str = "WHERE event_id = 'e-428'";
@@ -176,7 +177,7 @@ async fn what_the_store_sets_aside_is_told_once() {
     assert_eq!(store.take_given_up(), []);
 }
 
-/// The neighbours: a retry, an endpoint that is removed, and what operators ask.
+/// Related cases: a retry, the removal of an endpoint, and an operator's queries.
 #[test]
 fn a_damaged_row_hides_nothing_from_operators_and_stops_no_removal() {
     let life = Life::new();
@@ -223,7 +224,7 @@ fn a_damaged_row_hides_nothing_from_operators_and_stops_no_removal() {
     });
 }
 
-/// Bodies and secrets are in it.
+/// The files contain bodies and secrets.
 #[cfg(unix)]
 #[test]
 fn only_the_owner_can_read_the_files() {

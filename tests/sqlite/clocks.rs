@@ -1,4 +1,5 @@
-//! A wall clock that is set, and what it has left in files: nothing is forgotten before its time, and nothing stays for ever.
+//! A changed wall clock, and the rows that it has left in files: nothing is forgotten too early,
+//! and nothing stays for ever.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::support::{HOOK, Life, crash, event};
 
 const MONTH: Duration = Duration::from_hours(31 * 24);
 
-/// For a minute the clock was a month ahead: every dead letter was forgotten.
+/// For a minute the clock was a month ahead, and every dead letter was forgotten.
 #[test]
 fn a_month_ahead_for_a_minute_forgets_nothing() {
     let life = Life::new();
@@ -39,8 +40,8 @@ fn a_month_ahead_for_a_minute_forgets_nothing() {
     assert_eq!(actix_rt::System::new().block_on(kept), (1, 3));
 }
 
-/// A file may hold what was written while a clock was a month ahead. Everything behind the first of that stayed until the month
-/// was over.
+/// A file may hold rows that were written while a clock was a month ahead. All rows after the first
+/// of them stayed until the month was over.
 #[actix_rt::test]
 async fn rows_from_the_future_do_not_stop_pruning() {
     let life = Life::new();
@@ -60,12 +61,12 @@ async fn rows_from_the_future_do_not_stop_pruning() {
     let forgotten = |one: &Appended| matches!(one, Appended::Stored(_));
     let forgotten: Vec<bool> = again.iter().map(forgotten).collect();
     assert_eq!(forgotten, [true, false, true, false]);
-    // Once their time has come, they are as any others.
+    // Once their time has come, they are pruned like any others.
     let pruned = store.prune(at(future + 501), keep).await.unwrap();
     assert_eq!(pruned, 1_105);
 }
 
-/// What the next engine has to know of time is in the file, whatever the end of the one before.
+/// The file holds what the next engine must know of the time, however the previous engine ended.
 #[actix_rt::test]
 async fn a_file_knows_how_the_clock_stands_and_when_it_was_written() {
     let life = Life::new();
@@ -80,7 +81,7 @@ async fn a_file_knows_how_the_clock_stands_and_when_it_was_written() {
         latest: Some(at(7)),
     };
     assert_eq!(clock, expected);
-    // Records alone are noted too, though not each.
+    // Records alone are noted too, though not every one.
     let appended = store.append(vec![new_event("retried", 8, 10)].into()).await;
     let Appended::Stored(ids) = &appended.unwrap()[0] else {
         panic!("it is new");

@@ -1,4 +1,4 @@
-//! What a delivery shows after rules and clients were changed, and after a restart.
+//! The credentials that a delivery carries after changes of rules and clients, and after a restart.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn rule(auth: Option<Auth>, url: &str) -> Rule {
     }
 }
 
-/// Returns what was shown at a URL, request by request.
+/// Returns the credentials in each request to a URL.
 fn shown(life: &Life, url: &str) -> Vec<Option<String>> {
     let requests = life.receivers.requests();
     let to_url = requests
@@ -41,8 +41,8 @@ async fn put_client(engine: &Engine, token: &str) {
         .unwrap();
 }
 
-/// A delivery waited, its rule was removed, the engine was started again: the retry carried the client's token to a receiver that was
-/// never to see it.
+/// A delivery waited, its rule was removed, and the engine was restarted. The retry carried the
+/// client's token to a receiver that was never to see it.
 #[test]
 fn a_removed_rules_deliveries_show_what_it_gave_after_a_restart() {
     for (auth, expected) in [
@@ -69,7 +69,7 @@ fn a_removed_rules_deliveries_show_what_it_gave_after_a_restart() {
             clock.sleep(Duration::from_mins(3)).await;
             let expected = expected.map(str::to_owned);
             assert_eq!(shown(&life, OTHER), vec![expected.clone(); 4]);
-            // What is delivered again by hand has the same alert, and shows the same.
+            // A redelivery has the same alert and carries the same credentials.
             let letters = engine.supervisor().send(ListDeadLetters::default());
             let letter = letters.await.unwrap().unwrap()[0].delivery_id;
             crash(engine).await;
@@ -79,7 +79,8 @@ fn a_removed_rules_deliveries_show_what_it_gave_after_a_restart() {
             again.unwrap().unwrap();
             clock.sleep(Duration::from_secs(1)).await;
             assert_eq!(shown(&life, OTHER).last(), Some(&expected));
-            // The other rule's delivery is one that its rule still names.
+            // The other rule still names its URL, so its delivery carries the client's current
+            // token.
             engine.publish(event("later")).await.unwrap();
             clock.sleep(Duration::from_secs(1)).await;
             let last = shown(&life, HOOK).pop().unwrap();
@@ -89,8 +90,9 @@ fn a_removed_rules_deliveries_show_what_it_gave_after_a_restart() {
     }
 }
 
-/// `PutRule` gave a rule another URL and another token while a delivery to the old URL waited: the old URL got the new token, and so
-/// it did when the builder of the next engine gave it.
+/// `PutRule` gave a rule another URL and another token while a delivery to the old URL waited. The
+/// old URL got the new token. The same happened when the builder of the next engine changed the
+/// rule.
 #[test]
 fn a_rule_that_goes_elsewhere_does_not_show_its_new_token_where_it_went_before() {
     for by_builder in [false, true] {
@@ -121,7 +123,8 @@ fn a_rule_that_goes_elsewhere_does_not_show_its_new_token_where_it_went_before()
     }
 }
 
-/// As long as a rule names a URL, a token that was changed is used from the next attempt on: the receiver may take no other any more.
+/// As long as a rule names a URL, a changed token is used from the next attempt on, because the
+/// receiver may no longer accept the old one.
 #[test]
 fn a_changed_token_reaches_what_waits_where_the_rule_still_goes() {
     let life = Life::new();
@@ -143,7 +146,8 @@ fn a_changed_token_reaches_what_waits_where_the_rule_still_goes() {
     });
 }
 
-/// What ended is forgotten once no dead letter is left of its time, not before, and not while something is open there.
+/// Past credentials are forgotten once no dead letter of their time is left, not earlier, and not
+/// while a delivery is open there.
 #[test]
 fn a_credential_of_the_past_is_kept_as_long_as_dead_letters_are() {
     let life = Life::new();

@@ -1,4 +1,4 @@
-//! Ids of events on a file: whose they are after a restart, and in the outbox.
+//! Ids of events in a file: their scope after a restart, and in the outbox.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ fn invoice(client: &str) -> Event {
     Event::new("invoice.paid", client).id("invoice-1")
 }
 
-/// `invoice-1` of the second customer, and another event about the first one's, were deleted from the outbox as if they had been published.
+/// `invoice-1` of the second customer, and a different event of the first one under the same id,
+/// were deleted from the outbox as if they had been published.
 #[test]
 fn what_has_the_id_of_another_event_is_set_aside_and_what_is_of_another_client_goes_out() {
     let life = Life::new();

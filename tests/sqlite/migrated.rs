@@ -1,8 +1,10 @@
-//! Files of earlier versions of the schema: opened, brought to the newest version, and gone on with.
+//! Files of earlier versions of the schema are opened, migrated to the newest version, and used.
 //!
-//! The fixtures are such files as SQL, one plain and one sealed with a key of 32 bytes of 1. In each, three events were published for
-//! a client with a token, to an endpoint that took them, one that refused them for good, one that is busy (its retries wait; its rule
-//! has a token of its own), one that is paused and one that is disabled; and one more event stands in the outbox.
+//! The fixtures are such files as SQL: one plain, and one sealed with a key of 32 bytes of 1. In
+//! each, three events were published for a client with a token. They went to an endpoint that
+//! accepted them, one that refused them for good, one that is busy (its retries wait; its rule has
+//! a token of its own), one that is paused and one that is disabled. One more event is in the
+//! outbox.
 
 use std::path::Path;
 use std::time::Duration;

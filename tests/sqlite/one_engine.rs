@@ -1,4 +1,4 @@
-//! One file, one engine: by whatever name the file is opened, and for as long as it is where it was.
+//! One file has one engine, by any name of the file, and only while the file stays in its place.
 
 use std::path::Path;
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn a_link_to_a_file_that_is_yet_to_be_made_leads_to_one_file() {
     assert!(circle.is_err(), "{circle:?}");
 }
 
-/// `file:w.db` was opened as a URI: it was `w.db`, beside another lock.
+/// The path `file:w.db` was opened as a URI. It meant `w.db`, but had a different lock.
 #[test]
 fn a_path_is_no_uri() {
     let folder = tempfile::tempdir().unwrap();
@@ -136,7 +136,7 @@ fn a_store_in_memory_has_one_engine_at_a_time_too() {
     });
 }
 
-/// An engine that could not be started must leave the store to the next one.
+/// An engine that could not be started must release the store for the next one.
 #[test]
 fn an_engine_that_did_not_start_holds_nothing() {
     let life = Life::new();
@@ -154,7 +154,8 @@ fn an_engine_that_did_not_start_holds_nothing() {
     });
 }
 
-/// Events were acknowledged, no status said anything, and at the next start they were gone.
+/// Events were acknowledged, no status reported an error, and at the next start the events were
+/// gone.
 #[cfg(unix)]
 #[test]
 fn a_file_that_is_removed_or_replaced_acknowledges_nothing_more() {
@@ -178,7 +179,7 @@ fn a_file_that_is_removed_or_replaced_acknowledges_nothing_more() {
                     panic!("it is not stored: {refused:?}");
                 };
                 assert!(error.to_string().contains("put it back"), "{error}");
-                // The endpoint's subscriber has rested, and the next one cannot read.
+                // The endpoint's subscriber has retired, and the next one cannot read the file.
                 let shown = status(&engine).await.store_error.expect("it is told");
                 assert!(shown.contains("removed or replaced"), "{shown}");
             }

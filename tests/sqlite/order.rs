@@ -1,4 +1,4 @@
-//! Order, where an endpoint asked for it, after a restart.
+//! Ordered endpoints after a restart.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use actix_webhooks::{Endpoint, Ordering, PutEndpoint, RetryPolicy};
 
 use super::support::{HOOK, Life, crash, event};
 
-/// Returns the events that were sent after the first request, in their order.
+/// Returns the events that were sent after the first request, in order.
 fn sent(life: &Life) -> Vec<String> {
     let requests = life.receivers.requests().into_iter().skip(1);
     requests
@@ -15,8 +15,9 @@ fn sent(life: &Life) -> Vec<String> {
         .collect()
 }
 
-/// A retry waits; another engine reads what waits and what is queued, and lets nothing pass that the retry holds back. The order is
-/// given to the first engine by a message, so that the second has it from the file alone.
+/// A retry waits. Another engine reads the waiting and the queued deliveries, and sends none that
+/// the retry holds back. The first engine gets its ordering by a message, so the second can know it
+/// only from the file.
 #[test]
 fn what_waits_still_holds_back_what_came_after_it() {
     for (ordering, freely, in_order) in [
@@ -50,7 +51,7 @@ fn what_waits_still_holds_back_what_came_after_it() {
             assert_eq!(sent(&life), freely, "{ordering:?}");
             crash(engine).await;
 
-            // Once more: now all of them stand in the file.
+            // Once more, now with all of them in the file.
             let engine = life.start_bare(&clock).await;
             clock.sleep(Duration::from_secs(10)).await;
             let sent = sent(&life);

@@ -168,7 +168,7 @@ fn what_can_never_be_routed_is_set_aside_and_holds_nobody_back() {
     });
 }
 
-/// They stayed for ever, whatever size the file had.
+/// Rejected events stayed for ever, whatever the size of the file.
 #[actix_rt::test]
 async fn what_is_set_aside_gives_way_to_the_dead_letters() {
     let life = Life::new();
@@ -303,7 +303,7 @@ fn left(shop: &Connection) -> u64 {
     shop.query_row(count, [], |row| row.get(0)).unwrap()
 }
 
-/// The only rule for everything is replaced by one for each client.
+/// Replaces the only rule, which matches everything, by one rule for each client.
 async fn one_rule_for_each(engine: &Engine) {
     for (client, url) in [("full", HOOK), ("other", OTHER)] {
         let rule = Rule::new(client, "*").client(client).webhook(url).unwrap();
@@ -322,7 +322,8 @@ fn sent_to(life: &Life, url: &str) -> Vec<String> {
         .collect()
 }
 
-/// One endpoint had as much open as it may, and 5,000 of its events in the outbox before one of another client: the other's event never came out.
+/// One endpoint had a full backlog, and 5,000 of its events were in the outbox before one of
+/// another client. That client's event never came out.
 #[test]
 fn what_one_endpoint_refuses_does_not_stand_before_what_others_get() {
     let life = Life::new();
@@ -363,7 +364,7 @@ fn what_one_endpoint_refuses_does_not_stand_before_what_others_get() {
     });
 }
 
-/// Each page with an event that could not be routed cost a second, and everybody waited.
+/// Each page with an event that could not be routed cost a second, and all events waited.
 #[test]
 fn what_is_set_aside_holds_nobody_up() {
     let life = Life::new();

@@ -1,4 +1,4 @@
-//! What an engine finds again when it starts on the file of another.
+//! State that an engine restores when it starts on the file of another.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -216,7 +216,7 @@ async fn a_second_opening_of_the_same_file_is_refused() {
     assert!(nothing.is_empty());
 }
 
-/// A process has one set of locks on a file, and closing the file anywhere takes them all away.
+/// A process has one set of locks on a file, and closing the file anywhere releases all of them.
 #[cfg(target_os = "linux")]
 #[test]
 fn opening_leaves_the_locks_of_the_applications_own_connection() {
@@ -236,7 +236,8 @@ fn opening_leaves_the_locks_of_the_applications_own_connection() {
         let ours = ours.filter(|(_, lock)| lock.contains(&process) && lock.contains(&inode));
         ours.map(|(_, lock)| lock.to_owned()).collect::<Vec<_>>()
     };
-    // The list is of the whole system and read in pieces: where others come and go meanwhile, one of ours may be missed, or found twice.
+    // The kernel's list covers the whole system and is read in pieces. While other locks come and
+    // go, one of ours may be missed or found twice.
     let locks = || (0..100).flat_map(found).collect::<BTreeSet<_>>().len();
     let before = locks();
     assert!(before > 0, "SQLite holds a lock as long as it is connected");
@@ -310,7 +311,7 @@ fn a_disabled_endpoint_stays_so_and_failures_are_counted_on() {
     });
 }
 
-/// The threads of an engine have ended when its shutdown is answered, and hold the file no longer.
+/// When a shutdown is answered, the engine's threads have ended and no longer hold the file.
 #[test]
 fn a_file_can_be_opened_again_as_soon_as_its_engine_has_shut_down() {
     let folder = tempfile::tempdir().unwrap();
@@ -330,7 +331,8 @@ fn a_file_can_be_opened_again_as_soon_as_its_engine_has_shut_down() {
     });
 }
 
-/// One event of a mebibyte for a thousand new endpoints took 969 MiB: each read a copy of its own.
+/// One event of a mebibyte for a thousand new endpoints took 969 MiB, because each endpoint read
+/// its own copy.
 #[actix_rt::test]
 async fn an_alert_that_many_endpoints_read_is_in_memory_once() {
     let life = Life::new();

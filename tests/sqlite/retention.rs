@@ -1,4 +1,4 @@
-//! What is kept, for how long, and that forgetting gives room back.
+//! Retention: what is kept, how long it is kept, and that pruning frees space.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub(crate) fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
     }
 }
 
-/// Delivers so many events of 4 KiB.
+/// Delivers `count` events of 4 KiB.
 pub(crate) async fn deliver(store: &SqliteStore, prefix: &str, count: usize, seconds: i64) {
     let events = (0..count).map(|number| new_event(&format!("{prefix}-{number}"), seconds, 4_096));
     for appended in store.append(events.collect()).await.unwrap() {
@@ -110,7 +110,8 @@ async fn the_oldest_goes_first_when_the_file_is_too_large_and_the_file_shrinks()
     let newest = store.deliveries(DeliveryQuery::default()).await.unwrap();
     assert_eq!(newest[0].event_id.as_str(), "new-499");
     assert_eq!(store.prune(at(3), keep).await.unwrap(), 0, "small enough");
-    // The file is shorter once the log has been moved into it, which another thread does. Some room is kept for what comes next.
+    // The file shrinks when another thread moves the log into it (WAL checkpoint). Some room is
+    // kept for later rows.
     let mut looks = 0;
     while length(&life) > 15 * 1_024 * 1_024 {
         store.flush().await.unwrap();
@@ -190,7 +191,7 @@ async fn the_limits_of_the_backlog_hold_after_reopening() {
 async fn a_file_that_cannot_shrink_is_pruned_all_the_same() {
     let life = Life::new();
     let shop = rusqlite::Connection::open(life.file()).unwrap();
-    // Without it the file would be made so that it can shrink.
+    // In a file without tables, the store would enable auto-vacuum, and the file could shrink.
     shop.execute("CREATE TABLE orders (number INTEGER)", [])
         .unwrap();
     drop(shop);

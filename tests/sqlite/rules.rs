@@ -1,4 +1,4 @@
-//! Rules of the code and rules of the file.
+//! Rules from the code and rules from the file.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn rules(engine: &Engine) -> Vec<String> {
     rules.iter().map(|rule| rule.id.to_string()).collect()
 }
 
-/// A rule that was deleted from the code went on after the deploy.
+/// A rule that was deleted from the code stayed in use after the deploy.
 #[test]
 fn stored_rules_that_the_builder_does_not_name_stay_or_go_as_it_says() {
     let life = Life::new();
@@ -53,7 +53,7 @@ fn stored_rules_that_the_builder_does_not_name_stay_or_go_as_it_says() {
     });
 }
 
-/// What is open under a rule that is removed so carries what that rule said.
+/// Open deliveries of a rule that the builder dropped keep that rule's credentials.
 #[test]
 fn what_is_open_under_a_rule_that_the_builder_dropped_goes_out_as_it_said() {
     let life = Life::new();
@@ -82,7 +82,7 @@ fn what_is_open_under_a_rule_that_the_builder_dropped_goes_out_as_it_said() {
     });
 }
 
-/// A rule that the builder is given at every start does not ask anew for an endpoint that was removed.
+/// A rule that the builder names at every start does not restore an endpoint that was removed.
 #[test]
 fn an_endpoint_stays_removed_until_somebody_asks_for_it_anew() {
     let life = Life::new();

@@ -1,4 +1,5 @@
-//! Secrets in the file: sealed with a key, sealed again with another, and never opened without.
+//! Secrets in the file: sealed with a key, sealed again with another, and never opened without a
+//! key.
 
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ fn endpoint() -> Endpoint {
         .auth(Auth::raw(SECRET))
 }
 
-/// Opens the file, keeps changes, and closes it again.
+/// Opens the file, stores changes, and closes it.
 fn keep(life: &Life, options: SqliteOptions, changes: impl IntoIterator<Item = Change>) {
     let store = SqliteStore::open_with(life.file(), options).unwrap();
     actix_rt::System::new().block_on(async {
@@ -82,7 +83,7 @@ fn has_everything(life: &Life, options: SqliteOptions) {
     assert_eq!(found.endpoints, [endpoint()]);
 }
 
-/// Says in which of the files a secret stands.
+/// Returns the suffixes of the files that contain a text.
 fn found_in(life: &Life, text: &str) -> Vec<&'static str> {
     let files = ["", "-wal", "-shm", "-lock", "-journal"];
     let holds = |suffix: &&str| {
@@ -97,7 +98,7 @@ fn found_in(life: &Life, text: &str) -> Vec<&'static str> {
 
 #[track_caller]
 fn refused(life: &Life, options: SqliteOptions) -> StoreError {
-    // What is left in the log goes into the file whenever the last connection is closed.
+    // The rest of the log is moved into the file when the last connection is closed.
     let file = Connection::open(life.file()).unwrap();
     file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         .unwrap();
@@ -141,7 +142,8 @@ fn an_engine_with_a_key_writes_no_secret_and_has_all_of_them_again() {
     });
 }
 
-/// Rules were replaced and removed while the file was plain, so that secrets are left in free pages and in pages that hold other things by now.
+/// Rules were replaced and removed while the file was plain. Secrets are therefore left in free
+/// pages, and in pages that now hold other rows.
 #[test]
 fn nothing_plain_is_left_when_a_plain_store_is_sealed() {
     let life = Life::new();
@@ -229,7 +231,7 @@ fn a_sealed_store_is_not_opened_without_its_key_and_left_as_it_is() {
     }
 }
 
-/// The row of a key that was lost stands among others that could be sealed again.
+/// The row of a lost key is among others that could be sealed again.
 #[test]
 fn a_row_that_no_key_opens_stops_everything_else() {
     let life = Life::new();
@@ -301,7 +303,7 @@ fn a_plain_row_that_cannot_be_read_is_not_shown() {
     assert!(!shown.contains(SECRET), "{shown}");
 }
 
-/// Whoever can write the file but has no key must not have calls made in our name.
+/// Anyone able to write to the file, but without a key, must not cause requests in our name.
 #[test]
 fn a_plain_row_in_a_file_that_was_sealed_is_refused() {
     let life = Life::new();
@@ -320,7 +322,7 @@ fn a_plain_row_in_a_file_that_was_sealed_is_refused() {
     has_everything(&life, sealed_with(1));
 }
 
-/// Opens the file for somebody who may write to it and has no key.
+/// Changes the file like someone who can write to it but has no key.
 fn tamper(life: &Life, sql: &str) {
     let file = Connection::open(life.file()).unwrap();
     file.execute_batch(sql).unwrap();
@@ -335,7 +337,7 @@ fn is_noticed(life: &Life, options: SqliteOptions, why: &str) {
     assert!(cause.to_string().contains(why), "{cause}");
 }
 
-/// A token was revoked; somebody put the older sealed row back, and it was used again.
+/// A token was revoked. Someone restored the older sealed row, and the token was used again.
 #[test]
 fn an_older_row_that_is_put_back_is_noticed() {
     let life = Life::new();
@@ -383,7 +385,8 @@ fn a_row_that_is_removed_or_added_is_noticed() {
     is_noticed(&life, sealed_with(1), "not those that were sealed last");
 }
 
-/// Somebody dropped the note that the file is sealed and added plain rules, which were then sealed like all others.
+/// Someone dropped the note that the file is sealed and added plain rules, which were then sealed
+/// like all others.
 #[test]
 fn a_file_without_the_note_that_it_is_sealed_is_not_taken_for_a_new_one() {
     let planted = serde_json::to_string(&Rule::new("planted", "*").webhook(HOOK).unwrap()).unwrap();
@@ -399,7 +402,8 @@ fn a_file_without_the_note_that_it_is_sealed_is_not_taken_for_a_new_one() {
         "the note that it is sealed was removed",
     );
 
-    // With nothing sealed left it is like a file that never was: who knows better can say so.
+    // With no sealed row left, the file looks like one that was never sealed. An application that
+    // knows better can set `only_sealed`.
     let life = Life::new();
     keep(&life, sealed_with(1), [Change::PutRule(rule("rule"))]);
     tamper(&life, &format!("DELETE FROM webhook_rule; {plant}"));
@@ -410,7 +414,8 @@ fn a_file_without_the_note_that_it_is_sealed_is_not_taken_for_a_new_one() {
     has_everything(&life, only_sealed);
 }
 
-/// Somebody added an open delivery of a sealed rule to a URL of their own, and was sent the rule's token at the next start.
+/// Someone added an open delivery of a sealed rule to a URL of their own, and was sent the rule's
+/// token at the next start.
 #[test]
 fn a_delivery_that_somebody_added_is_shown_no_secret() {
     const EVIL: &str = "http://evil.test/";

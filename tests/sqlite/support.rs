@@ -29,7 +29,8 @@ impl Life {
         self.folder.path().join("webhooks.db")
     }
 
-    /// Runs an engine on the file, with one rule for everything to [`HOOK`]. The time is that of `clock`, which goes on from one engine to the next.
+    /// Starts an engine on the file, with one rule that sends everything to [`HOOK`]. Its time is
+    /// `clock`, which continues from one engine to the next.
     pub(crate) async fn start(&self, clock: &SimClock) -> Engine {
         self.start_with(clock, |builder| builder).await
     }
@@ -47,7 +48,7 @@ impl Life {
         self.start_all(clock, options, |builder| builder).await
     }
 
-    /// Runs an engine on the file with its rule alone: whatever endpoints are like stands in the file.
+    /// Starts an engine with its rule alone, so that settings of endpoints come from the file.
     pub(crate) async fn start_bare(&self, clock: &SimClock) -> Engine {
         let store = SqliteStore::open(self.file()).unwrap();
         let builder = Engine::builder()
@@ -78,7 +79,7 @@ impl Life {
     }
 }
 
-/// Ends an engine as a crash would, as far as it can tell: nothing is drained.
+/// Ends an engine without draining it. To the engine this is the same as a crash.
 pub(crate) async fn crash(engine: Engine) {
     engine.shutdown(Duration::ZERO).await;
 }

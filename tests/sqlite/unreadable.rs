@@ -1,4 +1,4 @@
-//! Settings in the file that cannot be read: each is set aside, and nothing else is held back.
+//! Unreadable settings in the file: each is set aside, and nothing else is held back.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn token(life: &Life, event: &str) -> Option<String> {
     Some(header.expose().to_owned())
 }
 
-/// One row was enough for `Damaged`, and no engine started on the file any more.
+/// One such row was enough for `Damaged`, and no engine could start on the file.
 #[test]
 fn an_endpoint_whose_settings_cannot_be_read_is_disabled_until_they_are_put_again() {
     let life = Life::new();
@@ -256,7 +256,7 @@ fn a_key_that_cannot_be_read_hides_nothing_else() {
     });
 }
 
-/// They were taken, and the next start failed with `Damaged` for the whole file.
+/// Such secrets were accepted, and the next start failed with `Damaged` for the whole file.
 #[test]
 fn a_secret_that_ends_at_the_end_of_time_is_read_again() {
     let life = Life::new();

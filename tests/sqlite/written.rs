@@ -1,4 +1,4 @@
-//! Whatever setting and event there can be is read as it was written.
+//! Every possible setting and event is read as it was written.
 
 use std::time::Duration;
 

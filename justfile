@@ -3,7 +3,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # What CI runs, in this order.
-steps := "fmt deny clippy fuzz-lock doc sim crash clock examples bench test"
+steps := "fmt deny clippy fuzz-lock doc public-api sim crash clock examples bench test"
 
 features := "awc sqlite test-util verify platform-roots fuzzing"
 
@@ -48,6 +48,14 @@ fuzz-lock:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --no-default-features
+
+# The public API is what docs/public-api.txt lists.
+public-api:
+    .ci/public-api check
+
+# Writes docs/public-api.txt, after a change of the public API.
+public-api-update:
+    .ci/public-api update
 
 # Simulation: 1,000 seeds, and 40 over a store on a file.
 sim:

@@ -77,6 +77,7 @@ examples:
     cargo run --locked --manifest-path examples/with_sqlx/Cargo.toml
     cargo run --locked --example transactional_outbox
     cargo run --locked --example quickstart
+    cargo run --locked --features test-util --example custom_store
     .ci/receive
     .ci/embed
 

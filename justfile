@@ -3,7 +3,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # What CI runs, in this order.
-steps := "fmt deny clippy fuzz-lock doc public-api sim crash clock examples bench test"
+steps := "fmt deny clippy fuzz-lock doc public-api sim crash clock examples bench package test"
 
 features := "awc sqlite test-util verify platform-roots fuzzing"
 
@@ -84,6 +84,10 @@ examples:
 # The benchmark runs, for a short time, built like the tests: its figures mean nothing.
 bench:
     cargo bench --locked --profile release --bench throughput -- quick
+
+# The package builds from the files in it; commit everything first.
+package:
+    cargo package --locked
 
 # The unit tests.
 unit:

@@ -5,10 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
     DeliveryQuery, EndedDelivery, GivenUp, MemoryStore, NewEvent, OpenDelivery, OpenPage,
-    OpenQuery, OpenSummary, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim,
+    OpenQuery, OpenSummary, PageLimit, PastCredential, Redelivery, Retention, StoreClaim,
     StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
 };
 use actix_webhooks::testing::store_conformance;
@@ -30,7 +31,7 @@ macro_rules! forward {
     )*};
 }
 
-impl Store for LoggingStore {
+impl DeliveryStore for LoggingStore {
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
         let lines = batch.iter().map(|event| {
             let deliveries: usize = event.alerts.iter().map(|new| new.urls.len()).sum();
@@ -53,38 +54,52 @@ impl Store for LoggingStore {
         self.inner.take_given_up()
     }
 
-    // Required by `Store`, like `append` and `record`.
     forward! {
         queued(url: &WebhookUrl, after: DeliveryId, limit: usize) -> Vec<OpenDelivery>;
         waiting(url: &WebhookUrl, limit: usize) -> Vec<WaitingDelivery>;
         load(url: &WebhookUrl, ids: Vec<DeliveryId>) -> Vec<OpenDelivery>;
         open_summaries(after: Option<WebhookUrl>, limit: usize) -> Vec<OpenSummary>;
         endpoint_summary(url: &WebhookUrl) -> StoredEndpoint;
+        // These have defaults; the trait says what a store without them cannot do.
+        queued_within(url: &WebhookUrl, after: DeliveryId, limit: PageLimit) -> OpenPage;
+        agree(url: &WebhookUrl, agreed: Agreed) -> ();
+    }
+}
+
+impl RecordStore for LoggingStore {
+    forward! {
         attempts(id: DeliveryId) -> Vec<Attempt>;
         deliveries(query: DeliveryQuery) -> Vec<Delivery>;
         dead_letters(query: DeadLetterQuery) -> Vec<DeadLetter>;
         redeliver(which: Redelivery, now: Timestamp) -> Vec<(DeliveryId, WebhookUrl)>;
         discard(query: DeadLetterQuery) -> u64;
-        remove_endpoint(url: &WebhookUrl, now: Timestamp) -> u64;
-        apply(change: Change) -> ();
-        configuration() -> Configuration;
         prune(now: Timestamp, keep: Retention) -> u64;
         open_total() -> u64;
-        flush() -> ();
-    }
-
-    // With defaults; `Store` documents what a store without them cannot do.
-    forward! {
-        claim() -> StoreClaim;
-        queued_within(url: &WebhookUrl, after: DeliveryId, limit: PageLimit) -> OpenPage;
-        agree(url: &WebhookUrl, agreed: Agreed) -> ();
         open_of(url: &WebhookUrl, which: OpenQuery, after: DeliveryId, limit: usize)
             -> Vec<DeliveryId>;
         end(url: &WebhookUrl, ids: Vec<DeliveryId>, reason: DeadLetterReason, now: Timestamp)
             -> Vec<EndedDelivery>;
         count_dead_letters(query: DeadLetterQuery) -> u64;
+    }
+}
+
+impl SettingsStore for LoggingStore {
+    forward! {
+        remove_endpoint(url: &WebhookUrl, now: Timestamp) -> u64;
+        apply(change: Change) -> ();
+        configuration() -> Configuration;
         removed() -> Vec<WebhookUrl>;
         past_credentials() -> Vec<PastCredential>;
+    }
+}
+
+/// It has no outbox.
+impl OutboxStore for LoggingStore {}
+
+impl Store for LoggingStore {
+    forward! {
+        flush() -> ();
+        claim() -> StoreClaim;
         clock() -> StoredClock;
         keep_clock(wall_ahead_ms: i64) -> ();
     }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::System;
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
     Alert, Appended, AttemptRecord, NewAlert, NewEvent, Progress, SqliteOptions, SqliteStore,
-    Store as _,
 };
 use actix_webhooks::{
     AlertId, AttemptSummary, EventId, Outcome, PayloadFormat, RuleId, Timestamp, WebhookUrl,

@@ -32,50 +32,17 @@ pub(crate) trait StoreLayer: Send + Sync + 'static {
 /// Implements [`Store`] for a [`StoreLayer`].
 macro_rules! forward_store {
     (impl [$($generics:tt)*] for $layer:ty) => {
-        impl<$($generics)*> $crate::store::Store for $layer {
-            fn condition(&self) -> Option<::std::sync::Arc<str>> {
-                self.behind().condition()
-            }
-
+        impl<$($generics)*> $crate::store::DeliveryStore for $layer {
             fn take_given_up(&self) -> Vec<$crate::store::GivenUp> {
                 self.behind().take_given_up()
             }
 
-            fn retention(&self) -> Option<$crate::store::Retention> {
-                self.behind().retention()
-            }
-
-            fn has_outbox(&self) -> bool {
-                self.behind().has_outbox()
-            }
-
             forward_store! { @methods
-                Other claim() -> $crate::store::StoreClaim;
                 Hot append(batch: ::std::sync::Arc<[$crate::store::NewEvent]>)
                     -> Vec<$crate::store::Appended>;
                 Hot record(batch: ::std::sync::Arc<[$crate::store::AttemptRecord]>) -> ();
                 Rare open_summaries(after: Option<$crate::domain::value::url::WebhookUrl>, limit: usize)
                     -> Vec<$crate::store::OpenSummary>;
-                Other attempts(id: $crate::domain::value::id::DeliveryId) -> Vec<$crate::domain::deliveries::attempt::Attempt>;
-                Other deliveries(query: $crate::store::DeliveryQuery) -> Vec<$crate::domain::deliveries::delivery::Delivery>;
-                Other dead_letters(query: $crate::store::DeadLetterQuery)
-                    -> Vec<$crate::domain::deliveries::dead_letter::DeadLetter>;
-                Other count_dead_letters(query: $crate::store::DeadLetterQuery) -> u64;
-                Other discard(query: $crate::store::DeadLetterQuery) -> u64;
-                Other redeliver(which: $crate::store::Redelivery, now: $crate::domain::value::time::Timestamp)
-                    -> Vec<($crate::domain::value::id::DeliveryId, $crate::domain::value::url::WebhookUrl)>;
-                Rare apply(change: $crate::store::Change) -> ();
-                Other configuration() -> $crate::store::Configuration;
-                Other readable() -> $crate::store::Readable;
-                Other removed() -> Vec<$crate::domain::value::url::WebhookUrl>;
-                Other past_credentials() -> Vec<$crate::store::PastCredential>;
-                Rare prune(now: $crate::domain::value::time::Timestamp, keep: $crate::store::Retention) -> u64;
-                Other outbox(after: u64, limit: usize) -> Vec<$crate::store::OutboxEntry>;
-                Other reject_outbox(seq: u64, reason: String) -> ();
-                Other clock() -> $crate::store::StoredClock;
-                Other keep_clock(wall_ahead_ms: i64) -> ();
-                Other open_total() -> u64;
-                Rare flush() -> ();
             }
 
             forward_store! { @of_url
@@ -89,6 +56,28 @@ macro_rules! forward_store {
                     -> $crate::store::Loaded;
                 Hot agree(agreed: $crate::store::Agreed) -> ();
                 Hot endpoint_summary() -> $crate::store::StoredEndpoint;
+            }
+        }
+
+        impl<$($generics)*> $crate::store::RecordStore for $layer {
+            fn retention(&self) -> Option<$crate::store::Retention> {
+                self.behind().retention()
+            }
+
+            forward_store! { @methods
+                Other attempts(id: $crate::domain::value::id::DeliveryId) -> Vec<$crate::domain::deliveries::attempt::Attempt>;
+                Other deliveries(query: $crate::store::DeliveryQuery) -> Vec<$crate::domain::deliveries::delivery::Delivery>;
+                Other dead_letters(query: $crate::store::DeadLetterQuery)
+                    -> Vec<$crate::domain::deliveries::dead_letter::DeadLetter>;
+                Other count_dead_letters(query: $crate::store::DeadLetterQuery) -> u64;
+                Other discard(query: $crate::store::DeadLetterQuery) -> u64;
+                Other redeliver(which: $crate::store::Redelivery, now: $crate::domain::value::time::Timestamp)
+                    -> Vec<($crate::domain::value::id::DeliveryId, $crate::domain::value::url::WebhookUrl)>;
+                Rare prune(now: $crate::domain::value::time::Timestamp, keep: $crate::store::Retention) -> u64;
+                Other open_total() -> u64;
+            }
+
+            forward_store! { @of_url
                 Rare open_of(
                     which: $crate::store::OpenQuery,
                     after: $crate::domain::value::id::DeliveryId,
@@ -99,7 +88,44 @@ macro_rules! forward_store {
                     reason: $crate::domain::deliveries::outcome::DeadLetterReason,
                     now: $crate::domain::value::time::Timestamp
                 ) -> Vec<$crate::store::EndedDelivery>;
+            }
+        }
+
+        impl<$($generics)*> $crate::store::SettingsStore for $layer {
+            forward_store! { @methods
+                Rare apply(change: $crate::store::Change) -> ();
+                Other configuration() -> $crate::store::Configuration;
+                Other readable() -> $crate::store::Readable;
+                Other removed() -> Vec<$crate::domain::value::url::WebhookUrl>;
+                Other past_credentials() -> Vec<$crate::store::PastCredential>;
+            }
+
+            forward_store! { @of_url
                 Rare remove_endpoint(now: $crate::domain::value::time::Timestamp) -> u64;
+            }
+        }
+
+        impl<$($generics)*> $crate::store::OutboxStore for $layer {
+            fn has_outbox(&self) -> bool {
+                self.behind().has_outbox()
+            }
+
+            forward_store! { @methods
+                Other outbox(after: u64, limit: usize) -> Vec<$crate::store::OutboxEntry>;
+                Other reject_outbox(seq: u64, reason: String) -> ();
+            }
+        }
+
+        impl<$($generics)*> $crate::store::Store for $layer {
+            fn condition(&self) -> Option<::std::sync::Arc<str>> {
+                self.behind().condition()
+            }
+
+            forward_store! { @methods
+                Other claim() -> $crate::store::StoreClaim;
+                Other clock() -> $crate::store::StoredClock;
+                Other keep_clock(wall_ahead_ms: i64) -> ();
+                Rare flush() -> ();
             }
         }
     };

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use actix::System;
-use actix_webhooks::store::{SqliteStore, Store as _};
+use actix_webhooks::store::SqliteStore;
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::{
     AddressRange, Endpoint, EndpointPolicy, Engine, Event, GetStatus, RetryPolicy, Rule,
 };

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix::System;
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
-    DeadLetterQuery, Encryption, EncryptionKey, Retention, SqliteOptions, SqliteStore, Store as _,
-    StoreError,
+    DeadLetterQuery, Encryption, EncryptionKey, Retention, SqliteOptions, SqliteStore, StoreError,
 };
 use actix_webhooks::{
     AddressRange, Endpoint, EndpointPolicy, EndpointState, Engine, Event, GetStatus,

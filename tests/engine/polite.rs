@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_webhooks::store::{MemoryStore, Store};
+use actix_webhooks::store::MemoryStore;
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::testing::{Faults, FaultyStore, RareFault, Reply};
 use actix_webhooks::transport::{Answer, Directive};
 use actix_webhooks::{

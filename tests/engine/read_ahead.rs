@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
     Alert, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
     Loaded, MemoryStore, NewEvent, OpenDelivery, OpenPage, OpenSummary, PageLimit, Redelivery,
-    Retention, Store, StoreFuture, StoredEndpoint, WaitingDelivery,
+    Retention, StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 use actix_webhooks::testing::SimClock;
 use actix_webhooks::transport::{Answer, Channel, Request, Sent, Transport};
@@ -65,10 +66,11 @@ impl Large {
     }
 }
 
-impl Store for Large {
+impl DeliveryStore for Large {
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>> {
         self.store.append(batch)
     }
+
     fn queued(
         &self,
         url: &WebhookUrl,
@@ -79,13 +81,16 @@ impl Store for Large {
         let this = self.clone();
         Box::pin(async move { Ok(this.enlarge(read.await?, usize::MAX).0) })
     }
+
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>> {
         self.store.waiting(url, limit)
     }
+
     fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>> {
         let (read, this) = (self.store.load(url, ids), self.clone());
         Box::pin(async move { Ok(this.enlarge(read.await?, usize::MAX).0) })
     }
+
     fn queued_within(
         &self,
         url: &WebhookUrl,
@@ -101,6 +106,7 @@ impl Store for Large {
             Ok(OpenPage { deliveries, more })
         })
     }
+
     fn load_within(
         &self,
         url: &WebhookUrl,
@@ -113,9 +119,11 @@ impl Store for Large {
             Ok(Loaded { deliveries, rest })
         })
     }
+
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()> {
         self.store.record(batch)
     }
+
     fn open_summaries(
         &self,
         after: Option<WebhookUrl>,
@@ -123,18 +131,25 @@ impl Store for Large {
     ) -> StoreFuture<Vec<OpenSummary>> {
         self.store.open_summaries(after, limit)
     }
+
     fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
         self.store.endpoint_summary(url)
     }
+}
+
+impl RecordStore for Large {
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
         self.store.attempts(id)
     }
+
     fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
         self.store.deliveries(query)
     }
+
     fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
         self.store.dead_letters(query)
     }
+
     fn redeliver(
         &self,
         which: Redelivery,
@@ -142,24 +157,37 @@ impl Store for Large {
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
         self.store.redeliver(which, now)
     }
+
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
         self.store.discard(query)
     }
-    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
-        self.store.remove_endpoint(url, now)
-    }
-    fn apply(&self, change: Change) -> StoreFuture<()> {
-        self.store.apply(change)
-    }
-    fn configuration(&self) -> StoreFuture<Configuration> {
-        self.store.configuration()
-    }
+
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
         self.store.prune(now, keep)
     }
+
     fn open_total(&self) -> StoreFuture<u64> {
         self.store.open_total()
     }
+}
+
+impl SettingsStore for Large {
+    fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
+        self.store.remove_endpoint(url, now)
+    }
+
+    fn apply(&self, change: Change) -> StoreFuture<()> {
+        self.store.apply(change)
+    }
+
+    fn configuration(&self) -> StoreFuture<Configuration> {
+        self.store.configuration()
+    }
+}
+
+impl OutboxStore for Large {}
+
+impl Store for Large {
     fn flush(&self) -> StoreFuture<()> {
         self.store.flush()
     }

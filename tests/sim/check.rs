@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use actix_webhooks::store::Store as _;
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::{
     CompanyId, Delivery, DeliveryId, DeliveryReport, DeliveryState, EndpointState, Ordering,
     Outcome, Timestamp, WebhookUrl,

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_webhooks::store::{MemoryStore, SqliteStore, Store};
+use actix_webhooks::store::prelude::*;
+use actix_webhooks::store::{MemoryStore, SqliteStore};
 use actix_webhooks::testing::{Blocking, FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::transport::Request;
 use actix_webhooks::{

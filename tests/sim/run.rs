@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use actix_webhooks::store::{DeliveryQuery, Store};
+use actix_webhooks::store::DeliveryQuery;
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::testing::{FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::{
     Delivery, DeliveryId, EndpointState, EndpointStatus, Engine, Event, EventId, ListStatus,

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
-use actix_webhooks::store::{MemoryLimits, MemoryStore, SqliteStore, Store};
+use actix_webhooks::store::prelude::*;
+use actix_webhooks::store::{MemoryLimits, MemoryStore, SqliteStore};
 use actix_webhooks::testing::{Blocking, SimClock};
 
 use super::run::{Story, live_through};

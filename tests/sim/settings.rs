@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use actix_webhooks::store::{SqliteStore, Store};
+use actix_webhooks::store::SqliteStore;
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::testing::{Blocking, SimClock};
 use fastrand::Rng;
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
     Appended, AttemptRecord, BacklogLimits, DeadLetterQuery, DeliveryQuery, MemoryLimits,
-    MemoryStore, Redelivery, SqliteOptions, SqliteStore, Store, StoreError,
+    MemoryStore, Redelivery, SqliteOptions, SqliteStore, StoreError,
 };
 use actix_webhooks::{
     ClientId, DeadLetterReason, DeliveryId, Failure, Outcome, Timestamp, WebhookUrl,

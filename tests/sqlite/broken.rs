@@ -5,7 +5,8 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_webhooks::store::{SqliteStore, Store as _, StoreError};
+use actix_webhooks::store::prelude::*;
+use actix_webhooks::store::{SqliteStore, StoreError};
 use actix_webhooks::testing::{Reply, SimClock};
 use actix_webhooks::{
     DeadLetterReason, DeliveryId, ListAttempts, ListDeadLetters, ListDeliveries, PublishBatch,

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use actix_webhooks::store::{
-    Appended, DeadLetterQuery, DeliveryQuery, SqliteStore, Store as _, StoredClock,
-};
+use actix_webhooks::store::prelude::*;
+use actix_webhooks::store::{Appended, DeadLetterQuery, DeliveryQuery, SqliteStore, StoredClock};
 use actix_webhooks::testing::{Reply, SimClock};
 
 use super::retention::{at, deliver, new_event};

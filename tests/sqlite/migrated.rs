@@ -9,9 +9,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use actix_webhooks::store::{
-    DeliveryQuery, Encryption, EncryptionKey, SqliteOptions, SqliteStore, Store as _,
-};
+use actix_webhooks::store::prelude::*;
+use actix_webhooks::store::{DeliveryQuery, Encryption, EncryptionKey, SqliteOptions, SqliteStore};
 use actix_webhooks::testing::{Blocking, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::{
     EndpointState, Engine, Event, GetStatus, ListDeadLetters, ListRules, ResumeEndpoint,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
-    Appended, BacklogLimits, NewEvent, OutboxError, SqliteOptions, SqliteStore, Store as _,
+    Appended, BacklogLimits, NewEvent, OutboxError, SqliteOptions, SqliteStore,
 };
 use actix_webhooks::testing::SimClock;
 use actix_webhooks::{Engine, Event, PauseEndpoint, RemoveRule, ResumeEndpoint, Rule, Timestamp};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_webhooks::store::{DeliveryQuery, PageLimit, SqliteStore, Store as _, StoreError};
+use actix_webhooks::store::prelude::*;
+use actix_webhooks::store::{DeliveryQuery, PageLimit, SqliteStore, StoreError};
 use actix_webhooks::testing::{Blocking, Reply, SimClock};
 use actix_webhooks::transport::Answer;
 use actix_webhooks::verify::Verifier;

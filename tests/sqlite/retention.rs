@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
     Alert, Appended, AttemptRecord, BacklogLimits, DeadLetterQuery, DeliveryQuery, NewAlert,
-    NewEvent, Progress, SqliteOptions, SqliteStore, Store as _, WhenFull,
+    NewEvent, Progress, SqliteOptions, SqliteStore, WhenFull,
 };
 use actix_webhooks::testing::SimClock;
 use actix_webhooks::{

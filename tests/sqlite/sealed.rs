@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
-    Change, Configuration, Encryption, EncryptionKey, SqliteOptions, SqliteStore, Store as _,
-    StoreError,
+    Change, Configuration, Encryption, EncryptionKey, SqliteOptions, SqliteStore, StoreError,
 };
 use actix_webhooks::testing::{Reply, SimClock};
 use actix_webhooks::{Auth, Client, Endpoint, PutClient, PutEndpoint, PutRule, Rule};

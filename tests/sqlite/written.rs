@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use actix_webhooks::store::{Change, SqliteStore, Store};
+use actix_webhooks::store::prelude::*;
+use actix_webhooks::store::{Change, SqliteStore};
 use actix_webhooks::{
     Auth, CircuitBreaker, Client, ClientCredentials, DisablePolicy, Endpoint, EndpointPolicy,
     Event, FailingRule, Ordering, PayloadFormat, RateLimit, ResponseClass, ResponsePolicy,

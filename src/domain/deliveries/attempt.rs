@@ -175,7 +175,8 @@ pub struct Attempt {
     pub redirects: u32,
     /// Whether the request was sent a second time on a new connection.
     pub sent_twice: bool,
-    /// The beginning of the answer's body, at most [`EXCERPT_BYTES`]; invalid UTF-8 is replaced.
+    /// The beginning of the answer's body, at most
+    /// [`EXCERPT_BYTES`](crate::transport::EXCERPT_BYTES); invalid UTF-8 is replaced.
     pub excerpt: String,
 }
 

@@ -14,7 +14,8 @@ pub struct StoredEndpoint {
     pub held_until: Option<Timestamp>,
     /// Since when it has only failed.
     pub health: Health,
-    /// What else it has agreed on with its receiver, as the latest record or [`Store::agree`](crate::store::Store::agree) said.
+    /// Its other agreements with its receiver, from the latest record or
+    /// [`DeliveryStore::agree`](crate::store::DeliveryStore::agree).
     pub agreed: Agreed,
 }
 

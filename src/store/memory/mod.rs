@@ -23,6 +23,7 @@ use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
+use crate::store::prelude::*;
 
 /// Keeps everything in memory.
 ///
@@ -101,11 +102,7 @@ impl Default for MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
-    fn claim(&self) -> StoreFuture<StoreClaim> {
-        done(self.claimed.claim(|| "in memory".to_owned()))
-    }
-
+impl DeliveryStore for MemoryStore {
     fn take_given_up(&self) -> Vec<GivenUp> {
         self.state().given_up.take()
     }
@@ -184,7 +181,9 @@ impl Store for MemoryStore {
         self.state().agree(url, agreed);
         done(Ok(()))
     }
+}
 
+impl RecordStore for MemoryStore {
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
         let kept = self.state();
         let found = kept.find(id);
@@ -245,6 +244,16 @@ impl Store for MemoryStore {
         done(Ok(u64::try_from(count).unwrap_or(u64::MAX)))
     }
 
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
+        done(Ok(self.state().prune(now, keep)))
+    }
+
+    fn open_total(&self) -> StoreFuture<u64> {
+        done(Ok(self.state().open))
+    }
+}
+
+impl SettingsStore for MemoryStore {
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
         done(Ok(self.state().remove_endpoint(&self.limits, url, now)))
     }
@@ -274,9 +283,13 @@ impl Store for MemoryStore {
     fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
         done(Ok(self.state().past.values().cloned().collect()))
     }
+}
 
-    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
-        done(Ok(self.state().prune(now, keep)))
+impl OutboxStore for MemoryStore {}
+
+impl Store for MemoryStore {
+    fn claim(&self) -> StoreFuture<StoreClaim> {
+        done(self.claimed.claim(|| "in memory".to_owned()))
     }
 
     fn clock(&self) -> StoreFuture<StoredClock> {
@@ -286,10 +299,6 @@ impl Store for MemoryStore {
     fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
         self.state().clock.wall_ahead_ms = wall_ahead_ms;
         done(Ok(()))
-    }
-
-    fn open_total(&self) -> StoreFuture<u64> {
-        done(Ok(self.state().open))
     }
 
     fn flush(&self) -> StoreFuture<()> {

@@ -140,9 +140,10 @@ mod tests {
 
     use super::*;
     use crate::domain::value::time::Timestamp;
+    use crate::store::DeliveryQuery;
+    use crate::store::prelude::*;
     use crate::store::sqlite::SqliteStore;
     use crate::store::sqlite::schema::as_of;
-    use crate::store::{DeliveryQuery, Store as _};
 
     fn event(id: &str, client: &str, content: u8) -> NewEvent {
         NewEvent {

@@ -63,6 +63,7 @@ use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
+use crate::store::prelude::*;
 
 /// Keeps everything in one SQLite file, and acknowledges nothing before it is on the disk.
 ///
@@ -295,17 +296,7 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
-    fn claim(&self) -> StoreFuture<StoreClaim> {
-        let name = || self.shared.path.display().to_string();
-        Box::pin(std::future::ready(self.shared.claimed.claim(name)))
-    }
-
-    fn condition(&self) -> Option<Arc<str>> {
-        let gone = self.shared.watch.error().map(|gone| gone.to_string());
-        gone.or_else(|| self.shared.log.trouble()).map(Arc::from)
-    }
-
+impl DeliveryStore for SqliteStore {
     fn take_given_up(&self) -> Vec<GivenUp> {
         self.shared.given_up.take()
     }
@@ -418,7 +409,9 @@ impl Store for SqliteStore {
         let url = url.clone();
         self.read(move |connection| query::endpoint(connection, &url))
     }
+}
 
+impl RecordStore for SqliteStore {
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
         self.inquire(move |connection| query::attempts(connection, id))
     }
@@ -469,6 +462,32 @@ impl Store for SqliteStore {
         self.inquire(move |connection| query::count_dead_letters(connection, &query))
     }
 
+    fn retention(&self) -> Option<Retention> {
+        Some(Retention {
+            ended: self.shared.options.keep_ended,
+            dead_letters: self.shared.options.keep_dead_letters,
+            event_ids: self.shared.options.keep_event_ids,
+        })
+    }
+
+    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
+        let ended = now.before(keep.ended);
+        let cut = PruneCut {
+            now,
+            ended,
+            dead: now.before(keep.dead_letters),
+            young_events: now.before(keep.event_ids),
+            through: 0,
+        };
+        Box::pin(self.clone().prune_all(cut))
+    }
+
+    fn open_total(&self) -> StoreFuture<u64> {
+        self.write(0, |writer| Ok(writer.ledger.total().deliveries))
+    }
+}
+
+impl SettingsStore for SqliteStore {
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64> {
         let (store, url) = (self.clone(), url.clone());
         Box::pin(async move {
@@ -510,27 +529,9 @@ impl Store for SqliteStore {
         let encryption = self.shared.encryption.clone();
         self.read(move |connection| settings::past_credentials(connection, encryption.as_deref()))
     }
+}
 
-    fn retention(&self) -> Option<Retention> {
-        Some(Retention {
-            ended: self.shared.options.keep_ended,
-            dead_letters: self.shared.options.keep_dead_letters,
-            event_ids: self.shared.options.keep_event_ids,
-        })
-    }
-
-    fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
-        let ended = now.before(keep.ended);
-        let cut = PruneCut {
-            now,
-            ended,
-            dead: now.before(keep.dead_letters),
-            young_events: now.before(keep.event_ids),
-            through: 0,
-        };
-        Box::pin(self.clone().prune_all(cut))
-    }
-
+impl OutboxStore for SqliteStore {
     fn outbox(&self, after: u64, limit: usize) -> StoreFuture<Vec<OutboxEntry>> {
         self.read(move |connection| outbox::outbox(connection, after, limit))
     }
@@ -542,6 +543,18 @@ impl Store for SqliteStore {
     fn has_outbox(&self) -> bool {
         true
     }
+}
+
+impl Store for SqliteStore {
+    fn claim(&self) -> StoreFuture<StoreClaim> {
+        let name = || self.shared.path.display().to_string();
+        Box::pin(std::future::ready(self.shared.claimed.claim(name)))
+    }
+
+    fn condition(&self) -> Option<Arc<str>> {
+        let gone = self.shared.watch.error().map(|gone| gone.to_string());
+        gone.or_else(|| self.shared.log.trouble()).map(Arc::from)
+    }
 
     fn clock(&self) -> StoreFuture<StoredClock> {
         self.read(clock::clock)
@@ -549,10 +562,6 @@ impl Store for SqliteStore {
 
     fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
         self.write(0, move |writer| writer.keep_clock(wall_ahead_ms))
-    }
-
-    fn open_total(&self) -> StoreFuture<u64> {
-        self.write(0, |writer| Ok(writer.ledger.total().deliveries))
     }
 
     fn flush(&self) -> StoreFuture<()> {

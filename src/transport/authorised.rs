@@ -2,11 +2,12 @@
 //! refuses the token, a new one is fetched once.
 
 use std::mem;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::exchange::{follow, within};
+use tokio::time::timeout;
+
+use super::exchange::follow;
 use super::{Channel, Request};
 use crate::domain::deliveries::answer::Answer;
 use crate::domain::deliveries::attempt::Exchange;
@@ -29,7 +30,7 @@ pub(crate) async fn exchange_with_token(
     let mut progress = Exchange::failed(Failure::Token);
     let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
     // On a timeout the inner future is dropped, and `progress` holds the result so far.
-    within(policy.timeout, pin!(attempt)).await;
+    drop(timeout(policy.timeout, attempt).await);
     progress.status = seen.get().or(progress.status);
     progress
 }

@@ -1,14 +1,10 @@
 //! One attempt from the first request to the final answer, with redirects followed, inside one
 //! timeout.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::timeout;
 
 use super::{Channel, Request, Sent};
 use crate::domain::deliveries::attempt::Exchange;
@@ -18,8 +14,6 @@ use crate::domain::policy::redirect::Route;
 use crate::domain::policy::response::ResponseClass;
 
 /// Makes an attempt and returns its result.
-///
-/// It sets no timer: the owner must poll it again once the policy's timeout is over.
 #[expect(
     clippy::manual_async_fn,
     reason = "an `async fn` keeps room for its arguments twice"
@@ -32,35 +26,11 @@ pub(crate) fn exchange(
     async move {
         let mut progress = Exchange::failed(Failure::Timeout);
         // On a timeout the inner future is dropped, and `progress` holds the result so far.
-        within(
-            policy.timeout,
-            pin!(follow(&*channel, &mut request, &policy, &mut progress)),
-        )
-        .await;
+        let attempt = follow(&*channel, &mut request, &policy, &mut progress);
+        drop(timeout(policy.timeout, attempt).await);
         progress.status = request.seen.get().or(progress.status);
         progress
     }
-}
-
-/// Polls an attempt until it ends, or until the first poll after `timeout`.
-///
-/// The timeout starts with the first poll.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is where an attempt meets its deadline"
-)]
-pub(crate) async fn within(timeout: Duration, mut attempt: Pin<&mut impl Future<Output = ()>>) {
-    let mut deadline = None;
-    poll_fn(|cx| {
-        let begun = deadline.is_some();
-        let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
-        let ended = attempt.as_mut().poll(cx);
-        if begun && ended.is_pending() && Instant::now() >= deadline {
-            return Poll::Ready(());
-        }
-        ended
-    })
-    .await;
 }
 
 /// Sends a request and follows its redirects. `request` becomes the last request sent.

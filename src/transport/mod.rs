@@ -47,8 +47,6 @@ pub use crate::domain::deliveries::outcome::Failure;
 
 pub(crate) use self::authorised::exchange_with_token;
 pub(crate) use self::exchange::exchange;
-#[cfg(test)]
-pub(crate) use self::exchange::within;
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::value::secret::Secret;

@@ -88,8 +88,7 @@ impl SubscriberActor {
             .into_iter()
             .flatten()
             .min();
-        let wake_at = wake_at.map(|at| self.shared.clock.moment(at));
-        let next = [wake_at, self.deadline()].into_iter().flatten().min();
+        let next = wake_at.map(|at| self.shared.clock.moment(at));
         self.timer.poll(next, cx)
     }
 

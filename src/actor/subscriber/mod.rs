@@ -16,11 +16,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 use actix::fut::ActorFuture;
 use actix::{Actor, Addr, AsyncContext, Context};
-use tokio::time::Instant;
 
 use self::feed::{StatusFeed, Timer};
 use self::records::Recording;
@@ -299,13 +297,6 @@ impl SubscriberActor {
 
     /// Takes in work that has ended. Says whether there was any.
     fn collect(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
-        // `now` is cut to milliseconds, and the timer may have fired within this one.
-        let moment = self.shared.clock.moment(now) + Duration::from_millis(1);
-        if self.deadline().is_some_and(|deadline| deadline < moment)
-            && let Some(active) = &mut self.active
-        {
-            active.running.break_off_late(Clock::instant());
-        }
         let mut worked = false;
         for _ in 0..WORK_PER_ROUND {
             let active = self.active.as_mut();
@@ -316,11 +307,6 @@ impl SubscriberActor {
             worked = true;
         }
         worked
-    }
-
-    /// Returns when an attempt may have to be broken off, if there is any.
-    fn deadline(&self) -> Option<Instant> {
-        self.active.as_ref()?.running.look_at()
     }
 
     fn on_completed(&mut self, now: Timestamp, done: Completed) {

@@ -45,9 +45,7 @@ impl SubscriberActor {
                 break;
             };
             let attempt = self.attempt(order, now);
-            let not_before = begun + self.policy.timeout;
-            let active = self.active.get_or_insert_default();
-            active.running.push_attempt(attempt, not_before);
+            self.active.get_or_insert_default().running.push(attempt);
             started = true;
         }
         started
@@ -209,7 +207,7 @@ impl SubscriberActor {
                 .active
                 .get_or_insert_default()
                 .running
-                .push_call(call.map(done).boxed_local()),
+                .push(call.map(done).boxed_local()),
         }
     }
 }

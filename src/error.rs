@@ -6,7 +6,7 @@ use crate::domain::routing::client::Client;
 use crate::domain::routing::rule::{InvalidRule, Rule};
 use crate::domain::value::id::{ClientId, EventId, RuleId};
 use crate::domain::value::text::InvalidText;
-use crate::store::{BoxError, StoreError};
+use crate::store::{BoxError, Overflow, StoreError};
 
 /// Why an event was not accepted. It can be published again under the same id.
 ///
@@ -29,7 +29,7 @@ pub enum PublishError {
     },
     /// More is open or in progress than allowed; publish it again later.
     #[error("too much is open: {0}; publish it again later")]
-    Overloaded(String),
+    Overloaded(Overload),
     /// The store could not accept it; publish it again if [`StoreError::is_transient`] returns
     /// `true`.
     #[error("event could not be stored")]
@@ -48,6 +48,24 @@ pub enum PublishError {
     /// The engine is shutting down or has stopped.
     #[error("engine is shutting down")]
     ShuttingDown,
+}
+
+/// What there was no room for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Overload {
+    /// Too many events wait to be stored.
+    #[error("{waiting} events wait to be stored")]
+    Waiting {
+        /// Number of events that wait.
+        waiting: usize,
+    },
+    /// The router's mailbox is full.
+    #[error("the router's mailbox is full")]
+    Mailbox,
+    /// A limit of the store's backlog.
+    #[error("{0}")]
+    Backlog(#[from] Overflow),
 }
 
 impl PublishError {

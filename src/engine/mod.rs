@@ -34,7 +34,7 @@ use crate::domain::machine::unread::Missed;
 use crate::domain::value::id::ClientId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::error::{BuildError, PublishError};
+use crate::error::{BuildError, Overload, PublishError};
 use crate::store::{Configuration, Store};
 
 /// A running engine.
@@ -142,8 +142,7 @@ impl Engine {
             Ok(()) => answered.await.unwrap_or(Err(PublishError::ShuttingDown)),
             Err(SendError::Full(PublishAtOnce { event, .. })) => {
                 event.discard();
-                let why = "the router's mailbox is full".to_owned();
-                Err(PublishError::Overloaded(why))
+                Err(PublishError::Overloaded(Overload::Mailbox))
             }
             Err(SendError::Closed(PublishAtOnce { event, .. })) => {
                 event.discard();

@@ -53,7 +53,7 @@ fn asked_for(value: &str, now: Timestamp) -> Option<Duration> {
 
 fn check_retry(now: Timestamp, wait: Option<Duration>, cap: Duration) {
     let policy = RetryPolicy::three_in_two_minutes().max_retry_after(cap);
-    let cap = policy.retry_after_cap();
+    let cap = policy.longest_retry_after();
     let mut progress = Progress::default();
     policy.begin_attempt(&mut progress, now, Duration::ZERO);
     let mut rng = fastrand::Rng::with_seed(1);

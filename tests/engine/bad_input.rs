@@ -489,7 +489,7 @@ fn an_endpoint_with_too_much_open_refuses_its_events_and_no_others() {
             removed.unwrap().unwrap();
             let refused = sim.engine.publish(of_type("only", "4")).await;
             assert!(
-                matches!(&refused, Err(PublishError::Overloaded(why)) if why.contains(HOOK) && why.contains("limit is 2")),
+                matches!(&refused, Err(PublishError::Overloaded(why)) if why.to_string().contains(HOOK) && why.to_string().contains("limit is 2")),
                 "{refused:?}"
             );
             sim.sleep(1).await;

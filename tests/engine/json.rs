@@ -48,7 +48,7 @@ fn states_of_endpoints() {
         check(&state, new, json!({ name: { "until": WRITTEN } }));
     }
     let disabled = EndpointState::Disabled {
-        reason: "gone".to_owned(),
+        reason: DisabledReason::Gone,
     };
     let old = json!({ "disabled": { "reason": "gone" } });
     check(

@@ -9,9 +9,9 @@ use actix_webhooks::store::prelude::*;
 use actix_webhooks::testing::{Faults, FaultyStore, RareFault, Reply};
 use actix_webhooks::transport::{Answer, Directive};
 use actix_webhooks::{
-    CircuitBreaker, DeadLetterReason, DisableEndpoint, DisablePolicy, Endpoint, EndpointPolicy,
-    EndpointState, EngineBuilder, Event, FailingRule, Failure, ListStatus, Outcome, PublishBatch,
-    PutEndpoint, RateLimit, RemoveEndpoint, ResumeEndpoint, Rule, StatusFilter,
+    CircuitBreaker, DeadLetterReason, DisableEndpoint, DisablePolicy, DisabledReason, Endpoint,
+    EndpointPolicy, EndpointState, EngineBuilder, Event, FailingRule, Failure, ListStatus, Outcome,
+    PublishBatch, PutEndpoint, RateLimit, RemoveEndpoint, ResumeEndpoint, Rule, StatusFilter,
 };
 
 use super::support::{HOOK, Sim, event, plain, simulate_with};
@@ -39,10 +39,8 @@ async fn resume(sim: &Sim) {
     resumed.await.unwrap().unwrap();
 }
 
-fn disabled(reason: &str) -> EndpointState {
-    EndpointState::Disabled {
-        reason: reason.to_owned(),
-    }
+fn disabled(reason: DisabledReason) -> EndpointState {
+    EndpointState::Disabled { reason }
 }
 
 #[test]
@@ -217,7 +215,7 @@ fn a_410_disables_the_endpoint_and_keeps_its_events() {
         sim.publish("kept").await;
         sim.sleep(1_000).await;
         let status = sim.status(HOOK).await;
-        assert_eq!(status.state, disabled("answered 410 (Gone)"));
+        assert_eq!(status.state, disabled(DisabledReason::Gone));
         assert_eq!(
             (status.queued, status.dead_lettered, sim.sent_at().len()),
             (1, 1, 1)
@@ -266,7 +264,7 @@ fn failures_that_last_are_warned_of_and_then_disable() {
         sim.publish("kept").await;
         sim.sleep(1).await;
         let status = sim.status(HOOK).await;
-        assert_eq!(status.state, disabled("has only failed for too long"));
+        assert_eq!(status.state, disabled(DisabledReason::Failing));
         assert_eq!((sim.sent_at().len(), status.queued), (11, 1));
         sim.receivers.on(HOOK, [Reply::status(200)]);
         resume(&sim).await;
@@ -303,7 +301,7 @@ fn the_application_can_disable_and_resume() {
         sim.sleep(10).await;
         assert_eq!(
             sim.status(HOOK).await.state,
-            disabled("disabled by the application")
+            disabled(DisabledReason::Application)
         );
         assert!(sim.sent_at().is_empty());
         resume(&sim).await;
@@ -375,7 +373,7 @@ fn a_receiver_can_ask_to_be_disabled() {
         sim.publish("kept").await;
         sim.sleep(1_000).await;
         let status = sim.status(HOOK).await;
-        assert_eq!(status.state, disabled("receiver asked to be disabled"));
+        assert_eq!(status.state, disabled(DisabledReason::ReceiverAsked));
         assert_eq!((status.delivered, status.queued), (1, 1));
     });
 }

@@ -10,8 +10,9 @@ use actix_webhooks::testing::{Blocking, Reply, SimClock};
 use actix_webhooks::transport::Answer;
 use actix_webhooks::verify::Verifier;
 use actix_webhooks::{
-    Auth, Client, DeadLetterReason, DeliveryId, DisablePolicy, Endpoint, EndpointState, Engine,
-    FailingRule, Failure, ListAttempts, ListRules, ResumeEndpoint, Rule, WebhookUrl,
+    Auth, Client, DeadLetterReason, DeliveryId, DisablePolicy, DisabledReason, Endpoint,
+    EndpointState, Engine, FailingRule, Failure, ListAttempts, ListRules, ResumeEndpoint, Rule,
+    WebhookUrl,
 };
 
 use super::retention::new_event;
@@ -283,7 +284,7 @@ fn a_disabled_endpoint_stays_so_and_failures_are_counted_on() {
         let engine = start(&clock).await;
         engine.publish(event("last")).await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;
-        let reason = "has only failed for too long".to_owned();
+        let reason = DisabledReason::Failing;
         assert_eq!(
             status(&engine).await.state,
             EndpointState::Disabled { reason }
@@ -303,7 +304,7 @@ fn a_disabled_endpoint_stays_so_and_failures_are_counted_on() {
         let resume = engine.supervisor().send(ResumeEndpoint::new(HOOK));
         resume.await.unwrap().unwrap();
         clock.sleep(Duration::from_secs(1)).await;
-        let reason = "answered 410 (Gone)".to_owned();
+        let reason = DisabledReason::Gone;
         assert_eq!(
             status(&engine).await.state,
             EndpointState::Disabled { reason }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use actix_webhooks::store::{Setting, SqliteStore, UnreadableSetting};
 use actix_webhooks::testing::{Reply, SimClock};
 use actix_webhooks::{
-    Auth, Client, DeadLetterReason, Endpoint, EndpointError, EndpointState, EndpointStatus, Engine,
-    Event, Failure, GetStatus, ListDeadLetters, ListUnreadable, PauseEndpoint, PutClient,
-    PutEndpoint, PutRule, Redeliver, RemoveRule, ResumeEndpoint, Rule, Timestamp, WebhookUrl,
+    Auth, Client, DeadLetterReason, DisabledReason, Endpoint, EndpointError, EndpointState,
+    EndpointStatus, Engine, Event, Failure, GetStatus, ListDeadLetters, ListUnreadable,
+    PauseEndpoint, PutClient, PutEndpoint, PutRule, Redeliver, RemoveRule, ResumeEndpoint, Rule,
+    Timestamp, WebhookUrl,
 };
 
 use super::support::{HOOK, Life, crash, event, status};
@@ -79,7 +80,7 @@ fn an_endpoint_whose_settings_cannot_be_read_is_disabled_until_they_are_put_agai
             let EndpointState::Disabled { reason } = of_other(&engine).await.state else {
                 panic!("{:?}", of_other(&engine).await);
             };
-            assert!(reason.contains("put them again"), "{reason}");
+            assert_eq!(reason, DisabledReason::Unreadable);
             supervisor
                 .send(PauseEndpoint::new(OTHER))
                 .await

@@ -67,6 +67,17 @@ enum Source {
     },
 }
 
+impl Timestamp {
+    /// Returns the wall-clock time, for applications: the rules are given the engine's time.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where clocks are read"
+    )]
+    pub fn now() -> Self {
+        Self::from(SystemTime::now())
+    }
+}
+
 impl Wall {
     /// Returns the system's clock.
     #[expect(

@@ -315,6 +315,18 @@ pub enum StatusFilter {
     Disabled,
 }
 
+impl fmt::Display for StatusFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Failing => "failing",
+            Self::Busy => "busy",
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+        })
+    }
+}
+
 /// A page of endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

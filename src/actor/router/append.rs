@@ -103,7 +103,7 @@ impl RouterActor {
                 Appended::Remembered { deliveries } => {
                     Ok(Receipt::of_a_repetition(event.id.clone(), deliveries))
                 }
-                Appended::Full(overflow) => Err(PublishError::Overloaded(overflow.to_string())),
+                Appended::Full(overflow) => Err(PublishError::Overloaded(overflow.into())),
                 Appended::UsedByAnother if let Some(whole) = waiting.again => {
                     match self.prepare_again(&whole, event) {
                         Ok(prepared) => {

@@ -46,7 +46,7 @@ use crate::domain::routing::table::RoutingTable;
 use crate::domain::value::id::{AlertId, ClientId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::error::PublishError;
+use crate::error::{Overload, PublishError};
 use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreError};
 
 /// The actor that applications publish to: it accepts events and keeps the rules.
@@ -178,7 +178,8 @@ impl RouterActor {
     }
 
     fn overloaded(&self) -> PublishError {
-        PublishError::Overloaded(format!("{} events wait to be stored", self.inbox.len()))
+        let waiting = self.inbox.len();
+        PublishError::Overloaded(Overload::Waiting { waiting })
     }
 
     /// Prepares an event and puts it in the inbox.

@@ -225,6 +225,16 @@ tagged!(
     ]
 );
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivered => f.write_str("delivered"),
+            Self::Failed { failure } => write!(f, "failed, to be retried: {failure}"),
+            Self::DeadLettered { reason } => write!(f, "dead letter: {reason}"),
+        }
+    }
+}
+
 impl Outcome {
     /// Returns `true` if no further attempt follows.
     pub fn is_final(self) -> bool {

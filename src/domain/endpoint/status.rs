@@ -1,5 +1,6 @@
 //! Reports to the application: the status of each endpoint, and how each attempt ended.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::domain::deliveries::delivery::EndedDelivery;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::deliveries::outcome::Outcome;
 use crate::domain::policy::agreed::Hold;
+use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::id::{AlertId, DeliveryId, EventId, RuleId};
 use crate::domain::value::tagged::{Has, tagged};
 use crate::domain::value::time::Timestamp;
@@ -46,7 +48,7 @@ pub enum EndpointState {
     /// It is no longer attempted; its events are kept. `ResumeEndpoint` enables it again.
     Disabled {
         /// Why it is disabled.
-        reason: String,
+        reason: DisabledReason,
     },
 }
 
@@ -60,6 +62,20 @@ tagged!(
         ("disabled", Has::Fields(&["reason"])),
     ]
 );
+
+impl fmt::Display for EndpointState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("idle"),
+            Self::Delivering => f.write_str("delivering"),
+            Self::BackingOff { until } => write!(f, "waits for a retry until {until}"),
+            Self::RateLimited { until } => write!(f, "held by its receiver until {until}"),
+            Self::CircuitOpen { until } => write!(f, "circuit open until {until}"),
+            Self::Paused => f.write_str("paused"),
+            Self::Disabled { reason } => write!(f, "disabled: {reason}"),
+        }
+    }
+}
 
 /// The status of one endpoint.
 ///

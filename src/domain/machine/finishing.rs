@@ -161,7 +161,7 @@ impl EndpointMachine {
         asked: Option<Duration>,
     ) {
         let wait = asked.filter(|asked| !asked.is_zero());
-        let until = wait.map(|wait| now + wait.min(self.policy.retry.retry_after_cap()));
+        let until = wait.map(|wait| now + wait.min(self.policy.retry.longest_retry_after()));
         if let Some(until) = until
             && self.hold.is_none_or(|hold| hold.until < until)
         {

@@ -43,9 +43,8 @@ impl Run {
 
     /// Returns the state that an endpoint has by this; `None` while attempts may start.
     pub(crate) fn state(self) -> Option<EndpointState> {
-        let disabled = self.disabled.map(|reason| EndpointState::Disabled {
-            reason: reason.to_string(),
-        });
+        let disabled = self.disabled;
+        let disabled = disabled.map(|reason| EndpointState::Disabled { reason });
         disabled.or(self.paused.then_some(EndpointState::Paused))
     }
 }

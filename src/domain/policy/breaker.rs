@@ -67,6 +67,21 @@ impl From<GivenBreaker> for CircuitBreaker {
 }
 
 impl CircuitBreaker {
+    /// Returns the number of transient failures in a row that open it.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Returns how long it is open the first time.
+    pub fn first_wait(&self) -> Duration {
+        self.first_wait
+    }
+
+    /// Returns how long it is open at most.
+    pub fn longest_wait(&self) -> Duration {
+        self.longest_wait
+    }
+
     /// Returns a breaker that opens after `failures` transient failures in a row (0 counts as 1).
     ///
     /// It opens for 5 s first, then twice as long after every failed probe, at most 60 s.

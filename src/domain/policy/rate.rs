@@ -47,6 +47,16 @@ impl From<GivenLimit> for RateLimit {
 }
 
 impl RateLimit {
+    /// Returns the number of attempts per [`period`](Self::period).
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Returns the period, 1 ms to 24 h.
+    pub fn period(&self) -> Duration {
+        self.per
+    }
+
     /// Returns a limit of `attempts` per second. 0 counts as 1.
     pub fn per_second(attempts: u32) -> Self {
         Self::new(attempts, Duration::from_secs(1))

@@ -194,7 +194,24 @@ impl RetryPolicy {
             .saturating_add(1)
     }
 
-    pub(crate) fn retry_after_cap(&self) -> Duration {
+    /// Returns the waits between attempts, before jitter.
+    pub fn waits(&self) -> &[Duration] {
+        &self.waits
+    }
+
+    /// Returns `true` if each wait is varied at random.
+    pub fn has_jitter(&self) -> bool {
+        self.jitter
+    }
+
+    /// Returns the time after the start of the first attempt within which retries start; `None`
+    /// without a limit.
+    pub fn window(&self) -> Option<Duration> {
+        self.window
+    }
+
+    /// Returns the longest wait that `Retry-After` can ask for.
+    pub fn longest_retry_after(&self) -> Duration {
         self.max_retry_after
     }
 

@@ -1,11 +1,16 @@
 //! Ids: texts that the application chooses, and the two ids that the engine makes.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
 use uuid::Uuid;
+
+use crate::domain::value::text::{InvalidText, check_text};
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -39,6 +44,27 @@ macro_rules! text_id {
         impl From<Uuid> for $name {
             fn from(id: Uuid) -> Self {
                 Self::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidText;
+
+            fn from_str(text: &str) -> Result<Self, InvalidText> {
+                check_text(stringify!($name), text)?;
+                Ok(Self::from(text))
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 
@@ -185,6 +211,14 @@ impl DeliveryId {
     }
 }
 
+impl FromStr for DeliveryId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        text.parse().map(Self)
+    }
+}
+
 impl fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -198,6 +232,20 @@ const ALERT_NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_5a0e_8a7c_4b52_9d3e_2c41_77
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_parsed_checked_and_found_by_their_text() {
+        let id: EventId = "invoice-42".parse().unwrap();
+        assert_eq!(id.to_string(), "invoice-42");
+        let refused = "a\nb".parse::<ClientId>().unwrap_err();
+        assert_eq!(refused.to_string(), "ClientId holds a control character");
+        assert!("".parse::<RuleId>().is_err());
+        let names = std::collections::BTreeMap::from([(id, 1)]);
+        assert_eq!(names.get("invoice-42"), Some(&1));
+        let number: DeliveryId = "17".parse().unwrap();
+        assert_eq!((number.get(), number.to_string().as_str()), (17, "17"));
+        assert!("-1".parse::<DeliveryId>().is_err());
+    }
 
     #[test]
     fn an_alert_id_depends_on_event_and_rule_and_nothing_else() {

@@ -8,7 +8,8 @@
 //! rounded up when a deadline follows from it, and down when it decides whether something is due.
 
 use std::fmt;
-use std::ops::Add;
+use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::DateTime;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// nothing that is in progress. In JSON it is an RFC 3339 string (`"2026-03-01T12:00:00.250Z"`).
 /// RFC 3339 has no years outside this range, so every instant is read back as written. Arithmetic
 /// saturates, so no remote value can overflow it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -102,6 +103,46 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> Self {
+        let wait = Duration::from_millis(time.0.unsigned_abs());
+        let moved = if time.0 < 0 {
+            UNIX_EPOCH.checked_sub(wait)
+        } else {
+            UNIX_EPOCH.checked_add(wait)
+        };
+        // Where a system's clock cannot hold the year 0.
+        moved.unwrap_or(UNIX_EPOCH)
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, wait: Duration) -> Self {
+        self.before(wait)
+    }
+}
+
+/// An RFC 3339 string that is not an instant of the years 0000 to 9999 in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidTimestamp(&'static str);
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        parse(text).map_err(InvalidTimestamp)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Jiff's timestamps end a day earlier, to leave room for every offset; its dates do not.
@@ -155,6 +196,18 @@ mod tests {
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), time);
         let offset = serde_json::from_str::<Timestamp>("\"2021-02-25T17:02:10.25+02:00\"").unwrap();
         assert_eq!(offset, time);
+    }
+
+    #[test]
+    fn is_parsed_shown_and_converted_both_ways() {
+        let time: Timestamp = "2026-03-01T12:00:00.250Z".parse().unwrap();
+        assert_eq!(format!("{time:?}"), "2026-03-01T12:00:00.250Z");
+        assert_eq!(Timestamp::from(SystemTime::from(time)), time);
+        let early = Timestamp::from_unix_millis(-5);
+        assert_eq!(Timestamp::from(SystemTime::from(early)), early);
+        assert_eq!(time - Duration::from_secs(1) + Duration::from_secs(1), time);
+        let refused = "yesterday".parse::<Timestamp>().unwrap_err().to_string();
+        assert!(refused.contains("write it like"), "{refused}");
     }
 
     /// Regression: an instant of 9999-12-31, and one at the end of the integers, was written as the

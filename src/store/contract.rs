@@ -15,64 +15,83 @@ use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 
-/// Where accepted events live until they are delivered.
+/// The place where accepted events are kept until they are delivered.
 ///
 /// # Contract
-/// - What a future has returned `Ok` for survives whatever the store promises to survive.
-/// - Calls take effect in the order in which they were made, and delivery ids ascend in that order.
-/// - A method does its work when it is called or when its future is polled; a future that is dropped may or may not have taken effect.
+/// - Once a future has returned `Ok`, its effect survives everything that the store promises to
+///   survive.
+/// - Calls take effect in the order in which they are made, and delivery ids ascend in that order.
+/// - A method does its work when it is called or when its future is polled. If the future is
+///   dropped, the call may or may not have taken effect.
 /// - Reads never return a delivery that a finished `record` has ended.
-/// - Every time that a store is given or asked for is on the engine's time, which no setting of the wall clock moves; so is what
-///   it returns. Asked through the engine, times are wall time.
+/// - Every time passed to or returned by a store is engine time, which setting the wall clock does
+///   not change. The engine's own interface uses wall time.
 ///
-/// Every method may return [`StoreError`]; [`StoreError::is_transient`] says whether asking again can help.
+/// Every method may return [`StoreError`]; [`StoreError::is_transient`] returns `true` if calling
+/// again can help.
 pub trait Store: DeliveryStore + RecordStore + SettingsStore + OutboxStore {
-    /// Claims the store for one engine, which holds the claim as long as its actors run; meanwhile the next claim fails with [`StoreError::InUse`]. Two engines on one
-    /// store would each deliver everything. Defaults to a claim that keeps nobody out, for a store that sees to that itself.
+    /// Claims the store for one engine.
+    ///
+    /// The engine holds the claim while its actors run. Meanwhile another claim fails with
+    /// [`StoreError::InUse`]: two engines on one store would each deliver everything. Defaults to a
+    /// claim that excludes nobody, for a store that prevents this itself.
     fn claim(&self) -> StoreFuture<StoreClaim> {
         Box::pin(std::future::ready(Ok(StoreClaim::none())))
     }
 
-    /// Returns what is wrong with the store as a whole, as far as it knows without looking: every endpoint's status shows it as its `store_error`. It is called often,
-    /// and must not wait. Defaults to `None`.
+    /// Returns the problem that affects the whole store, if one is known without checking.
+    ///
+    /// The status of every endpoint shows it as `store_error`. Called often; must not block.
+    /// Defaults to `None`.
     fn condition(&self) -> Option<Arc<str>> {
         None
     }
 
-    /// Returns what [`keep_clock`](Self::keep_clock) kept. Defaults to a wall clock that was never set.
+    /// Returns the clock stored by [`keep_clock`](Self::keep_clock). Defaults to a wall clock that
+    /// was never set.
     fn clock(&self) -> StoreFuture<StoredClock> {
         Box::pin(std::future::ready(Ok(StoredClock::default())))
     }
 
-    /// Keeps by how many milliseconds the wall clock is ahead of the engine's time, negative where it is behind: called where it
-    /// was set. Defaults to doing nothing: then what waits when an engine is started again waits longer, or shorter, by as much
-    /// as the clock was set while the one before ran.
+    /// Stores how far the wall clock is ahead of engine time, in milliseconds.
+    ///
+    /// The number is negative if it is behind. Called after the wall clock was set. Defaults to
+    /// doing nothing: deliveries that wait across a restart then wait longer or shorter by the
+    /// amount by which the clock was set while the previous engine ran.
     fn keep_clock(&self, wall_ahead_ms: i64) -> StoreFuture<()> {
         let _ = wall_ahead_ms;
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Returns once everything accepted and recorded before is as safe as the store can make it.
+    /// Returns once all events and attempts accepted or recorded so far are as safe as the store
+    /// can make them.
     fn flush(&self) -> StoreFuture<()>;
 }
 
-/// What the engine needs for every delivery: accepting, reading, recording.
+/// The calls that the engine makes for every delivery: accepting, reading, recording.
 pub trait DeliveryStore: Send + Sync + 'static {
-    /// Takes what the store has given up by itself since it was asked last, so that the engine reports it: deliveries that cannot be read,
-    /// and those to an endpoint that is removed. It is called once a second, and must not wait. Defaults to nothing.
+    /// Takes the deliveries that the store has given up by itself since the last call.
+    ///
+    /// The engine reports them: unreadable deliveries, and deliveries to a removed endpoint. Called
+    /// once a second; must not block. Defaults to none.
     fn take_given_up(&self) -> Vec<GivenUp> {
         Vec::new()
     }
 
-    /// Accepts events with their deliveries, all of the batch or, on an error, none. An event whose id is remembered for its client is not stored
-    /// again, and one for which there is no room is not stored at all; the others are. The answers are in the order of the batch.
-    /// Deliveries to an endpoint that was removed ([`Change::RemoveEndpoint`]) are dead letters at once.
+    /// Accepts events with their deliveries: the whole batch or, on an error, nothing.
     ///
-    /// Of events from the outbox, one for which there is no room also holds up those after it in the
-    /// batch that go to no other endpoints than it does: they must not pass it.
+    /// An event whose id is remembered for its client is not stored again. An event for which there
+    /// is no room is not stored at all. The other events of the batch are stored. The answers are
+    /// in the order of the batch. Deliveries to an endpoint that was removed
+    /// ([`Change::RemoveEndpoint`]) become dead letters at once.
+    ///
+    /// If there is no room for an event from the outbox, later outbox events of the batch must not
+    /// overtake it: one that goes only to endpoints of refused events is refused too.
     fn append(&self, batch: Arc<[NewEvent]>) -> StoreFuture<Vec<Appended>>;
 
-    /// Returns deliveries of an endpoint that were never attempted, with ids after `after`, ascending, at most `limit`.
+    /// Returns deliveries of an endpoint that were never attempted.
+    ///
+    /// They are ordered by ascending id and start after `after`; at most `limit`.
     fn queued(
         &self,
         url: &WebhookUrl,
@@ -80,14 +99,18 @@ pub trait DeliveryStore: Send + Sync + 'static {
         limit: usize,
     ) -> StoreFuture<Vec<OpenDelivery>>;
 
-    /// Returns deliveries of an endpoint that wait for a retry, those due first first, at most `limit`, without their alerts.
+    /// Returns deliveries of an endpoint that wait for a retry, without their alerts.
+    ///
+    /// The earliest due comes first; at most `limit`.
     fn waiting(&self, url: &WebhookUrl, limit: usize) -> StoreFuture<Vec<WaitingDelivery>>;
 
-    /// Returns those of the given deliveries of an endpoint that are open, in the order asked for.
+    /// Returns the open ones among these deliveries of an endpoint, in the order of `ids`.
     fn load(&self, url: &WebhookUrl, ids: Vec<DeliveryId>) -> StoreFuture<Vec<OpenDelivery>>;
 
-    /// Does what [`queued`](Self::queued) does, and ends the page at a number of bytes too. An engine that starts on large bodies needs it: before they are read, it
-    /// does not know how large they are. Defaults to `queued`, with which only their number ends a page.
+    /// Like [`queued`](Self::queued), but also ends the page at a number of bytes.
+    ///
+    /// An engine that starts on large bodies needs this: it does not know their sizes before it
+    /// reads them. Defaults to `queued`, where only the number of deliveries ends a page.
     fn queued_within(
         &self,
         url: &WebhookUrl,
@@ -102,8 +125,9 @@ pub trait DeliveryStore: Send + Sync + 'static {
         })
     }
 
-    /// Does what [`load`](Self::load) does, and leaves the rest when the bodies have so many bytes; the first that is open is always read. Defaults to `load`, which
-    /// reads all.
+    /// Like [`load`](Self::load), but stops once the bodies add up to `bytes`, and leaves the rest.
+    ///
+    /// The first open delivery is always read. Defaults to `load`, which reads all.
     fn load_within(
         &self,
         url: &WebhookUrl,
@@ -118,31 +142,37 @@ pub trait DeliveryStore: Send + Sync + 'static {
         })
     }
 
-    /// Records finished attempts: delivered, to be retried, or a dead letter. One for a delivery that is no longer open has no effect,
-    /// so recording twice is harmless.
+    /// Records finished attempts: delivered, to be retried, or a dead letter.
+    ///
+    /// A record for a delivery that is no longer open has no effect, so recording twice is
+    /// harmless.
     fn record(&self, batch: Arc<[AttemptRecord]>) -> StoreFuture<()>;
 
-    /// Keeps what an endpoint has agreed on with its receiver, in place of what was kept before; a record that says so replaces it too. Defaults to
-    /// doing nothing: then a rate limit, an open circuit and a pace begin anew with the process.
+    /// Stores an endpoint's agreement with its receiver, in place of the one stored before.
+    ///
+    /// An attempt record that carries an agreement replaces it too. Defaults to doing nothing: a
+    /// rate limit, an open circuit and a pace then start afresh with the process.
     fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
         let (_, _) = (url, agreed);
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Returns the endpoints that have open deliveries, ordered by URL, those after `after`, at most `limit`.
+    /// Returns the endpoints that have open deliveries.
+    ///
+    /// They are ordered by URL and start after `after`; at most `limit`.
     fn open_summaries(
         &self,
         after: Option<WebhookUrl>,
         limit: usize,
     ) -> StoreFuture<Vec<OpenSummary>>;
 
-    /// Returns what is known of an endpoint.
+    /// Returns the stored state of an endpoint.
     fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint>;
 }
 
-/// What operators ask of what is kept: listing, redelivering, ending, forgetting.
+/// The calls for operators: listing, redelivering, ending, forgetting.
 pub trait RecordStore: Send + Sync + 'static {
-    /// Returns the finished attempts of a delivery, the first one first, as far as they are kept.
+    /// Returns the finished attempts of a delivery that are still kept, the first one first.
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>>;
 
     /// Returns deliveries, newest first.
@@ -151,24 +181,31 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Returns dead letters, newest first.
     fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>>;
 
-    /// Starts deliveries again as fresh ones, with ids of their own and the same alert, and returns each with its endpoint. Dead letters are taken in the
-    /// order in which they were accepted: a page is the oldest of those that the query finds, and the fresh ids ascend in that order. Those that were
-    /// redelivered are no longer listed; an open delivery keeps its own schedule.
-    /// The limits of the backlog hold for them too: those of a query for which there is no room stay dead letters, and [`StoreError::Full`] says so when
-    /// there is room for none.
-    /// One to an endpoint that was removed ([`Change::RemoveEndpoint`]) is refused with [`StoreError::EndpointRemoved`]; a query leaves those out,
-    /// and they stay listed.
+    /// Starts deliveries again, with new ids and the same alerts.
+    ///
+    /// Returns each new delivery with its endpoint.
+    ///
+    /// - Dead letters are taken in the order in which they were accepted. A page holds the oldest
+    ///   that the query finds, and the new ids ascend in that order.
+    /// - A redelivered dead letter is no longer listed. A delivery that is still open keeps its own
+    ///   schedule.
+    /// - The limits of the backlog apply. Dead letters of a query for which there is no room stay
+    ///   dead letters. If there is room for none, the call fails with [`StoreError::Full`].
+    /// - If the endpoint was removed ([`Change::RemoveEndpoint`]), a single delivery is refused
+    ///   with [`StoreError::EndpointRemoved`]. A query skips such deliveries, and they stay listed.
     fn redeliver(
         &self,
         which: Redelivery,
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>>;
 
-    /// Discards the dead letters that a query finds, at most as many as a page, and returns how many.
+    /// Discards the dead letters that a query finds, at most one page, and returns their number.
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64>;
 
-    /// Returns the ids of open deliveries of an endpoint that are asked for, those after `after`, ascending, at most `limit`. Defaults to
-    /// [`StoreError::Unsupported`], with which deliveries of a rule or a client cannot be ended.
+    /// Returns the ids of the open deliveries of an endpoint that match `which`.
+    ///
+    /// They ascend and start after `after`; at most `limit`. Defaults to
+    /// [`StoreError::Unsupported`]: the deliveries of a rule or a client can then not be ended.
     fn open_of(
         &self,
         url: &WebhookUrl,
@@ -182,8 +219,9 @@ pub trait RecordStore: Send + Sync + 'static {
         ))))
     }
 
-    /// Makes those of the given deliveries of an endpoint that are open dead letters with this reason, without an attempt, and returns them. Defaults to
-    /// [`StoreError::Unsupported`].
+    /// Turns open deliveries of an endpoint into dead letters with this reason, without an attempt.
+    ///
+    /// Returns the deliveries that were open. Defaults to [`StoreError::Unsupported`].
     fn end(
         &self,
         url: &WebhookUrl,
@@ -197,7 +235,8 @@ pub trait RecordStore: Send + Sync + 'static {
         ))))
     }
 
-    /// Returns how many dead letters a query finds, whatever its limit. Defaults to counting up to 1,000 of them.
+    /// Returns the number of dead letters that a query finds, ignoring its limit. Defaults to
+    /// counting at most 1,000.
     fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
         let query = DeadLetterQuery {
             limit: usize::MAX,
@@ -207,66 +246,83 @@ pub trait RecordStore: Send + Sync + 'static {
         Box::pin(async move { Ok(u64::try_from(letters.await?.len()).unwrap_or(u64::MAX)) })
     }
 
-    /// Forgets what is kept for longer than it should be, as of `now`, and returns how many deliveries.
+    /// Forgets records older than `keep` allows at `now`.
+    ///
+    /// Returns the number of deliveries forgotten.
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64>;
 
-    /// Returns for how long things are kept: the engine calls [`prune`](Self::prune) with this every minute. Defaults to `None`, with which it never does.
+    /// Returns how long records are kept.
+    ///
+    /// The engine calls [`prune`](Self::prune) with it every minute. Defaults to `None`: the engine
+    /// then never calls `prune`.
     fn retention(&self) -> Option<Retention> {
         None
     }
 
-    /// Returns how many deliveries are open in all.
+    /// Returns the total number of open deliveries.
     fn open_total(&self) -> StoreFuture<u64>;
 }
 
 /// Rules, clients, and the settings of endpoints.
 pub trait SettingsStore: Send + Sync + 'static {
-    /// Makes the open deliveries of an endpoint dead letters with the reason that it was removed, and returns how many.
+    /// Turns the open deliveries of an endpoint into dead letters and returns their number.
+    ///
+    /// Their reason is that the endpoint was removed.
     fn remove_endpoint(&self, url: &WebhookUrl, now: Timestamp) -> StoreFuture<u64>;
 
-    /// Keeps a change of the configuration.
+    /// Stores a change of the configuration.
     fn apply(&self, change: Change) -> StoreFuture<()>;
 
-    /// Returns the configuration as it was kept; an error if any of it cannot be read.
+    /// Returns the stored configuration; an error if any part of it cannot be read.
     fn configuration(&self) -> StoreFuture<Configuration>;
 
-    /// Returns the configuration as far as it can be read, and what cannot: an engine sets that aside and
-    /// starts with the rest. Defaults to [`configuration`](Self::configuration), all or nothing.
+    /// Returns the readable part of the configuration, and the settings that cannot be read.
+    ///
+    /// The engine sets those aside and starts with the rest. Defaults to
+    /// [`configuration`](Self::configuration), all or nothing.
     fn readable(&self) -> StoreFuture<Readable> {
         let whole = self.configuration();
         Box::pin(async move { Ok((whole.await?, Vec::new())) })
     }
 
-    /// Returns the endpoints that were removed and are not to be called until they are asked for again
-    /// ([`Change::RemoveEndpoint`]). Defaults to none.
+    /// Returns the removed endpoints that must not be called.
+    ///
+    /// [`Change::RemoveEndpoint`] says which these are, and what allows calls again. Defaults to
+    /// none.
     fn removed(&self) -> StoreFuture<Vec<WebhookUrl>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Returns the credentials of the past that were kept, in any order. Defaults to none, for stores that do not keep them:
-    /// then what a rule no longer names is sent without what the rule gave, once the engine was started again.
+    /// Returns the stored past credentials, in any order.
+    ///
+    /// Defaults to none, for stores that do not keep them. After a restart, deliveries to a URL
+    /// that a rule no longer names are then sent without the credential that the rule gave.
     fn past_credentials(&self) -> StoreFuture<Vec<PastCredential>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
 
-/// Events that the application stored in a transaction of its own. A store without an outbox
-/// implements none of the methods.
+/// Events that the application stored in its own transaction.
+///
+/// A store without an outbox implements none of these methods.
 pub trait OutboxStore: Send + Sync + 'static {
-    /// Returns events that the application stored in a transaction of its own and that were not routed yet, the oldest first. Storing one with
-    /// [`NewEvent::outbox`] takes it out. Defaults to none, for stores without an outbox.
+    /// Returns outbox events that were not routed yet, the oldest first.
+    ///
+    /// They start after `after`; at most `limit`. Storing an event with [`NewEvent::outbox`] takes
+    /// it out of the outbox. Defaults to none, for stores without an outbox.
     fn outbox(&self, after: u64, limit: usize) -> StoreFuture<Vec<OutboxEntry>> {
         let (_, _) = (after, limit);
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Sets an event of the outbox aside with the reason why it can never be routed. Defaults to doing nothing.
+    /// Sets aside an outbox event that can never be routed, with the reason. Defaults to doing
+    /// nothing.
     fn reject_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
         let (_, _) = (seq, reason);
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Says whether there is an outbox to be looked into. Defaults to `false`.
+    /// Returns `true` if there is an outbox to check. Defaults to `false`.
     fn has_outbox(&self) -> bool {
         false
     }

@@ -1,8 +1,8 @@
-//! Where accepted events live until they are delivered, and the record of what happened to them.
+//! The store: accepted events, their deliveries, and the record of what happened to them.
 //!
-//! [`Store`] is the one boundary. `SqliteStore` (feature `sqlite`) is durable, [`MemoryStore`] is not. Another implementation passes
-//! `testing::store_conformance` (feature `test-util`) and is given to
-//! [`EngineBuilder::store`](crate::EngineBuilder::store).
+//! [`Store`] is the only interface to it. `SqliteStore` (feature `sqlite`) is durable;
+//! [`MemoryStore`] is not. Another implementation must pass `testing::store_conformance` (feature
+//! `test-util`), and is passed to [`EngineBuilder::store`](crate::EngineBuilder::store).
 
 mod claim;
 mod contract;
@@ -57,70 +57,80 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::WallOffset;
 
-/// What a store method returns: a future that any thread may await.
+/// The future that a store method returns. Any thread may await it.
 pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// The cause of an error, of whatever type the store's driver has.
+/// The cause of an error, of any type that the store's driver uses.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The traits of a store, to be imported together.
+/// The traits of a store, for importing together.
 pub mod prelude {
     pub use super::{DeliveryStore, OutboxStore, RecordStore, SettingsStore, Store};
 }
 
-/// An event to be accepted, with the alerts that it raises.
+/// An event to accept, with the alerts that it raises.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The event's id, by which accepting is idempotent for each client.
+    /// The event's id, which makes accepting idempotent per client.
     pub id: EventId,
-    /// Whose event it is.
+    /// The event's owner.
     pub client_id: ClientId,
-    /// What it says. The same id with two digests that differ is an error; without one on either side
-    /// it counts as the same. `None` for ids that the engine has made: nobody else has them.
+    /// The digest of the event's content.
+    ///
+    /// The same id with two different digests is an error. If either digest is missing, the content
+    /// counts as equal. `None` for an id that the engine has made: no other event has it.
     pub content: Option<ContentDigest>,
-    /// Whether the ids of its alerts are its client's alone. If not, and another client has used the
-    /// event's id, nothing is stored, and the answer is [`Appended::UsedByAnother`].
+    /// Whether the ids of its alerts belong to its client alone.
+    ///
+    /// If `false`, and another client has used the event's id, nothing is stored and the answer is
+    /// [`Appended::UsedByAnother`].
     pub alerts_are_its_own: bool,
-    /// When it is accepted.
+    /// The time of acceptance.
     pub at: Timestamp,
-    /// Its alerts; none when no rule matched.
+    /// Its alerts; empty if no rule matched.
     pub alerts: Vec<NewAlert>,
-    /// Its place in the outbox, from which it is taken in the same transaction; `None` when it does not come from there.
+    /// Its place in the outbox, from which the same transaction removes it; `None` if it does not
+    /// come from there.
     pub outbox: Option<u64>,
 }
 
 /// An event in the outbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxEntry {
-    /// Its place.
+    /// Its place in the outbox.
     pub seq: u64,
-    /// The event, or why it cannot be read.
+    /// The event, or the reason why it cannot be read.
     pub event: Result<Event, String>,
 }
 
-/// How the engine's time, on which everything in a store is, stands to the wall clock.
+/// The relation of engine time, which all times in a store use, to the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoredClock {
-    /// By how many milliseconds the wall clock is ahead of it; negative when it is behind. It differs from 0 once the wall clock
-    /// was set while an engine ran.
+    /// How many milliseconds the wall clock is ahead of engine time; negative if it is behind.
+    ///
+    /// It differs from 0 once the wall clock was set while an engine ran.
     pub wall_ahead_ms: i64,
-    /// The latest time at which something was written, or a time about a second earlier; `None` when it is not known. The next
-    /// engine's time does not begin before it.
+    /// The time of the latest write, or up to about a second earlier; `None` if unknown.
+    ///
+    /// The next engine's time starts no earlier than this.
     pub latest: Option<Timestamp>,
 }
 
-/// For how long a store keeps what has ended.
+/// How long a store keeps finished records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Deliveries that have ended, with their attempts.
     pub ended: Duration,
     /// Dead letters that were neither redelivered nor discarded.
     pub dead_letters: Duration,
-    /// The ids of events, at least.
+    /// The ids of events, kept at least this long.
     pub event_ids: Duration,
 }
 
-/// How much may be open at once. What exceeds it is refused, or given up if [`WhenFull::DeadLetter`] says so; what is open already is not touched.
+/// The limits on open deliveries.
+///
+/// A new delivery beyond them is refused or, with [`WhenFull::DeadLetter`], given up. Deliveries
+/// that are already open are not affected.
 ///
 /// ```
 /// use actix_webhooks::store::{BacklogLimits, MemoryLimits, MemoryStore, WhenFull};
@@ -135,28 +145,34 @@ pub struct Retention {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BacklogLimits {
-    /// The most open deliveries of one endpoint. Defaults to 1,000,000.
+    /// The maximum number of open deliveries per endpoint. Defaults to 1,000,000.
     pub endpoint_deliveries: u64,
-    /// The most bytes of bodies of one endpoint's open deliveries. Defaults to 4 GiB.
+    /// The maximum number of bytes of bodies of one endpoint's open deliveries. Defaults to 4 GiB.
     pub endpoint_bytes: u64,
-    /// The most open deliveries in all. Defaults to 10,000,000; in a [`MemoryStore`] to 1,000,000.
+    /// The maximum total number of open deliveries. Defaults to 10,000,000; in a [`MemoryStore`] to
+    /// 1,000,000.
     pub total_deliveries: u64,
-    /// The most bytes of bodies of all open deliveries, each delivery counted with its whole body. Defaults to 64 GiB; in a [`MemoryStore`] to 4 GiB.
+    /// The maximum total number of bytes of bodies. Each open delivery counts with its whole body.
+    ///
+    /// Defaults to 64 GiB; in a [`MemoryStore`] to 4 GiB.
     pub total_bytes: u64,
-    /// What happens beyond the limits of an endpoint. Defaults to [`WhenFull::Refuse`].
+    /// The treatment of events beyond the limits of an endpoint. Defaults to [`WhenFull::Refuse`].
     pub when_full: WhenFull,
 }
 
-/// What happens to an event when one of its endpoints has as much open as it may.
+/// The treatment of an event for an endpoint whose backlog is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// An event none of whose endpoints has room is refused with `PublishError::Overloaded`, and nothing
-    /// of it is stored. One that has others too is accepted, and they get it; its deliveries to the full
-    /// ones are dead letters at once, with the reason `BacklogFull`, and the receipt names them.
+    /// An event is refused with `PublishError::Overloaded`, and not stored, if none of its
+    /// endpoints has room.
+    ///
+    /// If some have room, the event is accepted and they receive it. Its deliveries to the full
+    /// endpoints become dead letters at once, with the reason `BacklogFull`, and the receipt names
+    /// those endpoints.
     #[default]
     Refuse,
-    /// Every event is accepted; its deliveries to endpoints without room are dead letters at once, with
+    /// Every event is accepted. Its deliveries to full endpoints become dead letters at once, with
     /// the reason `BacklogFull`.
     DeadLetter,
 }
@@ -174,63 +190,64 @@ impl Default for BacklogLimits {
     }
 }
 
-/// An alert to be accepted, with the webhooks that it goes to.
+/// An alert to accept, with the webhook URLs that it goes to.
 #[derive(Clone, Debug)]
 pub struct NewAlert {
-    /// The alert, stored once however many webhooks it has.
+    /// The alert, stored once for all its webhook URLs.
     pub alert: Arc<Alert>,
-    /// One delivery each.
+    /// The webhook URLs, with one delivery each.
     pub urls: Arc<[WebhookUrl]>,
 }
 
-/// What became of an event that was appended.
+/// The result of appending an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Appended {
-    /// It was stored; these are its deliveries, alert by alert, webhook by webhook.
+    /// The event was stored, with these deliveries: alert by alert, webhook URL by webhook URL.
     Stored(Vec<DeliveryId>),
-    /// It was stored, but some of its deliveries are dead letters already: their endpoints have as much open as they may, or
-    /// were removed.
+    /// The event was stored, but some of its deliveries are dead letters already.
+    ///
+    /// The backlog of their endpoints is full, or their endpoints were removed.
     StoredInPart {
-        /// Its deliveries, alert by alert, webhook by webhook.
+        /// All its deliveries: alert by alert, webhook URL by webhook URL.
         ids: Vec<DeliveryId>,
-        /// Those of them that are dead letters, and why.
+        /// The dead letters among them, with the reasons.
         dead: Vec<(DeliveryId, DeadLetterReason)>,
     },
-    /// There is no room for it; nothing of it was stored.
+    /// There is no room for the event; nothing was stored.
     Full(Overflow),
-    /// Its id was remembered for its client: nothing was stored. The first one had so many deliveries.
+    /// The event's id is remembered for its client; nothing was stored.
     Remembered {
-        /// The deliveries of the first receipt.
+        /// The number of deliveries of the event that first had this id.
         deliveries: usize,
     },
-    /// Its id was remembered for its client, but that event said something else. Nothing was stored.
+    /// The event's id is remembered for its client with different content; nothing was stored.
     IdTaken,
-    /// Its id was remembered for another client, and its alerts would have that one's ids
-    /// ([`NewEvent::alerts_are_its_own`]). Nothing was stored.
+    /// The event's id is remembered for another client, and its alerts would have the same ids as
+    /// that client's ([`NewEvent::alerts_are_its_own`]); nothing was stored.
     UsedByAnother,
 }
 
-/// Which open deliveries of an endpoint are asked for. Defaults to all.
+/// A filter on the open deliveries of an endpoint. Defaults to all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenQuery {
-    /// Only those of this rule.
+    /// Only deliveries of this rule.
     pub rule_id: Option<RuleId>,
-    /// Only those of this client.
+    /// Only deliveries of this client.
     pub client_id: Option<ClientId>,
 }
 
-/// Which limit an event would have exceeded.
+/// The limit that an event would have exceeded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} has {open} {unit} open, the limit is {limit}", self.endpoint.as_ref().map_or("the store", |url| url.without_query()))]
 pub struct Overflow {
-    /// The endpoint; `None` when it is the limit for all.
+    /// The endpoint; `None` for a limit on the total.
     pub endpoint: Option<WebhookUrl>,
-    /// What is counted: `deliveries` or `bytes`.
+    /// The unit counted: `deliveries` or `bytes`.
     pub unit: &'static str,
-    /// How much is open.
+    /// The open amount.
     pub open: u64,
-    /// How much may be.
+    /// The maximum open amount.
     pub limit: u64,
 }
 
@@ -239,40 +256,41 @@ pub struct Overflow {
 pub struct OpenSummary {
     /// The endpoint.
     pub url: WebhookUrl,
-    /// How many are open.
+    /// The number of open deliveries.
     pub open: u64,
-    /// When the oldest was accepted.
+    /// When the oldest one was accepted.
     pub oldest: Timestamp,
-    /// When the first waiting retry is due; `None` when none waits.
+    /// When the first waiting retry is due; `None` if none waits.
     pub next_due: Option<Timestamp>,
 }
 
-/// Which deliveries to list. Defaults to the newest 100 of everything. In JSON an unknown field is an error: a filter that is misspelt must not find
-/// everything.
+/// A filter for listing deliveries. Defaults to the newest 100 of all.
+///
+/// In JSON an unknown field is an error, so that a misspelt filter does not match everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct DeliveryQuery {
-    /// Only those of this endpoint.
+    /// Only deliveries to this endpoint.
     pub url: Option<WebhookUrl>,
-    /// Only those of this client.
+    /// Only deliveries of this client.
     pub client_id: Option<ClientId>,
-    /// Only those of this event.
+    /// Only deliveries of this event.
     pub event_id: Option<EventId>,
-    /// Only those with this rule type.
+    /// Only deliveries with this rule type.
     pub rule_type: Option<String>,
-    /// Only those in this stage.
+    /// Only deliveries in this stage.
     pub stage: Option<DeliveryStage>,
-    /// Only those accepted at or after this instant.
+    /// Only deliveries accepted at or after this instant.
     pub since: Option<Timestamp>,
-    /// Only those accepted before this instant.
+    /// Only deliveries accepted before this instant.
     pub until: Option<Timestamp>,
-    /// Only those before this one, to turn the page.
+    /// Only deliveries before this one, for the next page.
     pub before: Option<DeliveryId>,
-    /// At most so many. 0 means 100; more than 1,000 is 1,000.
+    /// The maximum number of results. 0 means 100; more than 1,000 means 1,000.
     pub limit: usize,
 }
 
-/// A coarse state to ask for.
+/// The coarse state of a delivery, for filtering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -285,27 +303,30 @@ pub enum DeliveryStage {
     DeadLettered,
 }
 
-/// Which dead letters to list, redeliver or discard. Defaults to the newest 100 of all; redelivered are the oldest first. In JSON an unknown field is an error: a filter that is misspelt must
-/// not find everything.
+/// A filter for listing, redelivering or discarding dead letters. Defaults to the newest 100 of
+/// all.
+///
+/// Redelivering takes the oldest first. In JSON an unknown field is an error, so that a misspelt
+/// filter does not match everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct DeadLetterQuery {
-    /// Only those of this endpoint.
+    /// Only dead letters of this endpoint.
     pub url: Option<WebhookUrl>,
-    /// Only those of this client.
+    /// Only dead letters of this client.
     pub client_id: Option<ClientId>,
-    /// Only those of this event.
+    /// Only dead letters of this event.
     pub event_id: Option<EventId>,
-    /// Only those given up at or after this instant.
+    /// Only dead letters given up at or after this instant.
     pub since: Option<Timestamp>,
-    /// Only those before this one, to turn the page.
+    /// Only dead letters before this one, for the next page.
     pub before: Option<DeliveryId>,
-    /// At most so many. 0 means 100; more than 1,000 is 1,000.
+    /// The maximum number of results. 0 means 100; more than 1,000 means 1,000.
     pub limit: usize,
 }
 
 impl DeliveryQuery {
-    /// Returns the query with its wall times turned into the engine's.
+    /// Returns the query with its wall times converted to engine time.
     #[must_use]
     pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
         Self {
@@ -317,7 +338,7 @@ impl DeliveryQuery {
 }
 
 impl DeadLetterQuery {
-    /// Returns the query with its wall times turned into the engine's.
+    /// Returns the query with its wall times converted to engine time.
     #[must_use]
     pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
         Self {
@@ -327,19 +348,19 @@ impl DeadLetterQuery {
     }
 }
 
-/// Returns how many rows a query gets.
+/// Returns the number of rows for a requested limit.
 pub(crate) fn page_limit(asked: usize) -> usize {
     const DEFAULT: usize = 100;
     const MOST: usize = 1_000;
     if asked == 0 { DEFAULT } else { asked.min(MOST) }
 }
 
-/// What to deliver again.
+/// The deliveries to deliver again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Redelivery {
-    /// One delivery, whatever its state.
+    /// One delivery, in any state.
     One(DeliveryId),
     /// The dead letters that a query finds.
     DeadLetters(DeadLetterQuery),
@@ -358,7 +379,7 @@ impl From<DeadLetterQuery> for Redelivery {
 }
 
 impl Redelivery {
-    /// Returns the choice with its wall times turned into the engine's.
+    /// Returns the choice with its wall times converted to engine time.
     #[must_use]
     pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
         match self {
@@ -368,7 +389,7 @@ impl Redelivery {
     }
 }
 
-/// A change of the configuration that outlives the process, if the store does.
+/// A change of the configuration that survives the process if the store does.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[expect(
@@ -388,118 +409,130 @@ pub enum Change {
     PutEndpoint(Endpoint),
     /// An endpoint's settings and health were removed.
     ///
-    /// If its requests carried something that was set for it (authorisation, headers, a content type,
-    /// signatures, a certificate), or its settings cannot be read, what is open for it and what comes for it
-    /// from then on are dead letters with the reason that it was removed: a call without its settings is not what
-    /// anybody has asked for. That lasts until [`PutEndpoint`](Self::PutEndpoint) for it, or
-    /// [`PutRule`](Self::PutRule) with a rule that names it.
+    /// Requests to the endpoint may have carried something set for it: authorisation, headers, a
+    /// content type, signatures, a certificate. If they did, or if its settings cannot be read, its
+    /// open and its later deliveries become dead letters with the reason that the endpoint was
+    /// removed: nobody asked for a call without its settings. This lasts until
+    /// [`PutEndpoint`](Self::PutEndpoint) for the endpoint, or [`PutRule`](Self::PutRule) with a
+    /// rule that names it.
     RemoveEndpoint(WebhookUrl),
     /// An endpoint was paused.
     Pause(WebhookUrl),
     /// An endpoint was disabled.
     Disable(WebhookUrl, DisabledReason),
-    /// An endpoint was resumed: it is neither paused nor disabled, its failures are forgotten, and it is held back no longer. What is kept of
-    /// it is [`lifted`](Agreed::lifted); deliveries that wait for the hold's end, or for nearly that, are due since it began.
+    /// An endpoint was resumed.
+    ///
+    /// It is no longer paused, disabled or held, and its failures are forgotten. Its stored
+    /// agreement is [`lifted`](Agreed::lifted). Deliveries due at the end of the hold, or slightly
+    /// before, are due since the hold began.
     Resume(WebhookUrl),
-    /// A credential is about to be given no longer, and deliveries that were made under it may still show it. It takes the
-    /// place of one with the same [`key`](PastCredential::key).
+    /// A credential is about to end, and deliveries made under it may still carry it.
+    ///
+    /// It replaces a past credential with the same [`key`](PastCredential::key).
     KeepPast(PastCredential),
-    /// The past credential with this key is needed no longer.
+    /// The past credential with this key is no longer needed.
     ForgetPast(String),
 }
 
-/// A configuration as far as it can be read, and what cannot.
+/// The readable part of a configuration, and the settings that cannot be read.
 pub type Readable = (Configuration, Vec<UnreadableSetting>);
 
-/// The configuration as a store kept it.
+/// The configuration as stored.
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
     /// The rules, ordered by id.
     pub rules: Vec<Rule>,
     /// The clients, ordered by id.
     pub clients: Vec<Client>,
-    /// The endpoints with settings of their own, ordered by URL.
+    /// The endpoints with their own settings, ordered by URL.
     pub endpoints: Vec<Endpoint>,
-    /// The endpoints that are paused, ordered by URL.
+    /// The paused endpoints, ordered by URL.
     pub paused: Vec<WebhookUrl>,
-    /// The endpoints that are disabled and why, ordered by URL.
+    /// The disabled endpoints with the reasons, ordered by URL.
     pub disabled: Vec<(WebhookUrl, DisabledReason)>,
 }
 
-/// Why a store could not do what it was asked.
+/// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It cannot be reached or is busy; nothing was changed. Asking again can help.
+    /// The store cannot be reached or is busy; nothing was changed. Trying again can help.
     #[error("delivery store is unavailable; try again later")]
     Unavailable(#[source] BoxError),
-    /// There is no room left where it writes. Nothing was changed; asking again helps once there is.
+    /// The store's disk is full; nothing was changed. Trying again helps once there is room.
     #[error("delivery store has no room left on its disk; make room, it goes on by itself")]
     NoSpace(#[source] BoxError),
-    /// It may not write. Nothing was changed; asking again helps once it may.
+    /// The store may not write; nothing was changed. Trying again helps once it may.
     #[error("delivery store may not be written to; check the rights of the file and of its folder")]
     ReadOnly(#[source] BoxError),
-    /// The delivery that was named goes to an endpoint that was removed. Put the endpoint, or a rule that names it, first.
+    /// The endpoint of the delivery was removed. Put the endpoint, or a rule that names it, first.
     #[error(
         "endpoint {} was removed; put it, or a rule that names it, before something is delivered to it again",
         .0.without_query()
     )]
     EndpointRemoved(WebhookUrl),
-    /// It is open already, in another process or in this one, or another engine works on it. Close it there first.
+    /// The store is already open, in another process or in this one, or another engine uses it.
+    /// Close it there first.
     #[error(
         "delivery store {0} is in use already, in another process or by another engine in this one; close it there first"
     )]
     InUse(String),
-    /// Its file, or its log, was removed, moved or replaced while it is open. What is told to it now would be lost with it. Put it back, or start again.
+    /// The store's file or its log was removed, moved or replaced while open.
+    ///
+    /// Further writes would be lost with it. Put the file back, or start again.
     #[error(
         "delivery store's file {0} was removed or replaced while it is open; put it back, or start again on the file that is to be used"
     )]
     Replaced(String),
-    /// There can be no file at its path. Name one in a folder that exists; for a store in memory there is [`MemoryStore`].
+    /// No file can exist at the path. Name one in a folder that exists, or use a [`MemoryStore`].
     #[error("delivery store cannot be at {path:?}; name a file in a folder that exists")]
     BadPath {
-        /// The path that was given.
+        /// The given path.
         path: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: BoxError,
     },
-    /// It was written by a newer version of this crate.
+    /// The store was written by a newer version of this crate.
     #[error(
         "delivery store has schema version {found}, this version of the crate knows {known}; use a newer one"
     )]
     NewerSchema {
-        /// The version that was found.
+        /// The schema version found.
         found: i64,
-        /// The newest version that is known.
+        /// The newest version known.
         known: i64,
     },
-    /// It is sealed with a key that was not given; this is the key's id. Nothing was changed.
+    /// The store is sealed with a key that was not given; nothing was changed. Contains the key's
+    /// id.
     #[error(
         "delivery store is sealed with key {0}, which was not given; open it with that key in SqliteOptions::encryption, to change keys by Encryption::also_reads"
     )]
     Sealed(String),
-    /// What it holds cannot be read. Asking again does not help.
+    /// The store's content cannot be read. Trying again does not help.
     #[error("delivery store is damaged; mend it or restore a copy")]
     Damaged(#[source] BoxError),
-    /// It cannot do this at all; another store can.
+    /// The store does not support this; another store can.
     #[error("delivery store does not support {0}; use one that does")]
     Unsupported(&'static str),
-    /// A question took longer than the store lets one take, because of what it keeps from being tidied up meanwhile. Ask for less.
+    /// A query exceeded the store's time limit. Ask for less.
+    ///
+    /// The limit exists because a long query keeps the store from tidying up.
     #[error(
         "question to the delivery store took too long and was broken off; narrow its filter, or ask for a shorter page"
     )]
     TookTooLong,
-    /// There is no room for what was to be delivered again. It stays as it is; asking again helps once there is.
+    /// There is no room to deliver it again. It stays as it is; trying again helps once there is
+    /// room.
     #[error("there is no room to deliver it again: {0}")]
     Full(Overflow),
-    /// The delivery that was named does not exist, or is remembered no longer.
+    /// The delivery does not exist, or is no longer remembered.
     #[error("there is no delivery {0}")]
     UnknownDelivery(DeliveryId),
 }
 
 impl StoreError {
-    /// Returns the error with its causes, for people.
+    /// Returns the error with its causes, for display.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -511,7 +544,7 @@ impl StoreError {
         text
     }
 
-    /// Returns an error like this one for another caller; of the cause only the text is left.
+    /// Returns a copy of the error for another caller. Of the cause only the text is kept.
     pub(crate) fn copy(&self) -> Self {
         let text = |cause: &BoxError| BoxError::from(cause.to_string());
         match self {
@@ -538,7 +571,7 @@ impl StoreError {
         }
     }
 
-    /// Says whether asking again later can help.
+    /// Returns `true` if trying again later can help.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::NoSpace(_) | Self::ReadOnly(_) | Self::Full(_) => true,

@@ -26,7 +26,7 @@ pub(super) enum Route {
     Asked {
         /// Deliveries that were stored since.
         missed: Missed,
-        /// Whether the answer may be the address of one that is about to end.
+        /// Whether the answer may be the address of a subscriber that is about to end.
         outdated: bool,
     },
 }
@@ -51,7 +51,7 @@ impl<'a> HandOver<'a> {
 impl RouterActor {
     pub(super) fn hand_over(&mut self, hand_over: HandOver<'_>) {
         for (url, mut deliveries) in hand_over.parts {
-            // The rest is read from the store when there is room for it.
+            // The rest is read from the store when there is room.
             let rest = deliveries.split_off(deliveries.len().min(MAX_DELIVERIES));
             let missed = Missed::these(rest.iter().map(|delivery| delivery.id));
             self.deliver(url, Deliver { deliveries, missed });
@@ -64,7 +64,7 @@ impl RouterActor {
         match self.routes.get_mut(url) {
             Some(Route::Open(address)) => match address.try_send(deliver) {
                 Ok(()) => {}
-                // It has no room, or it has ended.
+                // The mailbox is full, or the subscriber has ended.
                 Err(SendError::Full(unsent) | SendError::Closed(unsent)) => {
                     self.wake(url.clone(), unsent.in_store());
                 }
@@ -111,7 +111,7 @@ impl RouterActor {
 }
 
 impl Deliver {
-    /// Returns what tells a subscriber of deliveries in the store.
+    /// Returns a message that tells a subscriber only of deliveries in the store.
     pub(crate) fn none(missed: Missed) -> Self {
         Self {
             deliveries: Vec::new(),
@@ -119,7 +119,7 @@ impl Deliver {
         }
     }
 
-    /// Returns all of it as deliveries in the store.
+    /// Returns all the deliveries as deliveries that are in the store.
     fn in_store(&self) -> Missed {
         let ids = self.deliveries.iter().map(|delivery| delivery.id);
         Missed::these(ids).and(self.missed)

@@ -1,26 +1,27 @@
-//! What a store knows of an endpoint that nobody runs for.
+//! The stored state of an endpoint without a subscriber.
 
 use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
 use crate::domain::policy::agreed::{Agreed, Hold};
 use crate::domain::policy::health::Health;
 use crate::domain::value::time::Timestamp;
 
-/// What a store knows of an endpoint.
+/// The state of an endpoint in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredEndpoint {
-    /// How many of its deliveries are open.
+    /// The number of its open deliveries.
     pub open: u64,
-    /// Until when its receiver asked that nothing be sent; it may be over.
+    /// The end of the pause that its receiver asked for; it may have passed.
     pub held_until: Option<Timestamp>,
-    /// Since when it has only failed.
+    /// Its health: since when it has only failed.
     pub health: Health,
-    /// Its other agreements with its receiver, from the latest record or
+    /// The rest of its agreement with its receiver, from the latest record or
     /// [`DeliveryStore::agree`](crate::store::DeliveryStore::agree).
     pub agreed: Agreed,
 }
 
 impl StoredEndpoint {
-    /// Shows in a status what is known of an endpoint that nobody has run for in this process.
+    /// Adds the stored state to the status of an endpoint that has had no subscriber in this
+    /// process.
     pub(crate) fn show(&self, status: &mut EndpointStatus, now: Timestamp) {
         status.failing_since = self.health.failing_since;
         status.warned_at = self.health.warned_at;
@@ -37,7 +38,7 @@ impl StoredEndpoint {
         }
     }
 
-    /// Returns the hold, with the answer that it comes from as far as that is known.
+    /// Returns the hold, with the answer that caused it if known.
     pub(crate) fn hold(&self) -> Option<Hold> {
         let until = self.held_until?;
         let known = self.agreed.hold().filter(|hold| hold.until == until);

@@ -1,7 +1,9 @@
-//! What the endpoint has agreed on with its receiver: when attempts may start, and what of that is kept.
+//! The endpoint's agreement with its receiver: when attempts may start, and which part of that is
+//! stored.
 //!
-//! What an attempt changes is written with its record. The turns of a rate limit are written *before*
-//! attempts start, some at a time, because attempts that were under way in a crash are on no record.
+//! Changes made by an attempt are written with its record. The turns of a rate limit are written
+//! *before* attempts start, several at a time, because attempts in flight at a crash leave no
+//! record.
 
 use std::time::Duration;
 
@@ -12,17 +14,17 @@ use crate::domain::policy::pace::Pace;
 use crate::domain::policy::rate::{Pacer, RateLimit};
 use crate::domain::value::time::Timestamp;
 
-/// How late attempts of an endpoint with a rate limit may start by what the store knows.
+/// The time until which the store has reserved attempts of an endpoint with a rate limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reserved {
     until: Option<Timestamp>,
-    /// What the store was asked to write.
+    /// The time that the store was asked to write.
     asked_for: Option<Timestamp>,
-    /// When it is asked again, because it could not.
+    /// When the store is asked again after a failure.
     again_at: Option<Timestamp>,
 }
 
-/// What an attempt may change, as it was before.
+/// The state before an attempt, for the parts that the attempt may change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Agreement {
     pub(super) hold: Option<Hold>,
@@ -32,7 +34,7 @@ pub(super) struct Agreement {
 }
 
 impl EndpointMachine {
-    /// Returns the time to be kept between two attempts; `None` when they may follow at once.
+    /// Returns the time to keep between two attempts; `None` if they may follow at once.
     pub(super) fn interval(&self) -> Option<Duration> {
         let limit = self.policy.rate_limit.map(RateLimit::interval);
         limit.max(self.pace.interval())
@@ -42,18 +44,19 @@ impl EndpointMachine {
         self.hold.map(|hold| hold.until)
     }
 
-    /// Returns when the rate limit, or the receiver's pace, lets the next attempt start; `None` when it may now.
+    /// Returns when the rate limit or the receiver's pace allows the next attempt; `None` if it may
+    /// start now.
     pub(super) fn pace(&self, now: Timestamp) -> Option<Timestamp> {
         self.pacer.not_before(self.interval()?, now)
     }
 
-    /// Notes when the next attempt may start, if that is all that something waits for.
+    /// Records when the next attempt may start, if a delivery waits only for that.
     pub(super) fn pace_next(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         if self.pace.on_wake(now) {
             self.window.forget();
         }
         self.paced_until = None;
-        // Whatever else may keep it from asking has a wake of its own.
+        // Any other obstacle to asking has its own wake-up.
         self.reserved.again_at = self.reserved.again_at.filter(|at| *at > now);
         if self.interval().is_none() {
             return;
@@ -65,30 +68,30 @@ impl EndpointMachine {
         }
     }
 
-    /// Notes that an attempt starts.
+    /// Records that an attempt starts.
     pub(super) fn take_turn(&mut self, now: Timestamp) {
         let Some(interval) = self.interval() else {
             return;
         };
         self.pacer.on_start(interval, now);
         if is_slow(interval) {
-            // The next one is farther away than what was reserved.
+            // The next turn lies beyond the reserved time.
             self.reserved.until = None;
         }
     }
 
-    /// Returns `true` if the store knows that an attempt may start now.
+    /// Returns `true` if the store has reserved an attempt for now.
     pub(super) fn is_reserved(&self, now: Timestamp) -> bool {
         self.policy.rate_limit.is_none() || self.reserved.until.is_some_and(|until| now <= until)
     }
 
-    /// Has the store know that attempts may start from now on, before they do.
+    /// Reserves turns in the store before their attempts start.
     fn reserve(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(limit) = self.policy.rate_limit else {
             return;
         };
         let may_ask = self.reserved.asked_for.is_none() && self.reserved.again_at.is_none();
-        // Of those that are frequent the next ones are reserved while there is some time left.
+        // For short intervals, reserve the next turns before the current ones run out.
         let ahead = ahead(limit.interval());
         let left = self.reserved.until.map(|until| until.since(now));
         if may_ask && self.would_start(now) && left.is_none_or(|left| left < ahead / 4) {
@@ -98,21 +101,21 @@ impl EndpointMachine {
         }
     }
 
-    /// Notes that the store has written `Action::Agree`.
+    /// Records that the store has written `Action::Agree`.
     pub(crate) fn on_agreed(&mut self) {
         if let Some(until) = self.reserved.asked_for.take() {
             self.reserved.until = self.reserved.until.max(Some(until));
         }
     }
 
-    /// Notes that the store could not write `Action::Agree`: it is asked again a little later.
+    /// Schedules another `Action::Agree`, because the store could not write it.
     pub(crate) fn on_agree_failed(&mut self, now: Timestamp) {
         if self.reserved.asked_for.take().is_some() {
             self.reserved.again_at = Some(now + STORE_AGAIN_AFTER);
         }
     }
 
-    /// Returns when a store that could not write is asked again, if something waits for that.
+    /// Returns when a failed reservation is repeated, if a delivery waits for it.
     pub(super) fn reserve_again_at(&self) -> Option<Timestamp> {
         self.reserved.again_at.filter(|_| !self.queue.is_blocked())
     }
@@ -126,7 +129,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Returns what is to be kept, if an attempt has changed it.
+    /// Returns the agreement to store, if an attempt has changed it.
     pub(super) fn agreed_since(&self, before: Agreement) -> Option<Box<Agreed>> {
         let breaker = self.policy.circuit_breaker.is_some();
         let changed = self.hold != before.hold
@@ -138,7 +141,7 @@ impl EndpointMachine {
         changed.then(|| Box::new(self.agreed()))
     }
 
-    /// Returns what is to be kept.
+    /// Returns the agreement to store.
     pub(super) fn agreed(&self) -> Agreed {
         let breaker = self.policy.circuit_breaker.is_some();
         let circuit = match self.circuit {
@@ -174,7 +177,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Takes what was kept of the endpoint by another process.
+    /// Restores the state that another process stored for the endpoint.
     pub(super) fn remember(&mut self, hold: Option<Hold>, agreed: &Agreed) {
         let longer = |hold: &Hold| self.hold.is_none_or(|known| known.until < hold.until);
         self.hold = hold.filter(longer).or(self.hold);
@@ -195,7 +198,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Lets go on what waits because the receiver, or its failures, said so: somebody knows better. The rate limit stays.
+    /// Lifts the hold and the open circuit, because an operator knows better. The rate limit stays.
     pub(super) fn lift(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         self.lifted |= !self.endpoint_is_read();
         let opens = self.circuit.open_until().is_some();
@@ -220,24 +223,25 @@ impl EndpointMachine {
         } else if !opens {
             return;
         }
-        // It rested with only that to wait for.
+        // The endpoint rested with only that to wait for.
         self.rest_at = None;
         let agreed = self.agreed();
         for record in &mut self.refused {
             record.agreed = record.agreed.take().map(|_| Box::new(agreed.clone()));
         }
-        // The store has done so too, but an attempt that ended meanwhile may have been written after that.
+        // The store has lifted it too, but an attempt that ended meanwhile may have been written
+        // later.
         actions.push(Action::Agree(agreed));
     }
 }
 
-/// Returns `true` if attempts are so rare that each is reserved by itself.
+/// Returns `true` if attempts are so rare that each is reserved separately.
 fn is_slow(interval: Duration) -> bool {
     interval >= Duration::from_secs(1)
 }
 
-/// Returns for how long turns are reserved ahead. It is what an endpoint may have to wait too long
-/// after a crash.
+/// Returns how far ahead turns are reserved. After a crash an endpoint may wait too long by up to
+/// this much.
 fn ahead(interval: Duration) -> Duration {
     if is_slow(interval) {
         Duration::from_millis(500)

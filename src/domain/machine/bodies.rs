@@ -1,9 +1,10 @@
-//! How many bytes of bodies the endpoints of one engine have read from the store, all together.
+//! The total bytes of bodies that the endpoints of one engine have read from the store.
 //!
-//! Each endpoint's own bound is not enough: there may be thousands. When what all of them have read reaches the limit, each still reads a little, so that
-//! everything goes on, however many endpoints hang with large bodies.
+//! A limit per endpoint is not enough: there may be thousands. Once the total reaches its limit,
+//! each endpoint still reads a little, so that all make progress, however many endpoints hang with
+//! large bodies.
 
-/// The sum over all endpoints.
+/// The total over all endpoints.
 #[derive(Debug)]
 pub(crate) struct BodyBook {
     limit: usize,
@@ -15,12 +16,12 @@ impl BodyBook {
         Self { limit, used: 0 }
     }
 
-    /// Returns `true` if nobody reads more than a little.
+    /// Returns `true` if the limit is used up, so that each endpoint reads only a little.
     pub(crate) fn is_tight(&self) -> bool {
         self.used >= self.limit
     }
 
-    /// Returns how many bytes may be read of those wanted, and counts them.
+    /// Counts and returns the number of bytes that may be read, at most `wanted`.
     pub(crate) fn reserve(&mut self, wanted: usize) -> usize {
         let free = self.limit.saturating_sub(self.used);
         let granted = wanted.min(free.max(A_LITTLE));
@@ -28,13 +29,13 @@ impl BodyBook {
         granted
     }
 
-    /// Counts so many bytes instead of those counted before.
+    /// Counts `now` bytes in place of `before`.
     pub(crate) fn recount(&mut self, before: usize, now: usize) {
         self.used = self.used.saturating_sub(before).saturating_add(now);
     }
 }
 
-/// How many bytes an endpoint may read, whatever the others have read: one large body, or a page of small ones.
+/// How many bytes an endpoint may always read: one large body, or a page of small ones.
 pub(crate) const A_LITTLE: usize = 64 * 1_024;
 
 #[cfg(test)]

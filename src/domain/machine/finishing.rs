@@ -1,4 +1,4 @@
-//! What the end of an attempt means, and getting it on record.
+//! Judging the end of an attempt, and recording it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 
 impl EndpointMachine {
-    /// Takes the end of an attempt, decides what it means, and has it recorded. Returns the permit
-    /// that is free again.
+    /// Judges the end of an attempt and requests its recording. Returns the permit that is free
+    /// again.
     pub(crate) fn on_finished(
         &mut self,
         now: Timestamp,
@@ -37,7 +37,7 @@ impl EndpointMachine {
         self.late -= u32::from(ended.late);
         let is_late = ended.late || now.since(ended.started_at) >= LATE_AFTER;
         self.class = match (is_late, &exchange.result) {
-            // It has freed its permit at once, whatever that means for the delivery.
+            // It freed its permit quickly, whatever the result for the delivery.
             (false, _) => PermitClass::Prompt,
             (true, Ok(_)) => PermitClass::Unproven,
             (true, Err(_)) => PermitClass::Hanging,
@@ -86,7 +86,7 @@ impl EndpointMachine {
         Some(ended.permit)
     }
 
-    /// Decides what the end of an attempt means for its delivery and for the endpoint.
+    /// Decides the consequences of an attempt for its delivery and for the endpoint.
     pub(super) fn judge(
         &mut self,
         now: Timestamp,
@@ -115,7 +115,7 @@ impl EndpointMachine {
         if !transient {
             progress.attempts_made = progress.attempts_made.saturating_add(1);
             if failure.status().is_some() {
-                // It answered clearly: nothing about the endpoint is sick.
+                // A definite answer: the endpoint is healthy.
                 self.window.on_success();
                 self.pace.on_taken(ended.started_at, now);
             }
@@ -144,7 +144,7 @@ impl EndpointMachine {
         self.reschedule(now, failure, asked, progress, rng)
     }
 
-    /// Returns how long the receiver asked to wait, uncut.
+    /// Returns the wait that the receiver asked for, before it is capped.
     fn asked_wait(&self, now: Timestamp, exchange: &Exchange) -> Option<Duration> {
         let answer = exchange.result.as_ref().ok()?;
         let asked = answer.retry_after.as_deref()?;
@@ -152,7 +152,7 @@ impl EndpointMachine {
         parse_retry_after(asked, answer.date.as_deref(), wall, Duration::MAX)
     }
 
-    /// Holds the endpoint back as long as its receiver asked for, and finds out what it takes.
+    /// Holds the endpoint for as long as its receiver asked, and adapts window and pace.
     fn note_overload(
         &mut self,
         now: Timestamp,
@@ -177,7 +177,7 @@ impl EndpointMachine {
             return;
         }
         if self.pace.took_nothing() {
-            // It is out of order rather than busy: how many there were at once had nothing to do with it.
+            // The receiver is out of order rather than busy: the number in flight did not cause it.
             self.window.forget();
             self.window.restart();
         } else {
@@ -200,7 +200,7 @@ impl EndpointMachine {
             && answer.is_some_and(|answer| answer.directive == Some(directive))
     }
 
-    /// Decides when a delivery is tried again after a transient failure.
+    /// Decides when a delivery is retried after a transient failure.
     fn reschedule(
         &self,
         now: Timestamp,
@@ -226,7 +226,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Lets the circuit breaker know how an attempt ended.
+    /// Reports the end of an attempt to the circuit breaker.
     fn note_circuit(
         &mut self,
         now: Timestamp,
@@ -246,7 +246,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Judges the endpoint by how an attempt ended, and returns what of that has to be kept.
+    /// Updates the endpoint's health after an attempt, and returns what has to be stored.
     fn note_health(
         &mut self,
         now: Timestamp,
@@ -273,13 +273,14 @@ impl EndpointMachine {
             self.run.disabled = Some(reason);
             actions.push(Action::TellDisabled(reason));
         }
-        // A success is kept whatever the policy says now: an older one may have had rules.
+        // A success is stored whatever the current policy: an older policy may have had rules.
         let healthy = self.tally.health == Health::default();
         let kept = changed && (healthy || !policy.when_failing.is_empty());
         (kept.then_some(self.tally.health), reason)
     }
 
-    /// Notes that an attempt is on record: only now may anything depend on it. Returns what was sent.
+    /// Handles that an attempt is recorded; nothing may depend on it earlier. Returns the alert
+    /// sent.
     pub(crate) fn on_recorded(&mut self, record: &AttemptRecord) -> Option<Arc<Alert>> {
         let id = record.delivery_id;
         let alert = self.under_way.take_recorded(id)?;
@@ -294,10 +295,12 @@ impl EndpointMachine {
         Some(alert)
     }
 
-    /// Notes that the store could not record an attempt for now: it is handed out again a little later.
+    /// Keeps an attempt that the store could not record for now, and issues it again a little
+    /// later.
     pub(crate) fn on_record_refused(&mut self, now: Timestamp, record: &AttemptRecord) {
         let mut record = record.clone();
-        // Somebody may have resumed it since, and others may have changed what is agreed.
+        // The endpoint may have been resumed since, or other attempts may have changed the
+        // agreement.
         record.disabled = record.disabled.filter(|_| self.run.disabled.is_some());
         record.hold_until = record.hold_until.filter(|_| self.hold.is_some());
         record.agreed = record.agreed.map(|_| Box::new(self.agreed()));

@@ -1,15 +1,16 @@
-//! Deliveries that are ended by hand: those in memory are dropped, those on their way into it are not let in.
+//! Deliveries ended by hand: they are dropped from memory, and pending reads do not bring them
+//! back.
 
 use std::collections::BTreeSet;
 
 use super::EndpointMachine;
 use crate::domain::value::id::DeliveryId;
 
-/// Deliveries that were forgotten of late, which a read that was under way may still bring.
+/// Recently forgotten deliveries, which a read in progress may still return.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     latest: BTreeSet<DeliveryId>,
-    /// Those of the time before. What was read before that has long come.
+    /// The batch before. Reads that were in progress before it have ended long since.
     before: BTreeSet<DeliveryId>,
 }
 
@@ -20,7 +21,8 @@ impl Forgotten {
 }
 
 impl EndpointMachine {
-    /// Forgets deliveries that are about to be ended in the store, and returns those that are in flight or not on record yet, which are kept.
+    /// Forgets deliveries that are about to be ended in the store. Those in flight or not recorded
+    /// yet are kept and returned.
     pub(crate) fn forget(&mut self, ids: &[DeliveryId]) -> Vec<DeliveryId> {
         let (kept, forgotten): (Vec<DeliveryId>, BTreeSet<DeliveryId>) = {
             let under_way = |id: &&DeliveryId| self.under_way.contains(**id);
@@ -37,7 +39,7 @@ impl EndpointMachine {
         self.waiting.retain(|(_, id), _| !forgotten.contains(id));
         self.due.retain(|id, _| !forgotten.contains(id));
         self.forgotten.before = std::mem::replace(&mut self.forgotten.latest, forgotten);
-        // Those that were held back by one of them go on.
+        // Deliveries that one of them held back go on.
         self.reorder(self.policy.ordering);
         self.rest_at = None;
         kept

@@ -1,11 +1,13 @@
-//! The state machine of one endpoint: what may start, what waits, and what is to be done next.
+//! The state machine of one endpoint: which attempts may start, which deliveries wait, and what to
+//! do next.
 //!
-//! It is given events (deliveries, finished attempts, answers of the store, the passing of time) and pushes [`Action`]s; it does no I/O and
-//! reads no clock. The shell around it performs the actions, takes permits for attempts, and wakes it at
-//! [`next_wake`](EndpointMachine::next_wake).
+//! It takes events (deliveries, finished attempts, answers of the store, the passing of time) and
+//! pushes [`Action`]s. It does no I/O and reads no clock. The shell around it performs the actions,
+//! takes permits for attempts, and wakes it at [`next_wake`](EndpointMachine::next_wake).
 //!
-//! A delivery is in exactly one place here: in the queue (its alert in memory), in flight, being recorded, or waiting for a retry (its
-//! alert in the store). What does not fit in the buffer is in the store alone, and `Unread` remembers that there is more.
+//! A delivery in memory is in exactly one place: in the queue (with its alert), in flight, being
+//! recorded, or waiting for a retry (its alert is in the store). Deliveries that do not fit in the
+//! buffer are only in the store, and `Unread` remembers that there are more.
 
 mod agreeing;
 pub(crate) mod bodies;
@@ -49,45 +51,48 @@ use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::WallOffset;
 
-/// What the shell has to do.
+/// A task for the shell.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Write this attempt to the store, then call `on_recorded` or `on_record_refused`.
     Record(AttemptRecord),
     /// Read this, then call `on_read` or `on_read_failed`.
     Read(Read),
-    /// Write what the endpoint has agreed on, then call `on_agreed` or `on_agree_failed`.
+    /// Write the endpoint's agreement with its receiver, then call `on_agreed` or
+    /// `on_agree_failed`.
     Agree(Agreed),
-    /// Attempts in flight of an endpoint that was prompt have become late: count their permits,
-    /// which are at these sites, to those of the hanging.
+    /// Attempts of a prompt endpoint have become late in flight: charge their permits, which are at
+    /// these sites, to the hanging class.
     CountAsLate(Vec<SiteId>),
-    /// Tell that the circuit breaker has opened.
+    /// Report that the circuit breaker has opened.
     TellCircuitOpen {
-        /// Until when nothing starts.
+        /// No attempt starts before this instant.
         until: Timestamp,
     },
-    /// Tell that the endpoint is disabled, and why. It is written with the attempt that caused it.
+    /// Report that the endpoint is disabled, with the reason. It is written with the attempt that
+    /// caused it.
     TellDisabled(DisabledReason),
-    /// Nothing has happened for a while: give up connections and buffers.
+    /// The endpoint has been idle for a while: release connections and buffers.
     Rest,
 }
 
-/// An attempt that the shell has to make now.
+/// An attempt for the shell to make now.
 #[derive(Debug)]
 pub(crate) struct AttemptOrder {
     pub(crate) delivery_id: DeliveryId,
     pub(crate) alert: Arc<Alert>,
-    /// Which attempt it is, from 1.
+    /// Number of the attempt, from 1.
     pub(crate) number: u32,
 }
 
-/// A delivery that is read back, or will be when it is due.
+/// A delivery that is being read back, or will be when it is due.
 #[derive(Debug, Default)]
 struct WaitingRetry {
     company: Option<CompanyId>,
-    /// Whether those behind it wait for it where order is kept. One that was started again by hand has not passed the gate yet.
+    /// Whether later deliveries of its lane wait for it. `false` for one redelivered by hand: it
+    /// has not passed the gate yet.
     closed_lane: bool,
-    /// Not before this instant.
+    /// The earliest instant of the attempt.
     at: Timestamp,
 }
 
@@ -108,27 +113,29 @@ pub(crate) struct EndpointMachine {
     url: WebhookUrl,
     policy: Arc<EndpointPolicy>,
     run: Run,
-    /// Whether its settings are kept and cannot be read: then nothing starts.
+    /// Set while the stored settings cannot be read: no attempt starts.
     withheld: bool,
-    /// Whether the engine shuts down: what is in flight ends, nothing starts.
+    /// Set while the engine shuts down: attempts in flight finish, none starts.
     draining: bool,
-    /// Whether a change of `run` is being written: until then no attempt is recorded, so that the
+    /// Set while a change of `run` is being written. No attempt is recorded until then, so that the
     /// order in the store is the order here.
     changing: bool,
     window: ConcurrencyWindow,
     queue: Queue,
-    /// Retries that are due, with the companies by which order is kept: being read back, or in the queue already.
+    /// Due retries, with the companies by which order is kept: being read back, or in the queue
+    /// already.
     due: BTreeMap<DeliveryId, WaitingRetry>,
-    /// How many of them are being read back.
+    /// Number of them being read back.
     loading: usize,
-    /// Whether all endpoints together have read so much that each reads only a little more.
+    /// Set while the engine's shared limit on bodies is used up: each endpoint reads only a little
+    /// more.
     tight: bool,
     under_way: UnderWay,
     late: u32,
-    /// How its last attempt showed it.
+    /// The class that its last attempt showed.
     class: PermitClass,
-    /// Attempts that have ended and that the store refused for now, or that wait for a change, to be
-    /// handed out again at `record_again_at`.
+    /// Ended attempts that the store refused for now, or that wait for a change to be written.
+    /// Issued again at `record_again_at`.
     refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), WaitingRetry>,
     forgotten: Forgotten,
@@ -137,15 +144,18 @@ pub(crate) struct EndpointMachine {
     pacer: Pacer,
     pace: Pace,
     reserved: Reserved,
-    /// When the rate limit, or the receiver's pace, lets the next attempt start, if something waits for that.
+    /// When the rate limit or the receiver's pace allows the next attempt, if a delivery waits for
+    /// that.
     paced_until: Option<Timestamp>,
-    /// Whether the endpoint's state is what its last subscriber left behind, and not to be read from the store.
+    /// Whether the state comes from the endpoint's last subscriber, so that the store's is not
+    /// needed.
     is_known: bool,
-    /// Whether somebody has resumed it before the store was asked about it: what that says may be out of date.
+    /// Set if the endpoint was resumed before the store was asked about it: the store's answer may
+    /// be out of date.
     lifted: bool,
     unread: Unread,
     tally: Tally,
-    /// How the wall clock stood when it was asked for: what receivers say as a date is wall time.
+    /// The wall clock's offset when last asked for. Dates in answers are wall time.
     wall: WallOffset,
     late_check_at: Option<Timestamp>,
     record_again_at: Option<Timestamp>,
@@ -153,8 +163,8 @@ pub(crate) struct EndpointMachine {
 }
 
 impl EndpointMachine {
-    /// Returns the state of an endpoint of which nothing was read from the store yet.
-    /// The past is what the endpoint's last subscriber left behind.
+    /// Returns the state of an endpoint of which nothing has been read from the store yet. `past`
+    /// comes from the endpoint's last subscriber.
     pub(crate) fn new(url: WebhookUrl, policy: Arc<EndpointPolicy>, past: RetiredState) -> Self {
         Self {
             url,
@@ -196,12 +206,13 @@ impl EndpointMachine {
         !self.queue.is_blocked() && self.may_start(now)
     }
 
-    /// Says whether an attempt might start if there were one more delivery.
+    /// Returns `true` if an attempt could start if there were one more delivery.
     pub(crate) fn may_start(&self, now: Timestamp) -> bool {
         self.would_start(now) && self.is_reserved(now)
     }
 
-    /// The same, but for what the store has to know before.
+    /// Like [`may_start`](Self::may_start), but without checking that the store has reserved the
+    /// turn.
     fn would_start(&self, now: Timestamp) -> bool {
         self.is_on()
             && !self.draining
@@ -215,19 +226,20 @@ impl EndpointMachine {
             && !self.waits_for_refused()
     }
 
-    /// Returns `true` if what was refused is being read back, and goes before what is new because the receiver takes only so many.
+    /// Returns `true` if refused deliveries are being read back. They go before new ones, because
+    /// the receiver limits how many it takes.
     fn waits_for_refused(&self) -> bool {
         self.loading > 0 && self.pace.overloaded_at().is_some()
     }
 
-    /// Returns whose delivery would be attempted next; `None` when none
+    /// Returns the client of the delivery to be attempted next; `None` if none
     /// [`can_start`](Self::can_start).
     pub(crate) fn next_client(&self, now: Timestamp) -> Option<&ClientId> {
         let next = self.queue.next().filter(|_| self.may_start(now))?;
         Some(&next.alert.client_id)
     }
 
-    /// Returns how the endpoint counts against the process-wide limit.
+    /// Returns the class in which the endpoint counts against the process-wide limit.
     pub(crate) fn permit_class(&self) -> PermitClass {
         if self.late > 0 {
             PermitClass::Hanging
@@ -236,7 +248,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Starts the next attempt in this permit; `None` when none [`can_start`](Self::can_start).
+    /// Starts the next attempt with this permit; `None` if none [`can_start`](Self::can_start).
     pub(crate) fn start(&mut self, now: Timestamp, permit: Charge) -> Option<AttemptOrder> {
         if !self.can_start(now) {
             return None;
@@ -262,9 +274,12 @@ impl EndpointMachine {
         Some(order)
     }
 
-    /// Lets time pass: moves due retries on, reads more of the backlog where there is room, judges what has become late. Called after
-    /// every other event too; calling it once too often does nothing.
-    /// Says whether a hold has ended or a circuit become half-open, which is all that it changes about the status without an action.
+    /// Handles the passing of time: moves due retries on, reads more of the backlog if there is
+    /// room, and marks late attempts. Called after every other event too; a superfluous call does
+    /// nothing.
+    ///
+    /// Returns `true` if a hold has ended or the circuit has become half-open. These are the only
+    /// changes of the status made here that have no action.
     pub(crate) fn pump(&mut self, now: Timestamp, actions: &mut Vec<Action>) -> bool {
         let hold_ends = self.hold.is_some_and(|hold| hold.until <= now);
         if hold_ends {
@@ -273,7 +288,7 @@ impl EndpointMachine {
         }
         let probes = self.circuit.on_wake(now);
         if hold_ends || probes {
-            // It may have rested with only this to wait for.
+            // The endpoint may have rested with only this to wait for.
             self.rest_at = None;
         }
         self.pace_next(now, actions);
@@ -286,7 +301,7 @@ impl EndpointMachine {
         hold_ends || probes
     }
 
-    /// Returns when [`pump`](Self::pump) has something to do, if nothing else happens before.
+    /// Returns when [`pump`](Self::pump) next has work, if nothing else happens before.
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
         let rest_at = self.rest_at.filter(|at| *at < Timestamp::NEVER);
         [
@@ -305,29 +320,29 @@ impl EndpointMachine {
         .min()
     }
 
-    /// Returns `true` if the store was asked about the endpoint itself. Before that nothing may
-    /// start: it may be held back.
+    /// Returns `true` if the store has answered about the endpoint itself. Before that no attempt
+    /// may start: the endpoint may be held.
     fn endpoint_is_read(&self) -> bool {
         !self.unread.has_more(ReadKind::Endpoint)
     }
 
-    /// Returns `true` if attempts may start as far as operators, the receiver and the settings say.
+    /// Returns `true` if neither operators nor the receiver nor unreadable settings stop attempts.
     fn is_on(&self) -> bool {
         self.run.is_on() && !self.withheld
     }
 
-    /// Starts no attempt until [`configure`](Self::configure): the settings cannot be read.
+    /// Starts no attempt until [`configure`](Self::configure), because the settings cannot be read.
     pub(crate) fn withhold(&mut self) {
         self.withheld = true;
     }
 
-    /// Prepares for a change of whether attempts may start: what ends from now on is recorded after
+    /// Prepares for a change of `run`: attempts that end from now on are recorded after
     /// [`end_change`](Self::end_change).
     pub(crate) fn begin_change(&mut self) {
         self.changing = true;
     }
 
-    /// Takes in a change that is on record; `None` when it could not be written.
+    /// Applies a change that has been written; `None` if writing failed.
     pub(crate) fn end_change(
         &mut self,
         now: Timestamp,
@@ -352,7 +367,7 @@ impl EndpointMachine {
         if disabled.is_some() {
             self.tally.health = Health::default();
         }
-        // It may disable the endpoint again when it is recorded, in the store at least.
+        // Recording it could disable the endpoint again, at least in the store.
         for record in &mut self.refused {
             record.disabled = None;
             record.health = None;
@@ -360,28 +375,30 @@ impl EndpointMachine {
         self.lift(now, actions);
     }
 
-    /// Has it read only a little ahead from now on, or as much as it may again.
+    /// Limits reading ahead to a little, or lifts that limit.
     pub(crate) fn set_tight(&mut self, tight: bool) {
         self.tight = tight;
     }
 
-    /// Notes how the wall clock stands: to be called before the end of an attempt is taken whose answer may name a date.
+    /// Sets the wall clock's offset. Call this before `on_finished` for an answer that may contain
+    /// a date.
     pub(crate) fn set_wall(&mut self, offset: WallOffset) {
         self.wall = offset;
     }
 
-    /// Starts nothing more; what is in flight ends.
+    /// Starts no more attempts; those in flight finish.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
     }
 
-    /// Forgets the attempts in flight, and returns their permits. What has ended is still recorded.
+    /// Forgets the attempts in flight and returns their permits. Attempts that have ended are still
+    /// recorded.
     pub(crate) fn break_off(&mut self) -> Vec<Charge> {
         self.late = 0;
         self.under_way.break_off()
     }
 
-    /// Takes other settings; they apply from the next attempt on.
+    /// Applies other settings from the next attempt on.
     pub(crate) fn configure(&mut self, policy: Arc<EndpointPolicy>) {
         self.withheld = false;
         self.window.set_max(policy.max_in_flight);
@@ -396,17 +413,18 @@ impl EndpointMachine {
         }
     }
 
-    /// Says whether the store was asked what is open, so that the status is not that of an endpoint without deliveries.
+    /// Returns `true` if the store has answered what is open. Before that the status looks like
+    /// that of an endpoint without deliveries.
     pub(crate) fn knows_what_is_open(&self) -> bool {
         self.endpoint_is_read()
     }
 
-    /// Returns how many attempts are in flight.
+    /// Returns the number of attempts in flight.
     pub(crate) fn in_flight(&self) -> u32 {
         u32::try_from(self.under_way.in_flight()).unwrap_or(u32::MAX)
     }
 
-    /// Returns how the endpoint does; the shell adds what only it knows.
+    /// Returns the endpoint's status; the shell adds the fields that only it knows.
     pub(crate) fn status(&self) -> EndpointStatus {
         let next_due = self.waiting.keys().next().map(|(due_at, _)| *due_at);
         let busy = !self.under_way.is_empty() || self.queue.len() + self.due.len() > 0;
@@ -438,7 +456,8 @@ impl EndpointMachine {
         }
     }
 
-    /// Rebuilds the queue for another order. Those that were attempted already keep their lanes closed, wherever they are.
+    /// Rebuilds the queue for another ordering. Deliveries that were already attempted keep their
+    /// lanes closed, wherever they are.
     pub(super) fn reorder(&mut self, ordering: Ordering) {
         let queued = self.queue.take_all();
         let under_way = self.under_way.alerts();
@@ -465,32 +484,33 @@ impl EndpointMachine {
     }
 }
 
-/// After how long in flight an attempt is late: then its endpoint counts to those that hang.
+/// How long an attempt may be in flight before it is late and its endpoint counts as hanging.
 pub(crate) const LATE_AFTER: Duration = Duration::from_secs(1);
 
-/// The most deliveries of one endpoint that are in memory with their alerts, those in flight not counted.
+/// The most deliveries of one endpoint in memory with their alerts, not counting those in flight.
 pub(crate) const MAX_BUFFERED: usize = 256;
 
-/// How many bytes of bodies of one endpoint are in memory, those in flight not counted, before no more are added: so many with a small concurrency
-/// window, eight times as many with one of 64 and more.
+/// How many bytes of bodies of one endpoint may be in memory before no more are added, not counting
+/// those in flight. This applies to a small concurrency window; one of 64 or more allows eight
+/// times as much.
 const BYTES_AHEAD: usize = 1_024 * 1_024;
 
-/// For how long nothing may start at least before what was read is left to the store again.
+/// If nothing may start for at least this long, deliveries in memory are left to the store again.
 const SHUT_FOR_LONG: Duration = Duration::from_secs(10);
 
-/// The most waiting retries of one endpoint that are in memory, without their alerts.
+/// The most waiting retries of one endpoint in memory, without their alerts.
 const MAX_WAITING: usize = 1_024;
 
-/// The most finished attempts of one endpoint that are not on record yet; then none starts.
+/// The most ended attempts of one endpoint that are not recorded yet. Beyond this none starts.
 const MAX_UNRECORDED: usize = 1_024;
 
-/// After how long a store that could not help is asked again.
+/// The wait before a failed call of the store is repeated.
 const STORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// After how long without work connections are given up.
+/// The idle time after which an endpoint's connections are released.
 const REST_AFTER: Duration = Duration::from_secs(15);
 
-/// The same where there is no connection to keep.
+/// The same for an endpoint without a connection worth keeping.
 const REST_SOON_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

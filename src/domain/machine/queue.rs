@@ -1,8 +1,9 @@
-//! The deliveries of one endpoint that may start, in the order that the endpoint asked for.
+//! The deliveries of one endpoint that may start, in the endpoint's order.
 //!
-//! An ordered endpoint has lanes: one for all its deliveries, or one per company. A lane lets one delivery through its gate and keeps the
-//! others until that one is delivered or given up, however many retries it takes. Several are past it only where they were attempted
-//! before the endpoint asked for an order: then the oldest goes on, and the others wait for it.
+//! An ordered endpoint has lanes: one for all its deliveries, or one per company. A lane lets one
+//! delivery through its gate and keeps the others until that one is delivered or given up, however
+//! many retries it takes. More than one is past the gate only if they were attempted before the
+//! endpoint was set to keep an order. Then the oldest goes on, and the others wait for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,24 +11,24 @@ use crate::domain::deliveries::delivery::OpenDelivery;
 use crate::domain::endpoint::policy::Ordering;
 use crate::domain::value::id::{CompanyId, DeliveryId};
 
-/// Deliveries that wait to be attempted, with their alerts.
+/// Deliveries waiting to be attempted, with their alerts.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     ready: VecDeque<OpenDelivery>,
-    /// Every lane that has a delivery past its gate. Empty for unordered endpoints.
+    /// Lanes with a delivery past the gate. Empty for unordered endpoints.
     lanes: BTreeMap<Option<CompanyId>, Lane>,
-    /// How many deliveries lanes hold back.
+    /// Number of deliveries that lanes hold back.
     behind: usize,
-    /// How large the bodies of all are together, and how large the largest one of late was.
+    /// Total size of all bodies, and size of the largest recent one.
     bytes: usize,
     largest: usize,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    /// Those that have been let through and have not ended, wherever they are.
+    /// Deliveries that were let through and have not ended, wherever they are.
     past_gate: BTreeSet<DeliveryId>,
-    /// Those of them whose retry is due, but not their turn.
+    /// Those of them whose retry is due, but that must wait for an older one.
     due: BTreeMap<DeliveryId, OpenDelivery>,
     behind: VecDeque<OpenDelivery>,
 }
@@ -39,7 +40,7 @@ impl Lane {
 }
 
 impl Queue {
-    /// Adds a delivery that was never attempted, behind those before it.
+    /// Adds a delivery that was never attempted, behind the earlier ones.
     pub(crate) fn push(&mut self, ordering: Ordering, delivery: OpenDelivery) {
         self.weigh(&delivery);
         let Some(lane) = lane_of(ordering, delivery.alert.company_id.as_ref()) else {
@@ -51,14 +52,15 @@ impl Queue {
             lane.past_gate.insert(delivery.id);
             self.ready.push_back(delivery);
         } else {
-            // The lowest id goes first, also where one becomes visible late.
+            // The lowest id goes first, even if it becomes visible late.
             let place = lane.behind.partition_point(|other| other.id < delivery.id);
             lane.behind.insert(place, delivery);
             self.behind += 1;
         }
     }
 
-    /// Adds a delivery whose retry is due: it has passed its lane's gate already, and goes before those that have not.
+    /// Adds a delivery whose retry is due. It has passed its lane's gate, so it goes before those
+    /// that have not.
     pub(crate) fn push_due(&mut self, ordering: Ordering, delivery: OpenDelivery) {
         self.weigh(&delivery);
         let lane = lane_of(ordering, delivery.alert.company_id.as_ref());
@@ -72,7 +74,8 @@ impl Queue {
         }
     }
 
-    /// Closes the lane of a delivery that has passed its gate already: one that waits for a retry, as found at start, or that is under way.
+    /// Closes the lane of a delivery that has passed its gate: one found waiting for a retry at
+    /// start, or one in flight.
     pub(crate) fn close_lane(
         &mut self,
         ordering: Ordering,
@@ -84,7 +87,7 @@ impl Queue {
         }
     }
 
-    /// Notes that a delivery was delivered or given up. Then the next one of its lane goes on.
+    /// Handles that a delivery was delivered or given up: the next one of its lane goes on.
     pub(crate) fn open_lane(
         &mut self,
         ordering: Ordering,
@@ -129,12 +132,13 @@ impl Queue {
         Some(next)
     }
 
-    /// Returns how many bytes the bodies of all have.
+    /// Returns the total number of bytes of all bodies.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns `true` if no other delivery that has passed its lane's gate has to end before this one can go on.
+    /// Returns `true` if this delivery need not wait for another one that has passed its lane's
+    /// gate.
     pub(crate) fn is_next(
         &self,
         ordering: Ordering,
@@ -145,24 +149,25 @@ impl Queue {
         lane.is_none_or(|lane| lane.is_first(id))
     }
 
-    /// Returns how many deliveries as large as the largest one of late have so many bytes, and how many more can be added until there are so many.
+    /// Returns how many deliveries as large as the largest recent one fit in `bytes`, and how many
+    /// more fit beside those in the queue.
     pub(crate) fn room_within(&self, bytes: usize) -> (usize, usize) {
         let free = bytes.saturating_sub(self.bytes);
         let in_all = |bytes: usize| bytes.div_ceil(self.largest.max(1));
         (in_all(bytes), in_all(free))
     }
 
-    /// Says whether no delivery may start.
+    /// Returns `true` if no delivery may start.
     pub(crate) fn is_blocked(&self) -> bool {
         self.ready.is_empty()
     }
 
-    /// Returns how many deliveries are in it, those behind a gate included.
+    /// Returns the number of deliveries in the queue, including those behind a gate.
     pub(crate) fn len(&self) -> usize {
         self.ready.len() + self.behind
     }
 
-    /// Takes everything out, those past a gate first, and forgets all lanes.
+    /// Takes out all deliveries, ordered by id, and forgets all lanes.
     pub(crate) fn take_all(&mut self) -> Vec<OpenDelivery> {
         let lanes = std::mem::take(&mut self.lanes).into_values();
         let behind = lanes.flat_map(|lane| lane.behind.into_iter().chain(lane.due.into_values()));
@@ -186,7 +191,7 @@ impl Queue {
             .count()
     }
 
-    /// Says whether a delivery is in the queue. It looks through all of it.
+    /// Returns `true` if a delivery is in the queue. Searches all of it.
     pub(crate) fn contains(&self, id: DeliveryId) -> bool {
         let lanes = self.lanes.values();
         let behind = lanes.flat_map(|lane| lane.behind.iter().chain(lane.due.values()));
@@ -194,7 +199,7 @@ impl Queue {
         queued.any(|delivery| delivery.id == id)
     }
 
-    /// Gives back memory that a burst took.
+    /// Frees memory that a burst took.
     pub(crate) fn shrink(&mut self) {
         if self.ready.is_empty() {
             self.ready = VecDeque::new();
@@ -202,7 +207,8 @@ impl Queue {
     }
 }
 
-/// Returns the lane of a delivery; `None` when the endpoint keeps no order. The lane of no company is `Some(None)`.
+/// Returns the lane of a delivery; `None` if the endpoint keeps no order. The lane of deliveries
+/// without a company is `Some(None)`.
 #[expect(
     clippy::option_option,
     reason = "whether there is a lane, and whose it is, are two questions"
@@ -284,7 +290,7 @@ mod tests {
         assert_eq!(startable(&mut queue), [1]);
     }
 
-    /// Three were under way when the endpoint began to ask for an order.
+    /// Three were in flight when the endpoint was set to keep an order.
     #[test]
     fn those_past_the_gate_go_on_one_after_the_other_and_then_the_next_is_let_through() {
         let mut queue = Queue::default();

@@ -1,4 +1,4 @@
-//! Reads of the store, from asking to answer: one way for every kind.
+//! Reads of the store, from request to answer, in one way for every kind.
 
 use super::unread::ReadKind;
 use super::{Action, EndpointMachine, STORE_AGAIN_AFTER};
@@ -7,12 +7,12 @@ use crate::domain::endpoint::stored::StoredEndpoint;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 
-/// What is to be read of the endpoint.
+/// A read to be made for the endpoint.
 #[derive(Clone, Debug)]
 pub(crate) enum Read {
-    /// What the store knows of the endpoint itself.
+    /// The stored state of the endpoint itself.
     Endpoint,
-    /// At most `limit` deliveries that were never attempted, those after this id.
+    /// At most `limit` deliveries that were never attempted, after this id.
     Queued { after: DeliveryId, limit: usize },
     /// The `limit` earliest deliveries that wait for a retry.
     Waiting { limit: usize },
@@ -20,7 +20,7 @@ pub(crate) enum Read {
     Due(Vec<DeliveryId>),
 }
 
-/// What a read has found.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) enum Found {
     Endpoint(StoredEndpoint),
@@ -30,14 +30,14 @@ pub(crate) enum Found {
 }
 
 impl Read {
-    /// Returns `true` if it brings bodies into memory.
+    /// Returns `true` if the read brings bodies into memory.
     pub(crate) fn brings_bodies(&self) -> bool {
         matches!(self, Self::Queued { .. } | Self::Due(_))
     }
 }
 
 impl EndpointMachine {
-    /// Takes what [`Action::Read`] has found.
+    /// Takes the result of [`Action::Read`].
     pub(crate) fn on_read(&mut self, read: &Read, found: Found) {
         match (read, found) {
             (Read::Endpoint, Found::Endpoint(known)) => self.on_endpoint_read(&known),
@@ -48,7 +48,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Notes that [`Action::Read`] failed: it is tried again a little later.
+    /// Schedules a failed [`Action::Read`] to be repeated a little later.
     pub(crate) fn on_read_failed(&mut self, now: Timestamp, read: &Read) {
         let again_at = now + STORE_AGAIN_AFTER;
         match read {

@@ -1,4 +1,4 @@
-//! What the store holds and what is in memory: deliveries that arrive, that are read, and that wait there.
+//! Deliveries in the store and in memory: new arrivals, reads, and waiting retries.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ use crate::domain::value::id::{CompanyId, DeliveryId};
 use crate::domain::value::time::Timestamp;
 
 impl EndpointMachine {
-    /// Takes deliveries that were just accepted, in their order, and `missed` ones after them. What
-    /// does not fit stays in the store.
+    /// Takes deliveries that were just accepted, in order, followed by `missed` ones. Those that do
+    /// not fit stay in the store.
     pub(crate) fn on_deliveries(
         &mut self,
         deliveries: impl IntoIterator<Item = OpenDelivery>,
@@ -47,8 +47,8 @@ impl EndpointMachine {
         self.rest_at = None;
     }
 
-    /// Takes a delivery with an id that was passed: a read has found it before, and it may have
-    /// ended since, or its id became visible late. The store knows.
+    /// Takes a delivery whose id was already passed. A read may have found it before, and it may
+    /// have ended since; or its id became visible late. The store knows which.
     fn on_late(&mut self, id: DeliveryId) {
         if !self.is_in_memory(id) {
             self.tally.open += 1;
@@ -56,13 +56,13 @@ impl EndpointMachine {
         }
     }
 
-    /// Has a delivery that was never attempted read back by its id, as one whose retry is due.
+    /// Schedules a never-attempted delivery to be read back by its id, like a due retry.
     fn read_back(&mut self, id: DeliveryId) {
         let at_once = (Timestamp::default(), id);
         self.waiting.insert(at_once, WaitingRetry::default());
     }
 
-    /// Takes what the store knows of the endpoint.
+    /// Takes the stored state of the endpoint.
     pub(super) fn on_endpoint_read(&mut self, known: &StoredEndpoint) {
         self.unread.end(ReadKind::Endpoint, false);
         if self.tally.health == Health::default() {
@@ -73,8 +73,8 @@ impl EndpointMachine {
         } else if !self.is_known {
             self.remember(known.hold(), &known.agreed);
         }
-        // A count that comes late includes deliveries that have ended since; once everything is in
-        // memory it is known better.
+        // A late count includes deliveries that have ended since. Once everything is in memory, the
+        // count here is more accurate.
         if !self.has_read_all() {
             self.tally.open = self.tally.open.max(known.open);
         }
@@ -98,8 +98,8 @@ impl EndpointMachine {
     /// Takes the earliest deliveries that wait for a retry.
     pub(super) fn on_waiting_read(&mut self, deliveries: Vec<WaitingDelivery>, limit: usize) {
         let full = deliveries.len() == limit;
-        // A delivery may have ended since it was read, or wait for a later retry, here or in the
-        // store alone.
+        // Since the read, a delivery may have ended, or may wait for a later retry, here or only in
+        // the store.
         let waiting: BTreeSet<DeliveryId> = self.waiting.keys().map(|(_, id)| *id).collect();
         let mut found = Vec::new();
         for delivery in deliveries {
@@ -126,14 +126,14 @@ impl EndpointMachine {
             self.spill();
         }
         if any && self.policy.ordering != Ordering::Unordered {
-            // What is in the queue comes after these.
+            // Deliveries in the queue come after these.
             self.reorder(self.policy.ordering);
         }
         self.correct_count();
     }
 
-    /// Takes deliveries that were started again by hand. Their ids may have been passed by deliveries
-    /// that were handed over first; or a read has found them, and they are in memory.
+    /// Takes deliveries that were redelivered by hand. Deliveries handed over first may have passed
+    /// their ids; or a read has found them, and they are in memory.
     pub(crate) fn on_redelivered(&mut self, ids: Vec<DeliveryId>) {
         for id in ids {
             if self.is_in_memory(id) {
@@ -149,11 +149,12 @@ impl EndpointMachine {
         self.rest_at = None;
     }
 
-    /// Takes what `Action::Load` found. A delivery that was looked for and not found is no longer open.
+    /// Takes the result of `Read::Due`. A delivery that was requested and not found is no longer
+    /// open.
     pub(super) fn on_loaded(&mut self, asked: &[DeliveryId], Loaded { deliveries, rest }: Loaded) {
         self.loading = self.loading.saturating_sub(asked.len());
         for id in rest {
-            // They are read when there is room again.
+            // Those not read wait until there is room again.
             if let Some(due) = self.due.remove(&id) {
                 self.waiting.insert((due.at, id), due);
             }
@@ -163,7 +164,7 @@ impl EndpointMachine {
             if found.contains(id) {
                 continue;
             }
-            // Those that were not looked at wait again.
+            // Deliveries left for later are out of `due` already; this one is no longer open.
             if let Some(gone) = self.due.remove(id) {
                 self.tally.open = self.tally.open.saturating_sub(1);
                 if gone.closed_lane {
@@ -179,11 +180,11 @@ impl EndpointMachine {
         for delivery in new {
             self.queue.push(self.policy.ordering, delivery);
         }
-        // Each goes in front, so that the one that was due first is the first.
+        // Each goes to the front, so in reverse order the earliest due ends up first.
         for delivery in due.into_iter().rev() {
             let late = |due: &WaitingRetry| !due.closed_lane;
             match delivery.due_at {
-                // It was read back as never attempted, and has been since.
+                // It was read back as never attempted, but has been attempted since.
                 Some(due_at) if self.due.get(&delivery.id).is_some_and(late) => {
                     self.due.remove(&delivery.id);
                     let company = delivery.alert.company_id.clone();
@@ -194,7 +195,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Notes that reading deliveries back failed: they wait a little longer.
+    /// Postpones deliveries that could not be read back.
     pub(super) fn on_load_failed(&mut self, again_at: Timestamp, asked: &[DeliveryId]) {
         self.loading = self.loading.saturating_sub(asked.len());
         for id in asked {
@@ -211,7 +212,7 @@ impl EndpointMachine {
     pub(super) fn wait(&mut self, key: (Timestamp, DeliveryId), company: Option<CompanyId>) {
         let last = self.waiting.keys().next_back();
         if self.unread.has_more(ReadKind::Waiting) && last.is_none_or(|last| key > *last) {
-            // Whatever is in the store alone is due after everything that waits here.
+            // Deliveries that are only in the store are due after all that wait here.
             self.unread.note(ReadKind::Waiting);
         } else {
             self.waiting
@@ -220,13 +221,14 @@ impl EndpointMachine {
         }
     }
 
-    /// Leaves what waits longest to the store alone when too much waits.
+    /// Leaves the retry due last to the store if too many wait.
     pub(super) fn spill(&mut self) {
-        // An ordered endpoint has at most one waiting delivery per lane and needs them all to know which lanes are closed.
+        // An ordered endpoint has at most one waiting delivery per lane, and needs all of them to
+        // know which lanes are closed.
         if self.waiting.len() > MAX_WAITING
             && self.policy.ordering == Ordering::Unordered
             && let Some(last) = self.waiting.last_entry()
-            // One that was never attempted would not be found among those that wait.
+            // A read of waiting deliveries would not find one that was never attempted.
             && last.get().closed_lane
         {
             last.remove();
@@ -234,22 +236,23 @@ impl EndpointMachine {
         }
     }
 
-    /// How many more deliveries may be in memory with their alerts.
+    /// Returns how many more deliveries may be in memory with their alerts.
     pub(super) fn room(&self) -> usize {
         let (_, by_size) = self.room_by_size();
         let by_count = MAX_BUFFERED.saturating_sub(self.queue.len());
         by_count.min(by_size).saturating_sub(self.due.len())
     }
 
-    /// How many deliveries may be in memory for the size of their bodies, and how many more.
+    /// Returns how many deliveries may be in memory given the size of their bodies, and how many
+    /// more.
     fn room_by_size(&self) -> (usize, usize) {
         self.queue.room_within(self.bytes_ahead())
     }
 
-    /// How many bytes of bodies may be in memory, those in flight not counted.
+    /// Returns how many bytes of bodies may be in memory, not counting those in flight.
     fn bytes_ahead(&self) -> usize {
         if self.tight {
-            // Those in flight are: they may be as many as there are permits.
+            // Here those in flight count: they may be as many as there are permits.
             return A_LITTLE.saturating_sub(self.under_way.bytes());
         }
         let window = usize::try_from(self.window.size()).unwrap_or(MAX_BUFFERED);
@@ -257,18 +260,19 @@ impl EndpointMachine {
         bytes.clamp(BYTES_AHEAD, 8 * BYTES_AHEAD)
     }
 
-    /// Returns how many bytes of bodies more may be read; how large those are is not known before.
+    /// Returns how many more bytes of bodies may be read. Their sizes are not known beforehand.
     pub(crate) fn bytes_wanted(&self) -> usize {
         self.bytes_ahead().saturating_sub(self.queue.bytes())
     }
 
-    /// Returns how many bytes of bodies are in memory.
+    /// Returns the number of bytes of bodies in memory.
     pub(crate) fn bytes_in_memory(&self) -> usize {
         self.queue.bytes() + self.under_way.bytes()
     }
 
-    /// For how many deliveries the backlog is read ahead: for some rounds of the concurrency window, so that a thousand endpoints which have just
-    /// started, or which fail, do not fill the memory with what they cannot send yet.
+    /// Returns how many deliveries of the backlog to read ahead: several rounds of the concurrency
+    /// window. A thousand endpoints that have just started, or that fail, then do not fill the
+    /// memory with deliveries that they cannot send yet.
     pub(super) fn read_ahead(&self) -> usize {
         let window = usize::try_from(self.window.size()).unwrap_or(MAX_BUFFERED);
         window
@@ -276,12 +280,14 @@ impl EndpointMachine {
             .clamp(MAX_BUFFERED / 8, MAX_BUFFERED)
     }
 
-    /// Returns `true` if due retries may be read back. Of an ordered endpoint whichever is due may be the one that the others wait for: one is always read.
+    /// Returns `true` if due retries may be read back. On an ordered endpoint the others may wait
+    /// for any due one, so one is always read.
     pub(super) fn can_load(&self) -> bool {
         self.lets_read() && (self.room() > 0 || self.must_load())
     }
 
-    /// Returns `true` if attempts may start as far as it is known: for an endpoint that may not, nothing is read.
+    /// Returns `true` if attempts may start as far as known. Nothing is read for an endpoint that
+    /// may not start.
     fn lets_read(&self) -> bool {
         self.is_on()
             && !self.draining
@@ -289,7 +295,7 @@ impl EndpointMachine {
             && self.endpoint_is_read()
     }
 
-    /// Returns `true` if nothing in memory may start, nor will without another delivery being read back.
+    /// Returns `true` if nothing in memory may start until another delivery is read back.
     fn must_load(&self) -> bool {
         let stands_still = self.queue.is_blocked() && self.loading == 0;
         self.policy.ordering != Ordering::Unordered
@@ -297,7 +303,8 @@ impl EndpointMachine {
             && (!self.tight || self.under_way.is_empty())
     }
 
-    /// Returns what may be read back when it is due, those due first first. Those that have to wait for another one would only take up room.
+    /// Returns the retries that may be read back when due, the earliest first. Those that must wait
+    /// for another delivery would only take up room.
     fn loadable(&self) -> impl Iterator<Item = (Timestamp, DeliveryId)> {
         let loadable = self.waiting.iter().filter(|((_, id), due)| {
             let company = due.company.as_ref();
@@ -306,7 +313,7 @@ impl EndpointMachine {
         loadable.map(|(key, _)| *key)
     }
 
-    /// Returns when the next one is to be read back; `None` when none may be.
+    /// Returns when the next retry is to be read back; `None` if none may be.
     pub(super) fn next_load(&self) -> Option<Timestamp> {
         let (at, _) = self.loadable().next().filter(|_| self.can_load())?;
         Some(self.held_until().map_or(at, |until| at.max(until)))
@@ -332,7 +339,8 @@ impl EndpointMachine {
         }
     }
 
-    /// Leaves what is in memory to the store again when nothing may start for long: then it needs no more room than an endpoint that was just started.
+    /// Leaves queued deliveries to the store again if nothing may start for long. The endpoint then
+    /// needs no more memory than one that has just started.
     pub(super) fn leave_to_store(&mut self, now: Timestamp) {
         let long = now + SHUT_FOR_LONG;
         let shut_until = self.held_until().max(self.circuit.open_until());
@@ -345,7 +353,7 @@ impl EndpointMachine {
             let at = delivery.due_at.unwrap_or_default();
             let due = WaitingRetry {
                 company: delivery.alert.company_id.clone(),
-                // One that was never attempted is found among those that wait here alone.
+                // A delivery that was never attempted is found only here, among those that wait.
                 closed_lane: delivery.due_at.is_some(),
                 at,
             };
@@ -374,10 +382,11 @@ impl EndpointMachine {
         }
         let (ahead, loaded) = (self.read_ahead(), self.queue.len() + self.due.len());
         let limit = ahead.saturating_sub(loaded).min(self.room());
-        // Half of what there may be at a time, so that not every start leads to a read.
+        // Read only if more than half of the allowance is free, so that not every start causes a
+        // read.
         let wanted = 2 * limit > ahead.min(self.room_by_size().0);
         let may = wanted && self.lanes_are_known() && self.unread.may_read(ReadKind::Queued, now);
-        // One with nothing open needs no room, and knows then that it has nothing to do.
+        // An endpoint with nothing open needs no room, and learns that it has nothing to do.
         let nothing = self.tally.open == 0 && self.endpoint_is_read();
         if may && (nothing || self.lets_read() && self.held_until().is_none()) {
             let after = self.unread.begin(ReadKind::Queued);
@@ -385,15 +394,16 @@ impl EndpointMachine {
         }
     }
 
-    /// Says whether every delivery that keeps others back is in memory: before that, nothing is let through.
+    /// Returns `true` if every delivery that holds others back is in memory. Before that none is
+    /// let through.
     pub(super) fn lanes_are_known(&self) -> bool {
         self.policy.ordering == Ordering::Unordered || !self.unread.has_more(ReadKind::Waiting)
     }
 
-    /// Once everything open is in memory, the count can be checked against it.
+    /// Corrects the count once every open delivery is in memory.
     pub(super) fn correct_count(&mut self) {
         if self.has_read_all() {
-            // Deliveries in `due` that are read back already are in the queue too.
+            // Deliveries in `due` that were already read back are in the queue too.
             let read_back = self.queue.count_among(&self.due);
             let known = self.queue.len() + self.due.len() - read_back
                 + self.under_way.len()
@@ -408,7 +418,7 @@ impl EndpointMachine {
         !kinds.iter().any(|kind| self.unread.has_more(*kind))
     }
 
-    /// Returns `true` if a delivery is anywhere in memory.
+    /// Returns `true` if a delivery is in memory, in any place.
     fn is_in_memory(&self, id: DeliveryId) -> bool {
         self.due.contains_key(&id)
             || self.under_way.contains(id)

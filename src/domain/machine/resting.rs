@@ -1,4 +1,4 @@
-//! Having nothing to do: giving memory back, and leaving the rest to the endpoint's next subscriber.
+//! An idle endpoint: it frees memory, and leaves its state to the endpoint's next subscriber.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,30 @@ use crate::domain::policy::breaker::Circuit;
 use crate::domain::value::time::Timestamp;
 
 impl EndpointMachine {
-    /// Says whether nothing is in flight and everything is on record.
+    /// Returns `true` if nothing is in flight and everything is recorded.
     pub(crate) fn is_drained(&self) -> bool {
         self.under_way.is_empty()
     }
 
-    /// Says whether nothing is in flight and nothing is about to start.
+    /// Returns `true` if nothing is in flight and nothing is about to start.
     pub(crate) fn is_quiet(&self) -> bool {
         self.is_drained() && self.queue.is_blocked() && self.due.is_empty()
     }
 
-    /// Says whether it has rested, and nothing has happened since.
+    /// Returns `true` if the endpoint has rested and nothing has happened since.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.rest_at == Some(Timestamp::NEVER)
     }
 
-    /// Gives back memory and rests soon; for an endpoint that is quiet and has no connection worth keeping.
+    /// Frees memory and schedules an early rest, for a quiet endpoint without a connection worth
+    /// keeping.
     pub(crate) fn rest_soon(&mut self, now: Timestamp) {
         self.rest_at = Some(now + REST_SOON_AFTER);
         self.shrink();
     }
 
-    /// Says whether nothing is left of the endpoint but its tally, so that its subscriber can end and another can go on later.
+    /// Returns `true` if only the tally is left of the endpoint, so that its subscriber can end and
+    /// another can go on later.
     pub(crate) fn may_retire(&self) -> bool {
         !self.draining
             && !self.changing
@@ -43,7 +45,7 @@ impl EndpointMachine {
             && self.tally.open == 0
     }
 
-    /// Returns what the endpoint's next subscriber goes on from, when this one retires or panics.
+    /// Returns the state for the endpoint's next subscriber, when this one retires or panics.
     pub(crate) fn past(&self) -> RetiredState {
         let circuit = match self.circuit {
             // Its probe ends with the subscriber.
@@ -52,7 +54,7 @@ impl EndpointMachine {
         };
         RetiredState {
             run: self.run,
-            // What is open is counted again.
+            // The next subscriber counts open deliveries again.
             tally: Tally {
                 open: 0,
                 ..self.tally
@@ -82,7 +84,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Gives back memory: an empty map keeps room for its next entries, and there may be many endpoints at rest.
+    /// Frees memory: an empty map keeps its capacity, and many endpoints may be at rest.
     pub(super) fn shrink(&mut self) {
         self.queue.shrink();
         if self.under_way.is_empty() {

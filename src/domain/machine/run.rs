@@ -1,16 +1,16 @@
-//! Whether attempts of an endpoint may start, as operators and its receiver have said.
+//! Whether operators and the receiver allow attempts of an endpoint.
 
 use crate::domain::endpoint::status::EndpointState;
 use crate::domain::policy::health::DisabledReason;
 
-/// Whether attempts may start. The subscriber owns it while it runs, and leaves it to the next one.
+/// Whether attempts may start. Owned by the subscriber while it runs, then left to the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) paused: bool,
     pub(crate) disabled: Option<DisabledReason>,
 }
 
-/// A change that operators ask for.
+/// A change requested by operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunChange {
     Pause,
@@ -32,7 +32,7 @@ impl Run {
         }
     }
 
-    /// Returns this for an endpoint whose settings cannot be read, if `withheld`.
+    /// Returns this state or, if `withheld`, that of an endpoint whose settings cannot be read.
     pub(crate) fn or_withheld(self, withheld: bool) -> Self {
         let unreadable = withheld.then_some(DisabledReason::Unreadable);
         Self {
@@ -41,7 +41,7 @@ impl Run {
         }
     }
 
-    /// Returns the state that an endpoint has by this; `None` while attempts may start.
+    /// Returns the resulting state of the endpoint; `None` if attempts may start.
     pub(crate) fn state(self) -> Option<EndpointState> {
         let disabled = self.disabled;
         let disabled = disabled.map(|reason| EndpointState::Disabled { reason });

@@ -1,4 +1,4 @@
-//! What is counted about one endpoint.
+//! The counts of one endpoint.
 
 use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary};
 use crate::domain::deliveries::outcome::Outcome;
@@ -13,7 +13,7 @@ use crate::domain::policy::rate::Pacer;
 use crate::domain::policy::window::ConcurrencyWindow;
 use crate::domain::value::url::WebhookUrl;
 
-/// Counts since the engine started, and the health that follows from the latest attempts.
+/// Counts since the engine started, and the health shown by the latest attempts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     /// Open deliveries, wherever they are.
@@ -27,7 +27,7 @@ pub(crate) struct Tally {
     pub(crate) health: Health,
 }
 
-/// What a subscriber that retires, or panics, leaves to the next one of its endpoint.
+/// The state that a subscriber which retires or panics leaves to the endpoint's next one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RetiredState {
     pub(crate) run: Run,
@@ -35,18 +35,18 @@ pub(crate) struct RetiredState {
     pub(crate) window: ConcurrencyWindow,
     pub(crate) circuit: Circuit,
     pub(crate) pacer: Pacer,
-    /// Of a receiver that had too much; there are many endpoints without.
+    /// Set for a receiver that was overloaded; most endpoints have none.
     pub(crate) pace: Option<Box<Pace>>,
     pub(crate) hold: Option<Box<Hold>>,
-    /// How its last attempt showed the endpoint.
+    /// The class that the endpoint's last attempt showed.
     pub(crate) class: PermitClass,
     pub(crate) reports_lost: u64,
-    /// Whether there was one: what was kept in the store is older then.
+    /// Whether there was a subscriber: the state in the store is then older than this.
     pub(crate) is_known: bool,
 }
 
 impl RetiredState {
-    /// Returns the status of an endpoint that nobody runs for.
+    /// Returns the status of an endpoint without a subscriber.
     pub(crate) fn status(&self, url: WebhookUrl) -> EndpointStatus {
         let hold = self.hold.as_deref().copied();
         let held = |hold: Hold| EndpointState::RateLimited { until: hold.until };
@@ -76,13 +76,14 @@ impl Tally {
         }
     }
 
-    /// Notes an attempt that delivered.
+    /// Counts an attempt that delivered.
     pub(crate) fn succeeded(&mut self) {
         self.consecutive_failures = 0;
         self.consecutive_transient = 0;
     }
 
-    /// Notes an attempt that failed. A permanent answer is an answer, so it ends a row of transient failures.
+    /// Counts a failed attempt. A permanent failure is a definite answer, so it ends a run of
+    /// transient failures.
     pub(crate) fn failed(&mut self, transient: bool) {
         self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         self.consecutive_transient = if transient {
@@ -92,7 +93,7 @@ impl Tally {
         };
     }
 
-    /// Counts an attempt that is on record.
+    /// Counts a recorded attempt.
     pub(crate) fn count(&mut self, record: &AttemptRecord) {
         self.attempts += 1;
         self.last_attempt = Some(record.summary);

@@ -62,7 +62,7 @@ fn machine() -> EndpointMachine {
 }
 
 impl EndpointMachine {
-    /// Starts the next attempt, in a permit such as it would get.
+    /// Starts the next attempt with a permit such as it would get.
     fn start_one(&mut self, now: Timestamp) -> Option<AttemptOrder> {
         let class = self.permit_class();
         let site = PermitBook::<()>::new(4).site(None, &"c".into(), 0);
@@ -124,7 +124,7 @@ fn a_record_that_the_store_refuses_is_handed_out_again() {
     assert!(matches!(&pump(&mut machine, at(1))[..], [Action::Record(again)] if *again == record));
 }
 
-/// A store that has done the work may still have answered that it failed.
+/// A store may report a failure although it has done the work.
 #[test]
 fn a_record_that_is_handed_out_again_counts_once() {
     let mut machine = machine();
@@ -177,8 +177,8 @@ fn an_attempt_that_takes_long_makes_its_endpoint_one_that_hangs_while_it_lasts()
     );
 }
 
-/// What counts is for how long an attempt holds its permit: a receiver that is in trouble and says
-/// so costs the others nothing.
+/// The class depends on how long an attempt holds its permit. A receiver that is in trouble and
+/// answers so costs the others nothing.
 #[test]
 fn an_endpoint_is_prompt_once_it_has_answered_within_a_second_whatever_the_answer() {
     let failed = |failure| (Exchange::failed(failure), 10);
@@ -282,7 +282,7 @@ fn after_a_hold_the_window_restarts_whatever_was_answered_meanwhile() {
     assert_eq!(machine.status().window, 1);
 }
 
-/// A large body now and then must not have those behind it read one by one.
+/// After an occasional large body, the deliveries behind it must not be read one by one.
 #[test]
 fn after_a_large_body_small_ones_are_read_in_pages_again() {
     let mut machine = machine();
@@ -335,7 +335,8 @@ fn a_redelivery_behind_others_is_counted_once() {
     assert_eq!(machine.status().queued, 3);
 }
 
-/// Of an ordered endpoint one that is due is always read, though what waits behind others takes up all room.
+/// On an ordered endpoint a due retry is always read, even if deliveries behind others take up all
+/// room.
 #[test]
 fn the_retry_that_others_wait_for_is_read_though_there_is_no_room() {
     let mut machine = machine();
@@ -367,7 +368,8 @@ fn the_retry_that_others_wait_for_is_read_though_there_is_no_room() {
     );
 }
 
-/// What a page had no room for waits with its time, and is read when there is room again.
+/// Deliveries for which a page had no room wait with their due times, and are read once there is
+/// room.
 #[test]
 fn what_a_page_had_no_room_for_is_asked_for_again() {
     let mut machine = machine();
@@ -475,7 +477,8 @@ fn a_503_with_retry_after_holds_everything_and_wakes_on_time() {
     );
 }
 
-/// The store cannot note that an attempt may start, and then the endpoint is paused: it was woken again and again.
+/// The store fails to reserve an attempt, and then the endpoint is paused. This caused one wake-up
+/// after another.
 #[test]
 fn a_store_that_is_asked_again_wakes_nobody_who_cannot_ask() {
     let mut machine = machine();
@@ -510,7 +513,7 @@ fn a_redelivery_whose_id_was_passed_is_read_by_its_id() {
     assert!(matches!(&actions[..], [Action::Read(Read::Due(ids))] if *ids == [DeliveryId::new(8)]));
     machine.on_loaded(&[DeliveryId::new(8)], all(vec![delivery(8)]));
     assert_eq!(machine.status().queued, 2);
-    // One that is still ahead is read in its turn.
+    // A later id is read in its turn.
     machine.on_redelivered(vec![DeliveryId::new(12)]);
     assert!(matches!(
         pump(&mut machine, NOW)[..],
@@ -540,7 +543,8 @@ fn a_waiting_delivery_is_not_taken_in_twice_by_a_read_that_comes_late() {
     );
 }
 
-/// It was taken in with the time that it had waited for, and attempted again at once (simulated seed 17677).
+/// A delivery was taken in with its old due time, and attempted again at once (simulated seed
+/// 17677).
 #[test]
 fn what_is_recorded_during_a_read_is_not_taken_in_as_it_was_before() {
     let mut machine = machine();
@@ -553,7 +557,7 @@ fn what_is_recorded_during_a_read_is_not_taken_in_as_it_was_before() {
         matches!(reads[..], [Action::Read(Read::Waiting { .. })]),
         "{reads:?}"
     );
-    // The store has recorded it before the read is answered; it is left to the store alone.
+    // The store records it before the read is answered; it is left to the store.
     machine.on_recorded(&record).unwrap();
     let old = WaitingDelivery {
         id: DeliveryId::new(1),
@@ -571,7 +575,7 @@ fn what_is_recorded_during_a_read_is_not_taken_in_as_it_was_before() {
     assert_eq!(loads(&mut machine, at(15)), 1);
 }
 
-/// Returns how many deliveries are to be read back.
+/// Returns the number of deliveries to read back.
 fn loads(machine: &mut EndpointMachine, now: Timestamp) -> usize {
     let actions = pump(machine, now);
     let loads = actions.iter().map(|action| match action {
@@ -681,7 +685,7 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
     }
 }
 
-/// Whatever is recorded while a change is being written might be written before it or after.
+/// An attempt recorded while a change is being written might be written before it or after.
 #[test]
 fn an_attempt_that_ends_while_a_change_is_written_is_recorded_after_it() {
     let mut policy = EndpointPolicy::alert_service();
@@ -733,7 +737,7 @@ fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() 
         DeliveryId::new(7)
     );
     assert!(machine.window.size() > 1);
-    // Its id was passed already, and the store cannot read it for now; then it is gone.
+    // Its id was already passed. At first the store cannot read it; later it is gone.
     machine.on_redelivered(vec![DeliveryId::new(3)]);
     assert!(matches!(
         &pump(&mut machine, NOW)[..],
@@ -754,7 +758,7 @@ fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() 
 fn what_is_forgotten_is_not_attempted_wherever_it_is() {
     let mut machine = machine();
     machine.on_deliveries((1..=6).map(delivery), Missed::None);
-    // Two wait for their retries, one is in flight, three are queued.
+    // Two wait for retries, one is in flight, three are queued.
     for _ in 0..2 {
         let order = machine.start_one(NOW).unwrap();
         let record = finish(&mut machine, NOW, order.delivery_id.get(), Answer::new(503));
@@ -767,7 +771,7 @@ fn what_is_forgotten_is_not_attempted_wherever_it_is() {
     assert_eq!(machine.status().queued, 5);
     let ids = [1, 3, 4, 6, 7].map(DeliveryId::new);
     assert_eq!(machine.forget(&ids), [DeliveryId::new(3)], "in flight");
-    // A read that was under way, and what the router hands over late.
+    // A read in progress, and a late hand-over by the router.
     machine.on_queued_read(page(vec![delivery(7), delivery(8)], 10));
     machine.on_deliveries([delivery(6), delivery(7)], Missed::None);
     let loaded = |id| OpenDelivery {

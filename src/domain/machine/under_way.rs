@@ -1,4 +1,4 @@
-//! The attempts of one endpoint, each from its start until it is on record.
+//! The attempts of one endpoint, each from its start until it is recorded.
 
 use std::sync::Arc;
 
@@ -11,19 +11,20 @@ use crate::domain::policy::retry::Progress;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 
-/// One table for both stages, so that what an attempt's end needs was touched at its start.
+/// One table for both stages, so that the entry needed at an attempt's end was touched at its
+/// start.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
     attempts: HashMap<DeliveryId, UnderWayAttempt>,
     in_flight: usize,
-    /// How many bytes the bodies of all have.
+    /// Total number of bytes of their bodies.
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct UnderWayAttempt {
     alert: Arc<Alert>,
-    /// `None` once it has ended and is to be recorded.
+    /// `None` once the attempt has ended and is to be recorded.
     in_flight: Option<InFlight>,
 }
 
@@ -32,15 +33,15 @@ struct UnderWayAttempt {
 pub(super) struct InFlight {
     pub(super) progress: Progress,
     pub(super) started_at: Timestamp,
-    /// As what its permit counts.
+    /// The permit's charge.
     pub(super) permit: Charge,
     pub(super) late: bool,
-    /// How many were in flight when it started, itself included.
+    /// Number of attempts in flight when it started, including itself.
     pub(super) at_once: u32,
 }
 
 impl UnderWay {
-    /// Notes that an attempt has started.
+    /// Records that an attempt has started.
     pub(super) fn start(&mut self, delivery: OpenDelivery, started_at: Timestamp, permit: Charge) {
         let at_once = u32::try_from(self.in_flight + 1).unwrap_or(u32::MAX);
         let in_flight = Some(InFlight {
@@ -62,14 +63,15 @@ impl UnderWay {
         self.in_flight += usize::from(!was_in_flight);
     }
 
-    /// Notes that an attempt has ended and is to be recorded, and returns what was known of it; `None` if none was in flight.
+    /// Marks an attempt as ended and to be recorded, and returns its data; `None` if none was in
+    /// flight.
     pub(super) fn end(&mut self, id: DeliveryId) -> Option<InFlight> {
         let ended = self.attempts.get_mut(&id)?.in_flight.take()?;
         self.in_flight -= 1;
         Some(ended)
     }
 
-    /// Forgets the attempts in flight, and returns their permits.
+    /// Forgets the attempts in flight and returns their permits.
     pub(super) fn break_off(&mut self) -> Vec<Charge> {
         let mut permits = Vec::with_capacity(self.in_flight);
         self.attempts.retain(|_, attempt| {
@@ -84,7 +86,8 @@ impl UnderWay {
         permits
     }
 
-    /// Forgets an attempt that is on record, and returns what it sent; `None` if it is not about to be recorded.
+    /// Removes a recorded attempt and returns the alert sent; `None` if the attempt was not to be
+    /// recorded.
     pub(super) fn take_recorded(&mut self, id: DeliveryId) -> Option<Arc<Alert>> {
         let ended = |attempt: &UnderWayAttempt| attempt.in_flight.is_none();
         if !self.attempts.get(&id).is_some_and(ended) {
@@ -95,7 +98,7 @@ impl UnderWay {
         Some(alert)
     }
 
-    /// Returns how many attempts there are, in flight or to be recorded.
+    /// Returns the number of attempts in flight or to be recorded.
     pub(super) fn len(&self) -> usize {
         self.attempts.len()
     }
@@ -108,7 +111,7 @@ impl UnderWay {
         self.in_flight
     }
 
-    /// Returns how many attempts have ended and are not on record yet.
+    /// Returns the number of ended attempts that are not recorded yet.
     pub(super) fn unrecorded(&self) -> usize {
         self.attempts.len().saturating_sub(self.in_flight)
     }
@@ -126,7 +129,7 @@ impl UnderWay {
         attempts.map(|(id, attempt)| (*id, &*attempt.alert))
     }
 
-    /// Returns the attempts in flight, in no order.
+    /// Returns the attempts in flight, in no particular order.
     pub(super) fn in_flight_mut(&mut self) -> impl Iterator<Item = &mut InFlight> {
         self.attempts
             .values_mut()

@@ -1,14 +1,14 @@
-//! Deliveries of one endpoint that are in the store and not in its subscriber's memory.
+//! Deliveries of one endpoint that are in the store but not in its subscriber's memory.
 
 use std::collections::BTreeSet;
 
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 
-/// What is read of an endpoint.
+/// A kind of read for an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadKind {
-    /// What the store knows of the endpoint itself.
+    /// The stored state of the endpoint itself.
     Endpoint,
     /// Deliveries that were never attempted.
     Queued,
@@ -16,12 +16,12 @@ pub(crate) enum ReadKind {
     Waiting,
 }
 
-/// Deliveries that are in the store alone, of which nobody was told more.
+/// Deliveries that are only in the store, and of which the subscriber knows nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Missed {
     #[default]
     None,
-    /// The lowest of their ids, and their number.
+    /// Their lowest id, and their number.
     From { first: DeliveryId, count: u64 },
 }
 
@@ -36,13 +36,13 @@ impl Missed {
         })
     }
 
-    /// Returns `count` deliveries with ids that are not known.
+    /// Returns `count` deliveries with unknown ids.
     pub(crate) fn unknown(count: u64) -> Self {
         let first = DeliveryId::new(0);
         Self::From { first, count }
     }
 
-    /// Returns both together.
+    /// Returns the union of both.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (missed, Self::None) | (Self::None, missed) => missed,
@@ -60,19 +60,20 @@ impl Missed {
     }
 }
 
-/// What the store holds more of each kind, how far it was read, and which reads are under way.
+/// The reads of each kind: whether more remains, the position reached, and reads in progress.
 ///
-/// Deliveries that were never attempted are read in pages of ascending ids. The page start is no
-/// more than that: an id below it may become visible later, and moves it back. Deliveries that
-/// become known while a read is under way may be missed by it, so that it is repeated.
+/// Never-attempted deliveries are read in pages of ascending ids. The page start is only a
+/// position: a lower id may become visible later, and moves it back. A read may miss deliveries
+/// that become known while it is in progress, so it is repeated.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unread {
     kinds: [Pages; 3],
     /// Ids after this one were not read.
     page_start: DeliveryId,
-    /// Where the next page begins at the latest, for what became known while one is being read.
+    /// Upper bound for the start of the next page, set by deliveries that became known during a
+    /// read.
     back_to: Option<DeliveryId>,
-    /// The highest id that was taken in: a higher one cannot be in memory.
+    /// The highest id taken in; a higher one cannot be in memory.
     highest: DeliveryId,
     again_at: Option<Timestamp>,
 }
@@ -83,8 +84,8 @@ struct Pages {
     more: bool,
     reading: bool,
     grew_meanwhile: bool,
-    /// Deliveries of which an attempt was recorded since the read began: it may find them as they
-    /// were before.
+    /// Deliveries with an attempt recorded since the read began; the read may find their earlier
+    /// state.
     recorded: BTreeSet<DeliveryId>,
 }
 
@@ -102,7 +103,7 @@ impl Pages {
 }
 
 impl Unread {
-    /// Returns the state of an endpoint of whose deliveries nothing was read yet.
+    /// Returns the state of an endpoint of whose deliveries nothing has been read yet.
     pub(crate) fn of_everything() -> Self {
         let unread = Pages {
             more: true,
@@ -142,12 +143,12 @@ impl Unread {
         self.kinds.iter().all(|pages| !pages.more && !pages.reading)
     }
 
-    /// Notes that the store holds more of this kind.
+    /// Records that the store holds more of this kind.
     pub(crate) fn note(&mut self, kind: ReadKind) {
         self.pages_mut(kind).note();
     }
 
-    /// Notes that deliveries from this id on, never attempted, are in the store alone.
+    /// Records that never-attempted deliveries from this id on are only in the store.
     pub(crate) fn note_from(&mut self, id: DeliveryId) {
         self.note(ReadKind::Queued);
         let before = DeliveryId::new(id.get().saturating_sub(1));
@@ -155,12 +156,12 @@ impl Unread {
         self.back_to = Some(self.back_to.map_or(before, |back_to| back_to.min(before)));
     }
 
-    /// Returns `true` if a delivery with this id may be in memory, or may have been.
+    /// Returns `true` if a delivery with this id may be or may have been in memory.
     pub(crate) fn may_have_seen(&self, id: DeliveryId) -> bool {
         id <= self.highest
     }
 
-    /// Notes that a delivery that was handed over is in memory.
+    /// Records that a delivery handed over is in memory.
     pub(crate) fn see(&mut self, id: DeliveryId) {
         self.highest = self.highest.max(id);
         if !self.has_more(ReadKind::Queued) {
@@ -173,7 +174,7 @@ impl Unread {
         *more && !*reading && self.again_at.is_none_or(|at| at <= now)
     }
 
-    /// Begins reading, and returns the id after which deliveries that were never attempted are read.
+    /// Begins a read, and returns the id after which never-attempted deliveries are read.
     pub(crate) fn begin(&mut self, kind: ReadKind) -> DeliveryId {
         self.again_at = None;
         if kind == ReadKind::Queued {
@@ -185,12 +186,12 @@ impl Unread {
         self.page_start
     }
 
-    /// Ends reading; `more` if the store may hold further ones.
+    /// Ends a read; `more` if the store may hold more.
     pub(crate) fn end(&mut self, kind: ReadKind, more: bool) {
         self.pages_mut(kind).end(more);
     }
 
-    /// Ends reading a page of deliveries that were never attempted, the last of them `last`.
+    /// Ends the read of a page of never-attempted deliveries, of which `last` is the last.
     pub(crate) fn end_page(&mut self, last: Option<DeliveryId>, more: bool) {
         if let Some(last) = last {
             self.highest = self.highest.max(last);
@@ -202,32 +203,32 @@ impl Unread {
         self.end(ReadKind::Queued, more);
     }
 
-    /// Notes that a read failed and may be tried again at `again_at`.
+    /// Ends a failed read; it may be repeated at `again_at`.
     pub(crate) fn failed(&mut self, kind: ReadKind, again_at: Timestamp) {
         self.end(kind, true);
         self.again_at = Some(again_at);
     }
 
-    /// Notes that an attempt of a delivery is on record.
+    /// Notes a recorded attempt of a delivery.
     pub(crate) fn note_recorded(&mut self, id: DeliveryId) {
         for pages in self.kinds.iter_mut().filter(|pages| pages.reading) {
             pages.recorded.insert(id);
         }
     }
 
-    /// Returns `true` if a delivery that a read has found is known better: an attempt of it was
+    /// Returns `true` if the read's state of a delivery is outdated, because an attempt was
     /// recorded since the read began.
     pub(crate) fn is_outdated(&self, kind: ReadKind, id: DeliveryId) -> bool {
         self.pages(kind).recorded.contains(&id)
     }
 
-    /// Forgets an instant that has come: a read that is not made now for another reason must not be
-    /// woken for again and again.
+    /// Clears `again_at` once it has passed. Otherwise a read that has another obstacle would cause
+    /// one wake-up after another.
     pub(crate) fn pass(&mut self, now: Timestamp) {
         self.again_at = self.again_at.filter(|at| *at > now);
     }
 
-    /// Returns when a failed read is tried again.
+    /// Returns when a failed read is repeated.
     pub(crate) fn again_at(&self) -> Option<Timestamp> {
         self.again_at
     }
@@ -264,7 +265,7 @@ mod tests {
         unread.end_page(Some(id(9)), false);
         unread.note_from(id(4));
         assert_eq!(unread.begin(Queued), id(3));
-        // While that page is being read, too.
+        // The same during the read of that page.
         unread.note_from(id(6));
         unread.end_page(Some(id(9)), false);
         assert!(unread.may_read(Queued, NOW));

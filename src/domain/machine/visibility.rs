@@ -1,5 +1,5 @@
-//! Ids that become visible late, hand-overs that come late, reads that are older than what has
-//! happened since: in every order each delivery is attempted until it is delivered, once.
+//! Ids that become visible late, late hand-overs, and reads older than recent events: in every
+//! order each delivery is attempted until it is delivered, exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,9 +28,9 @@ struct World {
     rng: Rng,
     appended: u64,
     rows: BTreeMap<u64, Row>,
-    /// Ids that were stored and that the machine was not told of yet.
+    /// Stored ids of which the machine was not told yet.
     untold: Vec<u64>,
-    /// Reads under way, with what they have found by now.
+    /// Reads in progress, with their results so far.
     reads: Vec<(Read, Option<Found>)>,
     in_flight: Vec<u64>,
     /// Attempts being recorded, and whether the store has written them.
@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    /// A transaction that took its ids earlier than others commits after them.
+    /// A transaction that took its ids before others commits after them.
     fn commit_late(&mut self) {
         let hidden = self.rows.iter().filter(|(_, row)| !row.visible);
         let hidden: Vec<u64> = hidden.map(|(id, _)| *id).collect();
@@ -96,7 +96,7 @@ impl World {
         if self.untold.is_empty() {
             return;
         }
-        // Those of one node come in their order, those of several in any.
+        // Those of one node arrive in order, those of several nodes in any order.
         let place = self.rng.usize(0..self.untold.len().min(3));
         let id = self.untold.remove(place);
         if self.rng.u8(0..4) == 0 {
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// A read looks at the store; its answer may come much later.
+    /// A read takes its snapshot of the store; its answer may arrive much later.
     fn look(&mut self) {
         let unseen = self.reads.iter().position(|(_, found)| found.is_none());
         if let Some(place) = unseen {
@@ -193,7 +193,7 @@ impl World {
         let id = self
             .in_flight
             .remove(self.rng.usize(0..self.in_flight.len()));
-        // One failure for a delivery, so that none is given up.
+        // At most one failure per delivery, so that none is given up.
         let fails = self.rows[&id].due_at.is_none() && self.rng.u8(0..4) == 0;
         let answer = Answer::new(if fails { 503 } else { 200 });
         let exchange = Exchange {
@@ -265,7 +265,7 @@ impl World {
         self.pump();
     }
 
-    /// Nothing new comes: all there is has to end.
+    /// Adds nothing new; all deliveries must end.
     fn settle(&mut self) {
         for _ in 0..10_000 {
             self.commit_late();

@@ -24,8 +24,8 @@ use crate::domain::value::url::WebhookUrl;
 /// - A method does its work when it is called or when its future is polled. If the future is
 ///   dropped, the call may or may not have taken effect.
 /// - Reads never return a delivery that a finished `record` has ended.
-/// - Every time passed to or returned by a store is engine time, which setting the wall clock does
-///   not change. The engine's own interface uses wall time.
+/// - Every time passed to or returned by a store is the engine's time, which setting the wall clock
+///   does not change. The engine's own interface uses wall time.
 ///
 /// Every method may return [`StoreError`]; [`StoreError::is_transient`] returns `true` if calling
 /// again can help.
@@ -53,7 +53,7 @@ pub trait Store: DeliveryStore + RecordStore + SettingsStore + OutboxStore {
         Box::pin(std::future::ready(Ok(StoredClock::default())))
     }
 
-    /// Stores how far the wall clock is ahead of engine time, in milliseconds.
+    /// Stores how far the wall clock is ahead of the engine's time, in milliseconds.
     ///
     /// The number is negative if it is behind. Called after the wall clock was set. Defaults to
     /// doing nothing: deliveries that wait across a restart then wait longer or shorter by the

@@ -103,10 +103,10 @@ pub struct OutboxEntry {
     pub event: Result<Event, String>,
 }
 
-/// The relation of engine time, which all times in a store use, to the wall clock.
+/// The relation of the engine's time, which all times in a store use, to the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoredClock {
-    /// How many milliseconds the wall clock is ahead of engine time; negative if it is behind.
+    /// How far the wall clock is ahead of the engine's time, in milliseconds; negative if behind.
     ///
     /// It differs from 0 once the wall clock was set while an engine ran.
     pub wall_ahead_ms: i64,
@@ -326,7 +326,7 @@ pub struct DeadLetterQuery {
 }
 
 impl DeliveryQuery {
-    /// Returns the query with its wall times converted to engine time.
+    /// Returns the query with its wall times converted to the engine's time.
     #[must_use]
     pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
         Self {
@@ -338,7 +338,7 @@ impl DeliveryQuery {
 }
 
 impl DeadLetterQuery {
-    /// Returns the query with its wall times converted to engine time.
+    /// Returns the query with its wall times converted to the engine's time.
     #[must_use]
     pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
         Self {
@@ -379,7 +379,7 @@ impl From<DeadLetterQuery> for Redelivery {
 }
 
 impl Redelivery {
-    /// Returns the choice with its wall times converted to engine time.
+    /// Returns the choice with its wall times converted to the engine's time.
     #[must_use]
     pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
         match self {

@@ -424,7 +424,7 @@ pub enum Change {
     ///
     /// It is no longer paused, disabled or held, and its failures are forgotten. Its stored
     /// agreement is [`lifted`](Agreed::lifted). Deliveries due at the end of the hold, or slightly
-    /// before, are due since the hold began.
+    /// before, become due as of the start of the hold.
     Resume(WebhookUrl),
     /// A credential is about to end, and deliveries made under it may still carry it.
     ///

@@ -211,8 +211,7 @@ impl EndpointMachine {
         self.would_start(now) && self.is_reserved(now)
     }
 
-    /// Like [`may_start`](Self::may_start), but without checking that the store has reserved the
-    /// turn.
+    /// Like `may_start`, but without checking that the store has reserved the turn.
     fn would_start(&self, now: Timestamp) -> bool {
         self.is_on()
             && !self.draining

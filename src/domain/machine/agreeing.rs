@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Action, EndpointMachine, STORE_AGAIN_AFTER, WaitingRetry};
+use super::{Action, EndpointMachine, Rest, STORE_AGAIN_AFTER, WaitingRetry};
 use crate::domain::policy::agreed::{Agreed, Hold, OpenCircuit, Overload};
 use crate::domain::policy::breaker::Circuit;
 use crate::domain::policy::pace::Pace;
@@ -224,7 +224,7 @@ impl EndpointMachine {
             return;
         }
         // The endpoint rested with only that to wait for.
-        self.rest_at = None;
+        self.rest = Rest::Awake;
         let agreed = self.agreed();
         for record in &mut self.refused {
             record.agreed = record.agreed.take().map(|_| Box::new(agreed.clone()));

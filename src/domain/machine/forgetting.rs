@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::EndpointMachine;
+use super::{EndpointMachine, Rest};
 use crate::domain::value::id::DeliveryId;
 
 /// Recently forgotten deliveries, which a read in progress may still return.
@@ -41,7 +41,7 @@ impl EndpointMachine {
         self.forgotten.before = std::mem::replace(&mut self.forgotten.latest, forgotten);
         // Deliveries that one of them held back go on.
         self.reorder(self.policy.ordering);
-        self.rest_at = None;
+        self.rest = Rest::Awake;
         kept
     }
 }

@@ -30,6 +30,7 @@ use std::time::Duration;
 use self::agreeing::Reserved;
 use self::forgetting::Forgotten;
 use self::read::Read;
+use self::resting::Rest;
 use self::run::{Run, RunChange};
 use self::under_way::UnderWay;
 use crate::domain::deliveries::alert::Alert;
@@ -159,7 +160,7 @@ pub(crate) struct EndpointMachine {
     wall: WallOffset,
     late_check_at: Option<Timestamp>,
     record_again_at: Option<Timestamp>,
-    rest_at: Option<Timestamp>,
+    rest: Rest,
 }
 
 impl EndpointMachine {
@@ -197,7 +198,7 @@ impl EndpointMachine {
             wall: WallOffset::default(),
             late_check_at: None,
             record_again_at: None,
-            rest_at: None,
+            rest: Rest::Awake,
         }
     }
 
@@ -268,7 +269,7 @@ impl EndpointMachine {
             number: delivery.progress.attempts_made.saturating_add(1),
         };
         self.late_check_at.get_or_insert(now + LATE_AFTER);
-        self.rest_at = None;
+        self.rest = Rest::Awake;
         self.under_way.start(delivery, now, permit);
         Some(order)
     }
@@ -288,7 +289,7 @@ impl EndpointMachine {
         let probes = self.circuit.on_wake(now);
         if hold_ends || probes {
             // The endpoint may have rested with only this to wait for.
-            self.rest_at = None;
+            self.rest = Rest::Awake;
         }
         self.pace_next(now, actions);
         self.record_again(now, actions);
@@ -302,17 +303,25 @@ impl EndpointMachine {
 
     /// Returns when [`pump`](Self::pump) next has work, if nothing else happens before.
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
-        let rest_at = self.rest_at.filter(|at| *at < Timestamp::NEVER);
         [
+            // When a delivery is due to be read back.
             self.next_load(),
+            // When the hold ends that the receiver asked for.
             self.held_until(),
+            // When the open circuit lets a probe through.
             self.circuit.open_until(),
+            // When the rate limit, or the receiver's pace, lets the next attempt start.
             self.paced_until,
+            // When the oldest attempt in flight becomes late.
             self.late_check_at,
+            // When records that the store refused are handed out again.
             self.record_again_at.filter(|_| !self.changing),
+            // When the store is asked again to note that an attempt may start.
             self.reserve_again_at(),
+            // When a read that failed is repeated.
             self.unread.again_at(),
-            rest_at,
+            // When a quiet endpoint gives back its connections and buffers.
+            self.rest.at(),
         ]
         .into_iter()
         .flatten()

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, SHUT_FOR_LONG, WaitingRetry,
+    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, Rest, SHUT_FOR_LONG,
+    WaitingRetry,
 };
 use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::policy::Ordering;
@@ -44,7 +45,7 @@ impl EndpointMachine {
             self.tally.open += count;
             self.unread.note_from(first);
         }
-        self.rest_at = None;
+        self.rest = Rest::Awake;
     }
 
     /// Takes a delivery whose id was already passed. A read may have found it before, and it may
@@ -146,7 +147,7 @@ impl EndpointMachine {
                 self.unread.note_from(id);
             }
         }
-        self.rest_at = None;
+        self.rest = Rest::Awake;
     }
 
     /// Takes the result of `Read::Due`. A delivery that was requested and not found is no longer

@@ -9,6 +9,25 @@ use crate::domain::machine::tally::{RetiredState, Tally};
 use crate::domain::policy::breaker::Circuit;
 use crate::domain::value::time::Timestamp;
 
+/// Whether the endpoint has had nothing to do for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    Awake,
+    /// It is quiet, and rests from this instant on if it stays so.
+    At(Timestamp),
+    /// It has given back what it needs only while it works.
+    Resting,
+}
+
+impl Rest {
+    pub(super) fn at(self) -> Option<Timestamp> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Awake | Self::Resting => None,
+        }
+    }
+}
+
 impl EndpointMachine {
     /// Returns `true` if nothing is in flight and everything is recorded.
     pub(crate) fn is_drained(&self) -> bool {
@@ -22,13 +41,13 @@ impl EndpointMachine {
 
     /// Returns `true` if the endpoint has rested and nothing has happened since.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.rest_at == Some(Timestamp::NEVER)
+        self.rest == Rest::Resting
     }
 
     /// Frees memory and schedules an early rest, for a quiet endpoint without a connection worth
     /// keeping.
     pub(crate) fn rest_soon(&mut self, now: Timestamp) {
-        self.rest_at = Some(now + REST_SOON_AFTER);
+        self.rest = Rest::At(now + REST_SOON_AFTER);
         self.shrink();
     }
 
@@ -71,16 +90,15 @@ impl EndpointMachine {
     }
 
     pub(super) fn rest(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        match self.rest_at {
-            Some(_) if !self.is_quiet() => self.rest_at = None,
-            Some(Timestamp::NEVER) => {}
-            Some(at) if at <= now => {
-                self.rest_at = Some(Timestamp::NEVER);
+        match self.rest {
+            Rest::At(_) | Rest::Resting if !self.is_quiet() => self.rest = Rest::Awake,
+            Rest::At(at) if at <= now => {
+                self.rest = Rest::Resting;
                 self.shrink();
                 actions.push(Action::Rest);
             }
-            None if self.is_quiet() => self.rest_at = Some(now + REST_AFTER),
-            Some(_) | None => {}
+            Rest::Awake if self.is_quiet() => self.rest = Rest::At(now + REST_AFTER),
+            Rest::Awake | Rest::At(_) | Rest::Resting => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! What watchers are told, and the one timer.
+//! Updates for watchers, and the subscriber's timer.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,20 +16,20 @@ use crate::domain::value::backoff::Backoff;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::wall::OnWall as _;
 
-/// The one timer, armed for what the machine says.
+/// The subscriber's only timer, armed for its next wake-up.
 #[derive(Default)]
 pub(super) struct Timer {
     pub(super) sleep: Option<Pin<Box<Sleep>>>,
     pub(super) armed_for: Option<Instant>,
 }
 
-/// When watchers were told, and whether there is something new.
+/// The state of status updates for watchers.
 #[derive(Default)]
 pub(super) struct StatusFeed {
     pub(super) told_at: Option<Timestamp>,
     pub(super) changed: bool,
     pub(super) lost: u64,
-    /// How often in a row a watcher had no place for it.
+    /// The number of updates in a row for which a watcher had no room.
     pub(super) refused: u32,
 }
 
@@ -47,16 +47,16 @@ impl SubscriberActor {
         status.on_wall(self.shared.clock.offset())
     }
 
-    /// Tells watchers of statuses, if there is something new and the last time is long enough ago.
+    /// Sends the status to its watchers, if it has changed and the last update is long enough ago.
     pub(super) fn tell_status(&mut self, now: Timestamp) {
         if self.feed.refused > 0 && !self.shared.watchers.statuses.is_watched() {
             self.feed.refused = 0;
             if self.machine.is_at_rest() {
-                // It stayed for a watcher that is gone.
+                // The subscriber stayed only for a watcher that is gone.
                 self.rest();
             }
         }
-        // Before the store has said what is open, there is nothing to tell but that it cannot.
+        // Until the store has reported the open deliveries, only a store error can be shown.
         let knows = self.machine.knows_what_is_open() || self.store_error.is_some();
         if !self.feed.changed
             || !knows
@@ -66,7 +66,7 @@ impl SubscriberActor {
             return;
         }
         let lost = self.shared.watchers.statuses.tell(&self.status());
-        // Whoever had no place for it gets the state of the next time.
+        // A watcher without room gets a later status instead.
         self.feed = StatusFeed {
             told_at: Some(now),
             changed: lost > 0,
@@ -74,12 +74,12 @@ impl SubscriberActor {
             refused: if lost > 0 { self.feed.refused + 1 } else { 0 },
         };
         if lost == 0 && self.machine.is_at_rest() {
-            // It may have stayed for this alone.
+            // The subscriber may have stayed only for this update.
             self.rest();
         }
     }
 
-    /// Arms the timer for what comes first, and says whether it has fired.
+    /// Arms the timer for the next wake-up or status update. Returns `true` if it has fired.
     pub(super) fn poll_timer(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
         let knows = self.machine.knows_what_is_open() || self.store_error.is_some();
         let watched = self.feed.changed && knows && self.shared.watchers.statuses.is_watched();
@@ -123,7 +123,7 @@ impl SubscriberActor {
     }
 }
 
-/// Says what follows for the delivery.
+/// Displays the next step of the delivery.
 struct Then<'a>(&'a AttemptRecord);
 
 impl fmt::Display for Then<'_> {
@@ -137,8 +137,9 @@ impl fmt::Display for Then<'_> {
 }
 
 impl Timer {
-    /// Arms the timer for `next` if it would fire later, and says whether it has fired. A timer that fires too early does no harm, so that it
-    /// is not moved every time something is postponed.
+    /// Arms the timer for `next`, unless it fires earlier anyway. Returns `true` if it has fired.
+    ///
+    /// A timer that fires too early does no harm, so it is not moved when work is postponed.
     pub(super) fn poll(&mut self, next: Option<Instant>, cx: &mut TaskContext<'_>) -> bool {
         if let Some(next) = next
             && self.armed_for.is_none_or(|armed_for| next < armed_for)
@@ -151,7 +152,9 @@ impl Timer {
                 None => self.sleep.insert(Box::pin(tokio::time::sleep_until(next))),
             };
             self.armed_for = Some(next);
-            // Has the task woken; once is enough, because it is always the same task. With the budget of the task spent it would not be noted at all.
+            // Registers the task's waker. Once is enough, because it is always the same task.
+            // `unconstrained`, because without it a poll with the task's budget spent would not
+            // register the waker at all.
             let _ = std::pin::pin!(tokio::task::unconstrained(sleep.as_mut())).poll(cx);
         }
         let armed = self.sleep.as_ref().filter(|_| self.armed_for.is_some());
@@ -170,14 +173,16 @@ impl Timer {
 }
 
 impl StatusFeed {
-    /// Returns when watchers may be told again; `None` when they were never told.
+    /// Returns when the next update may be sent, `now` at the earliest; `None` before the first.
     fn due_at(&self, now: Timestamp) -> Option<Timestamp> {
         let due_at = self.told_at? + STATUS_WAITS.after(self.refused + 1);
         Some(due_at.max(now))
     }
 }
 
-/// How long a watcher of statuses is not told about an endpoint again. One that has no room for it is given twice as long each time.
+/// The minimum wait between two status updates of an endpoint.
+///
+/// It doubles each time a watcher has no room.
 const STATUS_WAITS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(13));
 
 #[cfg(test)]
@@ -190,8 +195,8 @@ mod tests {
     use crate::actor::clock::{Clock, Wall};
     use crate::store::StoredClock;
 
-    /// A task that has used up what it may do at once is told "not yet" by everything it asks. A timer that was armed in such a moment and never
-    /// asked again would have been lost, and with it every retry of its endpoint.
+    /// Once a task has spent its budget, every future that it polls is pending. A timer armed at
+    /// that moment and not polled again would be lost, and with it every retry of its endpoint.
     #[actix_rt::test]
     async fn a_timer_that_is_armed_with_the_tasks_budget_spent_fires_all_the_same() {
         tokio::time::pause();

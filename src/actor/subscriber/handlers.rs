@@ -1,4 +1,4 @@
-//! Messages: they only tell the state machine what happened; the work is done in the next turn.
+//! Message handlers: they tell the state machine what happened; the next poll does the work.
 
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Waker};
@@ -15,7 +15,7 @@ use crate::domain::credentials::Authorization;
 use crate::store::StoreError;
 
 impl SubscriberActor {
-    /// Takes in what is on record by now: a message may come before the poll that would.
+    /// Takes in recorded attempts, because a message may arrive before the poll that does so.
     fn catch_up(&mut self) {
         let now = self.shared.clock.now();
         let mut later = TaskContext::from_waker(Waker::noop());
@@ -75,7 +75,7 @@ impl Handler<Configure> for SubscriberActor {
         self.policy = Arc::clone(&policy);
         self.machine.configure(policy);
         if let Some(active) = &mut self.active {
-            // The next attempt opens one with the new settings.
+            // The next attempt opens a channel with the new settings.
             active.channel = None;
         }
     }

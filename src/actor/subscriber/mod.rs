@@ -1,8 +1,11 @@
 //! The actor of one webhook URL: it performs what the endpoint's state machine decides.
 //!
-//! Message handlers only tell the machine what happened. All work is done in [`turn`](SubscriberActor::turn), which actix runs after the
-//! mailbox has been drained and whenever an attempt, a store call or the timer wakes the actor. Attempts and store calls
-//! are futures owned by the actor: when it ends, they end with it, so that a respawned one never meets an attempt of its predecessor.
+//! Message handlers only tell the machine what happened. All work is done in
+//! [`poll_all`](SubscriberActor::poll_all). Actix runs it after the mailbox has been drained, and
+//! whenever an attempt, a store call or the timer wakes the actor.
+//!
+//! Attempts and store calls are futures owned by the actor and end with it. A restarted subscriber
+//! therefore never meets an attempt of its predecessor.
 
 mod feed;
 mod handlers;
@@ -45,35 +48,37 @@ use crate::domain::value::url::WebhookUrl;
 use crate::store::{Change, StoreError};
 use crate::transport::Channel;
 
-/// Delivers to one webhook URL. Started and watched by the [`SupervisorActor`]; applications do not talk to it.
+/// Delivers to one webhook URL.
+///
+/// Started and watched by the [`SupervisorActor`]; applications send it no messages.
 pub(crate) struct SubscriberActor {
     url: WebhookUrl,
     shared: Arc<EngineContext>,
     endpoint: Option<Arc<Endpoint>>,
-    /// The endpoint's own.
+    /// The endpoint's own; a rule or a client may override it.
     authorization: Authorization,
     policy: Arc<EndpointPolicy>,
     machine: EndpointMachine,
     waiter: Arc<Waiter>,
-    /// What operators have asked for, in that order; the first one is being written.
+    /// Changes requested by operators, oldest first; they are written one at a time.
     changes: VecDeque<(RunChange, Answerer<Result<(), StoreError>>)>,
     writes_change: bool,
-    /// How often its subscribers have panicked.
+    /// The number of restarts after a panic.
     restarts: u32,
     rng: fastrand::Rng,
     active: Option<Box<Active>>,
-    // After the attempts, so that a permit is free only when its attempt is gone.
+    // Dropped after `active`, so that a permit is released only after its attempt has ended.
     holdings: Holdings,
     bodies: BodyShare,
     actions: Vec<Action>,
-    // Kept for its room.
+    // Kept to reuse its allocation.
     records: Vec<AttemptRecord>,
     timer: Timer,
     feed: StatusFeed,
     drain: Option<Draining>,
-    /// Why the store could not be used the last time.
+    /// The latest store error. Cleared when a later read, reservation or recording succeeds.
     store_error: Option<Arc<str>>,
-    // Last, so that everything else is given back before the supervisor hears of the end.
+    // Last, so that everything else is dropped before the supervisor is told of the end.
     guard: StopGuard,
 }
 
@@ -85,7 +90,7 @@ impl Drop for SubscriberActor {
     }
 }
 
-/// What a subscriber needs only while it has something to do.
+/// State that a subscriber needs only while it has work.
 #[derive(Default)]
 struct Active {
     channel: Option<Rc<dyn Channel>>,
@@ -98,17 +103,17 @@ impl Active {
         self.running.is_empty() && self.recording.is_empty()
     }
 
-    /// Ends all but what is being recorded.
+    /// Drops attempts and store calls, except calls that record attempts.
     fn break_off(&mut self) {
         self.running = Running::default();
         self.channel = None;
     }
 }
 
-/// Work that has ended.
+/// An attempt or a store call that has ended.
 enum Completed {
     Attempt(DeliveryId, Exchange),
-    /// With the number of bytes of bodies that it was granted.
+    /// The read, the number of body bytes granted to it, and its result.
     Read(Read, usize, Result<Found, StoreError>),
     Agreed(Result<(), StoreError>),
     Changed(Result<(), StoreError>),
@@ -116,23 +121,25 @@ enum Completed {
 
 struct Draining {
     delivered_before: u64,
-    /// Whoever waits until nothing is in flight.
+    /// Sent when nothing is in flight and everything is recorded.
     answers: Vec<Answerer<()>>,
 }
 
-/// Tells the supervisor that the subscriber has ended, however it ended: actix restarts nothing after a panic and tells nobody.
+/// Tells the supervisor that the subscriber has ended, for whatever reason.
+///
+/// After a panic, actix neither restarts the actor nor reports its end.
 struct StopGuard {
     supervisor: Addr<SupervisorActor>,
     url: WebhookUrl,
     incarnation: u64,
-    /// Whether the supervisor has to hear of the end, which it does not when it asked for it.
+    /// `true` if the supervisor must be told of the end: it did not request it.
     armed: bool,
-    /// What is left behind.
+    /// The state for the endpoint's next subscriber.
     past: Option<Box<RetiredState>>,
 }
 
 impl StopGuard {
-    /// Tells the supervisor that nothing is left to do.
+    /// Asks the supervisor to retire this subscriber, because nothing is left to do.
     fn ask_to_retire(&self) {
         let (url, incarnation) = (self.url.clone(), self.incarnation);
         #[expect(clippy::disallowed_methods, reason = "once per rest")]
@@ -158,17 +165,17 @@ impl Drop for StopGuard {
     }
 }
 
-/// What a subscriber is started with.
+/// The arguments of [`SubscriberActor::new`].
 pub(crate) struct Start {
     pub(crate) url: WebhookUrl,
     pub(crate) shared: Arc<EngineContext>,
     pub(crate) endpoint: Option<Arc<Endpoint>>,
     pub(crate) policy: Arc<EndpointPolicy>,
-    /// What the endpoint's last subscriber left behind.
+    /// The state left by the endpoint's last subscriber.
     pub(crate) past: RetiredState,
     pub(crate) supervisor: Addr<SupervisorActor>,
     pub(crate) incarnation: u64,
-    /// Whether its settings are kept and cannot be read.
+    /// `true` if the endpoint's settings are stored but cannot be read.
     pub(crate) withheld: bool,
     pub(crate) restarts: u32,
 }
@@ -230,7 +237,7 @@ impl SubscriberActor {
         }
     }
 
-    /// Returns what the endpoint's next subscriber goes on from.
+    /// Returns the state from which the endpoint's next subscriber continues.
     fn past(&self) -> RetiredState {
         RetiredState {
             reports_lost: self.feed.lost,
@@ -238,7 +245,10 @@ impl SubscriberActor {
         }
     }
 
-    /// Does everything that can be done now, in rounds until one finds nothing more to do.
+    /// Does all work that is ready, in rounds until one finds none.
+    ///
+    /// Ends earlier after [`ROUNDS_PER_POLL`] rounds, or after starting attempts with several
+    /// arbiters; the actor is then polled again.
     fn poll_all(&mut self, cx: &mut TaskContext<'_>) {
         self.waiter.listen(cx);
         self.holdings.accept();
@@ -255,8 +265,9 @@ impl SubscriberActor {
             self.feed.changed |= worked;
             self.tell_status(now);
             if started && self.shared.several_arbiters {
-                // What has started is sent in the next poll, right after what the other endpoints of this arbiter send in theirs. A receiver that is
-                // woken by the first of many requests costs less than one that is woken by each.
+                // These attempts are sent in the next poll, right after those of the arbiter's
+                // other endpoints. Waking a receiver once for many requests costs less than waking
+                // it for each.
                 break;
             }
             if worked {
@@ -269,7 +280,7 @@ impl SubscriberActor {
             now = self.shared.clock.now();
         }
         if !settled {
-            // Others on this arbiter want their turn too.
+            // Lets other actors of this arbiter run first.
             cx.waker().wake_by_ref();
         }
         self.holdings.drop_spare();
@@ -280,8 +291,10 @@ impl SubscriberActor {
         self.rest_early(now, cx);
     }
 
-    /// Gives up buffers at once where there is no connection to keep, so that a wave over many endpoints does not leave them all waiting to
-    /// rest.
+    /// Frees memory at once if there is no connection to keep.
+    ///
+    /// Otherwise, after a burst over many endpoints, each of them would hold its memory until it
+    /// rests.
     fn rest_early(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) {
         let Some(active) = &self.active else { return };
         let idle = active.is_idle() && self.machine.is_quiet() && self.actions.is_empty();
@@ -295,7 +308,7 @@ impl SubscriberActor {
         }
     }
 
-    /// Takes in work that has ended. Says whether there was any.
+    /// Takes in work that has ended. Returns `true` if there was any.
     fn collect(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
         let mut worked = false;
         for _ in 0..WORK_PER_ROUND {
@@ -313,10 +326,11 @@ impl SubscriberActor {
         match done {
             Completed::Attempt(id, exchange) => {
                 if exchange.asks_for_a_wait() {
-                    // Perhaps by a date: what that means is said by the wall clock as it is now.
+                    // `Retry-After` may be a date, which needs the current wall clock.
                     self.machine.set_wall(self.shared.clock.look_at_wall());
                 }
-                // The attempt has ended after `now`; what waits from its end on must not be early by that.
+                // The attempt ended after `now` was read. Waits that start at its end must not end
+                // too early.
                 let now = self.shared.clock.at_latest(Clock::instant());
                 let permit =
                     self.machine
@@ -352,8 +366,10 @@ impl SubscriberActor {
         }
     }
 
-    /// Writes the first change that operators have asked for, once no attempt is being recorded, so
-    /// that the order in the store is the order here. Returns `true` if it has begun.
+    /// Starts to write the first change requested by operators. Returns `true` if it has started.
+    ///
+    /// Waits until no attempt is being recorded, so that the store has the same order as this
+    /// actor.
     fn write_change(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
         let records = |active: &Box<Active>| !active.recording.is_empty();
         let Some((change, _)) = self.changes.front() else {
@@ -416,7 +432,7 @@ impl SubscriberActor {
         self.store_error = Some(what.into());
     }
 
-    /// Gives back what it needs only while it has something to do, and asks to retire if nothing is left.
+    /// Frees the state needed only for work, and asks to retire if nothing is left to do.
     fn rest(&mut self) {
         self.timer.drop_unarmed();
         match &mut self.active {
@@ -430,7 +446,8 @@ impl SubscriberActor {
         }
     }
 
-    /// Says whether the endpoint's next subscriber could go on from the store and the tally alone.
+    /// Returns `true` if the endpoint's next subscriber could continue from the store and the
+    /// [`RetiredState`] alone.
     fn may_leave(&self) -> bool {
         let no_work = self.active.as_ref().is_none_or(|active| active.is_idle());
         no_work && self.actions.is_empty() && self.machine.may_retire()
@@ -462,7 +479,7 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Polls everything whenever the actor is woken.
+/// Calls [`SubscriberActor::poll_all`] whenever the actor is woken.
 struct Drive;
 
 impl ActorFuture<SubscriberActor> for Drive {
@@ -487,8 +504,8 @@ impl Actor for SubscriberActor {
     }
 }
 
-/// How much ended work one round takes in.
+/// The maximum number of ended attempts and store calls taken in per round.
 const WORK_PER_ROUND: usize = 64;
 
-/// How many rounds one poll has before others get theirs.
+/// The maximum number of rounds per poll, so that other actors get to run.
 const ROUNDS_PER_POLL: usize = 16;

@@ -1,4 +1,4 @@
-//! Attempts on their way into the store.
+//! Recording of attempts in the store.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::domain::deliveries::attempt::AttemptRecord;
 use crate::domain::value::time::Timestamp;
 use crate::store::StoreError;
 
-/// Calls that record attempts.
+/// Store calls in progress that record attempts.
 #[derive(Default)]
 pub(super) struct Recording {
     calls: FuturesUnordered<RecordCall>,
@@ -24,7 +24,7 @@ struct RecordCall {
     call: StoreCall<()>,
 }
 
-/// A call that has ended.
+/// The records and the result of a call that has ended.
 type Recorded = (Arc<[AttemptRecord]>, Result<(), StoreError>);
 
 impl Future for RecordCall {
@@ -49,7 +49,8 @@ impl Recording {
         if self.calls.is_empty() {
             return None;
         }
-        // Not within the task's budget: with that spent they would all seem to be under way, and whoever looks later would not be woken for it.
+        // `unconstrained`, because with the task's budget spent every call would seem to be in
+        // progress, and nothing would wake a later caller for the ended ones.
         let next = pin!(tokio::task::unconstrained(self.calls.next())).poll(cx);
         let Poll::Ready(Some(ended)) = next else {
             return None;
@@ -59,14 +60,14 @@ impl Recording {
 }
 
 impl SubscriberActor {
-    /// Has the records written that have been gathered.
+    /// Stores the collected records.
     pub(super) fn write_records(&mut self, now: Timestamp) {
         if self.records.is_empty() {
             return;
         }
         let records: Arc<[AttemptRecord]> = self.records.drain(..).collect();
         let mut call = StoreCall::begin(|| self.shared.store.record(Arc::clone(&records)));
-        // A store in memory has the answer at once.
+        // An in-memory store answers at once.
         match call.poll_unpin(&mut TaskContext::from_waker(Waker::noop())) {
             Poll::Ready(result) => self.on_recorded(now, &records, &result),
             Poll::Pending => {
@@ -76,7 +77,7 @@ impl SubscriberActor {
         }
     }
 
-    /// Takes in what has been recorded. Returns `true` if there was anything.
+    /// Takes in the results of ended recordings. Returns `true` if there were any.
     pub(super) fn take_recorded(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
         let mut any = false;
         while let Some(active) = &mut self.active

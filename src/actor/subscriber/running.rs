@@ -1,4 +1,4 @@
-//! Attempts and store calls that are under way.
+//! Attempts in flight and store calls in progress.
 
 use std::task::{Context as TaskContext, Poll};
 
@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::Completed;
 
-/// Attempts and store calls that are under way.
+/// Attempts in flight and store calls in progress, except calls that record attempts.
 #[derive(Default)]
 pub(super) struct Running(FuturesUnordered<LocalBoxFuture<'static, Completed>>);
 
@@ -21,7 +21,9 @@ impl Running {
         self.0.push(future);
     }
 
-    /// Returns one that has ended; the task of `cx` is woken when another can go on.
+    /// Returns an attempt or a call that has ended, if there is one.
+    ///
+    /// The task of `cx` is woken when another can make progress.
     pub(super) fn next_ended(&mut self, cx: &mut TaskContext<'_>) -> Option<Completed> {
         if self.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! Attempts and store calls: started here, owned by the actor, collected in its turn.
+//! Start of attempts and store calls: the actor owns them and collects their results when polled.
 
 use std::future::ready;
 use std::panic::AssertUnwindSafe;
@@ -28,7 +28,8 @@ use crate::store::{PageLimit, StoreError};
 use crate::transport::{Channel, Request, StatusSeen, exchange, exchange_with_token};
 
 impl SubscriberActor {
-    /// Starts attempts while the endpoint may and the process has permits. Returns `true` if any was started.
+    /// Starts attempts while the endpoint allows them and the process has permits. Returns `true`
+    /// if any was started.
     pub(super) fn start_attempts(&mut self, now: Timestamp) -> bool {
         let mut started = false;
         while let Some(client) = self.machine.next_client(now) {
@@ -127,7 +128,7 @@ impl SubscriberActor {
         Rc::clone(active.channel.get_or_insert_with(|| Rc::from(open())))
     }
 
-    /// Performs what the machine has decided. Says whether there was anything.
+    /// Performs the machine's actions. Returns `true` if there were any.
     pub(super) fn perform(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
         if self.actions.is_empty() {
             return false;
@@ -157,7 +158,7 @@ impl SubscriberActor {
         }
         self.write_records(now);
         if self.actions.is_empty() && self.active.is_some() {
-            // Nothing was added meanwhile, so the room is kept for the next time; at rest it is given back.
+            // No action was added meanwhile, so the allocation is reused. At rest it is freed.
             self.actions = actions;
         } else {
             self.records = Vec::new();
@@ -193,7 +194,8 @@ impl SubscriberActor {
         });
     }
 
-    /// Polls a store call once, because a store in memory has the answer at once, and keeps it if it has not.
+    /// Polls a store call once, because an in-memory store answers at once. Keeps a call that is
+    /// still pending.
     pub(super) fn submit<T: 'static>(
         &mut self,
         now: Timestamp,
@@ -212,7 +214,7 @@ impl SubscriberActor {
     }
 }
 
-/// Makes an attempt; a panic ends nothing but it.
+/// Makes an attempt, and turns a panic in it into a failure of this attempt alone.
 fn contained(
     id: DeliveryId,
     attempt: impl Future<Output = Exchange> + 'static,

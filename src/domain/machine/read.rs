@@ -1,4 +1,4 @@
-//! Reads of the store, from request to answer, in one way for every kind.
+//! Reads of the store, from request to result, handled alike for every kind.
 
 use super::unread::ReadKind;
 use super::{Action, EndpointMachine, STORE_AGAIN_AFTER};
@@ -7,12 +7,12 @@ use crate::domain::endpoint::stored::StoredEndpoint;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 
-/// A read to be made for the endpoint.
+/// A read of the store for the endpoint.
 #[derive(Clone, Debug)]
 pub(crate) enum Read {
     /// The stored state of the endpoint itself.
     Endpoint,
-    /// At most `limit` deliveries that were never attempted, after this id.
+    /// At most `limit` never-attempted deliveries with an id above `after`.
     Queued { after: DeliveryId, limit: usize },
     /// The `limit` earliest deliveries that wait for a retry.
     Waiting { limit: usize },
@@ -48,7 +48,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Schedules a failed [`Action::Read`] to be repeated a little later.
+    /// Schedules a failed [`Action::Read`] again, [`STORE_AGAIN_AFTER`] from now.
     pub(crate) fn on_read_failed(&mut self, now: Timestamp, read: &Read) {
         let again_at = now + STORE_AGAIN_AFTER;
         match read {

@@ -1,9 +1,11 @@
-//! Whether operators and the receiver allow attempts of an endpoint.
+//! Pause and disabling of an endpoint.
 
 use crate::domain::endpoint::status::EndpointState;
 use crate::domain::policy::health::DisabledReason;
 
-/// Whether attempts may start. Owned by the subscriber while it runs, then left to the next one.
+/// Obstacles to new attempts: a pause and a disabling.
+///
+/// Owned by the subscriber while it runs, then left to the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) paused: bool,
@@ -20,6 +22,7 @@ pub(crate) enum RunChange {
 }
 
 impl Run {
+    /// Returns `true` if the endpoint is neither paused nor disabled.
     pub(crate) fn is_on(self) -> bool {
         self == Self::default()
     }
@@ -41,7 +44,7 @@ impl Run {
         }
     }
 
-    /// Returns the resulting state of the endpoint; `None` if attempts may start.
+    /// Returns the state of a disabled or paused endpoint; `None` if it is neither.
     pub(crate) fn state(self) -> Option<EndpointState> {
         let disabled = self.disabled;
         let disabled = disabled.map(|reason| EndpointState::Disabled { reason });

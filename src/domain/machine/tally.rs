@@ -1,4 +1,4 @@
-//! The counts of one endpoint.
+//! Counts of one endpoint, and the state that its subscriber leaves behind.
 
 use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary};
 use crate::domain::deliveries::outcome::Outcome;
@@ -13,10 +13,10 @@ use crate::domain::policy::rate::Pacer;
 use crate::domain::policy::window::ConcurrencyWindow;
 use crate::domain::value::url::WebhookUrl;
 
-/// Counts since the engine started, and the health shown by the latest attempts.
+/// Counts since the engine started, and the endpoint's health.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
-    /// Open deliveries, wherever they are.
+    /// Open deliveries, in memory and in the store.
     pub(crate) open: u64,
     pub(crate) delivered: u64,
     pub(crate) dead_lettered: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Tally {
     pub(crate) health: Health,
 }
 
-/// The state that a subscriber which retires or panics leaves to the endpoint's next one.
+/// The state that a subscriber leaves to the endpoint's next one when it retires or panics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RetiredState {
     pub(crate) run: Run,
@@ -38,10 +38,10 @@ pub(crate) struct RetiredState {
     /// Set for a receiver that was overloaded; most endpoints have none.
     pub(crate) pace: Option<Box<Pace>>,
     pub(crate) hold: Option<Box<Hold>>,
-    /// The class that the endpoint's last attempt showed.
+    /// The permit class shown by the endpoint's last attempt.
     pub(crate) class: PermitClass,
     pub(crate) reports_lost: u64,
-    /// Whether there was a subscriber: the state in the store is then older than this.
+    /// `true` if a subscriber has read the stored state; this state is then newer than that one.
     pub(crate) is_known: bool,
 }
 

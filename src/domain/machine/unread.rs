@@ -16,17 +16,17 @@ pub(crate) enum ReadKind {
     Waiting,
 }
 
-/// Deliveries that are only in the store, and of which the subscriber knows nothing else.
+/// Deliveries that are only in the store; the subscriber knows at most a lowest id and a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Missed {
     #[default]
     None,
-    /// Their lowest id, and their number.
+    /// The lowest id and the number of these deliveries.
     From { first: DeliveryId, count: u64 },
 }
 
 impl Missed {
-    /// Returns these deliveries.
+    /// Returns the lowest of `ids` and their number.
     pub(crate) fn these(ids: impl IntoIterator<Item = DeliveryId>) -> Self {
         ids.into_iter().fold(Self::None, |all, id| {
             all.and(Self::From {
@@ -42,7 +42,7 @@ impl Missed {
         Self::From { first, count }
     }
 
-    /// Returns the union of both.
+    /// Returns both together: the lower id and the sum of the counts.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (missed, Self::None) | (Self::None, missed) => missed,
@@ -62,13 +62,13 @@ impl Missed {
 
 /// The reads of each kind: whether more remains, the position reached, and reads in progress.
 ///
-/// Never-attempted deliveries are read in pages of ascending ids. The page start is only a
-/// position: a lower id may become visible later, and moves it back. A read may miss deliveries
-/// that become known while it is in progress, so it is repeated.
+/// Never-attempted deliveries are read in pages of ascending ids. A lower id may become visible
+/// later; it moves the page start back. A read may miss deliveries that become known while it is
+/// in progress, so it is then repeated.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unread {
     kinds: [Pages; 3],
-    /// Ids after this one were not read.
+    /// The next page starts after this id.
     page_start: DeliveryId,
     /// Upper bound for the start of the next page, set by deliveries that became known during a
     /// read.
@@ -78,7 +78,7 @@ pub(crate) struct Unread {
     again_at: Option<Timestamp>,
 }
 
-/// The pages of one kind.
+/// The reads of one kind.
 #[derive(Clone, Debug, Default)]
 struct Pages {
     more: bool,
@@ -103,7 +103,7 @@ impl Pages {
 }
 
 impl Unread {
-    /// Returns the state of an endpoint of whose deliveries nothing has been read yet.
+    /// Returns the state of an endpoint of which nothing has been read yet.
     pub(crate) fn of_everything() -> Self {
         let unread = Pages {
             more: true,
@@ -161,7 +161,7 @@ impl Unread {
         id <= self.highest
     }
 
-    /// Records that a delivery handed over is in memory.
+    /// Records that a delivery was put into memory without a read.
     pub(crate) fn see(&mut self, id: DeliveryId) {
         self.highest = self.highest.max(id);
         if !self.has_more(ReadKind::Queued) {
@@ -209,21 +209,21 @@ impl Unread {
         self.again_at = Some(again_at);
     }
 
-    /// Notes a recorded attempt of a delivery.
+    /// Notes that an attempt of a delivery was recorded.
     pub(crate) fn note_recorded(&mut self, id: DeliveryId) {
         for pages in self.kinds.iter_mut().filter(|pages| pages.reading) {
             pages.recorded.insert(id);
         }
     }
 
-    /// Returns `true` if the read's state of a delivery is outdated, because an attempt was
+    /// Returns `true` if a read may have found an earlier state of a delivery: an attempt was
     /// recorded since the read began.
     pub(crate) fn is_outdated(&self, kind: ReadKind, id: DeliveryId) -> bool {
         self.pages(kind).recorded.contains(&id)
     }
 
-    /// Clears `again_at` once it has passed. Otherwise a read that has another obstacle would cause
-    /// one wake-up after another.
+    /// Clears `again_at` once it has passed. Otherwise it would cause wake-up after wake-up while
+    /// something else delays the read.
     pub(crate) fn pass(&mut self, now: Timestamp) {
         self.again_at = self.again_at.filter(|at| *at > now);
     }

@@ -78,7 +78,7 @@ impl Log {
         }
     }
 
-    /// Returns a description of the problem, if the log is so long that somebody should look.
+    /// Returns a description of the problem, if the log is long enough to need attention.
     pub(super) fn trouble(&self) -> Option<String> {
         let stuck = self.stuck();
         stuck.told.then(|| self.describe(stuck.since))

@@ -23,6 +23,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
+            if path.ends_with("target") {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -273,5 +276,26 @@ fn every_method_of_a_store_is_forwarded() {
             forwarded.iter().any(|form| forwarding.contains(form)),
             "{name} is not forwarded"
         );
+    }
+}
+
+/// Code in examples follows rustfmt, and a row of a table cannot be wrapped.
+#[test]
+fn no_comment_is_wider_than_100_columns() {
+    let folders = ["src", "tests", "examples", "benches"];
+    for (path, text) in folders.into_iter().flat_map(sources) {
+        let mut in_code = false;
+        for (number, line) in text.lines().enumerate() {
+            let comment = line.trim_start();
+            let documentation = comment.strip_prefix("///").or(comment.strip_prefix("//!"));
+            if documentation.is_some_and(|text| text.trim_start().starts_with("```")) {
+                in_code = !in_code;
+            }
+            let is_table = documentation.is_some_and(|text| text.trim_start().starts_with('|'));
+            if comment.starts_with("//") && !in_code && !is_table {
+                let place = format!("{}:{}", path.display(), number + 1);
+                assert!(line.chars().count() <= 100, "{place} is too wide: {line}");
+            }
+        }
     }
 }

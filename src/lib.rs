@@ -58,7 +58,6 @@
 //! | level | message | fields | when |
 //! |---|---|---|---|
 //! | debug | `attempt … of delivery … to … finished: …` | `endpoint`, `delivery_id`, `attempt`, `outcome` | an attempt was recorded |
-//! | debug | `subscriber of endpoint … has just ended` | `endpoint` | a delivery was sent to a subscriber that is being started again |
 //! | error | `subscriber of endpoint … panicked, …` | `endpoint`, `restarts` | a bug in this crate; the subscriber is started again |
 //! | warn | `circuit of endpoint … opened; attempts wait until …` | `endpoint`, `until` | an endpoint with a circuit breaker failed |
 //! | warn | `endpoint … disabled: …` | `endpoint`, `reason` | the receiver's answer or the endpoint's policy disabled it |

@@ -371,11 +371,11 @@ impl SubscriberActor {
     /// Waits until no attempt is being recorded, so that the store has the same order as this
     /// actor.
     fn write_change(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
-        let records = |active: &Box<Active>| !active.recording.is_empty();
         let Some((change, _)) = self.changes.front() else {
             return false;
         };
-        if self.writes_change || self.active.as_ref().is_some_and(records) {
+        let active = self.active.as_deref();
+        if self.writes_change || active.is_some_and(|active| !active.recording.is_empty()) {
             return false;
         }
         self.writes_change = true;

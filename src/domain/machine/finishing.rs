@@ -78,7 +78,7 @@ impl EndpointMachine {
                 .map(|answer| answer.excerpt.clone())
                 .unwrap_or_default(),
         };
-        if self.changing {
+        if self.control.changing {
             self.refused.push(record);
         } else {
             actions.push(Action::Record(record));
@@ -269,8 +269,8 @@ impl EndpointMachine {
             (_, _, true) => Some(DisabledReason::Failing),
             (false, false, false) => None,
         };
-        if let Some(reason) = reason.filter(|_| self.run.disabled.is_none()) {
-            self.run.disabled = Some(reason);
+        if let Some(reason) = reason.filter(|_| self.control.run.disabled.is_none()) {
+            self.control.run.disabled = Some(reason);
             actions.push(Action::TellDisabled(reason));
         }
         // A success is stored whatever the current policy: an older policy may have had rules.
@@ -301,7 +301,9 @@ impl EndpointMachine {
         let mut record = record.clone();
         // The endpoint may have been resumed since, or other attempts may have changed the
         // agreement.
-        record.disabled = record.disabled.filter(|_| self.run.disabled.is_some());
+        record.disabled = record
+            .disabled
+            .filter(|_| self.control.run.disabled.is_some());
         record.hold_until = record.hold_until.filter(|_| self.hold.is_some());
         record.agreed = record.agreed.map(|_| Box::new(self.agreed()));
         self.refused.push(record);
@@ -309,7 +311,7 @@ impl EndpointMachine {
     }
 
     pub(super) fn record_again(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        if !self.changing && self.record_again_at.is_some_and(|at| at <= now) {
+        if !self.control.changing && self.record_again_at.is_some_and(|at| at <= now) {
             self.record_again_at = None;
             actions.extend(self.refused.drain(..).map(Action::Record));
         }

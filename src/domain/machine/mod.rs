@@ -31,7 +31,7 @@ use self::agreeing::Reserved;
 use self::forgetting::Forgotten;
 use self::read::Read;
 use self::resting::Rest;
-use self::run::{Run, RunChange};
+use self::run::{Control, RunChange};
 use self::under_way::UnderWay;
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::deliveries::attempt::AttemptRecord;
@@ -113,14 +113,7 @@ impl WaitingRetry {
 pub(crate) struct EndpointMachine {
     url: WebhookUrl,
     policy: Arc<EndpointPolicy>,
-    run: Run,
-    /// Set while the stored settings cannot be read: no attempt starts.
-    withheld: bool,
-    /// Set while the engine shuts down: attempts in flight finish, none starts.
-    draining: bool,
-    /// Set while a change of `run` is being written. No attempt is recorded until then, so that the
-    /// order in the store is the order here.
-    changing: bool,
+    control: Control,
     window: ConcurrencyWindow,
     queue: Queue,
     /// Due retries, with the companies by which order is kept: being read back, or in the queue
@@ -171,10 +164,10 @@ impl EndpointMachine {
             url,
             window: past.window.with_max(policy.max_in_flight),
             policy,
-            run: past.run,
-            withheld: false,
-            draining: false,
-            changing: false,
+            control: Control {
+                run: past.run,
+                ..Control::default()
+            },
             queue: Queue::default(),
             due: BTreeMap::new(),
             loading: 0,
@@ -214,8 +207,8 @@ impl EndpointMachine {
 
     /// Like `may_start`, but without checking that the store has reserved the turn.
     fn would_start(&self, now: Timestamp) -> bool {
-        self.is_on()
-            && !self.draining
+        self.control.is_on()
+            && !self.control.draining
             && self.endpoint_is_read()
             && self.lanes_are_known()
             && self.hold.is_none()
@@ -315,7 +308,7 @@ impl EndpointMachine {
             // When the oldest attempt in flight becomes late.
             self.late_check_at,
             // When records that the store refused are handed out again.
-            self.record_again_at.filter(|_| !self.changing),
+            self.record_again_at.filter(|_| !self.control.changing),
             // When the store is asked again to note that an attempt may start.
             self.reserve_again_at(),
             // When a read that failed is repeated.
@@ -334,20 +327,15 @@ impl EndpointMachine {
         !self.unread.has_more(ReadKind::Endpoint)
     }
 
-    /// Returns `true` if neither operators nor the receiver nor unreadable settings stop attempts.
-    fn is_on(&self) -> bool {
-        self.run.is_on() && !self.withheld
-    }
-
     /// Starts no attempt until [`configure`](Self::configure), because the settings cannot be read.
     pub(crate) fn withhold(&mut self) {
-        self.withheld = true;
+        self.control.withheld = true;
     }
 
     /// Prepares for a change of `run`: attempts that end from now on are recorded after
     /// [`end_change`](Self::end_change).
     pub(crate) fn begin_change(&mut self) {
-        self.changing = true;
+        self.control.changing = true;
     }
 
     /// Applies a change that has been written; `None` if writing failed.
@@ -357,7 +345,7 @@ impl EndpointMachine {
         change: Option<RunChange>,
         actions: &mut Vec<Action>,
     ) {
-        self.changing = false;
+        self.control.changing = false;
         if !self.refused.is_empty() {
             self.record_again_at = Some(now);
         }
@@ -367,8 +355,8 @@ impl EndpointMachine {
     }
 
     fn apply(&mut self, now: Timestamp, change: RunChange, actions: &mut Vec<Action>) {
-        let disabled = self.run.disabled;
-        self.run.apply(change);
+        let disabled = self.control.run.disabled;
+        self.control.run.apply(change);
         if change != RunChange::Resume {
             return;
         }
@@ -396,7 +384,7 @@ impl EndpointMachine {
 
     /// Starts no more attempts; those in flight finish.
     pub(crate) fn drain(&mut self) {
-        self.draining = true;
+        self.control.draining = true;
     }
 
     /// Forgets the attempts in flight and returns their permits. Attempts that have ended are still
@@ -408,7 +396,7 @@ impl EndpointMachine {
 
     /// Applies other settings from the next attempt on.
     pub(crate) fn configure(&mut self, policy: Arc<EndpointPolicy>) {
-        self.withheld = false;
+        self.control.withheld = false;
         self.window.set_max(policy.max_in_flight);
         let ordering = policy.ordering;
         let changed = ordering != self.policy.ordering;
@@ -445,7 +433,12 @@ impl EndpointMachine {
             (None, Some(until)) => EndpointState::BackingOff { until },
             (None, None) => EndpointState::Idle,
         };
-        let state = self.run.or_withheld(self.withheld).state().unwrap_or(waits);
+        let state = self
+            .control
+            .run
+            .or_withheld(self.control.withheld)
+            .state()
+            .unwrap_or(waits);
         let next_attempt_at = match state {
             EndpointState::RateLimited { until }
             | EndpointState::BackingOff { until }

@@ -1,7 +1,7 @@
 //! Reads of the store, from request to result, handled alike for every kind.
 
 use super::unread::ReadKind;
-use super::{Action, EndpointMachine, STORE_AGAIN_AFTER};
+use super::{EndpointMachine, STORE_AGAIN_AFTER};
 use crate::domain::deliveries::delivery::{Loaded, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::stored::StoredEndpoint;
 use crate::domain::value::id::DeliveryId;
@@ -37,7 +37,7 @@ impl Read {
 }
 
 impl EndpointMachine {
-    /// Takes the result of [`Action::Read`].
+    /// Takes the result of [`Action::Read`](super::Action::Read).
     pub(crate) fn on_read(&mut self, read: &Read, found: Found) {
         match (read, found) {
             (Read::Endpoint, Found::Endpoint(known)) => self.on_endpoint_read(&known),
@@ -48,7 +48,7 @@ impl EndpointMachine {
         }
     }
 
-    /// Schedules a failed [`Action::Read`] again, [`STORE_AGAIN_AFTER`] from now.
+    /// Schedules a failed [`Action::Read`](super::Action::Read) again, [`STORE_AGAIN_AFTER`] from now.
     pub(crate) fn on_read_failed(&mut self, now: Timestamp, read: &Read) {
         let again_at = now + STORE_AGAIN_AFTER;
         match read {
@@ -57,9 +57,5 @@ impl EndpointMachine {
             Read::Waiting { .. } => self.unread.failed(ReadKind::Waiting, again_at),
             Read::Due(asked) => self.on_load_failed(again_at, asked),
         }
-    }
-
-    pub(super) fn read(&mut self, read: Read, actions: &mut Vec<Action>) {
-        actions.push(Action::Read(read));
     }
 }

@@ -290,8 +290,8 @@ impl EndpointMachine {
     /// Returns `true` if attempts may start as far as known. Nothing is read for an endpoint that
     /// may not start.
     fn lets_read(&self) -> bool {
-        self.is_on()
-            && !self.draining
+        self.control.is_on()
+            && !self.control.draining
             && self.circuit.open_until().is_none()
             && self.endpoint_is_read()
     }
@@ -336,7 +336,7 @@ impl EndpointMachine {
         }
         if !ids.is_empty() {
             self.loading += ids.len();
-            self.read(Read::Due(ids), actions);
+            actions.push(Action::Read(Read::Due(ids)));
         }
     }
 
@@ -345,7 +345,7 @@ impl EndpointMachine {
     pub(super) fn leave_to_store(&mut self, now: Timestamp) {
         let long = now + SHUT_FOR_LONG;
         let shut_until = self.held_until().max(self.circuit.open_until());
-        let shut = !self.is_on() || shut_until.is_some_and(|until| until >= long);
+        let shut = !self.control.is_on() || shut_until.is_some_and(|until| until >= long);
         if !shut || self.queue.len() == 0 || self.policy.ordering != Ordering::Unordered {
             return;
         }
@@ -367,7 +367,7 @@ impl EndpointMachine {
         self.unread.pass(now);
         if self.unread.may_read(ReadKind::Endpoint, now) {
             self.unread.begin(ReadKind::Endpoint);
-            self.read(Read::Endpoint, actions);
+            actions.push(Action::Read(Read::Endpoint));
         }
         let ordered = self.policy.ordering != Ordering::Unordered;
         let has_room = ordered || self.waiting.len() < MAX_WAITING / 2;
@@ -379,7 +379,7 @@ impl EndpointMachine {
                 known + MAX_WAITING
             };
             self.unread.begin(ReadKind::Waiting);
-            self.read(Read::Waiting { limit }, actions);
+            actions.push(Action::Read(Read::Waiting { limit }));
         }
         let (ahead, loaded) = (self.read_ahead(), self.queue.len() + self.due.len());
         let limit = ahead.saturating_sub(loaded).min(self.room());
@@ -391,7 +391,7 @@ impl EndpointMachine {
         let nothing = self.tally.open == 0 && self.endpoint_is_read();
         if may && (nothing || self.lets_read() && self.held_until().is_none()) {
             let after = self.unread.begin(ReadKind::Queued);
-            self.read(Read::Queued { after, limit }, actions);
+            actions.push(Action::Read(Read::Queued { after, limit }));
         }
     }
 

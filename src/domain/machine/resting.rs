@@ -54,8 +54,8 @@ impl EndpointMachine {
     /// Returns `true` if only the tally is left of the endpoint, so that its subscriber can end and
     /// another can go on later.
     pub(crate) fn may_retire(&self) -> bool {
-        !self.draining
-            && !self.changing
+        !self.control.draining
+            && !self.control.changing
             && self.is_quiet()
             && self.waiting.is_empty()
             && self.hold.is_none()
@@ -72,7 +72,7 @@ impl EndpointMachine {
             Circuit::Closed | Circuit::Open { .. } => self.circuit,
         };
         RetiredState {
-            run: self.run,
+            run: self.control.run,
             // The next subscriber counts open deliveries again.
             tally: Tally {
                 open: 0,

@@ -12,6 +12,26 @@ pub(crate) struct Run {
     pub(crate) disabled: Option<DisabledReason>,
 }
 
+/// Everything that keeps attempts from starting, whatever the deliveries are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Control {
+    pub(super) run: Run,
+    /// Set while the stored settings cannot be read.
+    pub(super) withheld: bool,
+    /// Set once the engine shuts down: attempts in flight end, and no other starts.
+    pub(super) draining: bool,
+    /// Set while a change of `run` is being written. Until then no attempt is recorded, so that the
+    /// order in the store is the order here.
+    pub(super) changing: bool,
+}
+
+impl Control {
+    /// Returns `true` if attempts may start as far as operators, the receiver and the settings say.
+    pub(super) fn is_on(self) -> bool {
+        self.run.is_on() && !self.withheld
+    }
+}
+
 /// A change requested by operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunChange {

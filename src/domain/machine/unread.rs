@@ -293,7 +293,9 @@ mod tests {
             assert!(unread.is_read());
         }
         let mut unread = Unread::of_everything();
-        kinds.into_iter().for_each(|kind| read(&mut unread, kind));
+        for kind in kinds {
+            read(&mut unread, kind);
+        }
         unread.begin(Queued);
         assert!(!unread.is_read(), "something is being read");
     }

@@ -218,12 +218,11 @@ impl World {
         if let Some((record, written)) = self.recording.iter_mut().find(|(_, written)| !written) {
             *written = true;
             let id = record.delivery_id.get();
-            match record.next_attempt_at {
-                Some(at) => self.rows.get_mut(&id).unwrap().due_at = Some(at),
-                None => {
-                    self.rows.remove(&id);
-                    assert!(self.delivered.insert(id), "{id} is delivered twice");
-                }
+            if let Some(at) = record.next_attempt_at {
+                self.rows.get_mut(&id).unwrap().due_at = Some(at);
+            } else {
+                self.rows.remove(&id);
+                assert!(self.delivered.insert(id), "{id} is delivered twice");
             }
         }
     }

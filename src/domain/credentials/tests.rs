@@ -237,3 +237,15 @@ fn what_is_old_is_forgotten_the_clients_after_the_rules_that_refer_to_it() {
     story.book.forget(&old[0].0);
     assert_eq!(story.book.older_than(later), []);
 }
+
+#[test]
+fn a_delivery_is_of_the_past_once_its_rule_no_longer_names_its_url() {
+    let mut story = Story::default();
+    let alert = Alert::example(None);
+    let old = WebhookUrl::parse(OLD).unwrap();
+    assert!(story.book.is_past(&alert, &old), "no rule names it");
+    story.put(rule(None, &[OLD]));
+    assert!(!story.book.is_past(&alert, &old));
+    let other = WebhookUrl::parse("https://other.test/").unwrap();
+    assert!(story.book.is_past(&alert, &other));
+}

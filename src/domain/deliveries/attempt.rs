@@ -261,4 +261,21 @@ mod tests {
         let dropped = CredentialsDropped(401);
         assert_eq!(said(Some(401), Some(dropped)), dropped.to_string());
     }
+
+    #[test]
+    fn an_exchange_says_what_was_asked_and_what_was_dropped() {
+        let answered = |answer| Exchange {
+            result: Ok(answer),
+            ..Exchange::failed(Failure::Timeout)
+        };
+        assert!(!Exchange::failed(Failure::Timeout).asks_for_a_wait());
+        assert!(!answered(Answer::new(503)).asks_for_a_wait());
+        assert!(answered(Answer::new(503).retry_after("1")).asks_for_a_wait());
+        let mut exchange = answered(Answer::new(401));
+        assert_eq!(exchange.refused_with(401), Failure::Status(401));
+        exchange.credentials_dropped = true;
+        assert_eq!(exchange.refused_with(401), Failure::CredentialsDropped(401));
+        assert_eq!(exchange.refused_with(403), Failure::CredentialsDropped(403));
+        assert_eq!(exchange.refused_with(404), Failure::Status(404));
+    }
 }

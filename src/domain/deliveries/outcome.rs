@@ -380,4 +380,33 @@ mod tests {
             assert_eq!(serde_json::from_value::<Failure>(written).unwrap(), failure);
         }
     }
+
+    #[test]
+    fn each_failure_says_whether_trying_again_can_help_and_what_was_answered() {
+        for (failure, transient, status) in [
+            (Failure::Status(503), None, Some(503)),
+            (Failure::CredentialsDropped(401), None, Some(401)),
+            (Failure::Timeout, Some(true), None),
+            (Failure::Dns, Some(true), None),
+            (Failure::TlsIncompatible, Some(true), None),
+            (Failure::Token, Some(true), None),
+            (Failure::CertificateExpired, Some(false), None),
+            (Failure::Redirect(RedirectRefusal::Loop), Some(false), None),
+            (Failure::Blocked, Some(false), None),
+            (Failure::OtherClient, Some(false), None),
+        ] {
+            let said = (failure.is_transient(), failure.status());
+            assert_eq!(said, (transient, status), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_failure_that_is_retried_is_not_final() {
+        let failure = Failure::Timeout;
+        let reason = DeadLetterReason::EndpointRemoved;
+        assert!(Outcome::Delivered.is_final() && Outcome::DeadLettered { reason }.is_final());
+        let failed = Outcome::Failed { failure };
+        assert!(!failed.is_final());
+        assert_eq!(failed.to_string(), "failed, to be retried: timed out");
+    }
 }

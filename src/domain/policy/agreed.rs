@@ -222,4 +222,24 @@ mod tests {
         assert!(!everything().is_over(NOW + Duration::from_hours(24)));
         assert!(everything().is_over(NOW + Duration::from_hours(25)));
     }
+
+    #[test]
+    fn a_hold_made_those_wait_that_are_due_in_its_last_second() {
+        let hold = Hold::until(NOW + Duration::from_secs(60));
+        assert_eq!(hold.waited_from(), NOW + Duration::from_secs(59));
+        for (seconds, waited) in [(58, false), (59, true), (60, true), (61, false)] {
+            let due_at = NOW + Duration::from_secs(seconds);
+            assert_eq!(hold.made_wait(due_at), waited, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn what_was_agreed_is_gone_on_with() {
+        assert!(Agreed::default().is_nothing() && !everything().is_nothing());
+        assert_eq!(everything().hold(), everything().hold);
+        assert!(everything().hold().is_some());
+        let open = everything().circuit.unwrap();
+        assert_eq!(everything().circuit().open_until(), Some(open.until));
+        assert_eq!(Agreed::default().circuit().open_until(), None);
+    }
 }

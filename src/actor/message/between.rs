@@ -170,6 +170,8 @@ pub(crate) struct ChangeRunOf {
     /// The number of subscribers that are asked, including this one, in case one ends before it
     /// answers.
     pub(crate) tries: u32,
+    /// Whether the router has forgotten the address of one that panicked.
+    pub(crate) forgotten: bool,
 }
 
 /// Starts no more attempts, and answers when none is in flight: supervisor → subscriber.

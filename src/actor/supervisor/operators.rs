@@ -46,8 +46,13 @@ impl SupervisorActor {
             Ok((url, _)) => url,
             Err(error) => return Box::pin(ready(Err(error))),
         };
-        let tries = SUBSCRIBERS_ASKED;
-        self.handle(ChangeRunOf { url, change, tries }, ctx)
+        let asked = ChangeRunOf {
+            url,
+            change,
+            tries: SUBSCRIBERS_ASKED,
+            forgotten: false,
+        };
+        self.handle(asked, ctx)
     }
 
     /// Returns a future of an endpoint's status.
@@ -175,28 +180,55 @@ impl Handler<ChangeRunOf> for SupervisorActor {
     type Result = ResponseFuture<Result<(), EndpointError>>;
 
     fn handle(&mut self, asked: ChangeRunOf, ctx: &mut Context<Self>) -> Self::Result {
-        let ChangeRunOf { url, change, tries } = asked;
+        let url = asked.url.clone();
+        let entry = match self.entry(url.as_str()) {
+            Ok((_, entry)) => entry,
+            // It was removed meanwhile.
+            Err(error) => return Box::pin(ready(Err(error))),
+        };
         let this = ctx.address();
+        let again = async move |asked| {
+            let answer = this.send(asked).await;
+            answer.unwrap_or_else(|_| Err(subscriber_ended()))
+        };
+        if matches!(entry.subscriber, Subscriber::Restarting(_)) && !asked.forgotten {
+            // It is started before its time, but not before the router has forgotten the last one.
+            let forgotten = self.forget_address(&url);
+            let asked = ChangeRunOf {
+                forgotten: true,
+                ..asked
+            };
+            return Box::pin(async move {
+                forgotten.await;
+                again(asked).await
+            });
+        }
         let running = self.running(&url);
         let subscriber = running.or_else(|| self.start_subscriber(&url, ctx));
         Box::pin(async move {
-            let ended = || {
-                let why = "the endpoint's subscriber, or the engine, has just ended; try again";
-                EndpointError::Store(StoreError::Unavailable(why.into()))
-            };
-            let changed = subscriber.ok_or_else(ended)?.send(ChangeRun(change)).await;
-            match changed {
+            let subscriber = subscriber.ok_or_else(subscriber_ended)?;
+            match subscriber.send(ChangeRun(asked.change)).await {
                 Ok(written) => written.map_err(EndpointError::Store),
                 // It has just retired, or panicked.
-                Err(_) if tries > 1 => {
-                    let tries = tries - 1;
-                    let again = this.send(ChangeRunOf { url, change, tries }).await;
-                    again.unwrap_or_else(|_| Err(ended()))
+                Err(_) if asked.tries > 1 => {
+                    let tries = asked.tries - 1;
+                    let forgotten = false;
+                    again(ChangeRunOf {
+                        tries,
+                        forgotten,
+                        ..asked
+                    })
+                    .await
                 }
-                Err(_) => Err(ended()),
+                Err(_) => Err(subscriber_ended()),
             }
         })
     }
+}
+
+fn subscriber_ended() -> EndpointError {
+    let why = "the endpoint's subscriber, or the engine, has just ended; try again";
+    EndpointError::Store(StoreError::Unavailable(why.into()))
 }
 
 impl Handler<PauseEndpoint> for SupervisorActor {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_webhooks::testing::{Recorder, ScriptedTransport, SimClock};
 use actix_webhooks::transport::{Channel, Transport};
-use actix_webhooks::{Endpoint, Engine, Rule};
+use actix_webhooks::{Endpoint, EndpointState, Engine, Rule};
 
 use super::support::{HOOK, event};
 
@@ -91,5 +91,40 @@ fn a_subscriber_that_panics_is_started_again_and_loses_nothing() {
         engine.publish(event("afterwards")).await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;
         assert_eq!(receivers.requests().len(), 12);
+    });
+}
+
+/// A change asks the subscriber, and the next one if that has panicked, before its time.
+#[test]
+fn an_endpoint_whose_subscriber_panicked_can_be_paused_at_once_and_stays_so() {
+    SimClock::run(async |clock| {
+        let receivers = ScriptedTransport::new();
+        let panics_left = Arc::new(AtomicU32::new(4));
+        let fragile = Fragile {
+            receivers: receivers.clone(),
+            panics_left: Arc::clone(&panics_left),
+        };
+        let rule = Rule::new("r", "*").webhook(HOOK).unwrap();
+        let builder = Engine::builder().simulated(&clock, 1).transport(fragile);
+        let engine = builder.rule(rule).start().await.unwrap();
+        engine.publish(event("1")).await.unwrap();
+        // It has panicked three times, and waits to be started for the fourth time.
+        clock.sleep(Duration::from_millis(400)).await;
+        let endpoint = engine.endpoint(HOOK);
+        endpoint.pause().await.unwrap();
+        let status = endpoint.status().await.unwrap().unwrap();
+        // The one that was started for the change has panicked, too, and the next one was asked.
+        assert_eq!((status.state, status.restarts), (EndpointState::Paused, 4));
+        // The first one may have been under way before the pause was written.
+        clock.sleep(Duration::from_secs(1)).await;
+        let before = receivers.requests().len();
+        engine.publish(event("2")).await.unwrap();
+        clock.sleep(Duration::from_mins(10)).await;
+        assert_eq!(receivers.requests().len(), before, "it stays paused");
+        endpoint.resume().await.unwrap();
+        clock.sleep(Duration::from_secs(5)).await;
+        let status = endpoint.status().await.unwrap().unwrap();
+        assert_eq!((status.restarts, status.delivered), (4, 2));
+        assert_eq!(receivers.requests().len(), 2, "each once");
     });
 }

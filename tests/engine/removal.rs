@@ -1,10 +1,14 @@
 //! Events published for an endpoint that was removed.
 
-use actix_webhooks::store::{DeadLetterQuery, StoreError};
+use std::time::Duration;
+
+use actix_webhooks::store::{DeadLetterQuery, MemoryStore, StoreError};
+use actix_webhooks::testing::{Faults, FaultyStore, RareFault, Reply};
 use actix_webhooks::{
-    Auth, DeadLetterReason, Endpoint, GetStatus, Outcome, PutEndpoint, PutRule, Redeliver,
-    RemoveEndpoint, Rule,
+    Auth, DeadLetterReason, Endpoint, EndpointState, EngineBuilder, GetStatus, Outcome,
+    PutEndpoint, PutRule, Redeliver, RemoveEndpoint, Rule,
 };
+use futures_util::future::join;
 
 use super::support::{HOOK, Sim, plain, simulate_with};
 
@@ -104,5 +108,41 @@ fn an_endpoint_without_settings_is_called_again_as_before() {
         sim.sleep(1).await;
         assert_eq!(sim.status(HOOK).await.delivered, 1);
         assert_eq!(sim.dead_letters().await, []);
+    });
+}
+
+/// Regression: a pause that was still being written when its endpoint was removed was asked again,
+/// and started a second subscriber while the first one's deliveries were given up.
+#[test]
+fn a_removal_that_meets_a_pause_leaves_nobody_behind() {
+    let none = Faults {
+        failing: 0.0,
+        failing_after: 0.0,
+        delay: Duration::ZERO,
+    };
+    let store = FaultyStore::new(MemoryStore::new(), none, 1);
+    store.set_rare(Some(RareFault::AnswersAfter(Duration::from_secs(3))));
+    let configure = |builder: EngineBuilder| builder.store(store).rule(rule());
+    simulate_with(configure, async |sim| {
+        sim.receivers.on(HOOK, [Reply::status(503)]);
+        sim.publish("given up").await;
+        sim.sleep(1).await;
+        let endpoint = sim.engine.endpoint(HOOK);
+        let pause = endpoint.pause();
+        let remove = async {
+            sim.sleep(1).await;
+            endpoint.remove().await
+        };
+        let (paused, removed) = join(pause, remove).await;
+        assert!(paused.is_err(), "it was removed: {paused:?}");
+        assert_eq!(removed.unwrap(), 1);
+        assert_eq!(endpoint.status().await.unwrap(), None);
+        sim.receivers.on(HOOK, [Reply::status(200)]);
+        let before = sim.sent_at().len();
+        sim.publish("again").await;
+        sim.sleep(600).await;
+        assert_eq!(sim.sent_at().len(), before + 1, "one subscriber delivers");
+        let status = sim.status(HOOK).await;
+        assert_eq!((status.state, status.delivered), (EndpointState::Idle, 1));
     });
 }

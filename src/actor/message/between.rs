@@ -127,6 +127,14 @@ pub(crate) struct Forget {
     pub(crate) ids: Arc<[DeliveryId]>,
 }
 
+/// `count` deliveries were ended by hand: supervisor → itself → subscriber, which counts them.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct CountEnded {
+    pub(crate) url: WebhookUrl,
+    pub(crate) count: u64,
+}
+
 /// Makes another subscriber read everything from the store: supervisor → itself.
 ///
 /// Used if deliveries that the first subscriber forgot could not be ended.

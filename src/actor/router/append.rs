@@ -1,6 +1,6 @@
 //! Storing events and handing on their deliveries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -134,16 +134,10 @@ impl RouterActor {
     /// Makes subscribers look in the store for deliveries of which it is unknown whether they were
     /// stored.
     pub(super) fn tell_of_unsure(&mut self, events: &[NewEvent]) {
-        let mut counts = BTreeMap::<WebhookUrl, u64>::new();
-        let urls = events
-            .iter()
-            .flat_map(|event| &event.alerts)
-            .flat_map(|new| new.urls.iter());
+        let alerts = events.iter().flat_map(|event| &event.alerts);
+        let urls: BTreeSet<WebhookUrl> = alerts.flat_map(|new| new.urls.iter().cloned()).collect();
         for url in urls {
-            *counts.entry(url.clone()).or_default() += 1;
-        }
-        for (url, count) in counts {
-            self.deliver(&url, Deliver::none(Missed::unknown(count)));
+            self.deliver(&url, Deliver::none(Missed::unknown()));
         }
     }
 

@@ -7,8 +7,8 @@ use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
 use crate::actor::message::{
-    Abort, BreakOff, ChangeRun, Configure, Deliver, Describe, Drain, Drained, Forget, Leave,
-    Redelivered,
+    Abort, BreakOff, ChangeRun, Configure, CountEnded, Deliver, Describe, Drain, Drained, Forget,
+    Leave, Redelivered,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
@@ -53,6 +53,15 @@ impl Handler<Forget> for SubscriberActor {
         self.catch_up();
         self.feed.changed = true;
         MessageResult(self.machine.forget(&ids))
+    }
+}
+
+impl Handler<CountEnded> for SubscriberActor {
+    type Result = ();
+
+    fn handle(&mut self, CountEnded { count, .. }: CountEnded, _: &mut Context<Self>) {
+        self.machine.count_ended(count);
+        self.feed.changed = true;
     }
 }
 

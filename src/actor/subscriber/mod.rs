@@ -22,6 +22,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, Addr, AsyncContext, Context};
+use futures_util::FutureExt as _;
 
 use self::feed::{StatusFeed, Timer};
 use self::records::Recording;
@@ -32,6 +33,7 @@ use super::message::{Retire, SubscriberStopped};
 use super::permits::{Holdings, Waiter};
 use super::reply::Answerer;
 use super::shared::EngineContext;
+use super::store_call::StoreCall;
 use super::supervisor::SupervisorActor;
 use crate::domain::credentials::Authorization;
 use crate::domain::deliveries::attempt::{AttemptRecord, Exchange};
@@ -62,7 +64,8 @@ pub(crate) struct SubscriberActor {
     waiter: Arc<Waiter>,
     /// Changes requested by operators, oldest first; they are written one at a time.
     changes: VecDeque<(RunChange, Answerer<Result<(), StoreError>>)>,
-    writes_change: bool,
+    /// The write of the first one, once it has begun.
+    change_call: Option<StoreCall<()>>,
     /// The number of restarts after a panic.
     restarts: u32,
     rng: fastrand::Rng,
@@ -116,7 +119,6 @@ enum Completed {
     /// The read, the number of body bytes granted to it, and its result.
     Read(Read, usize, Result<Found, StoreError>),
     Agreed(Result<(), StoreError>),
-    Changed(Result<(), StoreError>),
 }
 
 struct Draining {
@@ -222,7 +224,7 @@ impl SubscriberActor {
             policy,
             machine,
             changes: VecDeque::new(),
-            writes_change: false,
+            change_call: None,
             restarts,
             active: None,
             actions: Vec::new(),
@@ -362,11 +364,10 @@ impl SubscriberActor {
                 self.store_failed(&error);
                 self.machine.on_agree_failed(now);
             }
-            Completed::Changed(result) => self.on_changed(now, result),
         }
     }
 
-    /// Starts to write the first change requested by operators. Returns `true` if it has started.
+    /// Writes the first change requested by operators. Returns `true` once the store has answered.
     ///
     /// Waits until no attempt is being recorded, so that the store has the same order as this
     /// actor.
@@ -375,23 +376,28 @@ impl SubscriberActor {
             return false;
         };
         let active = self.active.as_deref();
-        if self.writes_change || active.is_some_and(|active| !active.recording.is_empty()) {
+        let records = active.is_some_and(|active| !active.recording.is_empty());
+        if self.change_call.is_none() && records {
             return false;
         }
-        self.writes_change = true;
-        let url = self.url.clone();
-        let change = match *change {
-            RunChange::Pause => Change::Pause(url),
-            RunChange::Disable(reason) => Change::Disable(url, reason),
-            RunChange::Resume => Change::Resume(url),
+        let (shared, url) = (&self.shared, &self.url);
+        let call = self.change_call.get_or_insert_with(|| {
+            let change = match *change {
+                RunChange::Pause => Change::Pause(url.clone()),
+                RunChange::Disable(reason) => Change::Disable(url.clone(), reason),
+                RunChange::Resume => Change::Resume(url.clone()),
+            };
+            shared.call(|store| store.apply(change))
+        });
+        let Poll::Ready(result) = call.poll_unpin(cx) else {
+            return false;
         };
-        let call = self.shared.call(|store| store.apply(change));
-        self.submit(now, cx, call, Completed::Changed);
+        self.change_call = None;
+        self.on_changed(now, result);
         true
     }
 
     fn on_changed(&mut self, now: Timestamp, result: Result<(), StoreError>) {
-        self.writes_change = false;
         let Some((change, answerer)) = self.changes.pop_front() else {
             return;
         };

@@ -11,11 +11,12 @@ use actix::{
     ResponseFuture,
 };
 
-use super::SupervisorActor;
-use crate::actor::message::{EndDeliveries, Forget, ReportsLost, StartOver};
+use super::{Subscriber, SupervisorActor};
+use crate::actor::message::{CountEnded, EndDeliveries, Forget, ReportsLost, StartOver};
 use crate::actor::shared::EngineContext;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::endpoint::status::DeliveryReport;
+use crate::domain::machine::unread::Missed;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
@@ -124,6 +125,11 @@ impl GivingUp {
         }
         let ended = self.shared.call(|store| store.end(url, ids, reason, now));
         let ended = ended.await?;
+        let (url_of, count) = (url.clone(), u64::try_from(ended.len()).unwrap_or(u64::MAX));
+        let _ = self
+            .supervisor
+            .send(CountEnded { url: url_of, count })
+            .await;
         let count = report(&self.shared, url, &ended, reason, now);
         if count > 0 {
             let url = url.clone();
@@ -240,11 +246,33 @@ impl Handler<Forget> for SupervisorActor {
     }
 }
 
+impl Handler<CountEnded> for SupervisorActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, ended: CountEnded, _: &mut Context<Self>) -> Self::Result {
+        let entry = self.endpoints.get_mut(&ended.url);
+        if let Some(Subscriber::Retired { past, .. } | Subscriber::Restarting(past)) =
+            entry.map(|entry| &mut entry.subscriber)
+        {
+            past.tally.dead_lettered += ended.count;
+        }
+        let subscriber = self.running(&ended.url);
+        Box::pin(async move {
+            if let Some(subscriber) = subscriber {
+                // One that has just ended counts no longer.
+                let _ = subscriber.send(ended).await;
+            }
+        })
+    }
+}
+
 impl Handler<StartOver> for SupervisorActor {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, StartOver(url): StartOver, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, StartOver(url): StartOver, ctx: &mut Context<Self>) -> Self::Result {
         if self.running(&url).is_none() {
+            // It has retired since it forgot them.
+            drop(self.wake(&url, Missed::None, ctx));
             return Box::pin(wrap_future(std::future::ready(())));
         }
         let ended = self.begin_removal(&url);

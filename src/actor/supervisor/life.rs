@@ -25,7 +25,7 @@ use crate::domain::value::url::WebhookUrl;
 impl SupervisorActor {
     /// Tells the subscriber of an endpoint of deliveries in the store, or starts one. The answer is
     /// its address, if there is one.
-    fn wake(
+    pub(super) fn wake(
         &mut self,
         url: &WebhookUrl,
         missed: Missed,
@@ -69,6 +69,9 @@ impl SupervisorActor {
     ) -> Option<Addr<SubscriberActor>> {
         self.note_not_at_rest(url);
         let entry = self.endpoints.get(url).filter(|_| !self.draining)?;
+        if matches!(entry.subscriber, Subscriber::Removing { .. }) {
+            return None;
+        }
         let past = entry.subscriber.past().unwrap_or_default();
         self.started += 1;
         let (endpoint, policy) = self.settings(entry);
@@ -130,6 +133,13 @@ impl SupervisorActor {
         let Some(entry) = self.endpoints.get_mut(url) else {
             return;
         };
+        if let Subscriber::Removing { past: left, .. } = &mut entry.subscriber
+            && let Some(past) = past
+        {
+            // It goes on with this if it cannot be removed.
+            **left = past;
+            return;
+        }
         let Subscriber::Leaving {
             address,
             incarnation,
@@ -144,9 +154,11 @@ impl SupervisorActor {
         }
         let missed = *missed;
         if let Some(past) = past {
-            self.retired(url, Box::new(past));
             if missed.is_some() {
+                entry.subscriber = Subscriber::Restarting(Box::new(past));
                 self.start_subscriber(url, ctx);
+            } else {
+                self.retired(url, Box::new(past));
             }
             return;
         }

@@ -78,7 +78,7 @@ impl SupervisorActor {
             .then(|| self.shared.call(|store| store.endpoint_summary(url)));
         let lost = entry.reports_lost;
         status.reports_lost += lost;
-        let leaving = matches!(entry.subscriber, Subscriber::Leaving { .. });
+        let leaving = matches!(entry.subscriber, Subscriber::Leaving { .. }) && !self.draining;
         let subscriber = self.running(url);
         async move {
             if let Some(stored) = stored

@@ -90,6 +90,9 @@ impl SupervisorActor {
         let Some(entry) = self.endpoints.get_mut(url) else {
             return;
         };
+        if !matches!(entry.subscriber, Subscriber::Removing { .. }) {
+            return;
+        }
         let Subscriber::Removing {
             past,
             woken,

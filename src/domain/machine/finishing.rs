@@ -269,7 +269,8 @@ impl EndpointMachine {
             (_, _, true) => Some(DisabledReason::Failing),
             (false, false, false) => None,
         };
-        if let Some(reason) = reason.filter(|_| self.control.run.disabled.is_none()) {
+        let reason = reason.filter(|_| self.control.run.disabled.is_none());
+        if let Some(reason) = reason {
             self.control.run.disabled = Some(reason);
             actions.push(Action::TellDisabled(reason));
         }

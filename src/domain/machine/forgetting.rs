@@ -10,7 +10,7 @@ use crate::domain::value::id::DeliveryId;
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     latest: BTreeSet<DeliveryId>,
-    /// The batch before. Reads that were in progress before it have ended long since.
+    /// The batch before, and all since the reads in progress began.
     before: BTreeSet<DeliveryId>,
 }
 
@@ -34,14 +34,32 @@ impl EndpointMachine {
             return kept;
         }
         let count = u64::try_from(forgotten.len()).unwrap_or(u64::MAX);
-        self.tally.open = self.tally.open.saturating_sub(count);
-        self.tally.dead_lettered += count;
         self.waiting.retain(|(_, id), _| !forgotten.contains(id));
         self.due.retain(|id, _| !forgotten.contains(id));
-        self.forgotten.before = std::mem::replace(&mut self.forgotten.latest, forgotten);
+        if !self.reads_deliveries() {
+            self.forgotten.before = BTreeSet::new();
+        }
+        let latest = std::mem::replace(&mut self.forgotten.latest, forgotten);
+        self.forgotten.before.extend(latest);
         // Deliveries that one of them held back go on.
         self.reorder(self.policy.ordering);
+        if self.has_read_all() {
+            // Some of them may have ended, and been counted, since they were looked for.
+            self.correct_count();
+        } else {
+            self.tally.open = self.tally.open.saturating_sub(count);
+        }
         self.rest = Rest::Awake;
         kept
+    }
+
+    /// Counts deliveries that were forgotten and that the store has ended.
+    pub(crate) fn count_ended(&mut self, count: u64) {
+        self.tally.dead_lettered += count;
+    }
+
+    /// Returns `true` if a read is in progress that may return deliveries.
+    pub(super) fn reads_deliveries(&self) -> bool {
+        self.loading > 0 || self.unread.reads_deliveries()
     }
 }

@@ -346,6 +346,7 @@ impl EndpointMachine {
         actions: &mut Vec<Action>,
     ) {
         self.control.changing = false;
+        self.rest = Rest::Awake;
         if !self.refused.is_empty() {
             self.record_again_at = Some(now);
         }

@@ -1,7 +1,7 @@
 //! Reads of the store, from request to result, handled alike for every kind.
 
 use super::unread::ReadKind;
-use super::{EndpointMachine, STORE_AGAIN_AFTER};
+use super::{EndpointMachine, Rest, STORE_AGAIN_AFTER};
 use crate::domain::deliveries::delivery::{Loaded, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::stored::StoredEndpoint;
 use crate::domain::value::id::DeliveryId;
@@ -39,6 +39,8 @@ impl Read {
 impl EndpointMachine {
     /// Takes the result of [`Action::Read`](super::Action::Read).
     pub(crate) fn on_read(&mut self, read: &Read, found: Found) {
+        // Else one that rested while the store could not be read would never retire.
+        self.rest = Rest::Awake;
         match (read, found) {
             (Read::Endpoint, Found::Endpoint(known)) => self.on_endpoint_read(&known),
             (Read::Queued { .. }, Found::Queued(page)) => self.on_queued_read(page),
@@ -48,7 +50,8 @@ impl EndpointMachine {
         }
     }
 
-    /// Schedules a failed [`Action::Read`](super::Action::Read) again, [`STORE_AGAIN_AFTER`] from now.
+    /// Schedules a failed [`Action::Read`](super::Action::Read) again, [`STORE_AGAIN_AFTER`] from
+    /// now.
     pub(crate) fn on_read_failed(&mut self, now: Timestamp, read: &Read) {
         let again_at = now + STORE_AGAIN_AFTER;
         match read {

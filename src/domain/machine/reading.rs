@@ -66,7 +66,7 @@ impl EndpointMachine {
     /// Takes the stored state of the endpoint.
     pub(super) fn on_endpoint_read(&mut self, known: &StoredEndpoint) {
         self.unread.end(ReadKind::Endpoint, false);
-        if self.tally.health == Health::default() {
+        if self.tally.health == Health::default() && !self.lifted {
             self.tally.health = known.health;
         }
         if self.lifted && !self.is_known {
@@ -401,20 +401,23 @@ impl EndpointMachine {
         self.policy.ordering == Ordering::Unordered || !self.unread.has_more(ReadKind::Waiting)
     }
 
-    /// Corrects the count once every open delivery is in memory.
+    /// Corrects the count by what is in memory: exactly, once every open delivery is.
     pub(super) fn correct_count(&mut self) {
-        if self.has_read_all() {
-            // Deliveries in `due` that were already read back are in the queue too.
-            let read_back = self.queue.count_among(&self.due);
-            let known = self.queue.len() + self.due.len() - read_back
-                + self.under_way.len()
-                + self.waiting.len();
-            self.tally.open = u64::try_from(known).unwrap_or(u64::MAX);
-        }
+        // Deliveries in `due` that are read back already are in the queue too.
+        let read_back = self.queue.count_among(&self.due);
+        let known = self.queue.len() + self.due.len() - read_back
+            + self.under_way.len()
+            + self.waiting.len();
+        let known = u64::try_from(known).unwrap_or(u64::MAX);
+        self.tally.open = if self.has_read_all() {
+            known
+        } else {
+            self.tally.open.max(known)
+        };
     }
 
     /// Returns `true` if every open delivery is in memory.
-    fn has_read_all(&self) -> bool {
+    pub(super) fn has_read_all(&self) -> bool {
         let kinds = [ReadKind::Queued, ReadKind::Waiting];
         !kinds.iter().any(|kind| self.unread.has_more(*kind))
     }

@@ -109,7 +109,9 @@ impl EndpointMachine {
             self.under_way = UnderWay::default();
         }
         self.refused = Vec::new();
-        self.forgotten = Forgotten::default();
+        if !self.reads_deliveries() {
+            self.forgotten = Forgotten::default();
+        }
         (self.due, self.loading) = (BTreeMap::new(), 0);
         if self.waiting.is_empty() {
             self.waiting = BTreeMap::new();

@@ -5,6 +5,7 @@ use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, Waitin
 use crate::domain::deliveries::outcome::Failure;
 use crate::domain::endpoint::stored::StoredEndpoint;
 use crate::domain::machine::permits::PermitBook;
+use crate::domain::machine::read::Found;
 use crate::domain::machine::unread::Missed;
 use crate::domain::policy::rate::RateLimit;
 use crate::domain::policy::retry::{Progress, RetryPolicy};
@@ -325,7 +326,7 @@ fn a_redelivery_behind_others_is_counted_once() {
     let loads = pump(&mut machine, NOW);
     assert!(matches!(&loads[..], [Action::Read(Read::Due(ids))] if ids.len() == 1));
     machine.on_loaded(&[DeliveryId::new(8)], all(vec![delivery(8)]));
-    machine.on_deliveries([], Missed::unknown(1));
+    machine.on_deliveries([], Missed::these([DeliveryId::new(1)]));
     let reads = pump(&mut machine, NOW);
     assert!(
         matches!(reads[..], [Action::Read(Read::Queued { .. })]),
@@ -601,7 +602,7 @@ fn an_endpoint_at_rest_needs_no_waking() {
 #[test]
 fn one_started_again_by_hand_that_a_read_found_first_is_attempted_once() {
     let mut machine = machine();
-    machine.on_deliveries([], Missed::unknown(1));
+    machine.on_deliveries([], Missed::these([DeliveryId::new(1)]));
     pump(&mut machine, NOW);
     machine.on_queued_read(page(vec![delivery(11)], 100));
     let again = |machine: &mut EndpointMachine| {
@@ -722,6 +723,39 @@ fn an_attempt_that_ends_while_a_change_is_written_is_recorded_after_it() {
     }
 }
 
+/// Regression: what was ended by hand while it was being attempted was looked for again after its
+/// attempt was recorded, and counted twice.
+#[test]
+fn a_delivery_that_was_recorded_before_it_is_forgotten_is_counted_once() {
+    let mut machine = machine();
+    machine.on_deliveries([delivery(1), delivery(2)], Missed::None);
+    let id = machine.start_one(NOW).unwrap().delivery_id;
+    assert_eq!(machine.forget(&[id]), [id], "it is in flight");
+    let record = finish(&mut machine, NOW, id.get(), Answer::new(200));
+    machine.on_recorded(&record);
+    assert_eq!(machine.forget(&[id]), []);
+    let status = machine.status();
+    assert_eq!(
+        (status.delivered, status.dead_lettered, status.queued),
+        (1, 0, 1)
+    );
+}
+
+/// Regression: one that rested while the store could not be read was never asked to retire.
+#[test]
+fn an_answer_of_the_store_ends_a_rest() {
+    let mut machine = machine();
+    pump(&mut machine, NOW);
+    let rest_at = machine.next_wake().unwrap();
+    assert!(matches!(pump(&mut machine, rest_at)[..], [Action::Rest]));
+    assert!(machine.is_at_rest());
+    machine.on_read(&Read::Due(Vec::new()), Found::Due(all(Vec::new())));
+    assert!(!machine.is_at_rest());
+    pump(&mut machine, rest_at);
+    let again = machine.next_wake().unwrap();
+    assert!(matches!(pump(&mut machine, again)[..], [Action::Rest]));
+}
+
 #[test]
 fn a_redelivered_one_that_could_not_be_read_does_not_open_the_lane_of_another() {
     let mut machine = machine();
@@ -771,6 +805,7 @@ fn what_is_forgotten_is_not_attempted_wherever_it_is() {
     assert_eq!(machine.status().queued, 5);
     let ids = [1, 3, 4, 6, 7].map(DeliveryId::new);
     assert_eq!(machine.forget(&ids), [DeliveryId::new(3)], "in flight");
+    machine.count_ended(4);
     // A read in progress, and a late hand-over by the router.
     machine.on_queued_read(page(vec![delivery(7), delivery(8)], 10));
     machine.on_deliveries([delivery(6), delivery(7)], Missed::None);

@@ -36,9 +36,10 @@ impl Missed {
         })
     }
 
-    /// Returns `count` deliveries with unknown ids.
-    pub(crate) fn unknown(count: u64) -> Self {
-        let first = DeliveryId::new(0);
+    /// Returns deliveries with unknown ids, if there are any at all. None is counted before it is
+    /// found.
+    pub(crate) fn unknown() -> Self {
+        let (first, count) = (DeliveryId::new(0), 0);
         Self::From { first, count }
     }
 
@@ -167,6 +168,12 @@ impl Unread {
         if !self.has_more(ReadKind::Queued) {
             self.page_start = self.page_start.max(id);
         }
+    }
+
+    /// Returns `true` if a read is in progress that may return deliveries.
+    pub(crate) fn reads_deliveries(&self) -> bool {
+        let kinds = [ReadKind::Queued, ReadKind::Waiting];
+        kinds.iter().any(|kind| self.pages(*kind).reading)
     }
 
     pub(crate) fn may_read(&self, kind: ReadKind, now: Timestamp) -> bool {

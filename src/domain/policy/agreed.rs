@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_hold_made_those_wait_that_are_due_in_its_last_second() {
-        let hold = Hold::until(NOW + Duration::from_secs(60));
+        let hold = Hold::until(NOW + Duration::from_mins(1));
         assert_eq!(hold.waited_from(), NOW + Duration::from_secs(59));
         for (seconds, waited) in [(58, false), (59, true), (60, true), (61, false)] {
             let due_at = NOW + Duration::from_secs(seconds);

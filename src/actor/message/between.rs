@@ -43,8 +43,8 @@ pub(crate) struct PublishAtOnce {
     pub(crate) answer: oneshot::Sender<Result<Receipt, PublishError>>,
 }
 
-/// Hands on stored deliveries: router → subscriber, and supervisor → subscriber for deliveries that
-/// could not be sent there.
+/// Hands on stored deliveries: router → subscriber; and tells of those that could not be sent there:
+/// supervisor → subscriber, with `missed` alone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Deliver {

@@ -2,9 +2,9 @@
 //!
 //! The router sends deliveries to the addresses that it knows. If it knows none, or the mailbox is
 //! full, the deliveries stay in the store: the router asks the supervisor to wake the endpoint, and
-//! the supervisor answers with the address. Until then, later deliveries of the endpoint are only
-//! counted, so that none overtakes the earlier ones. Before a subscriber ends, the supervisor makes
-//! the router forget its address.
+//! the supervisor answers with the address. Until then, only the number and the lowest id of later
+//! deliveries are kept, so that none overtakes the earlier ones. Before a subscriber retires or is
+//! removed, the supervisor makes the router forget its address.
 
 use std::collections::HashMap as Index;
 

@@ -18,7 +18,8 @@ pub(super) struct Control {
     pub(super) run: Run,
     /// Set while the stored settings cannot be read.
     pub(super) withheld: bool,
-    /// Set once the engine shuts down: attempts in flight end, and no other starts.
+    /// Set once the engine shuts down or the subscriber is ended: attempts in flight end, and no
+    /// other starts.
     pub(super) draining: bool,
     /// Set while a change of `run` is being written. Until then no attempt is recorded, so that the
     /// order in the store is the order here.

@@ -43,7 +43,7 @@ pub(crate) struct PublishAtOnce {
     pub(crate) answer: oneshot::Sender<Result<Receipt, PublishError>>,
 }
 
-/// Hands on stored deliveries: router → subscriber; and tells of those that could not be sent there:
+/// Hands on stored deliveries: router → subscriber. Tells of those that could not be sent there:
 /// supervisor → subscriber, with `missed` alone.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -497,4 +497,26 @@ mod tests {
         assert!(!format!("{endpoint:?}").contains("hush"));
         assert!(!serde_json::to_string(&endpoint).unwrap().contains("hush"));
     }
+
+    #[test]
+    fn as_many_headers_as_allowed_are_taken() {
+        let with = |count: usize| {
+            let names = (0..count).map(|number| format!("X-{number}"));
+            names.fold(endpoint(), |endpoint, name| endpoint.header(name, "v"))
+        };
+        assert_eq!(with(MAX_HEADERS).check("X-Codat-ClientId"), Ok(()));
+        let refused = with(MAX_HEADERS + 1).check("X-Codat-ClientId");
+        assert_eq!(refused, Err(InvalidEndpoint::TooManyHeaders));
+    }
+
+    #[test]
+    fn secret_headers_and_certificates_show_who_calls() {
+        assert!(!endpoint().header("X-Team", "v").shows_credentials());
+        assert!(endpoint().secret_header("X-Team", "v").shows_credentials());
+        assert!(
+            endpoint()
+                .client_certificate("pem", "key")
+                .shows_credentials()
+        );
+    }
 }

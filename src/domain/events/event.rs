@@ -307,4 +307,17 @@ mod tests {
         assert_eq!(event.check(), Err(InvalidEvent::DataTooDeep));
         event.discard();
     }
+
+    #[test]
+    fn the_longest_texts_are_taken_and_one_byte_more_is_not() {
+        let long = |bytes: usize| event().message("x".repeat(bytes)).check();
+        assert_eq!(long(MAX_MESSAGE_BYTES), Ok(()));
+        assert_eq!(
+            long(MAX_MESSAGE_BYTES + 1),
+            Err(InvalidEvent::MessageTooLong)
+        );
+        let named = |bytes: usize| event().id("x".repeat(bytes)).check();
+        assert_eq!(named(256), Ok(()));
+        assert!(named(257).is_err());
+    }
 }

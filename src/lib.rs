@@ -85,7 +85,7 @@
 //! | error | `delivery store's file … was removed or replaced while it is open; …` | | nothing is accepted until the file is back |
 //! | warn | `delivery store's file is back where it was; it goes on` | | the file is back |
 //! | warn | `log of the delivery store …` | | the log could not be moved into the file for a while; the message gives the start and the log's length; logged again once it can be moved |
-//! | warn | `log could not be moved into the file; …` | `error` | an SQLite checkpoint failed |
+//! | warn | `WAL checkpoint failed; …` | `error` | an SQLite checkpoint failed |
 //! | error | `transaction of the delivery store could not be rolled back: …` | `error` | SQLite refused a rollback |
 //! | warn | `the configuration of DNS could not be read: …` | `error` | at start, or after the configuration changed |
 //! | warn | `this machine's own addresses could not be listed: …` | `error` | the last list stays in use; without one, the machine's own addresses are not refused |

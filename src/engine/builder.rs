@@ -434,7 +434,8 @@ impl EngineBuilder {
         }
         if self.transport.is_some() && !self.allowed_addresses.is_empty() {
             return setting(
-                "allow_addresses has to be said to the transport that was given".to_owned(),
+                "allow_addresses has no effect on a transport of your own; configure it there"
+                    .to_owned(),
             );
         }
         if self.mailbox == 0 {

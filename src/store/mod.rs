@@ -485,7 +485,7 @@ pub enum StoreError {
     )]
     Replaced(String),
     /// No file can exist at the path. Name one in a folder that exists, or use a [`MemoryStore`].
-    #[error("delivery store cannot be at {path:?}; name a file in a folder that exists")]
+    #[error("delivery store cannot be created at {path:?}; name a file in a directory that exists")]
     BadPath {
         /// The given path.
         path: String,
@@ -510,7 +510,7 @@ pub enum StoreError {
     )]
     Sealed(String),
     /// The store's content cannot be read. Trying again does not help.
-    #[error("delivery store is damaged; mend it or restore a copy")]
+    #[error("delivery store is corrupt; repair it or restore a backup")]
     Damaged(#[source] BoxError),
     /// The store does not support this; another store can.
     #[error("delivery store does not support {0}; use one that does")]

@@ -28,10 +28,10 @@ pub enum TextProblem {
     #[error("is longer than {0} bytes")]
     LongerThan(usize),
     /// There are more texts of this kind than this number.
-    #[error("is one of more than {0}")]
+    #[error("is one too many; at most {0} are allowed")]
     TooMany(usize),
-    /// It is given twice, or set by other means.
-    #[error("is given twice, or set by other means")]
+    /// It is a duplicate, or is set by a method of its own.
+    #[error("is a duplicate, or is set by a method of its own")]
     Taken,
     /// It holds a control character, such as a line break.
     #[error("holds a control character")]

@@ -289,7 +289,7 @@ fn checkpoint(connection: &Connection, mode: Mode) -> Option<Checkpoint> {
         })
     });
     done.inspect_err(|error| {
-        log::warn!(error:? = error; "log could not be moved into the file; it grows until it can: {error}");
+        log::warn!(error:? = error; "WAL checkpoint failed; the log grows until one succeeds: {error}");
     })
     .ok()
 }

@@ -121,6 +121,9 @@ pub enum BuildError {
     /// A setting is out of its range.
     #[error("{0}")]
     Setting(String),
+    /// Several of these, in the order of rules, clients, endpoints and settings.
+    #[error("{} things are wrong: {}", .0.len(), listed(.0))]
+    Several(Vec<BuildError>),
     /// The transport could not be created.
     #[error("transport could not be made")]
     Transport(#[source] BoxError),
@@ -130,6 +133,11 @@ pub enum BuildError {
     /// The actors stopped during startup.
     #[error("actors stopped while starting; is the system being stopped?")]
     Stopped,
+}
+
+fn listed(errors: &[BuildError]) -> String {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 impl BuildError {

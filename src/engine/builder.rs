@@ -24,7 +24,6 @@ use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::routing::client::Client;
 use crate::domain::routing::rule::Rule;
-use crate::domain::value::url::WebhookUrl;
 use crate::error::BuildError;
 use crate::store::{Configuration, MemoryStore, Store};
 #[cfg(feature = "awc")]
@@ -372,79 +371,103 @@ impl EngineBuilder {
         .await
     }
 
+    /// Checks what needs neither store nor transport, and reports everything that is wrong.
     fn check(&mut self) -> Result<(), BuildError> {
+        let mut wrong = self.wrong_rules();
+        wrong.extend(self.wrong_clients());
+        wrong.extend(self.wrong_endpoints());
+        wrong.extend(self.wrong_settings().into_iter().map(BuildError::Setting));
+        match wrong.pop() {
+            None => Ok(()),
+            Some(only) if wrong.is_empty() => Err(only),
+            Some(last) => {
+                wrong.push(last);
+                Err(BuildError::Several(wrong))
+            }
+        }
+    }
+
+    fn wrong_rules(&mut self) -> Vec<BuildError> {
+        let (mut wrong, mut ids) = (Vec::new(), BTreeSet::new());
         for rule in &mut self.rules {
-            let checked = rule.clone().checked();
-            *rule = checked.map_err(|error| BuildError::rule(rule, error))?;
-        }
-        let mut rules = BTreeSet::new();
-        for rule in &self.rules {
-            if !rules.insert(&rule.id) {
-                return Err(BuildError::DuplicateRule(rule.id.clone()));
+            match rule.clone().checked() {
+                Ok(checked) => *rule = checked,
+                Err(error) => wrong.push(BuildError::rule(rule, error)),
+            }
+            if !ids.insert(rule.id.clone()) {
+                wrong.push(BuildError::DuplicateRule(rule.id.clone()));
             }
         }
-        let mut clients = BTreeSet::new();
+        wrong
+    }
+
+    fn wrong_clients(&self) -> Vec<BuildError> {
+        let (mut wrong, mut ids) = (Vec::new(), BTreeSet::new());
         for client in &self.clients {
-            client.check().map_err(BuildError::Client)?;
-            if !clients.insert(&client.id) {
-                return Err(BuildError::duplicate_client(client));
+            wrong.extend(client.check().err().map(BuildError::Client));
+            if !ids.insert(&client.id) {
+                wrong.push(BuildError::duplicate_client(client));
             }
         }
-        let mut endpoints = BTreeSet::new();
+        wrong
+    }
+
+    fn wrong_endpoints(&self) -> Vec<BuildError> {
+        let (mut wrong, mut urls) = (Vec::new(), BTreeSet::new());
         for endpoint in &self.endpoints {
             let url = || endpoint.url.without_query().to_owned();
             let checked = endpoint.check(&self.client_id_header);
-            checked.map_err(|error| BuildError::Endpoint { url: url(), error })?;
-            if !endpoints.insert(&endpoint.url) {
-                return Err(BuildError::DuplicateEndpoint(url()));
+            let error = checked.err();
+            wrong.extend(error.map(|error| BuildError::Endpoint { url: url(), error }));
+            if !urls.insert(&endpoint.url) {
+                wrong.push(BuildError::DuplicateEndpoint(url()));
             }
         }
-        self.check_settings()
+        wrong
     }
 
-    fn check_settings(&self) -> Result<(), BuildError> {
-        let setting = |text: String| Err(BuildError::Setting(text));
+    fn wrong_settings(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
         if let Err(error) = check_header_name(&self.client_id_header) {
-            return setting(format!("client id header: {error}"));
+            wrong.push(format!("client id header: {error}"));
         }
         let owned = |name: &&&str| name.eq_ignore_ascii_case(&self.client_id_header);
-        if let Some(name) = OWNED_HEADERS
-            .iter()
-            .chain([&"user-agent", &"accept"])
-            .find(owned)
-        {
-            return setting(format!("client id header: {name} is set by the engine"));
+        let mut names = OWNED_HEADERS.iter().chain([&"user-agent", &"accept"]);
+        if let Some(name) = names.find(owned) {
+            wrong.push(format!("client id header: {name} is set by the engine"));
         }
-        let policy = Endpoint::at(
-            WebhookUrl::parse("http://localhost/")
-                .map_err(|error| BuildError::Setting(error.to_string()))?,
-        )
-        .policy(EndpointPolicy {
+        let policy = EndpointPolicy {
             https_only: false,
             ..self.default_policy.clone()
-        });
-        if let Err(error) = policy.check(&self.client_id_header) {
-            return setting(format!("default policy: {error}"));
+        };
+        // The header was checked.
+        let endpoint = Endpoint::new("http://localhost/").map(|endpoint| endpoint.policy(policy));
+        if let Ok(Err(error)) = endpoint.map(|endpoint| endpoint.check("X-Client")) {
+            wrong.push(format!("default policy: {error}"));
         }
-        if self.arbiters.is_some_and(|count| count > 256) {
-            return setting("arbiters must be at most 256".to_owned());
+        let allowed = self.transport.is_none() || self.allowed_addresses.is_empty();
+        for (holds, must) in [
+            (
+                self.arbiters.is_none_or(|count| count <= 256),
+                "arbiters must be at most 256",
+            ),
+            (
+                (4..=65_536).contains(&self.max_in_flight),
+                "max_in_flight must be from 4 to 65,536",
+            ),
+            (
+                allowed,
+                "allow_addresses has no effect on a transport of your own; configure it there",
+            ),
+            (self.mailbox > 0, "mailbox_capacity must be at least 1"),
+            (
+                self.publish_timeout <= Duration::from_hours(24),
+                "publish_timeout must be at most a day",
+            ),
+        ] {
+            wrong.extend((!holds).then(|| must.to_owned()));
         }
-        if !(4..=65_536).contains(&self.max_in_flight) {
-            return setting("max_in_flight must be from 4 to 65,536".to_owned());
-        }
-        if self.transport.is_some() && !self.allowed_addresses.is_empty() {
-            return setting(
-                "allow_addresses has no effect on a transport of your own; configure it there"
-                    .to_owned(),
-            );
-        }
-        if self.mailbox == 0 {
-            return setting("mailbox_capacity must be at least 1".to_owned());
-        }
-        if self.publish_timeout > Duration::from_hours(24) {
-            return setting("publish_timeout must be at most a day".to_owned());
-        }
-        Ok(())
+        wrong
     }
 
     /// Checks the given endpoints with the transport, and the URLs of rules without settings.

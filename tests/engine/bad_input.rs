@@ -54,6 +54,35 @@ fn urls_that_cannot_be_called_are_refused_when_they_are_given() {
 }
 
 #[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    SimClock::run(async |clock| {
+        let rule = || Rule::new("same", "*").webhook(HOOK).unwrap();
+        let builder = Engine::builder().simulated(&clock, 1);
+        let builder = builder.rule(rule()).rule(rule()).client(Client::new(""));
+        let wrong = builder.max_in_flight(1).mailbox_capacity(0).start().await;
+        let error = wrong.expect_err("it does not start");
+        let BuildError::Several(errors) = &error else {
+            panic!("{error}");
+        };
+        assert!(
+            matches!(
+                &errors[..],
+                [
+                    BuildError::DuplicateRule(_),
+                    BuildError::Client(_),
+                    BuildError::Setting(_),
+                    BuildError::Setting(_),
+                ]
+            ),
+            "{errors:?}"
+        );
+        let text = error.to_string();
+        assert!(text.starts_with("4 things are wrong: two rules"), "{text}");
+        assert!(text.contains("; max_in_flight must be from 4"), "{text}");
+    });
+}
+
+#[test]
 fn an_engine_does_not_start_with_settings_that_cannot_work() {
     assert!(
         matches!(build_error(|builder| builder.rule(rule("r")).rule(rule("r"))), BuildError::DuplicateRule(id) if id == "r")

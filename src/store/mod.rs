@@ -510,7 +510,7 @@ pub enum StoreError {
     )]
     Sealed(String),
     /// The store's content cannot be read. Trying again does not help.
-    #[error("delivery store is corrupt; repair it or restore a backup")]
+    #[error("delivery store is damaged; repair it or restore a backup")]
     Damaged(#[source] BoxError),
     /// The store does not support this; another store can.
     #[error("delivery store does not support {0}; use one that does")]

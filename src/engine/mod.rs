@@ -195,13 +195,9 @@ impl Event {
     /// Returns an event with a new id (`UUIDv7`) and the current time.
     ///
     /// `rule_type` is matched by rules. It is a text of 1 to 256 bytes without control characters.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the facade gives new events their time"
-    )]
     pub fn new(rule_type: impl Into<String>, client_id: impl Into<ClientId>) -> Self {
-        let now = Timestamp::from(std::time::SystemTime::now());
-        Self::identified(Uuid::now_v7(), now, rule_type, client_id).with_an_id_of_its_own()
+        Self::identified(Uuid::now_v7(), Timestamp::now(), rule_type, client_id)
+            .with_an_id_of_its_own()
     }
 }
 

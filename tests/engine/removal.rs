@@ -5,8 +5,8 @@ use std::time::Duration;
 use actix_webhooks::store::{DeadLetterQuery, MemoryStore, StoreError};
 use actix_webhooks::testing::{Faults, FaultyStore, RareFault, Reply};
 use actix_webhooks::{
-    Auth, DeadLetterReason, Endpoint, EndpointState, EngineBuilder, GetStatus, Outcome,
-    PutEndpoint, PutRule, Redeliver, RemoveEndpoint, Rule,
+    Auth, DeadLetterReason, Endpoint, EndpointHandle, EndpointState, EngineBuilder, GetStatus,
+    OperateError, Outcome, PutEndpoint, PutRule, Redeliver, RemoveEndpoint, Rule,
 };
 use futures_util::future::join;
 
@@ -114,7 +114,13 @@ fn an_endpoint_without_settings_is_called_again_as_before() {
 /// Regression: a pause that was still being written when its endpoint was removed was asked again,
 /// and started a second subscriber while the first one's deliveries were given up.
 #[test]
-fn a_removal_that_meets_a_pause_leaves_nobody_behind() {
+fn a_removal_that_meets_a_change_leaves_nobody_behind() {
+    removed_during(async |endpoint| endpoint.pause().await);
+    removed_during(async |endpoint| endpoint.disable().await);
+    removed_during(async |endpoint| endpoint.resume().await);
+}
+
+fn removed_during(change: impl AsyncFnOnce(&EndpointHandle) -> Result<(), OperateError>) {
     let none = Faults {
         failing: 0.0,
         failing_after: 0.0,
@@ -128,13 +134,13 @@ fn a_removal_that_meets_a_pause_leaves_nobody_behind() {
         sim.publish("given up").await;
         sim.sleep(1).await;
         let endpoint = sim.engine.endpoint(HOOK);
-        let pause = endpoint.pause();
+        let change = change(&endpoint);
         let remove = async {
             sim.sleep(1).await;
             endpoint.remove().await
         };
-        let (paused, removed) = join(pause, remove).await;
-        assert!(paused.is_err(), "it was removed: {paused:?}");
+        let (changed, removed) = join(change, remove).await;
+        assert!(changed.is_err(), "it was removed: {changed:?}");
         assert_eq!(removed.unwrap(), 1);
         assert_eq!(endpoint.status().await.unwrap(), None);
         sim.receivers.on(HOOK, [Reply::status(200)]);

@@ -57,7 +57,7 @@ impl SubscriberActor {
             }
         }
         // Until the store has reported the open deliveries, only a store error can be shown.
-        let knows = self.machine.knows_what_is_open() || self.store_error.is_some();
+        let knows = self.machine.endpoint_is_read() || self.store_error.is_some();
         if !self.feed.changed
             || !knows
             || !self.shared.watchers.statuses.is_watched()
@@ -81,7 +81,7 @@ impl SubscriberActor {
 
     /// Arms the timer for the next wake-up or status update. Returns `true` if it has fired.
     pub(super) fn poll_timer(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
-        let knows = self.machine.knows_what_is_open() || self.store_error.is_some();
+        let knows = self.machine.endpoint_is_read() || self.store_error.is_some();
         let watched = self.feed.changed && knows && self.shared.watchers.statuses.is_watched();
         let status_at = self.feed.due_at(now).filter(|_| watched);
         let wake_at = [self.machine.next_wake(), status_at]

@@ -323,7 +323,7 @@ impl EndpointMachine {
 
     /// Returns `true` if the store has answered about the endpoint itself. Before that no attempt
     /// may start: the endpoint may be held.
-    fn endpoint_is_read(&self) -> bool {
+    pub(crate) fn endpoint_is_read(&self) -> bool {
         !self.unread.has_more(ReadKind::Endpoint)
     }
 
@@ -408,12 +408,6 @@ impl EndpointMachine {
         if changed {
             self.reorder(ordering);
         }
-    }
-
-    /// Returns `true` if the store has answered what is open. Before that the status looks like
-    /// that of an endpoint without deliveries.
-    pub(crate) fn knows_what_is_open(&self) -> bool {
-        self.endpoint_is_read()
     }
 
     /// Returns the number of attempts in flight.

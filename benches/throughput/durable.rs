@@ -200,8 +200,6 @@ async fn deliver_batch(store: &SqliteStore, batch: usize, now: Timestamp) {
             deadline: None,
         },
         next_attempt_at: None,
-        redirects: 0,
-        sent_twice: false,
         hold_until: None,
         agreed: None,
         health: None,

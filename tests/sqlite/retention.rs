@@ -62,8 +62,6 @@ pub(crate) fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
             deadline: None,
         },
         next_attempt_at: None,
-        redirects: 0,
-        sent_twice: false,
         hold_until: None,
         agreed: None,
         health: None,

@@ -114,8 +114,8 @@ impl SubscriberActor {
             status: record.summary.status,
             at: record.summary.at,
             duration: record.summary.duration,
-            redirects: record.redirects,
-            sent_twice: record.sent_twice,
+            redirects: record.summary.redirects,
+            sent_twice: record.summary.sent_twice,
             next_attempt_at: record.next_attempt_at,
         };
         let report = report.on_wall(self.shared.clock.offset());

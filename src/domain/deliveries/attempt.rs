@@ -41,6 +41,13 @@ pub struct AttemptSummary {
     /// Why it failed; `None` if it delivered.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub failure: Option<Failure>,
+    /// Number of redirects followed.
+    #[serde(default)]
+    pub redirects: u32,
+    /// Whether a kept-alive connection turned out to be closed, so that the request was sent a
+    /// second time within the attempt.
+    #[serde(default)]
+    pub sent_twice: bool,
 }
 
 impl AttemptSummary {
@@ -52,6 +59,8 @@ impl AttemptSummary {
             duration,
             status: Some(200),
             failure: None,
+            redirects: 0,
+            sent_twice: false,
         }
     }
 }
@@ -144,10 +153,6 @@ pub struct AttemptRecord {
     pub progress: Progress,
     /// When the delivery is retried; `None` if the outcome is final.
     pub next_attempt_at: Option<Timestamp>,
-    /// Number of redirects followed.
-    pub redirects: u32,
-    /// Whether the request was sent a second time on a new connection.
-    pub sent_twice: bool,
     /// End of the hold that the receiver asked for; `None` if it asked for none.
     ///
     /// Kept with the attempt, so that it survives a restart.
@@ -171,23 +176,24 @@ pub struct Attempt {
     /// When it ended, how long it took, and how it ended.
     #[serde(flatten)]
     pub summary: AttemptSummary,
-    /// Number of redirects followed.
-    pub redirects: u32,
-    /// Whether the request was sent a second time on a new connection.
-    pub sent_twice: bool,
     /// The beginning of the answer's body, at most
     /// [`EXCERPT_BYTES`](crate::transport::EXCERPT_BYTES); invalid UTF-8 is replaced.
     pub excerpt: String,
 }
 
+impl Attempt {
+    /// Returns an attempt whose answer's body began with `excerpt`.
+    pub fn new(summary: AttemptSummary, excerpt: &[u8]) -> Self {
+        Self {
+            summary,
+            excerpt: String::from_utf8_lossy(excerpt).into_owned(),
+        }
+    }
+}
+
 impl From<&AttemptRecord> for Attempt {
     fn from(record: &AttemptRecord) -> Self {
-        Self {
-            summary: record.summary,
-            redirects: record.redirects,
-            sent_twice: record.sent_twice,
-            excerpt: String::from_utf8_lossy(&record.excerpt).into_owned(),
-        }
+        Self::new(record.summary, &record.excerpt)
     }
 }
 

@@ -60,6 +60,8 @@ impl EndpointMachine {
                 Outcome::Failed { failure } => Some(failure),
                 Outcome::DeadLettered { reason } => reason.failure(),
             },
+            redirects: exchange.redirects,
+            sent_twice: exchange.sent_twice,
         };
         let record = AttemptRecord {
             delivery_id: id,
@@ -68,8 +70,6 @@ impl EndpointMachine {
             outcome,
             progress,
             next_attempt_at,
-            redirects: exchange.redirects,
-            sent_twice: exchange.sent_twice,
             hold_until,
             agreed: self.agreed_since(before),
             health,

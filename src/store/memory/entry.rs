@@ -24,29 +24,10 @@ pub(super) struct StoredDelivery {
     pub(super) progress: Progress,
     /// The number of the endpoint's queue.
     pub(super) queue: u64,
-    pub(super) last: Option<KeptAttempt>,
+    /// The last attempt and its excerpt, which becomes text only when it is shown.
+    pub(super) last: Option<(AttemptSummary, Bytes)>,
     /// The attempts before the last one. Most deliveries have none.
-    earlier: Vec<KeptAttempt>,
-}
-
-/// A finished attempt. The excerpt becomes text only when it is shown.
-#[derive(Clone, Debug)]
-pub(super) struct KeptAttempt {
-    pub(super) summary: AttemptSummary,
-    redirects: u32,
-    sent_twice: bool,
-    excerpt: Bytes,
-}
-
-impl KeptAttempt {
-    fn shown(&self) -> Attempt {
-        Attempt {
-            summary: self.summary,
-            redirects: self.redirects,
-            sent_twice: self.sent_twice,
-            excerpt: String::from_utf8_lossy(&self.excerpt).into_owned(),
-        }
-    }
+    earlier: Vec<(AttemptSummary, Bytes)>,
 }
 
 impl StoredDelivery {
@@ -134,22 +115,18 @@ impl StoredDelivery {
     }
 
     pub(super) fn last_attempt(&self) -> Option<AttemptSummary> {
-        self.last.as_ref().map(|attempt| attempt.summary)
+        self.last.as_ref().map(|(summary, _)| *summary)
     }
 
     /// Returns the finished attempts, oldest first.
     pub(super) fn attempts(&self) -> Vec<Attempt> {
         let all = self.earlier.iter().chain(&self.last);
-        all.map(KeptAttempt::shown).collect()
+        all.map(|(summary, excerpt)| Attempt::new(*summary, excerpt))
+            .collect()
     }
 
     pub(super) fn add_attempt(&mut self, record: &AttemptRecord) {
-        let attempt = KeptAttempt {
-            summary: record.summary,
-            redirects: record.redirects,
-            sent_twice: record.sent_twice,
-            excerpt: record.excerpt.clone(),
-        };
+        let attempt = (record.summary, record.excerpt.clone());
         self.earlier.extend(self.last.replace(attempt));
         self.progress = record.progress;
     }

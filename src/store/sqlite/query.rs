@@ -258,13 +258,8 @@ pub(super) fn attempts(
                FROM webhook_ended WHERE id = ?1 AND duration_ms IS NOT NULL ORDER BY 1";
     let read = |row: &Row<'_>| {
         let attempt = || {
-            let excerpt = row.get_ref(7)?.as_blob()?;
-            Ok(Attempt {
-                summary: rows::summary(row, 0)?,
-                redirects: row.get(5)?,
-                sent_twice: row.get(6)?,
-                excerpt: String::from_utf8_lossy(excerpt).into_owned(),
-            })
+            let summary = rows::summary(row, 0)?;
+            Ok(Attempt::new(summary, row.get_ref(7)?.as_blob()?))
         };
         match attempt() {
             Ok(attempt) => Ok(Some(attempt)),
@@ -330,7 +325,8 @@ pub(super) fn deliveries(
 /// delivery was given up without a further attempt, its last attempt is in `webhook_attempt`.
 const LAST_ATTEMPT: &str = "CASE WHEN d.duration_ms IS NULL THEN t.number ELSE d.attempts_made END, \
      CASE WHEN d.duration_ms IS NULL THEN t.at ELSE d.ended_at END, COALESCE(d.duration_ms, t.duration_ms), \
-     COALESCE(d.status, t.status), COALESCE(d.failure, t.failure)";
+     COALESCE(d.status, t.status), COALESCE(d.failure, t.failure), \
+     COALESCE(d.redirects, t.redirects), COALESCE(d.sent_twice, t.sent_twice)";
 
 /// Ended deliveries, joined with what [`LAST_ATTEMPT`] needs.
 const ENDED: &str = "webhook_ended d LEFT JOIN webhook_attempt t \

@@ -159,8 +159,8 @@ impl Writer<'_> {
             rows::millis(summary.duration),
             summary.status,
             failure,
-            record.redirects,
-            record.sent_twice,
+            summary.redirects,
+            summary.sent_twice,
             &record.excerpt[..],
         ]);
         inserted.map(drop)
@@ -266,8 +266,8 @@ impl Writer<'_> {
             rows::millis(summary.duration),
             summary.status,
             summary.failure.as_ref().map(rows::json).transpose()?,
-            record.redirects,
-            record.sent_twice,
+            summary.redirects,
+            summary.sent_twice,
             &record.excerpt[..],
         ]);
         inserted.map(drop)

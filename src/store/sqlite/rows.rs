@@ -198,7 +198,8 @@ fn read_alert(row: &Row<'_>, first: usize) -> rusqlite::Result<Alert> {
 }
 
 /// The columns of an attempt's summary from a table named `t`, as [`summary`] reads them.
-pub(super) const SUMMARY: &str = "t.number, t.at, t.duration_ms, t.status, t.failure";
+pub(super) const SUMMARY: &str =
+    "t.number, t.at, t.duration_ms, t.status, t.failure, t.redirects, t.sent_twice";
 
 /// Reads the summary of an attempt from the columns [`SUMMARY`], which begin at `first`.
 pub(super) fn summary(row: &Row<'_>, first: usize) -> rusqlite::Result<AttemptSummary> {
@@ -208,5 +209,7 @@ pub(super) fn summary(row: &Row<'_>, first: usize) -> rusqlite::Result<AttemptSu
         duration: Duration::from_millis(uint(row.get(first + 2)?)),
         status: row.get(first + 3)?,
         failure: maybe_json(row, first + 4)?,
+        redirects: row.get(first + 5)?,
+        sent_twice: row.get(first + 6)?,
     })
 }

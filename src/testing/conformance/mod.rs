@@ -11,8 +11,6 @@ mod fixtures;
 mod operators;
 mod removed;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use crate::domain::deliveries::outcome::DeadLetterReason;
@@ -334,26 +332,24 @@ async fn keeps_one_callers_mistake_from_the_others(store: &impl Store) {
 
 async fn keeps_every_attempt(store: &impl Store) {
     let all = append(store, 2, A).await;
-    let first = AttemptRecord {
+    let mut first = AttemptRecord {
         excerpt: Bytes::from_static(b"busy"),
-        redirects: 2,
-        sent_twice: true,
         ..failed(all[0], A, 1, 60)
     };
+    first.summary.redirects = 2;
+    first.summary.sent_twice = true;
+    let summary = first.summary;
     store.record(vec![first.clone()].into()).await.unwrap();
     // The same record again, as after a lost answer.
     store.record(vec![first].into()).await.unwrap();
     let open = store.attempts(all[0]).await.unwrap();
     assert_eq!(open.len(), 1, "attempts of an open delivery");
     assert_eq!(
-        (
-            open[0].excerpt.as_str(),
-            open[0].redirects,
-            open[0].sent_twice
-        ),
-        ("busy", 2, true)
+        (open[0].excerpt.as_str(), open[0].summary),
+        ("busy", summary)
     );
-    assert_eq!(open[0].summary.duration, Duration::from_millis(5));
+    let shown = store.deliveries(DeliveryQuery::default()).await.unwrap();
+    assert_eq!(shown[1].last_attempt, Some(summary), "of an open delivery");
     store
         .record(vec![record(all[0], A, 2, Outcome::Delivered)].into())
         .await
@@ -365,6 +361,20 @@ async fn keeps_every_attempt(store: &impl Store) {
     let shown = store.deliveries(DeliveryQuery::default()).await.unwrap();
     let last = shown[1].last_attempt.unwrap();
     assert_eq!((last.number, last.status), (2, Some(200)));
+    let mut given_up = dead(all[1], A);
+    given_up.summary.redirects = 3;
+    given_up.summary.sent_twice = true;
+    store.record(vec![given_up].into()).await.unwrap();
+    let letters = store
+        .dead_letters(DeadLetterQuery::default())
+        .await
+        .unwrap();
+    let last = letters[0].last_attempt.unwrap();
+    assert_eq!(
+        (last.redirects, last.sent_twice),
+        (3, true),
+        "of a dead letter"
+    );
 }
 
 async fn keeps_how_long_an_endpoint_is_held_back(store: &impl Store) {

@@ -20,7 +20,9 @@ pub enum PublishError {
     #[error("event is not valid: {0}")]
     Invalid(#[from] InvalidEvent),
     /// A body made from the event exceeds the engine's limit; publish less data, or a link to it.
-    #[error("body of {size} bytes is larger than the limit of {limit} bytes")]
+    #[error(
+        "body of {size} bytes is larger than the limit of {limit} bytes; publish less data, or a link to it"
+    )]
     TooLarge {
         /// The size of the body, in bytes.
         size: usize,
@@ -28,7 +30,7 @@ pub enum PublishError {
         limit: usize,
     },
     /// More is open or in progress than allowed; publish it again later.
-    #[error("too much is open: {0}; publish it again later")]
+    #[error("no room for the event: {0}; publish it again later")]
     Overloaded(Overload),
     /// The store could not accept it; publish it again if [`StoreError::is_transient`] returns
     /// `true`.
@@ -37,7 +39,7 @@ pub enum PublishError {
     /// The client has published a different event under this id, which is still remembered. Nothing
     /// of this event was accepted; publish it under an id of its own.
     #[error(
-        "event id {event_id:?} of client {client_id:?} is taken by an event that says something else; publish this one under an id of its own"
+        "client {client_id:?} has already published a different event under id {event_id:?}; publish this event under a new id"
     )]
     IdTaken {
         /// The id of the event.
@@ -55,7 +57,7 @@ pub enum PublishError {
 #[non_exhaustive]
 pub enum Overload {
     /// Too many events wait to be stored.
-    #[error("{waiting} events wait to be stored")]
+    #[error("{waiting} events are waiting to be stored")]
     Waiting {
         /// Number of events that wait.
         waiting: usize,
@@ -88,7 +90,9 @@ impl PublishError {
 pub enum BuildError {
     /// No actix system runs on this thread; start the engine inside `#[actix_web::main]` or
     /// `actix::System`.
-    #[error("no actix system is running on this thread")]
+    #[error(
+        "no actix system is running on this thread; start the engine inside #[actix_web::main] or actix::System"
+    )]
     NoSystem,
     /// A rule is not valid.
     #[error("rule {id:?} is not valid: {error}")]
@@ -122,16 +126,16 @@ pub enum BuildError {
     #[error("{0}")]
     Setting(String),
     /// Several of these, in the order of rules, clients, endpoints and settings.
-    #[error("{} things are wrong: {}", .0.len(), listed(.0))]
+    #[error("{} problems: {}", .0.len(), listed(.0))]
     Several(Vec<BuildError>),
     /// The transport could not be created.
-    #[error("transport could not be made")]
+    #[error("transport could not be created")]
     Transport(#[source] BoxError),
     /// The store could not be read, or could not store what the builder was given.
-    #[error("store could not be used")]
+    #[error("delivery store could not be used")]
     Store(#[source] StoreError),
     /// The actors stopped during startup.
-    #[error("actors stopped while starting; is the system being stopped?")]
+    #[error("actors stopped during startup; check that the actix system is not shutting down")]
     Stopped,
 }
 

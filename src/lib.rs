@@ -58,39 +58,42 @@
 //! | level | message | fields | when |
 //! |---|---|---|---|
 //! | debug | `attempt … of delivery … to … finished: …` | `endpoint`, `delivery_id`, `attempt`, `outcome` | an attempt was recorded |
-//! | error | `subscriber of endpoint … panicked, …` | `endpoint`, `restarts` | a bug in this crate; the subscriber is started again |
+//! | error | `subscriber of endpoint … panicked; …` | `endpoint`, `restarts` | a bug in this crate; the subscriber is started again |
 //! | warn | `circuit of endpoint … opened; attempts wait until …` | `endpoint`, `until` | an endpoint with a circuit breaker failed |
 //! | warn | `endpoint … disabled: …` | `endpoint`, `reason` | the receiver's answer or the endpoint's policy disabled it |
 //! | warn | `access token could not be fetched from …: …` | `token_url`, `reason` | a fetch failed; the next one waits for 1 to 30 s |
-//! | warn | `… reports of deliveries to … that were given up are lost: …` | | a watcher's mailbox was full |
-//! | info | `rules of the store …: …` | `count` | at start: stored rules that the builder does not name, defines differently, or removes |
-//! | error | `… cannot be used: …; it is set aside until it is put again` | `setting`, `reason` | at start: a stored setting cannot be read or used |
+//! | warn | `… reports of dead letters for endpoint … were lost, …` | `endpoint`, `count` | a watcher's mailbox was full |
+//! | info | `stored rules …: …` | `count` | at start: stored rules that the builder does not name, defines differently, or removes |
+//! | error | `… cannot be used: …; set aside until put again` | `setting`, `reason` | at start: a stored setting cannot be read or used |
 //! | warn | `wall clock was set forward by …; …` (or `back`) | `set_by_ms` | the system clock was set by 100 ms or more, or the machine slept |
-//! | error | `that the wall clock was set could not be kept; …` | `error` | a store call failed |
-//! | error | `delivery store failed for endpoint …; asking again in a second: …` | `endpoint`, `error` | a store call failed |
-//! | error | `store could not be flushed …` | `error` | a store call failed at shutdown |
+//! | error | `new offset of the wall clock could not be saved; …` | `error` | a store call failed |
+//! | error | `delivery store failed for endpoint …; retrying in a second: …` | `endpoint`, `error` | a store call failed |
+//! | error | `delivery store failed to flush, …` | `error` | a store call failed at shutdown |
 //! | error | `event … in the outbox cannot be routed; it is set aside: …` | `seq`, `reason` | the event is too large or unreadable, or its id is taken |
-//! | error | `event … in the outbox could not be set aside; …` | `seq`, `error` | a store call failed |
-//! | warn | `event … stays in the outbox for now, …` | `seq`, `error` | there is no room for its deliveries, at its endpoints or in total; logged once per endpoint until it has room |
-//! | warn | `event … and those after it stay in the outbox for now: …` | `seq`, `error` | a store call failed; logged once per look at the outbox |
-//! | error | `outbox could not be read; it is looked into again: …` | `error` | a store call failed |
+//! | error | `event … in the outbox could not be set aside …` | `seq`, `error` | a store call failed |
+//! | warn | `event … stays in the outbox for now, …` | `endpoint`, `seq`, `error` | there is no room for its deliveries, at its endpoints or in total; logged once per endpoint until it has room |
+//! | warn | `event … and all later ones stay in the outbox for now, …` | `seq`, `error` | a store call failed; logged once per look at the outbox |
+//! | error | `outbox could not be read and will be read again: …` | `error` | a store call failed |
+//! | warn | `oldest … of the events set aside in table webhook_outbox were forgotten, …` | `forgotten` | 10,000 later events have come since |
 //! | debug | `… old deliveries forgotten` | `forgotten` | once a minute, if any were forgotten |
 //! | error | `old deliveries could not be forgotten; …` | `error` | a store call failed |
-//! | warn | `a credential of the past could not be forgotten …` | `error` | a store call failed |
+//! | warn | `a past credential could not be forgotten; …` | `error` | a store call failed |
 //! | warn | `dead letter … forgotten: …` | `delivery_id`, `limit` | the memory store already held its maximum number of dead letters |
 //! | warn | `… dead letters forgotten early, …`, `ids of … events forgotten early: …` | | the file is larger than `SqliteOptions::max_bytes` |
-//! | warn | `dead letters that stay what they are: …` | | there was no room to redeliver all dead letters of a query |
-//! | error | `delivery … to … cannot be read in the delivery store and is a dead letter: …` | `endpoint`, `delivery_id` | the delivery's row is damaged |
+//! | warn | `some dead letters were not redelivered, …` | | there was no room to redeliver all dead letters of a query |
+//! | error | `delivery … to … cannot be read in the delivery store and is now a dead letter: …` | `endpoint`, `delivery_id` | the delivery's row is damaged |
 //! | error | `… in the delivery store cannot be read and is left out: …` | `endpoint`, if there is one | a listed row, or a row about an endpoint, is damaged |
-//! | error | `delivery store's file … was removed or replaced while it is open; …` | | nothing is accepted until the file is back |
-//! | warn | `delivery store's file is back where it was; it goes on` | | the file is back |
-//! | warn | `log of the delivery store …` | | the log could not be moved into the file for a while; the message gives the start and the log's length; logged again once it can be moved |
+//! | error | `stored rate limit, hold and circuit of endpoint … cannot be read; …` | `endpoint`, `error` | the endpoint's row is damaged |
+//! | error | `delivery store's file … was removed or replaced while open; …` | `path` | nothing is accepted until the file is back |
+//! | warn | `delivery store's file is back in place; the store continues` | | the file is back |
+//! | warn | `delivery store's write-ahead log …` | | a reader blocked checkpoints for a while; the message gives the start and the log's length; an info record follows once checkpoints succeed again |
 //! | warn | `WAL checkpoint failed; …` | `error` | an SQLite checkpoint failed |
+//! | warn | `busy timeout of the delivery store's writer could not be set: …` | `error` | SQLite refused it |
 //! | error | `transaction of the delivery store could not be rolled back: …` | `error` | SQLite refused a rollback |
-//! | warn | `the configuration of DNS could not be read: …` | `error` | at start, or after the configuration changed |
+//! | warn | `DNS configuration could not be read: …` | `error` | at start, or after the configuration changed |
 //! | warn | `this machine's own addresses could not be listed: …` | `error` | the last list stays in use; without one, the machine's own addresses are not refused |
-//! | debug | `connection could not be made to …` | | the cause of an attempt's `Connect` or `Tls` failure |
-//! | error | `no Verifier in the application's data; …` | | a request was to be extracted as a `verify::VerifiedWebhook` |
+//! | debug | `connection to … failed: …` | `failure`, `error` | the cause of an attempt's `Connect` or `Tls` failure |
+//! | error | `no Verifier in the application's data, …` | | a request was to be extracted as a `verify::VerifiedWebhook` |
 //!
 //! URLs are logged without user info and query. Secrets and bodies are never logged.
 

@@ -292,7 +292,7 @@ impl Outbox {
             Err(error) => {
                 log::error!(
                     error:? = error;
-                    "outbox could not be read; it is looked into again: {}", error.with_causes()
+                    "outbox could not be read and will be read again: {}", error.with_causes()
                 );
                 self.stopped = true;
                 self.scan = Scan::Head;

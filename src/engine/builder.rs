@@ -434,7 +434,9 @@ impl EngineBuilder {
         let owned = |name: &&&str| name.eq_ignore_ascii_case(&self.client_id_header);
         let mut names = OWNED_HEADERS.iter().chain([&"user-agent", &"accept"]);
         if let Some(name) = names.find(owned) {
-            wrong.push(format!("client id header: {name} is set by the engine"));
+            wrong.push(format!(
+                "client id header: {name} is set by the engine; choose another name"
+            ));
         }
         let policy = EndpointPolicy {
             https_only: false,

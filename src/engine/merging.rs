@@ -56,7 +56,7 @@ pub(super) async fn merge(
     let (configuration, mut set_aside) = store.readable().await.map_err(BuildError::Store)?;
     let configuration = usable(configuration, client_id_header, &mut set_aside);
     for UnreadableSetting { setting, reason } in &set_aside {
-        log::error!(setting:% = setting, reason; "{setting} cannot be used: {reason}; it is set aside until it is put again");
+        log::error!(setting:% = setting, reason; "{setting} cannot be used: {reason}; set aside until put again");
     }
     Ok(Merged {
         removed: store.removed().await.map_err(BuildError::Store)?,
@@ -172,12 +172,12 @@ impl Difference {
     fn tell(&self) {
         let told = |ids: &[RuleId], what: &str| {
             if !ids.is_empty() {
-                log::info!(count = ids.len(); "{} of the store {what}: {}", rules(ids), listed(ids));
+                log::info!(count = ids.len(); "stored {} {what}: {}", rules(ids), listed(ids));
             }
         };
         told(
             &self.others,
-            "not named by the builder, still in force (EngineBuilder::exactly_these_rules removes such)",
+            "not named by the builder and still in force (EngineBuilder::exactly_these_rules removes such rules)",
         );
         told(&self.replaced, "replaced by the builder's");
         told(&self.removed, "removed, not named by the builder");

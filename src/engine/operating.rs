@@ -36,7 +36,7 @@ pub enum OperateError {
     #[error(transparent)]
     Rule(RuleError),
     /// The store could not answer.
-    #[error("delivery store could not be asked")]
+    #[error("request to the delivery store failed")]
     Store(#[from] StoreError),
     /// The engine has stopped or is shutting down.
     #[error("engine has stopped")]

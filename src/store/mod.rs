@@ -239,7 +239,7 @@ pub struct OpenQuery {
 
 /// The limit that an event would have exceeded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} has {open} {unit} open, the limit is {limit}", self.endpoint.as_ref().map_or("the store", |url| url.without_query()))]
+#[error("{} has {open} {unit} open, and the limit is {limit}", self.endpoint.as_ref().map_or("the store", |url| url.without_query()))]
 pub struct Overflow {
     /// The endpoint; `None` for a limit on the total.
     pub endpoint: Option<WebhookUrl>,
@@ -460,28 +460,28 @@ pub enum StoreError {
     #[error("delivery store is unavailable; try again later")]
     Unavailable(#[source] BoxError),
     /// The store's disk is full; nothing was changed. Trying again helps once there is room.
-    #[error("delivery store has no room left on its disk; make room, it goes on by itself")]
+    #[error("delivery store's disk is full; free some space, and the store continues by itself")]
     NoSpace(#[source] BoxError),
     /// The store may not write; nothing was changed. Trying again helps once it may.
-    #[error("delivery store may not be written to; check the rights of the file and of its folder")]
+    #[error("delivery store is not writable; check the permissions of its file and directory")]
     ReadOnly(#[source] BoxError),
     /// The endpoint of the delivery was removed. Put the endpoint, or a rule that names it, first.
     #[error(
-        "endpoint {} was removed; put it, or a rule that names it, before something is delivered to it again",
+        "endpoint {} was removed; put it, or a rule that names it, before you redeliver to it",
         .0.without_query()
     )]
     EndpointRemoved(WebhookUrl),
     /// The store is already open, in another process or in this one, or another engine uses it.
     /// Close it there first.
     #[error(
-        "delivery store {0} is in use already, in another process or by another engine in this one; close it there first"
+        "delivery store {0} is already in use by another process or engine; close it there first"
     )]
     InUse(String),
     /// The store's file or its log was removed, moved or replaced while open.
     ///
     /// Further writes would be lost with it. Put the file back, or start again.
     #[error(
-        "delivery store's file {0} was removed or replaced while it is open; put it back, or start again on the file that is to be used"
+        "delivery store's file {0} was removed or replaced while open; put it back, or restart with the file to use"
     )]
     Replaced(String),
     /// No file can exist at the path. Name one in a folder that exists, or use a [`MemoryStore`].
@@ -495,7 +495,7 @@ pub enum StoreError {
     },
     /// The store was written by a newer version of this crate.
     #[error(
-        "delivery store has schema version {found}, this version of the crate knows {known}; use a newer one"
+        "delivery store has schema version {found}, but this version of actix-webhooks supports at most {known}; upgrade the crate"
     )]
     NewerSchema {
         /// The schema version found.
@@ -506,7 +506,7 @@ pub enum StoreError {
     /// The store is sealed with a key that was not given; nothing was changed. Contains the key's
     /// id.
     #[error(
-        "delivery store is sealed with key {0}, which was not given; open it with that key in SqliteOptions::encryption, to change keys by Encryption::also_reads"
+        "delivery store is sealed with key {0}, which was not given; give it in SqliteOptions::encryption, or in Encryption::also_reads to change keys"
     )]
     Sealed(String),
     /// The store's content cannot be read. Trying again does not help.
@@ -519,15 +519,15 @@ pub enum StoreError {
     ///
     /// The limit exists because a long query keeps the store from tidying up.
     #[error(
-        "question to the delivery store took too long and was broken off; narrow its filter, or ask for a shorter page"
+        "query to the delivery store took too long and was cancelled; narrow its filter, or ask for a shorter page"
     )]
     TookTooLong,
     /// There is no room to deliver it again. It stays as it is; trying again helps once there is
     /// room.
-    #[error("there is no room to deliver it again: {0}")]
+    #[error("there is no room to redeliver: {0}; try again later")]
     Full(Overflow),
     /// The delivery does not exist, or is no longer remembered.
-    #[error("there is no delivery {0}")]
+    #[error("delivery {0} does not exist, or is no longer stored")]
     UnknownDelivery(DeliveryId),
 }
 

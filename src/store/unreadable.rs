@@ -63,7 +63,7 @@ impl fmt::Display for Setting {
             Self::Rule { id } => write!(f, "rule {id:?}"),
             Self::Client { id } => write!(f, "client {id:?}"),
             Self::Endpoint { url } => write!(f, "settings of endpoint {}", url.without_query()),
-            Self::PastCredential => f.write_str("a credential of the past"),
+            Self::PastCredential => f.write_str("a past credential"),
             Self::Unnamed { table } => write!(f, "a row of {table}"),
         }
     }

@@ -128,7 +128,7 @@ impl Connector {
             let (host, port) = (&authority.host, authority.port);
             log::debug!(
                 failure:? = failure, error:% = error;
-                "connection could not be made to {host}:{port}: {failure}: {error}"
+                "connection to {host}:{port} failed: {failure}: {error}"
             );
             failure
         })

@@ -96,7 +96,9 @@ async fn extract(
     payload: Payload,
 ) -> Result<VerifiedWebhook, WebhookRejection> {
     let Some(verifier) = verifier(&request) else {
-        log::error!("no Verifier in the application's data; webhooks are answered with 500");
+        log::error!(
+            "no Verifier in the application's data, so webhooks are answered with 500; add one with App::app_data"
+        );
         return Err(WebhookRejection::NoVerifier);
     };
     // The time of arrival counts, because a slow body does not make a call old. Calls that no body

@@ -95,13 +95,13 @@ pub enum VerifyError {
     #[error("header {0:?} is not a time in unix seconds")]
     BadTimestamp(String),
     /// The call was sent longer ago than the tolerance. It may be a replay.
-    #[error("sent too long ago")]
+    #[error("webhook was sent too long ago")]
     TooOld,
     /// The call was sent further in the future than the tolerance. One of the clocks is wrong.
-    #[error("sent in the future")]
+    #[error("webhook was sent in the future; check the clocks of sender and receiver")]
     TooNew,
     /// No signature matches any of the keys.
-    #[error("no signature matches")]
+    #[error("no signature matches; check the secret or public key")]
     NoMatchingSignature,
 }
 

@@ -371,12 +371,14 @@ async fn a_handler_is_not_called_with_what_is_not_verified() {
     let replaced = |name, value| signed(0, Some((name, value))).to_request();
     let sending = |body| signed(0, None).set_payload(body);
     let wrong = replaced("webhook-signature", Some(HMAC_ENTRY));
-    check(wrong, 401, "no signature matches").await;
+    let reason = "no signature matches; check the secret or public key";
+    check(wrong, 401, reason).await;
     let other = sending(&b"{}"[..]).to_request();
-    check(other, 401, "no signature matches").await;
+    check(other, 401, reason).await;
     let (old, new) = (signed(400, None), signed(-400, None));
-    check(old.to_request(), 401, "sent too long ago").await;
-    check(new.to_request(), 401, "sent in the future").await;
+    check(old.to_request(), 401, "webhook was sent too long ago").await;
+    let reason = "webhook was sent in the future; check the clocks of sender and receiver";
+    check(new.to_request(), 401, reason).await;
     let missing = replaced("webhook-id", None);
     check(missing, 400, "header \"webhook-id\" is missing").await;
     let malformed = replaced("webhook-timestamp", Some("soon"));

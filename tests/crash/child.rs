@@ -279,7 +279,7 @@ async fn insist(engine: &Engine, event: Event) -> Receipt {
         let page = page.expect("the supervisor answers");
         let told = page.statuses.iter().any(|status| {
             let error = status.store_error.as_deref();
-            error.is_some_and(|error| error.contains("no room left"))
+            error.is_some_and(|error| error.contains("disk is full"))
         });
         if told {
             println!("{TOLD}");

@@ -77,7 +77,7 @@ fn everything_that_is_wrong_is_said_at_once() {
             "{errors:?}"
         );
         let text = error.to_string();
-        assert!(text.starts_with("4 things are wrong: two rules"), "{text}");
+        assert!(text.starts_with("4 problems: two rules"), "{text}");
         assert!(text.contains("; max_in_flight must be from 4"), "{text}");
     });
 }

@@ -266,9 +266,9 @@ fn the_status_of_an_answer_that_is_cut_short_is_on_record() {
         format!("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2f\r\n{body}\r\n");
     let stalled = "HTTP/1.1 502 Bad Gateway\r\nContent-Le";
     for (answer, status, said) in [
-        (&*length, 200, "answered 200, then cut short"),
-        (&*chunks, 201, "answered 201, then cut short"),
-        (stalled, 502, "answered 502, then cut short"),
+        (&*length, 200, "answered 200, but the answer was cut short"),
+        (&*chunks, 201, "answered 201, but the answer was cut short"),
+        (stalled, 502, "answered 502, but the answer was cut short"),
     ] {
         for reset in [false, true] {
             check_cut_short(answer, status, said, reset);
@@ -326,7 +326,7 @@ fn the_status_of_an_answer_that_does_not_end_is_on_record() {
             assert_eq!(report.outcome, transient(Failure::Timeout));
             assert_eq!(report.status, Some(200));
             let said = recorded(&bed, &report).await.to_string();
-            assert_eq!(said, "answered 200, which did not end in time");
+            assert_eq!(said, "answered 200, but the answer did not end in time");
             bed.end().await;
         });
     }

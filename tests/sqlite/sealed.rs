@@ -359,7 +359,7 @@ fn an_older_row_that_is_put_back_is_noticed() {
             &life,
             &format!("INSERT OR REPLACE INTO {table} SELECT * FROM saved"),
         );
-        is_noticed(&life, sealed_with(1), "put back from an older copy");
+        is_noticed(&life, sealed_with(1), "replaced by an older copy");
         has_everything(&life, with(Encryption::new(key(1)).takes_as_found()));
         has_everything(&life, sealed_with(1));
     }
@@ -375,14 +375,14 @@ fn a_row_that_is_removed_or_added_is_noticed() {
         let life = Life::new();
         keep(&life, sealed_with(1), everything());
         tamper(&life, sql);
-        is_noticed(&life, sealed_with(1), "not those that were sealed last");
+        is_noticed(&life, sealed_with(1), "not those last sealed");
     }
     let life = Life::new();
     keep(&life, sealed_with(1), everything());
     tamper(&life, "CREATE TABLE saved AS SELECT * FROM webhook_rule");
     keep(&life, sealed_with(1), [Change::RemoveRule("rule".into())]);
     tamper(&life, "INSERT INTO webhook_rule SELECT * FROM saved");
-    is_noticed(&life, sealed_with(1), "not those that were sealed last");
+    is_noticed(&life, sealed_with(1), "not those last sealed");
 }
 
 /// Someone dropped the note that the file is sealed and added plain rules, which were then sealed
@@ -396,11 +396,7 @@ fn a_file_without_the_note_that_it_is_sealed_is_not_taken_for_a_new_one() {
     let life = Life::new();
     keep(&life, sealed_with(1), everything());
     tamper(&life, &plant);
-    is_noticed(
-        &life,
-        sealed_with(1),
-        "the note that it is sealed was removed",
-    );
+    is_noticed(&life, sealed_with(1), "table webhook_sealed was removed");
 
     // With no sealed row left, the file looks like one that was never sealed. An application that
     // knows better can set `only_sealed`.

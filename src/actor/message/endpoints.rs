@@ -210,16 +210,18 @@ about_an_endpoint! {
 pub enum EndpointError {
     /// No rule, setting or delivery has named this URL since it was last removed. It is shown
     /// without user info and query, and not at all if it is not a URL.
-    #[error("endpoint {0:?} is not known")]
+    #[error("endpoint {0:?} is unknown; check the URL, or put the endpoint first")]
     Unknown(String),
     /// Its settings are stored but cannot be read. Put them again, which also resumes the endpoint.
-    #[error("settings of endpoint {0:?} cannot be read; put them again, which resumes it")]
+    #[error(
+        "stored settings of endpoint {0:?} cannot be read; put them again, which also resumes the endpoint"
+    )]
     Unreadable(String),
     /// The settings are not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidEndpoint),
     /// The store could not save the change; trying again may help.
-    #[error("change could not be kept")]
+    #[error("change could not be saved")]
     Store(#[source] StoreError),
 }
 

@@ -384,7 +384,7 @@ pub enum RuleError {
     #[error(transparent)]
     InvalidClient(#[from] InvalidText),
     /// The store could not save the change; trying again may help.
-    #[error("change could not be kept")]
+    #[error("change could not be saved")]
     Store(#[source] StoreError),
     /// The engine is shutting down or has stopped.
     #[error("engine is shutting down")]

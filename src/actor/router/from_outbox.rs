@@ -87,13 +87,13 @@ impl RouterActor {
                     let first = urls(event).next().map(WebhookUrl::without_query);
                     log::warn!(
                         endpoint = first, seq, error:% = error;
-                        "event {seq} stays in the outbox for now, and so do those after it that go where it goes: {error}"
+                        "event {seq} stays in the outbox for now, and so do later events for the same endpoints: {error}"
                     );
                 }
             }
             Err(error) if error.is_transient() || matches!(error, PublishError::Store(_)) => {
                 if self.outbox.on_failed(seq, now) {
-                    log::warn!(seq, error:? = error; "event {seq} and those after it stay in the outbox for now: the store failed: {error}");
+                    log::warn!(seq, error:? = error; "event {seq} and all later ones stay in the outbox for now, because the store failed: {error}");
                 }
             }
             Err(error) => {
@@ -116,7 +116,7 @@ impl RouterActor {
     pub(super) fn on_marked(&mut self, seq: u64, result: Result<(), crate::store::StoreError>) {
         if let Err(error) = result {
             self.outbox.come_back_to(seq);
-            log::error!(seq, error:? = error; "event {seq} in the outbox could not be set aside; it is looked at again: {}", error.with_causes());
+            log::error!(seq, error:? = error; "event {seq} in the outbox could not be set aside and will be read again: {}", error.with_causes());
         }
     }
 }

@@ -72,7 +72,7 @@ impl RouterActor {
         let forgotten = wrap_future::<_, Self>(kept).map(move |kept, router, _| match kept {
             Ok(()) => router.shared.credentials.write(|book| book.forget(&owner)),
             Err(error) => {
-                log::warn!(error:? = error; "a credential of the past could not be forgotten ({error}); tried again in an hour");
+                log::warn!(error:? = error; "a past credential could not be forgotten; retrying in an hour: {error}");
             }
         });
         ctx.wait(forgotten);

@@ -129,8 +129,8 @@ struct Then<'a>(&'a AttemptRecord);
 impl fmt::Display for Then<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.outcome, self.0.next_attempt_at) {
-            (Outcome::DeadLettered { .. }, _) => f.write_str("; it is a dead letter"),
-            (Outcome::Failed { .. }, Some(at)) => write!(f, "; tried again at {at}"),
+            (Outcome::DeadLettered { .. }, _) => f.write_str("; the delivery is now a dead letter"),
+            (Outcome::Failed { .. }, Some(at)) => write!(f, "; next attempt at {at}"),
             (Outcome::Failed { .. } | Outcome::Delivered, _) => Ok(()),
         }
     }

@@ -433,7 +433,7 @@ impl SubscriberActor {
         let (url, what) = (self.url.without_query(), error.with_causes());
         log::error!(
             endpoint = url, error:? = error;
-            "delivery store failed for endpoint {url}; asking again in a second: {what}"
+            "delivery store failed for endpoint {url}; retrying in a second: {what}"
         );
         self.store_error = Some(what.into());
     }

@@ -47,7 +47,7 @@ impl SupervisorActor {
         let kept = wrap_future::<_, Self>(keep).map(|kept, supervisor, _| {
             supervisor.wall_watch.keeping = false;
             if let Err(error) = kept {
-                log::error!(error:? = error; "that the wall clock was set could not be kept; tried again in a second: {}", error.with_causes());
+                log::error!(error:? = error; "new offset of the wall clock could not be saved; retrying in a second: {}", error.with_causes());
             }
         });
         ctx.spawn(kept);
@@ -71,6 +71,6 @@ fn tell(set_by_ms: i64) {
     let way = if set_by_ms < 0 { "back" } else { "forward" };
     log::warn!(
         set_by_ms;
-        "wall clock was set {way} by {by:?}; nothing under way is moved, the times that are shown follow it"
+        "wall clock was set {way} by {by:?}; retries and holds do not move, displayed times do"
     );
 }

@@ -39,14 +39,14 @@ impl Handler<ShutDown> for SupervisorActor {
                 shared.call(|store| store.flush()).await?;
                 shared.call(|store| store.open_total()).await
             };
-            let late = || StoreError::Unavailable("it did not answer in time".into());
+            let late = || StoreError::Unavailable("the store did not answer in time".into());
             let pending = tokio::time::timeout(STORE_WITHIN, store).await;
             let pending = pending
                 .unwrap_or_else(|_| Err(late()))
                 .unwrap_or_else(|error| {
                     log::error!(
                         error:? = error;
-                        "store could not be flushed and asked what is pending at shutdown: {}",
+                        "delivery store failed to flush, or to count its open deliveries, at shutdown: {}",
                         error.with_causes()
                     );
                     drained.open

@@ -202,7 +202,7 @@ impl SupervisorActor {
     fn count_lost(&mut self, url: &WebhookUrl, count: u64) {
         log::warn!(
             endpoint = url.without_query(), count;
-            "{count} reports of deliveries to {} that were given up are lost: a watcher's mailbox was full", url.without_query()
+            "{count} reports of dead letters for endpoint {} were lost, because a watcher's mailbox was full", url.without_query()
         );
         if let Some(entry) = self.endpoints.get_mut(url) {
             entry.reports_lost += count;

@@ -280,8 +280,8 @@ impl Handler<SubscriberStopped> for SupervisorActor {
         let (url, restarts) = (stopped.url.without_query(), entry.restarts);
         log::error!(
             endpoint = url, restarts;
-            "subscriber of endpoint {url} panicked, for the {restarts}. time; \
-             it is started again after {wait:?}"
+            "subscriber of endpoint {url} panicked; \
+             restart number {restarts} follows in {wait:?}"
         );
         let forgotten = wrap_future::<_, Self>(self.forget_address(&stopped.url));
         ctx.spawn(forgotten.map(move |(), _, ctx| {

@@ -239,7 +239,7 @@ impl SupervisorActor {
                 Err(error) => {
                     log::error!(
                         error:? = error;
-                        "old deliveries could not be forgotten; tried again in a minute: {}",
+                        "old deliveries could not be forgotten; retrying in a minute: {}",
                         error.with_causes()
                     );
                 }

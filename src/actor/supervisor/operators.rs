@@ -227,7 +227,7 @@ impl Handler<ChangeRunOf> for SupervisorActor {
 }
 
 fn subscriber_ended() -> EndpointError {
-    let why = "the endpoint's subscriber, or the engine, has just ended; try again";
+    let why = "the endpoint's subscriber or the engine has just stopped";
     EndpointError::Store(StoreError::Unavailable(why.into()))
 }
 

@@ -36,7 +36,9 @@ pub(crate) enum NoToken {
     Malformed,
     #[error("token_type is not bearer")]
     NotBearer,
-    #[error("access_token is empty, too long, or not fit for a header")]
+    #[error(
+        "access_token is empty, too long, or holds a character that an HTTP header cannot carry"
+    )]
     NotSendable,
 }
 

@@ -66,7 +66,7 @@ impl AttemptSummary {
 }
 
 /// Shows how the attempt ended, with the status even if the rest of the answer failed: `answered
-/// 200, then cut short`.
+/// 200, but the answer was cut short`.
 impl fmt::Display for AttemptSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.status, self.failure) {
@@ -78,15 +78,15 @@ impl fmt::Display for AttemptSummary {
             // The redirect led to the URL where this happened, or its own answer failed.
             (Some(status @ 300..=399), Some(failure)) => write!(f, "{failure} after {status}"),
             (Some(status), Some(Failure::ConnectionClosed)) => {
-                write!(f, "answered {status}, then cut short")
+                write!(f, "answered {status}, but the answer was cut short")
             }
             (Some(status), Some(Failure::Timeout)) => {
-                write!(f, "answered {status}, which did not end in time")
+                write!(f, "answered {status}, but the answer did not end in time")
             }
             (Some(status), Some(Failure::Malformed)) => {
                 write!(
                     f,
-                    "answered {status}, of which it is not clear where it ends"
+                    "answered {status}, but the end of the answer is ambiguous"
                 )
             }
             (Some(status), Some(failure)) => write!(f, "{failure} after {status}"),
@@ -240,12 +240,12 @@ mod tests {
             (
                 Some(200),
                 Some(ConnectionClosed),
-                "answered 200, then cut short",
+                "answered 200, but the answer was cut short",
             ),
             (
                 Some(200),
                 Some(Timeout),
-                "answered 200, which did not end in time",
+                "answered 200, but the answer did not end in time",
             ),
             (None, Some(Timeout), "timed out"),
             (None, Some(ConnectionClosed), closed),
@@ -262,7 +262,7 @@ mod tests {
         let unclear = said(Some(200), Some(Malformed));
         assert_eq!(
             unclear,
-            "answered 200, of which it is not clear where it ends"
+            "answered 200, but the end of the answer is ambiguous"
         );
         let dropped = CredentialsDropped(401);
         assert_eq!(said(Some(401), Some(dropped)), dropped.to_string());

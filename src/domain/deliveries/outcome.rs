@@ -159,7 +159,7 @@ impl fmt::Display for Failure {
             Self::Dns => f.write_str("host name could not be resolved"),
             Self::Tls => f.write_str("TLS handshake failed"),
             Self::TlsIncompatible => {
-                f.write_str("TLS handshake found nothing that both sides support")
+                f.write_str("TLS handshake failed: no protocol, cipher or key type in common")
             }
             Self::Certificate => f.write_str("certificate is not valid"),
             Self::CertificateExpired => f.write_str("certificate has expired"),
@@ -172,13 +172,13 @@ impl fmt::Display for Failure {
             Self::ConnectionClosed => {
                 f.write_str("connection was closed before the answer was complete")
             }
-            Self::Malformed => f.write_str("answer is not readable as HTTP"),
+            Self::Malformed => f.write_str("answer could not be read as HTTP"),
             Self::Redirect(refusal) => refusal.fmt(f),
             Self::Blocked => f.write_str("host has no address that may be called"),
             Self::NotHttps => f.write_str("URL is not https"),
             Self::Unsendable => f.write_str("request cannot be sent as configured"),
-            Self::Unreadable => f.write_str("its rule or client cannot be read; put it again"),
-            Self::OtherClient => f.write_str("endpoint is kept to the events of another client"),
+            Self::Unreadable => f.write_str("stored rule or client cannot be read; put it again"),
+            Self::OtherClient => f.write_str("endpoint is restricted to another client's events"),
             Self::Token => f.write_str("access token could not be fetched"),
             Self::Panicked => f.write_str("the sending code panicked"),
         }
@@ -315,13 +315,13 @@ impl fmt::Display for DeadLetterReason {
             Self::Permanent(failure) => write!(f, "{failure}, which is permanent"),
             Self::AttemptsExhausted(failure) => write!(f, "{failure} on the last attempt"),
             Self::DeadlinePassed(failure) => {
-                write!(f, "{failure} when the deadline for retries had passed")
+                write!(f, "{failure} after the deadline had passed")
             }
             Self::AbortedByReceiver(failure) => {
                 write!(f, "{failure}, and the receiver asked not to try again")
             }
             Self::EndpointRemoved => f.write_str("endpoint was removed"),
-            Self::BacklogFull => f.write_str("backlog full"),
+            Self::BacklogFull => f.write_str("endpoint's backlog was full"),
             Self::RuleEnded => f.write_str("deliveries of its rule were ended"),
             Self::ClientEnded => f.write_str("deliveries of its client were ended"),
             Self::Unreadable => f.write_str("its row in the store cannot be read"),

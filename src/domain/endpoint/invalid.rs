@@ -9,7 +9,7 @@ use crate::domain::value::url::InvalidUrl;
 #[non_exhaustive]
 pub enum InvalidEndpoint {
     /// Its URL cannot be called.
-    #[error("URL {0}")]
+    #[error("{0}")]
     Url(#[from] InvalidUrl),
     /// A text is invalid.
     #[error(transparent)]
@@ -23,38 +23,40 @@ pub enum InvalidEndpoint {
     )]
     OwnedHeader(String),
     /// Two headers have the same name.
-    #[error("header {0:?} is there twice; one line is sent for one name")]
+    #[error("header {0:?} is given twice; give each name once")]
     RepeatedHeader(String),
     /// The content type is not a media type.
     #[error("{0:?} is not a media type; write it like application/json; charset=utf-8")]
     ContentType(String),
     /// There are more than 32 headers.
-    #[error("has more than {MAX_HEADERS} headers")]
+    #[error("there are more than {MAX_HEADERS} headers; remove some")]
     TooManyHeaders,
     /// There are too many signing secrets.
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
     /// A signature header has the name of another header.
-    #[error("signature header {0:?} has the name of another header")]
+    #[error(
+        "signature header {0:?} has the name of another header; choose another name in Endpoint::signature_headers"
+    )]
     SignatureHeader(String),
     /// The endpoint is restricted to the events of one client, and a rule for others names it.
     #[error(
-        "it is kept to the events of one client (Endpoint::client), and the rule is not for that client alone"
+        "endpoint is restricted to one client (Endpoint::client), but a rule for others names it; restrict that rule with Rule::client"
     )]
     OtherClient,
     /// A timeout is outside 1 ms to 1 h.
-    #[error("timeouts must be from 1 ms to 1 h")]
+    #[error("timeout and connect_timeout must be from 1 ms to 1 h")]
     Timeout,
     /// Its host is an address that calls may not go to.
     #[error(
-        "its address is not public; allow it with Endpoint::allow_addresses or EngineBuilder::allow_addresses"
+        "host is not a public address; allow it with Endpoint::allow_addresses or EngineBuilder::allow_addresses"
     )]
     ForbiddenAddress,
     /// Its URL is plain `http`, and its policy requires `https`.
-    #[error("its URL is not https, which its policy asks for; see EndpointPolicy::https_only")]
+    #[error("URL must be https, because EndpointPolicy::https_only is set")]
     NotHttps,
     /// A certificate or key cannot be used.
-    #[error("its certificates or key cannot be used: {0}")]
+    #[error("certificates or key cannot be used: {0}")]
     Tls(String),
     /// The maximum of attempts in flight is outside 1 to 1,024.
     #[error("max_in_flight must be from 1 to {MAX_IN_FLIGHT}")]

@@ -68,8 +68,8 @@ impl fmt::Display for EndpointState {
         match self {
             Self::Idle => f.write_str("idle"),
             Self::Delivering => f.write_str("delivering"),
-            Self::BackingOff { until } => write!(f, "waits for a retry until {until}"),
-            Self::RateLimited { until } => write!(f, "held by its receiver until {until}"),
+            Self::BackingOff { until } => write!(f, "backing off until {until}"),
+            Self::RateLimited { until } => write!(f, "on hold until {until}"),
             Self::CircuitOpen { until } => write!(f, "circuit open until {until}"),
             Self::Paused => f.write_str("paused"),
             Self::Disabled { reason } => write!(f, "disabled: {reason}"),

@@ -96,7 +96,7 @@ pub enum InvalidEvent {
     DataTooDeep,
     /// It cannot be written as JSON, or would not be read back unchanged. The reason does not
     /// contain the data.
-    #[error("event cannot be written as JSON and read again: {0}; its data has to be plain JSON")]
+    #[error("event cannot be written as JSON and read back: {0}; use plain JSON as its data")]
     NotJson(String),
 }
 

@@ -91,11 +91,11 @@ pub enum DisabledReason {
 impl fmt::Display for DisabledReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Application => "disabled by the application",
-            Self::Gone => "answered 410 (Gone)",
-            Self::Failing => "has only failed for too long",
+            Self::Application => "requested by the application",
+            Self::Gone => "receiver answered 410 (Gone)",
+            Self::Failing => "every attempt has failed for too long",
             Self::ReceiverAsked => "receiver asked to be disabled",
-            Self::Unreadable => "its settings cannot be read; put them again",
+            Self::Unreadable => "stored settings cannot be read and must be put again",
         })
     }
 }

@@ -32,7 +32,7 @@ pub enum RedirectRefusal {
     #[error("redirect leads from https to http")]
     Downgrade,
     /// The redirect leads to a URL that this attempt has already visited.
-    #[error("redirects go round in a circle")]
+    #[error("redirects form a loop")]
     Loop,
     /// The redirect would exceed [`MAX_REDIRECTS`](crate::limits::MAX_REDIRECTS).
     #[error("more than {MAX_REDIRECTS} redirects")]

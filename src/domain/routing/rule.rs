@@ -67,11 +67,13 @@ pub enum InvalidRule {
     #[error("rule has no webhook; add one with Rule::webhook")]
     NoWebhook,
     /// A `*` is neither alone nor after a final dot.
-    #[error("rule type {0:?} has a `*` that is neither alone nor at the end of `prefix.*`")]
+    #[error("rule type {0:?} has a misplaced `*`; write `*` alone or `prefix.*`")]
     Pattern(String),
     /// Events of this type are about a client as a whole and carry no company, so the rule could
     /// never match.
-    #[error("events of type {0:?} carry no company, so a rule for them cannot name one")]
+    #[error(
+        "events of type {0:?} carry no company, so the rule would never match; remove its company"
+    )]
     CompanyNeverGiven(String),
 }
 

@@ -61,7 +61,7 @@ pub enum InvalidSecret {
     Prefix,
     /// The part after the prefix is not base64.
     #[error(
-        "secret must be base64 after its prefix (to sign: with padding, and nothing else around it)"
+        "secret must be base64 after its prefix (to sign: padded, without spaces or line breaks)"
     )]
     Base64,
     /// It is too short or too long.
@@ -73,20 +73,16 @@ pub enum InvalidSecret {
         bytes: &'static str,
     },
     /// The second half of a `whsk_` secret is not the public key of its first half.
-    #[error(
-        "secret beginning with whsk_ must be a seed and the public key of this seed, which it is not; make a new pair"
-    )]
+    #[error("seed and public key in the whsk_ secret do not match; generate a new key pair")]
     KeyPair,
     /// A `whpk_` key was given to sign.
-    #[error("a public key (whpk_) cannot sign; use the secret that it belongs to (whsk_)")]
+    #[error("a public key (whpk_) cannot sign; use its private key (whsk_)")]
     PublicKey,
     /// A `whsk_` secret was given to verify.
-    #[error(
-        "a receiver needs no private key (whsk_) and should not have it; use the public one (whpk_)"
-    )]
+    #[error("a private key (whsk_) is for the sender alone; verify with its public key (whpk_)")]
     PrivateKey,
     /// There are more than 8.
-    #[error("there are more than {MAX_SIGNING_SECRETS} secrets; remove those that have ended")]
+    #[error("there are more than {MAX_SIGNING_SECRETS} secrets; remove old ones")]
     TooMany,
 }
 

@@ -34,9 +34,10 @@ impl<'de> Deserialize<'de> for Millis {
                 .as_u64()
                 .map(Duration::from_millis)
                 .or_else(|| number.as_f64().and_then(from_fraction))
-                .ok_or_else(|| D::Error::custom("milliseconds are not negative"))
+                .ok_or_else(|| D::Error::custom("duration in milliseconds must not be negative"))
         } else {
-            Duration::deserialize(value).map_err(|_| D::Error::custom("no milliseconds"))
+            Duration::deserialize(value)
+                .map_err(|_| D::Error::custom("duration must be a number of milliseconds"))
         };
         length.map(Self)
     }

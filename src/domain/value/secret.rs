@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for Secret {
         // number.
         let text = String::deserialize(deserializer);
         text.map(Self::from)
-            .map_err(|_| D::Error::custom("a secret has to be a text"))
+            .map_err(|_| D::Error::custom("secret must be a string"))
     }
 }
 

@@ -28,7 +28,7 @@ pub enum TextProblem {
     #[error("is longer than {0} bytes")]
     LongerThan(usize),
     /// There are more texts of this kind than this number.
-    #[error("is one too many; at most {0} are allowed")]
+    #[error("list has more than {0} entries; remove some")]
     TooMany(usize),
     /// It is a duplicate, or is set by a method of its own.
     #[error("is a duplicate, or is set by a method of its own")]

@@ -168,7 +168,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Parses an RFC 3339 instant. The error does not contain the text, which may be anything.
 fn parse(text: &str) -> Result<Timestamp, &'static str> {
-    let refused = "is not an instant of RFC 3339; write it like 2026-03-01T12:00:00Z";
+    let refused = "timestamp is not in RFC 3339 format; write it like 2026-03-01T12:00:00Z";
     let pieces = Pieces::parse(text).map_err(|_| refused)?;
     let time = pieces.time().ok_or(refused)?;
     let offset = pieces.to_numeric_offset().ok_or(refused)?;
@@ -177,7 +177,7 @@ fn parse(text: &str) -> Result<Timestamp, &'static str> {
     let millis = since.and_then(|since| i64::try_from(since.as_millis()).ok());
     let known = Timestamp::MIN.0..=Timestamp::MAX.0;
     let millis = millis.filter(|millis| known.contains(millis));
-    let millis = millis.ok_or("is an instant outside the years 0000 to 9999 of UTC")?;
+    let millis = millis.ok_or("timestamp is outside the years 0000 to 9999 in UTC")?;
     Ok(Timestamp(millis))
 }
 

@@ -33,20 +33,20 @@ pub struct WebhookUrl {
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// It is not a URL.
-    #[error("not a valid URL: {0}")]
+    #[error("URL is malformed: {0}")]
     Malformed(String),
     /// Its scheme is neither `http` nor `https`.
-    #[error("scheme is {0:?}, but webhooks go to http or https")]
+    #[error("URL has the scheme {0:?}; use http or https")]
     Scheme(String),
     /// It holds a user name or password, which would end up in logs; use [`Auth`](crate::Auth)
     /// instead.
-    #[error("holds a user name or password; give them as Auth instead")]
+    #[error("URL holds a user name or password; give them as Auth instead")]
     Credentials,
     /// It holds a control character, such as a line break.
-    #[error("holds a control character")]
+    #[error("URL holds a control character")]
     Control,
     /// It is longer than [`MAX_URL_BYTES`](crate::limits::MAX_URL_BYTES).
-    #[error("is longer than {MAX_URL_BYTES} bytes")]
+    #[error("URL is longer than {MAX_URL_BYTES} bytes")]
     TooLong,
 }
 

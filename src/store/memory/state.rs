@@ -272,7 +272,7 @@ impl State {
             let (id, limit) = (forgotten.get(), limits.dead_letters);
             log::warn!(
                 delivery_id = id, limit;
-                "dead letter {id} forgotten: the memory store keeps {limit} of them"
+                "dead letter {id} forgotten: the memory store keeps at most {limit}"
             );
         }
     }

@@ -67,7 +67,7 @@ impl Log {
         stuck.moved = checkpoint.moved;
         if goes_on {
             if std::mem::take(&mut stuck.told) {
-                log::info!("log of the delivery store can be moved into its file again");
+                log::info!("delivery store's write-ahead log can be checkpointed again");
             }
             stuck.since = None;
             return;
@@ -90,8 +90,8 @@ impl Log {
             .map(|since| format!(" since {since}"))
             .unwrap_or_default();
         format!(
-            "log of the delivery store cannot be moved into its file{since}, and has {} KiB: somebody reads an older state of the \
-             file all the time; end what has it open (a shell in a transaction, a copy that takes long)",
+            "delivery store's write-ahead log could not be checkpointed{since} and has grown to {} KiB: a long read \
+             transaction blocks it; end that transaction (a shell, a slow copy of the file)",
             bytes / 1_024
         )
     }
@@ -201,7 +201,7 @@ impl Checkpointer {
             let waited = connection.busy_timeout(LONGEST_WAIT);
             let done = checkpoint(connection, Mode::Restart).is_some_and(Checkpoint::is_complete);
             if let Err(error) = waited.and_then(|()| connection.busy_timeout(BUSY)) {
-                log::warn!(error:? = error; "patience of the delivery store's writer could not be set: {error}");
+                log::warn!(error:? = error; "busy timeout of the delivery store's writer could not be set: {error}");
             }
             if done {
                 (self.ask, self.insist) = (Pause::default(), Pause::default());

@@ -111,7 +111,7 @@ impl Watch {
         let was_gone = self.gone.swap(gone.is_some(), Ordering::Relaxed);
         let Some((path, _)) = gone else {
             if was_gone {
-                log::warn!("delivery store's file is back where it was; it goes on");
+                log::warn!("delivery store's file is back in place; the store continues");
             }
             return Ok(());
         };
@@ -119,8 +119,8 @@ impl Watch {
         if !was_gone {
             log::error!(
                 path = path.as_str();
-                "delivery store's file {path} was removed or replaced while it is open; nothing more is accepted or recorded: \
-                 put it back, or start again on the file that is to be used"
+                "delivery store's file {path} was removed or replaced while open; nothing is accepted or recorded \
+                 until you put it back or restart with the file to use"
             );
         }
         Err(StoreError::Replaced(path))
@@ -192,7 +192,7 @@ fn follow(given: &Path) -> io::Result<PathBuf> {
         // An absolute target replaces the whole path.
         path = path.parent().unwrap_or(Path::new("/")).join(target);
     }
-    Err(io::Error::other("too many links lead to the file"))
+    Err(io::Error::other("path has too many symbolic links"))
 }
 
 /// Follows the links of the folder that contains a file, or will.

@@ -73,7 +73,7 @@ impl SqliteStore {
         // An event that is not read back equal would become another event, or never be routed.
         let read = read(&text).map_err(InvalidEvent::NotJson)?;
         if read != *event {
-            let why = "it is read as another one";
+            let why = "it reads back as a different event";
             return Err(InvalidEvent::NotJson(why.to_owned()).into());
         }
         let write = || {
@@ -98,7 +98,7 @@ pub(super) fn outbox(
             seq: uint(row.get(0)?),
             event: match row.get_ref(1)?.as_str() {
                 Ok(text) => read(text),
-                Err(_) => Err("event is not a text".to_owned()),
+                Err(_) => Err("event is not text".to_owned()),
             },
         })
     })
@@ -123,7 +123,7 @@ impl Writer<'_> {
         if forgotten > 0 {
             log::warn!(
                 forgotten;
-                "{forgotten} of the oldest events that were set aside in table webhook_outbox are forgotten: there are too many"
+                "oldest {forgotten} of the events set aside in table webhook_outbox were forgotten, because there are too many"
             );
         }
         Ok(u64::try_from(forgotten).unwrap_or(u64::MAX))

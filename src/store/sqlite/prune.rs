@@ -221,8 +221,8 @@ impl Forgotten {
         if count > 0 {
             self.letters.fetch_add(count, Ordering::Relaxed);
             log::warn!(
-                "{count} dead letters forgotten early, the oldest of the endpoints that have the most: the file is larger \
-                 than max_bytes; redeliver or discard what is listed, or allow more"
+                "{count} dead letters forgotten early, the oldest of the endpoints with the most: the file is larger \
+                 than max_bytes; redeliver or discard dead letters, or raise max_bytes"
             );
         }
     }
@@ -231,8 +231,8 @@ impl Forgotten {
         if count > 0 {
             self.ids.fetch_add(count, Ordering::Relaxed);
             log::warn!(
-                "ids of {count} events forgotten early: the file is larger than max_bytes, and they take up more than a \
-                 quarter of it; publishing these again delivers them again"
+                "ids of {count} events forgotten early: the file is larger than max_bytes, and these ids take up more than a \
+                 quarter of it; such an event published again is delivered again"
             );
         }
     }

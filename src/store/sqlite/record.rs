@@ -236,7 +236,7 @@ impl Writer<'_> {
                 let (endpoint, delivery_id) = (url.without_query(), id.get());
                 log::error!(
                     endpoint, delivery_id;
-                    "delivery {delivery_id} to {endpoint} cannot be read in the delivery store and is a dead letter: {why}"
+                    "delivery {delivery_id} to {endpoint} cannot be read in the delivery store and is now a dead letter: {why}"
                 );
             }
             Ok(())

@@ -54,7 +54,9 @@ impl SqliteStore {
         match again.full {
             Some(overflow) if again.fresh.is_empty() => Err(StoreError::Full(overflow)),
             Some(overflow) => {
-                log::warn!("dead letters that stay what they are: {overflow}");
+                log::warn!(
+                    "some dead letters were not redelivered, because there is no room: {overflow}"
+                );
                 Ok(again.fresh)
             }
             None => Ok(again.fresh),

@@ -70,8 +70,8 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> ru
 /// data.
 pub(super) fn where_unreadable(what: &str, error: &serde_json::Error) -> String {
     let kind = match error.classify() {
-        Category::Data => "is not of the right kind",
-        Category::Io | Category::Syntax | Category::Eof => "is not JSON",
+        Category::Data => "does not have the expected form",
+        Category::Io | Category::Syntax | Category::Eof => "is not valid JSON",
     };
     let (line, column) = (error.line(), error.column());
     format!("{what} {kind} at line {line} column {column}")
@@ -96,8 +96,8 @@ pub(super) fn agreed(row: &Row<'_>, column: usize, url: &WebhookUrl) -> Agreed {
             let url = url.without_query();
             log::error!(
                 endpoint = url, error:? = error;
-                "what was agreed on with endpoint {url} cannot be read; \
-                 its rate limit, hold and circuit begin anew: {error}"
+                "stored rate limit, hold and circuit of endpoint {url} cannot be read; \
+                 they start from scratch: {error}"
             );
             None
         })

@@ -164,10 +164,10 @@ impl Encryption {
             aad: &associated,
         };
         let opened = key.cipher().decrypt(&XNonce::from(*nonce), payload);
-        let opened = opened.map_err(|_| field.damaged("was changed since it was sealed"))?;
+        let opened = opened.map_err(|_| field.damaged("was changed after it was sealed"))?;
         let text = String::from_utf8(opened).map_err(|error| {
             error.into_bytes().zeroize();
-            field.damaged("is not a text")
+            field.damaged("is not text")
         })?;
         Ok(Zeroizing::new(text))
     }
@@ -223,7 +223,7 @@ impl<'a> Parts<'a> {
             })
         };
         if sealed.first() != Some(&VERSION) {
-            return Err(field.damaged("is sealed in a way that this version does not know"));
+            return Err(field.damaged("is sealed in a format that this version does not know"));
         }
         parts().ok_or_else(|| field.damaged("is cut short"))
     }

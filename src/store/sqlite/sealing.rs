@@ -46,10 +46,10 @@ pub(super) fn text(
         (ValueRef::Blob(sealed), Some(encryption)) => encryption.open(field, sealed),
         (ValueRef::Blob(sealed), None) => Err(no_key(field, sealed)),
         (ValueRef::Text(plain), _) => {
-            let plain = std::str::from_utf8(plain).map_err(|_| field.damaged("is not a text"))?;
+            let plain = std::str::from_utf8(plain).map_err(|_| field.damaged("is not text"))?;
             Ok(Zeroizing::new(plain.to_owned()))
         }
-        _ => Err(field.damaged("is neither a text nor sealed")),
+        _ => Err(field.damaged("is neither text nor sealed")),
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn seal_all(
         if seal_table(connection, table, key, encryption)? {
             if known {
                 // Somebody without the key could have written it, to have calls made in our name.
-                let why = "a row is in plain, though the file was sealed; remove what somebody else has written";
+                let why = "a row is plain text in a sealed file, so it was written without the key; remove it";
                 return Err(StoreError::Damaged(format!("{table}: {why}").into()));
             }
             note_unclean(connection)?;
@@ -113,8 +113,8 @@ fn check_manifest(connection: &Connection, encryption: &Encryption) -> Result<()
     if as_sealed || encryption.takes_as_found {
         return Ok(());
     }
-    let why = "the settings are not those that were sealed last: a row was removed, added or put back from an older copy \
-               without the key; restore the file, or look at what there is and open it once with Encryption::takes_as_found";
+    let why = "the settings are not those last sealed: without the key, a row was removed, added or replaced by an \
+               older copy; restore the file, or check the settings and open it once with Encryption::takes_as_found";
     Err(damaged(why))
 }
 
@@ -128,12 +128,12 @@ fn check_never_sealed(connection: &Connection, encryption: &Encryption) -> Resul
             |row| row.get::<_, String>(0),
         )?;
         if kinds.iter().any(|kind| kind == "blob") {
-            let why = "it holds sealed settings, and the note that it is sealed was removed; restore the file";
+            let why = "the file holds sealed settings, but table webhook_sealed was removed; restore the file";
             return Err(damaged(why));
         }
         if !kinds.is_empty() && !encryption.seals_plain {
-            let why = "it holds plain settings and was never sealed, but Encryption::only_sealed was said; \
-                       if it is yours, open it once without";
+            let why = "the file holds plain settings and was never sealed, but Encryption::only_sealed is set; \
+                       if the file is yours, open it once without that option";
             return Err(damaged(why));
         }
     }
@@ -171,7 +171,7 @@ fn empty_log(connection: &Connection) -> Result<(), StoreError> {
         .query_row(sql, [], |row| row.get(0))
         .map_err(store_error)?;
     if busy {
-        let why = "the file is being read by another connection; secrets are sealed once it has ended its transaction";
+        let why = "another connection is reading the file; end its transaction, so that plain secrets can be removed";
         return Err(StoreError::Unavailable(why.into()));
     }
     Ok(())

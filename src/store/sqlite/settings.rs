@@ -324,7 +324,7 @@ fn setting<T: Kept>(
     let (table, _) = T::TABLE;
     let key = row.get_ref(0).ok().and_then(|key| key.as_str().ok());
     let Some((key, name)) = key.and_then(|key| Some((key, T::named(key)?))) else {
-        return Err(unnamed(table, "its key is not one that it can have"));
+        return Err(unnamed(table, "its key is not valid"));
     };
     let unreadable = |reason: String| UnreadableSetting::new(name, reason);
     let text = match sealing::text(row, table, encryption) {
@@ -334,7 +334,7 @@ fn setting<T: Kept>(
     // The full error quotes the value, which may be a secret.
     match serde_json::from_str::<T>(&text) {
         Ok(read) if read.is_at(key) => Ok(read),
-        Ok(_) => Err(unreadable("what it holds names something else".to_owned())),
+        Ok(_) => Err(unreadable("its key does not match its content".to_owned())),
         Err(error) => Err(unreadable(rows::where_unreadable(table, &error))),
     }
 }
@@ -361,7 +361,7 @@ fn urls(
 }
 
 fn url(row: &Row<'_>, table: &'static str) -> Result<WebhookUrl, UnreadableSetting> {
-    rows::url(row, 0).map_err(|_| unnamed(table, "its key is not the URL of an endpoint"))
+    rows::url(row, 0).map_err(|_| unnamed(table, "its key is not a webhook URL"))
 }
 
 /// A disabled endpoint and the reason. With an unreadable reason it stays disabled.
@@ -417,7 +417,7 @@ pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreE
         // JSON is UTF-8, so this does not happen.
         let mut bytes = error.into_bytes();
         bytes.zeroize();
-        damaged("a setting is not written as text")
+        damaged("a setting is not valid UTF-8")
     })
 }
 

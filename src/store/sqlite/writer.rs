@@ -54,7 +54,7 @@ where
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
         let Self { result, answer, .. } = *self;
-        let gone = || StoreError::Unavailable("the writer gave up".into());
+        let gone = || StoreError::Unavailable("the store's writer gave no result".into());
         let result = committed.and_then(|()| result.ok_or_else(gone));
         // The caller may have stopped waiting; the work is done all the same.
         let _ = answer.send(result);

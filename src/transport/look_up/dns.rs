@@ -199,7 +199,7 @@ fn failed(error: NetError) -> io::Error {
 }
 
 fn warn_unreadable(error: &NetError) {
-    log::warn!(error:% = error; "the configuration of DNS could not be read: {error}");
+    log::warn!(error:% = error; "DNS configuration could not be read: {error}");
 }
 
 #[expect(

@@ -81,7 +81,7 @@ where
             match answered.await {
                 Ok(Ok(addresses)) => Ok(addresses.to_vec()),
                 Ok(Err(error)) => Err(io::Error::new(error.kind(), error)),
-                Err(_) => Err(io::Error::other("the thread of look-ups ended")),
+                Err(_) => Err(io::Error::other("the lookup thread ended")),
             }
         })
     }
@@ -98,7 +98,7 @@ where
         };
         let started = questions.insert(self.start()?);
         let sent = started.send(question);
-        sent.map_err(|_| io::Error::other("the thread of look-ups ended"))
+        sent.map_err(|_| io::Error::other("the lookup thread ended"))
     }
 
     fn start(&self) -> io::Result<mpsc::UnboundedSender<Question>> {

@@ -264,7 +264,7 @@ fn zone_of(name: &str) -> &str {
 }
 
 fn unanswered() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "no name server answers for it")
+    io::Error::new(io::ErrorKind::TimedOut, "no name server answered")
 }
 
 #[expect(

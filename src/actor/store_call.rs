@@ -27,7 +27,7 @@ impl<T> Future for StoreCall<T> {
             poll
         } else {
             self.0 = None;
-            Poll::Ready(Err(StoreError::Unavailable("the store panicked".into())))
+            Poll::Ready(Err(StoreError::unavailable("the store panicked")))
         }
     }
 }

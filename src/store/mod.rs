@@ -6,6 +6,7 @@
 
 mod claim;
 mod contract;
+mod error;
 pub(crate) mod forwarding;
 mod given_up;
 mod ledger;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::claim::StoreClaim;
 pub use self::contract::{DeliveryStore, OutboxStore, RecordStore, SettingsStore, Store};
+pub use self::error::{Cause, StoreError};
 pub use self::given_up::GivenUp;
 pub use self::memory::{MemoryLimits, MemoryStore};
 #[cfg(all(feature = "fuzzing", feature = "sqlite"))]
@@ -450,141 +452,4 @@ pub struct Configuration {
     pub paused: Vec<WebhookUrl>,
     /// The disabled endpoints with the reasons, ordered by URL.
     pub disabled: Vec<(WebhookUrl, DisabledReason)>,
-}
-
-/// Why a call of the store failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The store cannot be reached or is busy; nothing was changed. Trying again can help.
-    #[error("delivery store is unavailable; try again later")]
-    Unavailable(#[source] BoxError),
-    /// The store's disk is full; nothing was changed. Trying again helps once there is room.
-    #[error("delivery store's disk is full; free some space, and the store continues by itself")]
-    NoSpace(#[source] BoxError),
-    /// The store may not write; nothing was changed. Trying again helps once it may.
-    #[error("delivery store is not writable; check the permissions of its file and directory")]
-    ReadOnly(#[source] BoxError),
-    /// The endpoint of the delivery was removed. Put the endpoint, or a rule that names it, first.
-    #[error(
-        "endpoint {} was removed; put it, or a rule that names it, before you redeliver to it",
-        .0.without_query()
-    )]
-    EndpointRemoved(WebhookUrl),
-    /// The store is already open, in another process or in this one, or another engine uses it.
-    /// Close it there first.
-    #[error(
-        "delivery store {0} is already in use by another process or engine; close it there first"
-    )]
-    InUse(String),
-    /// The store's file or its log was removed, moved or replaced while open.
-    ///
-    /// Further writes would be lost with it. Put the file back, or start again.
-    #[error(
-        "delivery store's file {0} was removed or replaced while open; put it back, or restart with the file to use"
-    )]
-    Replaced(String),
-    /// No file can exist at the path. Name one in a folder that exists, or use a [`MemoryStore`].
-    #[error("delivery store cannot be created at {path:?}; name a file in a directory that exists")]
-    BadPath {
-        /// The given path.
-        path: String,
-        /// The reason.
-        #[source]
-        source: BoxError,
-    },
-    /// The store was written by a newer version of this crate.
-    #[error(
-        "delivery store has schema version {found}, but this version of actix-webhooks supports at most {known}; upgrade the crate"
-    )]
-    NewerSchema {
-        /// The schema version found.
-        found: i64,
-        /// The newest version known.
-        known: i64,
-    },
-    /// The store is sealed with a key that was not given; nothing was changed. Contains the key's
-    /// id.
-    #[error(
-        "delivery store is sealed with key {0}, which was not given; give it in SqliteOptions::encryption, or in Encryption::also_reads to change keys"
-    )]
-    Sealed(String),
-    /// The store's content cannot be read. Trying again does not help.
-    #[error("delivery store is damaged; repair it or restore a backup")]
-    Damaged(#[source] BoxError),
-    /// The store does not support this; another store can.
-    #[error("delivery store does not support {0}; use one that does")]
-    Unsupported(&'static str),
-    /// A query exceeded the store's time limit. Ask for less.
-    ///
-    /// The limit exists because a long query keeps the store from tidying up.
-    #[error(
-        "query to the delivery store took too long and was cancelled; narrow its filter, or ask for a shorter page"
-    )]
-    TookTooLong,
-    /// There is no room to deliver it again. It stays as it is; trying again helps once there is
-    /// room.
-    #[error("there is no room to redeliver: {0}; try again later")]
-    Full(Overflow),
-    /// The delivery does not exist, or is no longer remembered.
-    #[error("delivery {0} does not exist, or is no longer stored")]
-    UnknownDelivery(DeliveryId),
-}
-
-impl StoreError {
-    /// Returns the error with its causes, for display.
-    pub(crate) fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
-
-    /// Returns a copy of the error for another caller. Of the cause only the text is kept.
-    pub(crate) fn copy(&self) -> Self {
-        let text = |cause: &BoxError| BoxError::from(cause.to_string());
-        match self {
-            Self::Unavailable(cause) => Self::Unavailable(text(cause)),
-            Self::NoSpace(cause) => Self::NoSpace(text(cause)),
-            Self::ReadOnly(cause) => Self::ReadOnly(text(cause)),
-            Self::Damaged(cause) => Self::Damaged(text(cause)),
-            Self::InUse(path) => Self::InUse(path.clone()),
-            Self::Replaced(path) => Self::Replaced(path.clone()),
-            Self::BadPath { path, source } => Self::BadPath {
-                path: path.clone(),
-                source: text(source),
-            },
-            Self::Sealed(key) => Self::Sealed(key.clone()),
-            Self::NewerSchema { found, known } => Self::NewerSchema {
-                found: *found,
-                known: *known,
-            },
-            Self::Unsupported(what) => Self::Unsupported(what),
-            Self::TookTooLong => Self::TookTooLong,
-            Self::Full(overflow) => Self::Full(overflow.clone()),
-            Self::UnknownDelivery(id) => Self::UnknownDelivery(*id),
-            Self::EndpointRemoved(url) => Self::EndpointRemoved(url.clone()),
-        }
-    }
-
-    /// Returns `true` if trying again later can help.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Unavailable(_) | Self::NoSpace(_) | Self::ReadOnly(_) | Self::Full(_) => true,
-            Self::Damaged(_)
-            | Self::InUse(_)
-            | Self::Replaced(_)
-            | Self::BadPath { .. }
-            | Self::Sealed(_)
-            | Self::NewerSchema { .. }
-            | Self::EndpointRemoved(_)
-            | Self::Unsupported(_)
-            | Self::TookTooLong
-            | Self::UnknownDelivery(_) => false,
-        }
-    }
 }

@@ -86,7 +86,7 @@ impl FaultyStore {
         match fault {
             None => call(&*self.store),
             Some(RareFault::Fails) => {
-                let error = StoreError::Unavailable("scripted fault".into());
+                let error = StoreError::unavailable("scripted fault");
                 Box::pin(ready(Err(error)))
             }
             Some(RareFault::Waits(time)) => {
@@ -140,7 +140,7 @@ impl FaultyStore {
                 #[expect(clippy::disallowed_methods, reason = "a faulty store takes its time")]
                 tokio::time::sleep(delay).await;
             }
-            let failure = || StoreError::Unavailable("scripted fault".into());
+            let failure = || StoreError::unavailable("scripted fault");
             match work {
                 None => Err(failure()),
                 Some(work) => {

@@ -77,7 +77,7 @@ impl RouterActor {
                 // subscribers.
                 self.tell_of_unsure(&events);
                 for (event, waiting) in events.iter().zip(waiting) {
-                    let error = PublishError::Store(error.copy());
+                    let error = PublishError::Store(error.clone());
                     self.answer_about(event, waiting.publisher, Err(error));
                 }
                 self.pass_barriers();

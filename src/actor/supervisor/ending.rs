@@ -39,7 +39,7 @@ impl Handler<ShutDown> for SupervisorActor {
                 shared.call(|store| store.flush()).await?;
                 shared.call(|store| store.open_total()).await
             };
-            let late = || StoreError::Unavailable("the store did not answer in time".into());
+            let late = || StoreError::unavailable("the store did not answer in time");
             let pending = tokio::time::timeout(STORE_WITHIN, store).await;
             let pending = pending
                 .unwrap_or_else(|_| Err(late()))

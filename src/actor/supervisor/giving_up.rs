@@ -99,7 +99,7 @@ impl GivingUp {
             url: url.clone(),
             ids: ids.as_slice().into(),
         };
-        let stopped = |_| StoreError::Unavailable("the engine is shutting down".into());
+        let stopped = |_| StoreError::unavailable("the engine is shutting down");
         let under_way = self.supervisor.send(forget).await.map_err(stopped)?;
         if !under_way.is_empty() {
             ids.retain(|id| !under_way.contains(id));

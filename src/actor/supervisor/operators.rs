@@ -228,7 +228,7 @@ impl Handler<ChangeRunOf> for SupervisorActor {
 
 fn subscriber_ended() -> EndpointError {
     let why = "the endpoint's subscriber or the engine has just stopped";
-    EndpointError::Store(StoreError::Unavailable(why.into()))
+    EndpointError::Store(StoreError::unavailable(why))
 }
 
 impl Handler<PauseEndpoint> for SupervisorActor {

@@ -173,7 +173,7 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
                 Ok(open)
             }
         };
-        let late = |_| StoreError::Unavailable("the removal did not finish in time".into());
+        let late = |_| StoreError::unavailable("the removal did not finish in time");
         let removal = async move {
             let removed = tokio::time::timeout(REMOVED_WITHIN, removal).await;
             removed.map_err(late).flatten()

@@ -2,27 +2,21 @@
 
 use rusqlite::ErrorCode;
 
-use crate::store::{BoxError, StoreError};
+use crate::store::StoreError;
 
 /// Returns the store error for an SQLite error.
 pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
     let code = error.sqlite_error_code();
-    let cause = Box::new(error);
     match code {
-        Some(ErrorCode::DiskFull) => StoreError::NoSpace(cause),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly(cause),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(cause),
+        Some(ErrorCode::DiskFull) => StoreError::no_space(error),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::read_only(error),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::damaged(error),
         Some(ErrorCode::OperationInterrupted) => StoreError::TookTooLong,
         // Busy, I/O errors and the like may pass.
-        Some(code) if code != ErrorCode::Unknown => StoreError::Unavailable(cause),
+        Some(code) if code != ErrorCode::Unknown => StoreError::unavailable(error),
         // A missing table or column, or a value of the wrong type.
-        _ => StoreError::Damaged(cause),
+        _ => StoreError::damaged(error),
     }
-}
-
-/// Returns the store error for a stored value that makes no sense.
-pub(super) fn damaged(what: impl Into<BoxError>) -> StoreError {
-    StoreError::Damaged(what.into())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -222,19 +223,17 @@ fn private() -> OpenOptions {
 )]
 fn refused(path: &Path, error: io::Error) -> StoreError {
     match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            StoreError::ReadOnly(Box::new(error))
-        }
-        ErrorKind::StorageFull => StoreError::NoSpace(Box::new(error)),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::read_only(error),
+        ErrorKind::StorageFull => StoreError::no_space(error),
         ErrorKind::NotFound
         | ErrorKind::NotADirectory
         | ErrorKind::IsADirectory
         | ErrorKind::InvalidInput
         | ErrorKind::InvalidFilename => StoreError::BadPath {
             path: path.display().to_string(),
-            source: Box::new(error),
+            source: Arc::new(error),
         },
-        _ => StoreError::Unavailable(Box::new(error)),
+        _ => StoreError::unavailable(error),
     }
 }
 

@@ -14,7 +14,7 @@ use ring::hmac;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use zeroize::Zeroizing;
 
-use super::error::{damaged, store_error};
+use super::error::store_error;
 use super::query::all;
 use super::seal::{Encryption, SealedField};
 use super::sealing::{self, SEALED, SETTINGS};
@@ -31,7 +31,7 @@ impl Manifest {
     pub(super) fn of(connection: &Connection) -> Result<Self, StoreError> {
         let mut key = Zeroizing::new([0; 32]);
         let drawn = getrandom::fill(&mut *key);
-        drawn.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+        drawn.map_err(|error| StoreError::unavailable(error.to_string()))?;
         Self::with_key(connection, key)
     }
 
@@ -67,7 +67,8 @@ impl Manifest {
             .query_row([], |row| Ok(sealing::text(row, SEALED, Some(encryption))))
             .optional()
             .map_err(store_error)?;
-        let unreadable = || damaged("the manifest of the sealed settings cannot be read");
+        let unreadable =
+            || StoreError::damaged("the manifest of the sealed settings cannot be read");
         let parse = |text: Zeroizing<String>| Self::parse(&text).ok_or_else(unreadable);
         found.map(|text| parse(text?)).transpose()
     }

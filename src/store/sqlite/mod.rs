@@ -609,7 +609,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     let spawned = std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(work);
-    spawned.map_err(|error| StoreError::Unavailable(Box::new(error)))
+    spawned.map_err(|error| StoreError::unavailable(error))
 }
 
 fn start_writer(
@@ -648,7 +648,7 @@ fn start_reader(
 }
 
 fn stopped() -> StoreError {
-    StoreError::Unavailable("the store has stopped".into())
+    StoreError::unavailable("the store has stopped")
 }
 
 /// The number of threads that read for subscribers.

@@ -12,7 +12,6 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::error::damaged;
 use crate::store::StoreError;
 
 /// A key of 32 bytes that seals rules, clients and endpoints.
@@ -127,7 +126,7 @@ impl Encryption {
     pub(super) fn seal(&self, field: SealedField<'_>, text: &str) -> Result<Vec<u8>, StoreError> {
         let mut nonce = [0; NONCE];
         let drawn = getrandom::fill(&mut nonce);
-        drawn.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+        drawn.map_err(|error| StoreError::unavailable(error.to_string()))?;
         let mut sealed = vec![VERSION];
         sealed.extend_from_slice(&self.key.id.0);
         let associated = field.associated(&sealed);
@@ -137,7 +136,7 @@ impl Encryption {
         };
         let body = self.key.cipher().encrypt(&XNonce::from(nonce), payload);
         // The cipher refuses texts of 256 GiB and more.
-        let body = body.map_err(|_| StoreError::Unavailable("value could not be sealed".into()))?;
+        let body = body.map_err(|_| StoreError::unavailable("value could not be sealed"))?;
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&body);
         Ok(sealed)
@@ -200,7 +199,7 @@ impl SealedField<'_> {
 
     /// Returns the error for an invalid value. It names only the table: keys of rows may be URLs.
     pub(super) fn damaged(self, what: &str) -> StoreError {
-        damaged(format!("a row of {} {what}", self.table))
+        StoreError::damaged(format!("a row of {} {what}", self.table))
     }
 }
 

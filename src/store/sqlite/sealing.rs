@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use zeroize::Zeroizing;
 
-use super::error::{damaged, store_error};
+use super::error::store_error;
 use super::manifest::Manifest;
 use super::query::all;
 use super::seal::{Encryption, SealedField, no_key};
@@ -78,7 +78,7 @@ pub(super) fn seal_all(
             if known {
                 // Somebody without the key could have written it, to have calls made in our name.
                 let why = "a row is plain text in a sealed file, so it was written without the key; remove it";
-                return Err(StoreError::Damaged(format!("{table}: {why}").into()));
+                return Err(StoreError::damaged(format!("{table}: {why}")));
             }
             note_unclean(connection)?;
         }
@@ -115,7 +115,7 @@ fn check_manifest(connection: &Connection, encryption: &Encryption) -> Result<()
     }
     let why = "the settings are not those last sealed: without the key, a row was removed, added or replaced by an \
                older copy; restore the file, or check the settings and open it once with Encryption::takes_as_found";
-    Err(damaged(why))
+    Err(StoreError::damaged(why))
 }
 
 /// Checks that a file that is not marked as sealed never was.
@@ -129,12 +129,12 @@ fn check_never_sealed(connection: &Connection, encryption: &Encryption) -> Resul
         )?;
         if kinds.iter().any(|kind| kind == "blob") {
             let why = "the file holds sealed settings, but table webhook_sealed was removed; restore the file";
-            return Err(damaged(why));
+            return Err(StoreError::damaged(why));
         }
         if !kinds.is_empty() && !encryption.seals_plain {
             let why = "the file holds plain settings and was never sealed, but Encryption::only_sealed is set; \
                        if the file is yours, open it once without that option";
-            return Err(damaged(why));
+            return Err(StoreError::damaged(why));
         }
     }
     Ok(())
@@ -172,7 +172,7 @@ fn empty_log(connection: &Connection) -> Result<(), StoreError> {
         .map_err(store_error)?;
     if busy {
         let why = "another connection is reading the file; end its transaction, so that plain secrets can be removed";
-        return Err(StoreError::Unavailable(why.into()));
+        return Err(StoreError::unavailable(why));
     }
     Ok(())
 }

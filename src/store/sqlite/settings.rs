@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::error::{damaged, store_error};
+use super::error::store_error;
 use super::manifest::{self, Manifest};
 use super::query::all;
 use super::rows;
@@ -176,7 +176,9 @@ impl Sealing<'_> {
         let Some(encryption) = self.encryption else {
             return Ok(());
         };
-        let gone = || damaged("the manifest of the sealed settings was removed; restore the file");
+        let gone = || {
+            StoreError::damaged("the manifest of the sealed settings was removed; restore the file")
+        };
         let mut manifest = Manifest::read(self.connection, encryption)?.ok_or_else(gone)?;
         let field = SealedField { table, key };
         let before = manifest::value(self.connection, field, column)?;
@@ -193,9 +195,9 @@ pub(super) fn configuration(
     let (configuration, unreadable) = readable(connection, encryption)?;
     match unreadable.first() {
         None => Ok(configuration),
-        Some(UnreadableSetting { setting, reason }) => {
-            Err(damaged(format!("{setting} cannot be read: {reason}")))
-        }
+        Some(UnreadableSetting { setting, reason }) => Err(StoreError::damaged(format!(
+            "{setting} cannot be read: {reason}"
+        ))),
     }
 }
 
@@ -411,13 +413,13 @@ pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreE
         serde_json::to_writer(&mut *text, setting)?;
         Ok(text)
     });
-    let mut bytes = written.map_err(|error: serde_json::Error| damaged(error))?;
+    let mut bytes = written.map_err(|error: serde_json::Error| StoreError::damaged(error))?;
     let text = String::from_utf8(std::mem::take(&mut *bytes));
     text.map(Zeroizing::new).map_err(|error| {
         // JSON is UTF-8, so this does not happen.
         let mut bytes = error.into_bytes();
         bytes.zeroize();
-        damaged("a setting is not valid UTF-8")
+        StoreError::damaged("a setting is not valid UTF-8")
     })
 }
 

@@ -54,7 +54,7 @@ where
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
         let Self { result, answer, .. } = *self;
-        let gone = || StoreError::Unavailable("the store's writer gave no result".into());
+        let gone = || StoreError::unavailable("the store's writer gave no result");
         let result = committed.and_then(|()| result.ok_or_else(gone));
         // The caller may have stopped waiting; the work is done all the same.
         let _ = answer.send(result);
@@ -384,7 +384,7 @@ fn finish(batch: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
     for job in batch {
         let result = match committed {
             Ok(()) => Ok(()),
-            Err(error) => Err(error.copy()),
+            Err(error) => Err(error.clone()),
         };
         job.finish(result);
     }
@@ -449,7 +449,7 @@ mod tests {
             let work = move |writer: &mut Writer<'_>| {
                 writer.note_opened(a, 1);
                 if number % 3 == 1 {
-                    return Err(StoreError::Unavailable("scripted".into()));
+                    return Err(StoreError::unavailable("scripted"));
                 }
                 Ok(writer.ledger.total().deliveries)
             };
@@ -499,7 +499,7 @@ mod tests {
             writer.note_opened(a, 5);
             writer.last.delivery += 3;
             writer.mark_removed(&gone).unwrap();
-            Err(StoreError::Unavailable("the disk went away".into()))
+            Err(StoreError::unavailable("the disk went away"))
         });
         assert!(undone.is_err());
         assert_eq!((writer.ledger.total(), writer.last), before);

@@ -122,9 +122,9 @@ pub enum BuildError {
     /// Two endpoints have the same URL after normalisation.
     #[error("two endpoints have the URL {0:?}")]
     DuplicateEndpoint(String),
-    /// A setting is out of its range.
-    #[error("{0}")]
-    Setting(String),
+    /// A setting of the builder is not valid.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// Several of these, in the order of rules, clients, endpoints and settings.
     #[error("{} problems: {}", .0.len(), listed(.0))]
     Several(Vec<BuildError>),
@@ -137,6 +137,36 @@ pub enum BuildError {
     /// The actors stopped during startup.
     #[error("actors stopped during startup; check that the actix system is not shutting down")]
     Stopped,
+}
+
+/// Why a setting of the builder is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidSetting {
+    /// The name of the client id header is not a header's name, or is too long.
+    #[error("client id header: {0}")]
+    ClientIdHeader(InvalidEndpoint),
+    /// The engine sets the header of this name itself.
+    #[error("client id header: {0} is set by the engine; choose another name")]
+    HeaderOfEngine(&'static str),
+    /// The default policy is not valid.
+    #[error("default policy: {0}")]
+    DefaultPolicy(InvalidEndpoint),
+    /// There are too many arbiters.
+    #[error("arbiters must be at most 256")]
+    Arbiters,
+    /// The number of attempts in flight is out of its range.
+    #[error("max_in_flight must be from 4 to 65,536")]
+    MaxInFlight,
+    /// Addresses were allowed beside a transport of the application's own.
+    #[error("allow_addresses has no effect on a transport of your own; configure it there")]
+    AllowedAddresses,
+    /// The mailboxes would have no room.
+    #[error("mailbox_capacity must be at least 1")]
+    MailboxCapacity,
+    /// A publisher would wait too long.
+    #[error("publish_timeout must be at most a day")]
+    PublishTimeout,
 }
 
 fn listed(errors: &[BuildError]) -> String {

@@ -181,7 +181,7 @@ pub use crate::domain::value::text::{InvalidText, TextProblem};
 pub use crate::domain::value::time::{InvalidTimestamp, Timestamp};
 pub use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
-pub use crate::error::{BuildError, Overload, PublishError};
+pub use crate::error::{BuildError, InvalidSetting, Overload, PublishError};
 
 /// The examples in the README and the guides, compiled and run.
 #[cfg(doctest)]

@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 use actix::System;
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
-    Alert, Appended, AttemptRecord, NewAlert, NewEvent, Progress, SqliteOptions, SqliteStore,
+    Alert, Appended, AttemptRecord, NewAlert, NewEvent, SqliteOptions, SqliteStore,
 };
-use actix_webhooks::{
-    AlertId, AttemptSummary, EventId, Outcome, PayloadFormat, RuleId, Timestamp, WebhookUrl,
-};
+use actix_webhooks::{AttemptSummary, EventId, Outcome, RuleId, Timestamp, WebhookUrl};
 use bytes::Bytes;
 
 use crate::delivering::{Over, engine, event, on_disk, pause};
@@ -190,22 +188,8 @@ async fn deliver_batch(store: &SqliteStore, batch: usize, now: Timestamp) {
         Appended::Stored(ids) => ids,
         other => panic!("{other:?}"),
     });
-    let records = ids.map(|delivery_id| AttemptRecord {
-        delivery_id,
-        url: nowhere(),
-        summary: AttemptSummary::new(1, now, Duration::from_millis(3)),
-        outcome: Outcome::Delivered,
-        progress: Progress {
-            attempts_made: 1,
-            deadline: None,
-        },
-        next_attempt_at: None,
-        hold_until: None,
-        agreed: None,
-        health: None,
-        disabled: None,
-        excerpt: Bytes::new(),
-    });
+    let summary = AttemptSummary::new(1, now, Duration::from_millis(3));
+    let records = ids.map(|id| AttemptRecord::new(id, nowhere(), summary, Outcome::Delivered));
     store
         .record(records.collect())
         .await
@@ -222,28 +206,10 @@ fn new_event(id: &str, now: Timestamp) -> NewEvent {
 
 fn new_event_for(id: &str, now: Timestamp, urls: &Arc<[WebhookUrl]>) -> NewEvent {
     let (event_id, rule_id) = (EventId::from(id), RuleId::from("0"));
-    let alert = Alert {
-        id: AlertId::new(&event_id, &rule_id),
-        event_id: event_id.clone(),
-        rule_id,
-        rule_type: "0".to_owned(),
-        client_id: "client".into(),
-        company_id: None,
-        format: PayloadFormat::Alert,
-        body: Bytes::from_static(&[b'x'; 1_024]),
-    };
-    NewEvent {
-        id: event_id,
-        client_id: "client".into(),
-        content: None,
-        alerts_are_its_own: true,
-        at: now,
-        alerts: vec![NewAlert {
-            alert: Arc::new(alert),
-            urls: Arc::clone(urls),
-        }],
-        outbox: None,
-    }
+    let body = Bytes::from_static(&[b'x'; 1_024]);
+    let alert = Alert::new(event_id.clone(), rule_id, "0", "client".into(), body);
+    let alerts = vec![NewAlert::new(alert, Arc::clone(urls))];
+    NewEvent::new(event_id, "client".into(), now, alerts)
 }
 
 /// Measures the time from opening the file to the first delivery, with `open` deliveries for 1,000

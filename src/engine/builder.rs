@@ -24,7 +24,7 @@ use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::routing::client::Client;
 use crate::domain::routing::rule::Rule;
-use crate::error::BuildError;
+use crate::error::{BuildError, InvalidSetting};
 use crate::store::{Configuration, MemoryStore, Store};
 #[cfg(feature = "awc")]
 use crate::transport::AwcTransport as DefaultTransport;
@@ -376,7 +376,7 @@ impl EngineBuilder {
         let mut wrong = self.wrong_rules();
         wrong.extend(self.wrong_clients());
         wrong.extend(self.wrong_endpoints());
-        wrong.extend(self.wrong_settings().into_iter().map(BuildError::Setting));
+        wrong.extend(self.wrong_settings().into_iter().map(BuildError::from));
         match wrong.pop() {
             None => Ok(()),
             Some(only) if wrong.is_empty() => Err(only),
@@ -426,49 +426,46 @@ impl EngineBuilder {
         wrong
     }
 
-    fn wrong_settings(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        if let Err(error) = check_header_name(&self.client_id_header) {
-            wrong.push(format!("client id header: {error}"));
-        }
+    fn wrong_settings(&self) -> Vec<InvalidSetting> {
+        use InvalidSetting as Wrong;
+
+        let header = check_header_name(&self.client_id_header).err();
         let owned = |name: &&&str| name.eq_ignore_ascii_case(&self.client_id_header);
-        let mut names = OWNED_HEADERS.iter().chain([&"user-agent", &"accept"]);
-        if let Some(name) = names.find(owned) {
-            wrong.push(format!(
-                "client id header: {name} is set by the engine; choose another name"
-            ));
-        }
+        let mut names = OWNED_HEADERS.iter().chain(&["user-agent", "accept"]);
         let policy = EndpointPolicy {
             https_only: false,
             ..self.default_policy.clone()
         };
-        // The header was checked.
         let endpoint = Endpoint::new("http://localhost/").map(|endpoint| endpoint.policy(policy));
-        if let Ok(Err(error)) = endpoint.map(|endpoint| endpoint.check("X-Client")) {
-            wrong.push(format!("default policy: {error}"));
-        }
-        let allowed = self.transport.is_none() || self.allowed_addresses.is_empty();
-        for (holds, must) in [
+        // The header is checked above.
+        let policy = endpoint.map(|endpoint| endpoint.check("X-Client"));
+        let no_transport = self.transport.is_none() || self.allowed_addresses.is_empty();
+        let ranges = [
             (
                 self.arbiters.is_none_or(|count| count <= 256),
-                "arbiters must be at most 256",
+                Wrong::Arbiters,
             ),
             (
                 (4..=65_536).contains(&self.max_in_flight),
-                "max_in_flight must be from 4 to 65,536",
+                Wrong::MaxInFlight,
             ),
-            (
-                allowed,
-                "allow_addresses has no effect on a transport of your own; configure it there",
-            ),
-            (self.mailbox > 0, "mailbox_capacity must be at least 1"),
+            (no_transport, Wrong::AllowedAddresses),
+            (self.mailbox > 0, Wrong::MailboxCapacity),
             (
                 self.publish_timeout <= Duration::from_hours(24),
-                "publish_timeout must be at most a day",
+                Wrong::PublishTimeout,
             ),
-        ] {
-            wrong.extend((!holds).then(|| must.to_owned()));
-        }
+        ];
+        let mut wrong = Vec::new();
+        wrong.extend(header.map(Wrong::ClientIdHeader));
+        wrong.extend(names.find(owned).map(|name| Wrong::HeaderOfEngine(name)));
+        wrong.extend(policy.ok().and_then(Result::err).map(Wrong::DefaultPolicy));
+        wrong.extend(
+            ranges
+                .into_iter()
+                .filter(|(holds, _)| !holds)
+                .map(|(_, wrong)| wrong),
+        );
         wrong
     }
 

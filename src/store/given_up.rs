@@ -8,6 +8,7 @@ use crate::domain::value::url::WebhookUrl;
 
 /// A delivery that the store has given up by itself: it is unreadable, or its endpoint was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GivenUp {
     /// The endpoint of the delivery.
     pub url: WebhookUrl,
@@ -15,6 +16,17 @@ pub struct GivenUp {
     pub delivery: EndedDelivery,
     /// The reason.
     pub reason: DeadLetterReason,
+}
+
+impl GivenUp {
+    /// Returns a delivery to this URL that was given up for this reason.
+    pub fn new(url: WebhookUrl, delivery: EndedDelivery, reason: DeadLetterReason) -> Self {
+        Self {
+            url,
+            delivery,
+            reason,
+        }
+    }
 }
 
 /// Deliveries given up since the engine last asked, at most [`MAX_GIVEN_UP`].

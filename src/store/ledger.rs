@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::{BacklogLimits, Overflow, WhenFull};
+use super::{BacklogLimits, BacklogUnit, Overflow, WhenFull};
 use crate::domain::value::url::WebhookUrl;
 
 /// Open deliveries and the bytes of their bodies.
@@ -147,10 +147,14 @@ fn exceeds(open: Open, new: Open, deliveries: u64, bytes: u64) -> Option<Overflo
     };
     // An event that adds nothing fits even if the limit is exceeded already.
     if new.deliveries > 0 && open.deliveries + new.deliveries > deliveries {
-        return Some(overflow("deliveries", open.deliveries, deliveries));
+        return Some(overflow(
+            BacklogUnit::Deliveries,
+            open.deliveries,
+            deliveries,
+        ));
     }
     (new.bytes > 0 && open.bytes.saturating_add(new.bytes) > bytes)
-        .then(|| overflow("bytes", open.bytes, bytes))
+        .then(|| overflow(BacklogUnit::Bytes, open.bytes, bytes))
 }
 
 #[cfg(test)]
@@ -182,7 +186,7 @@ mod tests {
         let overflow = |endpoint: Option<u64>, open, limit| {
             Room::None(Overflow {
                 endpoint: endpoint.map(url),
-                unit: "deliveries",
+                unit: BacklogUnit::Deliveries,
                 open,
                 limit,
             })

@@ -13,6 +13,10 @@ use crate::store::{Store, StoreFuture};
 /// A store that answers from threads of its own takes real time, and simulated time would run on
 /// meanwhile. Wrapped in this, it takes no simulated time, and simulations with it are repeatable.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "it holds the store and nothing else"
+)]
 pub struct Blocking<S>(pub S);
 
 /// Unparks a waiting thread.

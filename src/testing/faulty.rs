@@ -12,6 +12,10 @@ use crate::store::{Store, StoreError, StoreFuture};
 
 /// The faults of a [`FaultyStore`] in hot calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written with `..default()`, which goes on working with a further field"
+)]
 pub struct Faults {
     /// The share of calls that fail without doing anything, from 0 to 1.
     pub failing: f64,

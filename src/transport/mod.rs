@@ -146,6 +146,7 @@ pub trait Channel: 'static {
 
 /// The result of one HTTP exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sent {
     /// The answer, or the reason why there is none.
     pub result: Result<Answer, Failure>,

@@ -49,6 +49,7 @@ pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send
 /// # Ok::<(), actix_webhooks::transport::InvalidCertificate>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has no content")]
 pub struct SystemResolver;
 
 impl Resolver for SystemResolver {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::System;
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
-    DeadLetterQuery, Encryption, EncryptionKey, Retention, SqliteOptions, SqliteStore, StoreError,
+    DeadLetterQuery, Encryption, EncryptionKey, SqliteOptions, SqliteStore, StoreError,
 };
 use actix_webhooks::{
     AddressRange, Endpoint, EndpointPolicy, EndpointState, Engine, Event, GetStatus,
@@ -177,10 +177,8 @@ fn operate(engine: &Engine, store: &SqliteStore, file: &Path, url: &str, life: &
     actix_rt::spawn(redeliver(engine.clone(), format!("{url}{AGAIN}")));
     let (engine, store, url) = (engine.clone(), store.clone(), format!("{url}{REMOVED}"));
     actix_rt::spawn(async move {
-        let keep = Retention {
-            ended: Duration::ZERO,
-            ..store.retention().expect("it says so")
-        };
+        let mut keep = store.retention().expect("it says so");
+        keep.ended = Duration::ZERO;
         loop {
             actix_rt::time::sleep(Duration::from_millis(40)).await;
             let now = Timestamp::from(std::time::SystemTime::now());
@@ -248,7 +246,7 @@ async fn redeliver(engine: Engine, url: String) {
             url: Some(WebhookUrl::parse(&url).expect("a URL")),
             ..DeadLetterQuery::default()
         };
-        let listed = engine.supervisor().send(ListDeadLetters(query)).await;
+        let listed = engine.supervisor().send(ListDeadLetters::new(query)).await;
         let listed = listed
             .expect("the supervisor answers")
             .expect("the store answers");

@@ -190,7 +190,7 @@ fn a_rate_limit_that_is_changed_counts_from_the_last_attempt() {
         run(plain(HOOK).rate_limit(limit(60)), async |world| {
             world.publish("first").await;
             world.until(20).await;
-            let put = PutEndpoint(plain(HOOK).rate_limit(limit(seconds)));
+            let put = PutEndpoint::new(plain(HOOK).rate_limit(limit(seconds)));
             world.engine.supervisor().send(put).await.unwrap().unwrap();
             world.publish("second").await;
             world.until(130).await;
@@ -378,7 +378,7 @@ fn a_resume_lifts_a_hold_for_good() {
             assert_eq!(held.at.map(|at| at + asked), Some(held.until));
             world.suffer(what).await;
             world.publish("held").await;
-            let put = PutEndpoint(world.endpoint.clone());
+            let put = PutEndpoint::new(world.endpoint.clone());
             world.engine.supervisor().send(put).await.unwrap().unwrap();
             let deliveries = actix_webhooks::ListDeliveries::default();
             let deliveries = world.engine.supervisor().send(deliveries).await;

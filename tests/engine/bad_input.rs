@@ -6,9 +6,9 @@ use actix_webhooks::store::{BacklogLimits, DeadLetterQuery, MemoryLimits, Memory
 use actix_webhooks::testing::{Reply, SimClock};
 use actix_webhooks::{
     Auth, BuildError, Client, DeadLetterReason, Endpoint, EndpointError, Engine, EngineBuilder,
-    Event, GetStatus, InvalidEvent, InvalidUrl, ListRules, PauseEndpoint, PublishBatch,
-    PublishError, PutClient, PutEndpoint, PutRule, RemoveEndpoint, RemoveRule, Rule, RuleError,
-    WebhookUrl,
+    Event, GetStatus, InvalidEvent, InvalidSetting, InvalidUrl, ListRules, PauseEndpoint,
+    PublishBatch, PublishError, PutClient, PutEndpoint, PutRule, RemoveEndpoint, RemoveRule, Rule,
+    RuleError, WebhookUrl,
 };
 use serde_json::{Value, json};
 
@@ -70,8 +70,8 @@ fn everything_that_is_wrong_is_said_at_once() {
                 [
                     BuildError::DuplicateRule(_),
                     BuildError::Client(_),
-                    BuildError::Setting(_),
-                    BuildError::Setting(_),
+                    BuildError::Setting(InvalidSetting::MaxInFlight),
+                    BuildError::Setting(InvalidSetting::MailboxCapacity),
                 ]
             ),
             "{errors:?}"
@@ -123,23 +123,32 @@ fn an_engine_does_not_start_with_settings_that_cannot_work() {
     ));
     assert!(matches!(
         build_error(|builder| builder.client_id_header("X Client\r\n")),
-        BuildError::Setting(_)
+        BuildError::Setting(InvalidSetting::ClientIdHeader(_))
     ));
     for owned in ["Content-Length", "host", "webhook-id", "User-Agent"] {
         assert!(matches!(
             build_error(|builder| builder.client_id_header(owned)),
-            BuildError::Setting(_)
+            BuildError::Setting(InvalidSetting::HeaderOfEngine(name)) if name.eq_ignore_ascii_case(owned)
         ));
     }
     let misspelt = serde_json::from_str::<DeadLetterQuery>(r#"{"clientID":"c"}"#);
     assert!(misspelt.is_err(), "it would find everything");
     assert!(matches!(
         build_error(|builder| builder.max_in_flight(0)),
-        BuildError::Setting(_)
+        BuildError::Setting(InvalidSetting::MaxInFlight)
     ));
     assert!(matches!(
         build_error(|builder| builder.mailbox_capacity(0)),
-        BuildError::Setting(_)
+        BuildError::Setting(InvalidSetting::MailboxCapacity)
+    ));
+    assert!(matches!(
+        build_error(|builder| builder.arbiters(257)),
+        BuildError::Setting(InvalidSetting::Arbiters)
+    ));
+    let a_day_and_more = Duration::from_secs(86_401);
+    assert!(matches!(
+        build_error(|builder| builder.publish_timeout(a_day_and_more)),
+        BuildError::Setting(InvalidSetting::PublishTimeout)
     ));
 }
 
@@ -271,7 +280,7 @@ fn control_characters_are_refused_in_every_text_but_the_message() {
                 rule("r").auth(Auth::bearer(text)),
                 rule("r").auth(Auth::raw(text)),
             ] {
-                let answer = router.send(PutRule(bad)).await.unwrap();
+                let answer = router.send(PutRule::new(bad)).await.unwrap();
                 assert!(matches!(answer, Err(RuleError::InvalidRule(_))), "{text:?}");
             }
             for bad in [
@@ -279,7 +288,7 @@ fn control_characters_are_refused_in_every_text_but_the_message() {
                 Client::new("c").name(text),
                 Client::new("c").auth(Auth::bearer(text)),
             ] {
-                let answer = router.send(PutClient(bad)).await.unwrap();
+                let answer = router.send(PutClient::new(bad)).await.unwrap();
                 assert!(
                     matches!(answer, Err(RuleError::InvalidClient(_))),
                     "{text:?}"
@@ -292,7 +301,7 @@ fn control_characters_are_refused_in_every_text_but_the_message() {
                 endpoint().secret_header("X-Team", text),
                 endpoint().auth(Auth::raw(text)),
             ] {
-                let answer = supervisor.send(PutEndpoint(bad)).await.unwrap();
+                let answer = supervisor.send(PutEndpoint::new(bad)).await.unwrap();
                 assert!(matches!(answer, Err(EndpointError::Invalid(_))), "{text:?}");
             }
             // A message and data are not sent in headers, and JSON can carry any text.
@@ -364,7 +373,7 @@ fn a_batch_is_judged_event_by_event() {
 fn rules_and_clients_that_cannot_work_change_nothing() {
     simulate(async |sim| {
         let router = sim.engine.router();
-        let put = async |rule: Rule| router.send(PutRule(rule)).await.unwrap();
+        let put = async |rule: Rule| router.send(PutRule::new(rule)).await.unwrap();
         assert!(matches!(
             put(Rule::new("rule", "*")).await,
             Err(RuleError::InvalidRule(_))
@@ -375,12 +384,12 @@ fn rules_and_clients_that_cannot_work_change_nothing() {
         ));
         let client = Client::new("c").name("a\r\nb");
         assert!(matches!(
-            router.send(PutClient(client)).await.unwrap(),
+            router.send(PutClient::new(client)).await.unwrap(),
             Err(RuleError::InvalidClient(_))
         ));
         assert!(
             !router
-                .send(RemoveRule("nobody".into()))
+                .send(RemoveRule::new("nobody"))
                 .await
                 .unwrap()
                 .unwrap()
@@ -430,7 +439,7 @@ fn unknown_endpoints_are_named_in_the_error() {
         );
         let endpoint = Endpoint::new(HOOK).unwrap().timeout(Duration::ZERO);
         assert!(matches!(
-            supervisor.send(PutEndpoint(endpoint)).await.unwrap(),
+            supervisor.send(PutEndpoint::new(endpoint)).await.unwrap(),
             Err(EndpointError::Invalid(_))
         ));
     });
@@ -504,9 +513,9 @@ fn an_endpoint_with_too_much_open_refuses_its_events_and_no_others() {
                 sim.sleep(1).await;
             }
             let only = Rule::new("only", "only").webhook(HOOK).unwrap();
-            let put = sim.engine.router().send(PutRule(only)).await;
+            let put = sim.engine.router().send(PutRule::new(only)).await;
             put.unwrap().unwrap();
-            let remove = RemoveRule("other".into());
+            let remove = RemoveRule::new("other");
             let batch = [of_type("a", "2"), of_type("b", "3"), of_type("a", "2")];
             let answers = sim.engine.router().send(PublishBatch::new(batch)).await;
             let answers = answers.unwrap();

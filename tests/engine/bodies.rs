@@ -156,7 +156,7 @@ fn a_changed_token_is_used_from_the_next_attempt_on() {
                 let client = Client::new("client").auth(Auth::raw(token));
                 sim.engine
                     .router()
-                    .send(PutClient(client))
+                    .send(PutClient::new(client))
                     .await
                     .unwrap()
                     .unwrap();
@@ -188,21 +188,27 @@ fn rules_can_be_added_replaced_and_removed_while_the_engine_runs() {
                 async |id: &str| sim.engine.publish(event(id)).await.unwrap().deliveries;
             assert_eq!(deliveries("1").await, 0);
             let rule = Rule::new("r", "thing.*").webhook(HOOK).unwrap();
-            router.send(PutRule(rule.clone())).await.unwrap().unwrap();
+            router
+                .send(PutRule::new(rule.clone()))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(deliveries("2").await, 1);
             router
-                .send(PutRule(rule.clone().webhook("http://two.test/").unwrap()))
+                .send(PutRule::new(
+                    rule.clone().webhook("http://two.test/").unwrap(),
+                ))
                 .await
                 .unwrap()
                 .unwrap();
             assert_eq!(deliveries("3").await, 2);
             router
-                .send(PutRule(rule.disabled()))
+                .send(PutRule::new(rule.disabled()))
                 .await
                 .unwrap()
                 .unwrap();
             assert_eq!(deliveries("4").await, 0);
-            assert!(router.send(RemoveRule("r".into())).await.unwrap().unwrap());
+            assert!(router.send(RemoveRule::new("r")).await.unwrap().unwrap());
             assert_eq!(deliveries("5").await, 0);
             sim.sleep(1).await;
             assert_eq!(sim.receivers.requests().len(), 3);

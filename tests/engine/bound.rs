@@ -29,12 +29,12 @@ fn an_endpoint_that_is_kept_to_a_client_gets_nothing_of_others() {
     simulate_with(settings, async |sim| {
         let (router, supervisor) = (sim.engine.router(), sim.engine.supervisor());
         supervisor
-            .send(PutEndpoint(bound()))
+            .send(PutEndpoint::new(bound()))
             .await
             .unwrap()
             .unwrap();
         for refused in [rule("new"), rule("new").client("other")] {
-            let answer = router.send(PutRule(refused)).await.unwrap();
+            let answer = router.send(PutRule::new(refused)).await.unwrap();
             let expected = matches!(
                 answer,
                 Err(RuleError::Endpoint {
@@ -44,7 +44,7 @@ fn an_endpoint_that_is_kept_to_a_client_gets_nothing_of_others() {
             );
             assert!(expected, "{answer:?}");
         }
-        let own = PutRule(rule("own").client("owner"));
+        let own = PutRule::new(rule("own").client("owner"));
         router.send(own).await.unwrap().unwrap();
         for (client, deliveries) in [("owner", 2), ("other", 2)] {
             let event = Event::new("thing.happened", client);

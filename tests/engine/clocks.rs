@@ -205,11 +205,17 @@ fn what_is_shown_follows_the_wall_clock() {
                 ..DeadLetterQuery::default()
             };
             for (at, found) in [(due_at, 1), (due_at + Duration::from_millis(1), 0)] {
-                let letters = sim.engine.supervisor().send(ListDeadLetters(since(at)));
+                let letters = sim
+                    .engine
+                    .supervisor()
+                    .send(ListDeadLetters::new(since(at)));
                 assert_eq!(letters.await.unwrap().unwrap().len(), found);
             }
             for (at, found) in [(due_at + Duration::from_millis(1), 0), (due_at, 1)] {
-                let discarded = sim.engine.supervisor().send(DiscardDeadLetters(since(at)));
+                let discarded = sim
+                    .engine
+                    .supervisor()
+                    .send(DiscardDeadLetters::new(since(at)));
                 assert_eq!(discarded.await.unwrap().unwrap(), found);
             }
         });
@@ -233,16 +239,13 @@ async fn assert_shown_as_held(sim: &Sim, accepted: Timestamp, due_at: Timestamp)
     assert_eq!(found[0].accepted_at, accepted);
     assert_eq!(found[0].state, DeliveryState::Waiting { due_at });
     assert_eq!(found[0].last_attempt.unwrap().at, accepted);
-    let attempts = sim
-        .engine
-        .supervisor()
-        .send(ListAttempts { id: found[0].id });
+    let attempts = sim.engine.supervisor().send(ListAttempts::new(found[0].id));
     assert_eq!(attempts.await.unwrap().unwrap()[0].summary.at, accepted);
     assert_eq!(deliveries(sim, query(accepted + moment, due_at)).await, []);
 }
 
 async fn deliveries(sim: &Sim, query: DeliveryQuery) -> Vec<Delivery> {
-    let found = sim.engine.supervisor().send(ListDeliveries(query));
+    let found = sim.engine.supervisor().send(ListDeliveries::new(query));
     found.await.unwrap().unwrap()
 }
 

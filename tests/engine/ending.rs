@@ -130,7 +130,7 @@ fn the_deliveries_of_one_rule_or_client_are_ended_and_no_others() {
         sim.sleep(1).await;
         assert_eq!(sim.status(HOOK).await.queued, 60);
         let tried = sim.receivers.requests().len();
-        let end = RemoveRule("other".into()).ending_deliveries();
+        let end = RemoveRule::new("other").ending_deliveries();
         assert_eq!(
             sim.engine
                 .router()
@@ -145,7 +145,7 @@ fn the_deliveries_of_one_rule_or_client_are_ended_and_no_others() {
         assert!(reports.iter().all(|report| report.rule_id == "other"));
         assert_eq!(sim.status(HOOK).await.queued, 40);
         assert_eq!(sim.engine.router().send(end).await.unwrap().unwrap(), 0);
-        let end = RemoveClient("client-2".into()).ending_deliveries();
+        let end = RemoveClient::new("client-2").ending_deliveries();
         let ended = sim.engine.router().send(end).await.unwrap();
         assert_eq!(ended.unwrap(), 20);
         let reports = given_up(&sim, DeadLetterReason::ClientEnded);

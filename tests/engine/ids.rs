@@ -77,7 +77,11 @@ fn an_event_id_is_its_clients_own_and_means_one_event() {
             event_id: Some("invoice-1".into()),
             ..DeliveryQuery::default()
         };
-        let listed = sim.engine.supervisor().send(ListDeliveries(query)).await;
+        let listed = sim
+            .engine
+            .supervisor()
+            .send(ListDeliveries::new(query))
+            .await;
         let listed: Vec<DeliveryId> = listed.unwrap().unwrap().iter().map(|one| one.id).collect();
         assert_eq!(listed.len(), 2);
     });
@@ -91,7 +95,7 @@ fn a_batch_may_hold_one_id_of_several_clients_and_of_one_twice() {
             .webhook(HOOK);
         sim.engine
             .router()
-            .send(actix_webhooks::PutRule(rule.unwrap()))
+            .send(actix_webhooks::PutRule::new(rule.unwrap()))
             .await
             .unwrap()
             .unwrap();

@@ -390,14 +390,14 @@ fn changed_credentials_are_used_from_the_next_attempt_on() {
         sim.publish("a").await;
         sim.sleep(1).await;
         let changed = Client::new("client").auth(credentials("new"));
-        let put = sim.engine.router().send(PutClient(changed)).await;
+        let put = sim.engine.router().send(PutClient::new(changed)).await;
         put.unwrap().unwrap();
         sim.publish("b").await;
         sim.sleep(1).await;
         assert_eq!(sim.tokens(), ["token-1", "token-2"]);
         let nonsense = ClientCredentials::new(ISSUER, "", "hush").unwrap();
         let nonsense = Client::new("client").auth(Auth::oauth2(nonsense));
-        let put = sim.engine.router().send(PutClient(nonsense)).await;
+        let put = sim.engine.router().send(PutClient::new(nonsense)).await;
         assert!(put.unwrap().is_err());
     });
 }

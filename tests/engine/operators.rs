@@ -44,7 +44,9 @@ fn settings_can_be_changed_while_the_engine_runs() {
         sim.receivers.on(HOOK, [Reply::hang()]);
         sim.engine
             .supervisor()
-            .send(PutEndpoint(plain(HOOK).timeout(Duration::from_secs(1))))
+            .send(PutEndpoint::new(
+                plain(HOOK).timeout(Duration::from_secs(1)),
+            ))
             .await
             .unwrap()
             .unwrap();
@@ -53,7 +55,9 @@ fn settings_can_be_changed_while_the_engine_runs() {
         assert_eq!(sim.reports()[0].duration, Duration::from_secs(1));
         sim.engine
             .supervisor()
-            .send(PutEndpoint(plain(HOOK).timeout(Duration::from_secs(3))))
+            .send(PutEndpoint::new(
+                plain(HOOK).timeout(Duration::from_secs(3)),
+            ))
             .await
             .unwrap()
             .unwrap();
@@ -182,7 +186,7 @@ fn deliveries_and_endpoints_can_be_listed() {
             let open = sim
                 .engine
                 .supervisor()
-                .send(ListDeliveries(open))
+                .send(ListDeliveries::new(open))
                 .await
                 .unwrap()
                 .unwrap();
@@ -267,7 +271,11 @@ fn a_discarded_dead_letter_is_not_listed_any_more_and_its_attempts_are() {
         let discard = DiscardDeadLetters::default();
         assert_eq!(supervisor.send(discard).await.unwrap().unwrap(), 1);
         assert!(sim.dead_letters().await.is_empty());
-        let attempts = supervisor.send(ListAttempts { id }).await.unwrap().unwrap();
+        let attempts = supervisor
+            .send(ListAttempts::new(id))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(attempts.len(), 1);
         assert_eq!(attempts[0].summary.status, Some(400));
     });

@@ -118,7 +118,7 @@ fn an_endpoint_that_is_told_to_keep_an_order_does_so_once_what_is_under_way_has_
         sim.clock.sleep(Duration::from_millis(650)).await;
         assert!(sim.receivers.in_flight() > 4, "several are under way");
         let endpoint = plain(HOOK).ordering(Ordering::Fifo);
-        let put = sim.engine.supervisor().send(PutEndpoint(endpoint));
+        let put = sim.engine.supervisor().send(PutEndpoint::new(endpoint));
         put.await.unwrap().unwrap();
         sim.clock.sleep(Duration::from_millis(150)).await;
         for _ in 0..20 {
@@ -134,7 +134,7 @@ fn an_endpoint_that_is_told_to_keep_an_order_does_so_once_what_is_under_way_has_
 }
 
 async fn put(sim: &Sim, ordering: Ordering) {
-    let put = PutEndpoint(plain(HOOK).ordering(ordering));
+    let put = PutEndpoint::new(plain(HOOK).ordering(ordering));
     let put = sim.engine.supervisor().send(put);
     put.await.unwrap().unwrap();
 }
@@ -236,7 +236,7 @@ fn an_order_that_is_asked_for_with_a_large_backlog_waiting_is_kept_to_its_end() 
             assert_eq!(sim.receivers.in_flight(), 1);
             sim.receivers
                 .on(HOOK, [Reply::status(200).after(Duration::from_millis(10))]);
-            let put = PutEndpoint(endpoint.clone().ordering(Ordering::Fifo));
+            let put = PutEndpoint::new(endpoint.clone().ordering(Ordering::Fifo));
             let put = sim.engine.supervisor().send(put);
             put.await.unwrap().unwrap();
             sim.sleep(3_600).await;

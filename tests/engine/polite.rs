@@ -399,7 +399,7 @@ fn other_settings_or_a_resume_have_an_open_circuit_looked_at_again() {
             if by_resume {
                 resume(&sim).await;
             } else {
-                let put = sim.engine.supervisor().send(PutEndpoint(plain(HOOK)));
+                let put = sim.engine.supervisor().send(PutEndpoint::new(plain(HOOK)));
                 put.await.unwrap().unwrap();
             }
             sim.sleep(20).await;

@@ -53,12 +53,10 @@ impl Large {
                 continue;
             }
             let body = vec![0; BODY].into();
-            let alert = Arc::new(Alert {
-                body,
-                ..(*delivery.alert).clone()
-            });
-            read.push(Arc::downgrade(&alert));
-            large.push(OpenDelivery { alert, ..delivery });
+            let mut delivery = delivery;
+            Arc::make_mut(&mut delivery.alert).body = body;
+            read.push(Arc::downgrade(&delivery.alert));
+            large.push(delivery);
         }
         read.retain(|alert| alert.strong_count() > 0);
         self.most.fetch_max(read.len() * BODY, SeqCst);
@@ -100,10 +98,11 @@ impl DeliveryStore for Large {
         let read = self.store.queued_within(url, after, limit);
         let this = self.clone();
         Box::pin(async move {
-            let OpenPage { deliveries, more } = read.await?;
-            let (deliveries, rest) = this.enlarge(deliveries, limit.bytes);
-            let more = more || !rest.is_empty();
-            Ok(OpenPage { deliveries, more })
+            let mut page = read.await?;
+            let (deliveries, rest) = this.enlarge(page.deliveries, limit.bytes);
+            page.deliveries = deliveries;
+            page.more |= !rest.is_empty();
+            Ok(page)
         })
     }
 
@@ -116,7 +115,7 @@ impl DeliveryStore for Large {
         let (read, this) = (self.store.load(url, ids), self.clone());
         Box::pin(async move {
             let (deliveries, rest) = this.enlarge(read.await?, bytes);
-            Ok(Loaded { deliveries, rest })
+            Ok(Loaded::new(deliveries, rest))
         })
     }
 

@@ -69,7 +69,7 @@ fn a_removed_endpoint_is_not_called_without_what_its_requests_carried() {
             assert!(none.unwrap().fresh.is_empty());
 
             supervisor
-                .send(PutEndpoint(endpoint))
+                .send(PutEndpoint::new(endpoint))
                 .await
                 .unwrap()
                 .unwrap();
@@ -90,10 +90,10 @@ fn a_rule_that_is_put_asks_for_the_endpoints_that_it_names() {
     simulate(plain(HOOK).secret(SECRET).unwrap(), async |sim| {
         let router = sim.engine.router();
         let other = Rule::new("other", "*").webhook("http://other.test/");
-        let put = PutRule(other.unwrap());
+        let put = PutRule::new(other.unwrap());
         router.send(put).await.unwrap().unwrap();
         sim.publish("meanwhile").await;
-        router.send(PutRule(rule())).await.unwrap().unwrap();
+        router.send(PutRule::new(rule())).await.unwrap().unwrap();
         sim.publish("after").await;
         sim.sleep(1).await;
         assert_eq!(sim.status(HOOK).await.delivered, 1);

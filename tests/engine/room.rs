@@ -142,7 +142,7 @@ fn a_full_endpoint_takes_nothing_away_from_a_healthy_one() {
             let only = Rule::new("only", "only").webhook(HOOK).unwrap();
             sim.engine
                 .router()
-                .send(actix_webhooks::PutRule(only))
+                .send(actix_webhooks::PutRule::new(only))
                 .await
                 .unwrap()
                 .unwrap();

@@ -46,11 +46,11 @@ fn a_store_that_panics_costs_no_more_than_the_call() {
         let rule = Rule::new("other", "*").webhook(HOOK).unwrap();
         let refused = [
             matches!(
-                router.send(PutRule(rule)).await,
+                router.send(PutRule::new(rule)).await,
                 Ok(Err(RuleError::Store(_)))
             ),
             matches!(
-                router.send(PutClient(Client::new("client"))).await,
+                router.send(PutClient::new(Client::new("client"))).await,
                 Ok(Err(RuleError::Store(_)))
             ),
             matches!(
@@ -58,7 +58,7 @@ fn a_store_that_panics_costs_no_more_than_the_call() {
                 Ok(Err(EndpointError::Store(_)))
             ),
             matches!(
-                supervisor.send(PutEndpoint(plain(HOOK))).await,
+                supervisor.send(PutEndpoint::new(plain(HOOK))).await,
                 Ok(Err(EndpointError::Store(_)))
             ),
             matches!(
@@ -161,7 +161,7 @@ fn nothing_goes_out_while_an_endpoint_is_removed() {
         let again = supervisor.send(RemoveEndpoint::new(HOOK)).await.unwrap();
         assert!(matches!(again, Err(EndpointError::Unknown(_))), "{again:?}");
         // Settings stored meanwhile belong to the endpoint that comes after the removed one.
-        let put = PutEndpoint(plain(HOOK).auth(Auth::bearer("token")));
+        let put = PutEndpoint::new(plain(HOOK).auth(Auth::bearer("token")));
         supervisor.send(put).await.unwrap().unwrap();
         let removed = removal.now_or_never().expect("it has ended before");
         removed.unwrap().unwrap().unwrap();
@@ -205,7 +205,7 @@ fn an_engine_over_a_store_that_hangs_shuts_down_all_the_same() {
         store.set_rare(Some(RareFault::Hangs));
         let router = sim.engine.router();
         actix_rt::spawn(async move {
-            let put = router.send(PutClient(Client::new("client")));
+            let put = router.send(PutClient::new(Client::new("client")));
             assert!(put.await.is_err(), "it was never kept");
         });
         sim.sleep(1).await;

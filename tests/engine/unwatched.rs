@@ -118,7 +118,7 @@ fn a_retry_that_is_wanted_at_once_does_not_wait_for_the_next_look() {
         unwatched(delay, seed, async |engine, clock, receivers| {
             warm_up(&engine, &clock, 4).await;
             let at_once = RetryPolicy::custom([Duration::ZERO]);
-            let put = PutEndpoint(plain(HOOK).retry(at_once));
+            let put = PutEndpoint::new(plain(HOOK).retry(at_once));
             engine.supervisor().send(put).await.unwrap().unwrap();
             // The second makes the endpoint prompt again, and the third keeps it busy.
             let soon = ok().after(Duration::from_millis(1));

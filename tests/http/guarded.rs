@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use actix_webhooks::transport::{Resolver, Resolving};
 use actix_webhooks::{
-    AddressRange, BuildError, Endpoint, EndpointError, Engine, Failure, InvalidEndpoint, ListRules,
-    Outcome, PutEndpoint, PutRule, Rule, RuleError,
+    AddressRange, BuildError, Endpoint, EndpointError, Engine, Failure, InvalidEndpoint,
+    InvalidSetting, ListRules, Outcome, PutEndpoint, PutRule, Rule, RuleError,
 };
 
 use super::super::Tested;
@@ -120,7 +120,7 @@ fn a_literal_of_every_form_that_leads_here_is_refused_when_it_is_given() {
 
             let engine = Engine::builder().arbiters(0).start().await.unwrap();
             let rule = Rule::new("r", "*").webhook(&url).unwrap();
-            let put = engine.router().send(PutRule(rule)).await.unwrap();
+            let put = engine.router().send(PutRule::new(rule)).await.unwrap();
             let refused = matches!(
                 put,
                 Err(RuleError::Endpoint {
@@ -133,7 +133,7 @@ fn a_literal_of_every_form_that_leads_here_is_refused_when_it_is_given() {
             assert!(rules.is_empty(), "nothing was changed");
             let put = engine
                 .supervisor()
-                .send(PutEndpoint(endpoint))
+                .send(PutEndpoint::new(endpoint))
                 .await
                 .unwrap();
             let refused = matches!(
@@ -337,7 +337,10 @@ fn all_of_it_can_only_be_turned_off_by_a_word_that_warns() {
         bed.end().await;
         let both = builder_with_both().start().await;
         assert!(
-            matches!(both, Err(BuildError::Setting(_))),
+            matches!(
+                both,
+                Err(BuildError::Setting(InvalidSetting::AllowedAddresses))
+            ),
             "it would have no effect"
         );
     });

@@ -446,7 +446,7 @@ fn an_endpoint_that_wants_https_is_never_called_without() {
         let mut bed = Bed::start(builder().arbiters(0).default_policy(policy)).await;
         let (router, supervisor) = (bed.engine.router(), bed.engine.supervisor());
         let rule = Rule::new("rule", "*").webhook(&url).unwrap();
-        let refused = router.send(PutRule(rule.clone())).await.unwrap();
+        let refused = router.send(PutRule::new(rule.clone())).await.unwrap();
         let refused = matches!(
             refused,
             Err(RuleError::Endpoint {
@@ -455,9 +455,9 @@ fn an_endpoint_that_wants_https_is_never_called_without() {
             })
         );
         assert!(refused);
-        let put = supervisor.send(PutEndpoint(endpoint(&url)));
+        let put = supervisor.send(PutEndpoint::new(endpoint(&url)));
         put.await.unwrap().unwrap();
-        router.send(PutRule(rule)).await.unwrap().unwrap();
+        router.send(PutRule::new(rule)).await.unwrap().unwrap();
         assert_eq!(bed.deliver("allowed").await.outcome, Outcome::Delivered);
         let remove = supervisor.send(RemoveEndpoint::new(&url));
         remove.await.unwrap().unwrap();

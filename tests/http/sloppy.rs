@@ -302,7 +302,7 @@ fn check_cut_short(answer: &str, status: u16, said: &str, reset: bool) {
 
 async fn recorded(bed: &Bed, report: &DeliveryReport) -> AttemptSummary {
     let id = report.delivery_id;
-    let query = ListAttempts { id };
+    let query = ListAttempts::new(id);
     let attempts = bed.engine.supervisor().send(query).await.unwrap().unwrap();
     attempts[0].summary
 }

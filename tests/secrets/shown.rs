@@ -11,10 +11,10 @@ use actix_webhooks::store::{
 use actix_webhooks::testing::{Reply, ScriptedTransport, SimClock};
 use actix_webhooks::transport::Answer;
 use actix_webhooks::{
-    Auth, Client, ClientCredentials, DisableEndpoint, DisabledReason, Endpoint, Engine,
-    EngineBuilder, Event, GetStatus, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
-    PauseEndpoint, PutClient, PutEndpoint, PutRule, Redeliver, RemoveEndpoint, ResumeEndpoint,
-    RetryPolicy, Rule, Secret, WebhookUrl,
+    Auth, Client, ClientCredentials, DisableEndpoint, Endpoint, Engine, EngineBuilder, Event,
+    GetStatus, ListDeadLetters, ListDeliveries, ListRules, ListStatus, PauseEndpoint, PutClient,
+    PutEndpoint, PutRule, Redeliver, RemoveEndpoint, ResumeEndpoint, RetryPolicy, Rule, Secret,
+    WebhookUrl,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -101,19 +101,17 @@ fn settings_and_messages_hide_their_secrets() {
         both(&rule(auth.clone()));
         both(&client(auth.clone()));
         both(&endpoint(auth.clone()));
-        both(&PutRule(rule(auth.clone())));
-        both(&PutClient(client(auth.clone())));
-        both(&PutEndpoint(endpoint(auth.clone())));
+        both(&PutRule::new(rule(auth.clone())));
+        both(&PutClient::new(client(auth.clone())));
+        both(&PutEndpoint::new(endpoint(auth.clone())));
         debug(&Change::PutRule(rule(auth.clone())));
         debug(&Change::PutClient(client(auth.clone())));
         debug(&Change::PutEndpoint(endpoint(auth.clone())));
-        debug(&Configuration {
-            rules: vec![rule(auth.clone())],
-            clients: vec![client(auth.clone())],
-            endpoints: vec![endpoint(auth.clone())],
-            paused: vec![WebhookUrl::parse(HOOK).unwrap()],
-            disabled: vec![(WebhookUrl::parse(HOOK).unwrap(), DisabledReason::Gone)],
-        });
+        let mut configuration = Configuration::default();
+        configuration.rules.push(rule(auth.clone()));
+        configuration.clients.push(client(auth.clone()));
+        configuration.endpoints.push(endpoint(auth.clone()));
+        debug(&configuration);
         debug(
             &Engine::builder()
                 .rule(rule(auth.clone()))
@@ -149,8 +147,8 @@ fn what_names_an_endpoint_shows_no_query_but_in_json() {
         after: Some(url),
         ..ListStatus::default()
     });
-    both(&ListDeliveries(deliveries));
-    both(&ListDeadLetters(dead.clone()));
+    both(&ListDeliveries::new(deliveries));
+    both(&ListDeadLetters::new(dead.clone()));
     both(&Redelivery::DeadLetters(dead.clone()));
     both(&Redeliver::dead_letters(dead));
     debug(&Answer::new(301).location(HOOK));
@@ -311,11 +309,11 @@ fn what_an_engine_answers_hides_secrets() {
             }
             debug(&supervisor.send(GetStatus::new(url)).await.unwrap());
         }
-        let bad = PutEndpoint(endpoint(Auth::None).header("Host", SECRET));
+        let bad = PutEndpoint::new(endpoint(Auth::None).header("Host", SECRET));
         error(&supervisor.send(bad).await.unwrap().unwrap_err());
-        let bad = PutRule(rule(Auth::raw(format!("{SECRET}\n"))));
+        let bad = PutRule::new(rule(Auth::raw(format!("{SECRET}\n"))));
         error(&router.send(bad).await.unwrap().unwrap_err());
-        let bad = PutClient(client(Auth::raw(format!("{SECRET}\n"))));
+        let bad = PutClient::new(client(Auth::raw(format!("{SECRET}\n"))));
         error(&router.send(bad).await.unwrap().unwrap_err());
         debug(&engine.shutdown(Duration::ZERO).await);
     });

@@ -214,13 +214,13 @@ impl Play {
             0..25 => {
                 let rule = self.draw_rule();
                 self.say(|said| drop(said.rules.insert(rule.id.to_string(), rule.clone())));
-                let put = self.engine.router().send(PutRule(rule));
+                let put = self.engine.router().send(PutRule::new(rule));
                 put.await.unwrap().unwrap();
             }
             25..33 => {
                 let id = self.draw("rule", 3);
                 self.say(|said| drop(said.rules.remove(&id)));
-                let removed = self.engine.router().send(RemoveRule(id.as_str().into()));
+                let removed = self.engine.router().send(RemoveRule::new(id.as_str()));
                 removed.await.unwrap().unwrap();
             }
             33..45 => self.put_client().await,
@@ -245,7 +245,7 @@ impl Play {
             Some(token) => client.auth(Auth::raw(token)),
             None => client,
         };
-        let put = self.engine.router().send(PutClient(client));
+        let put = self.engine.router().send(PutClient::new(client));
         put.await.unwrap().unwrap();
     }
 

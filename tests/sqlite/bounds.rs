@@ -45,11 +45,9 @@ async fn publish(
 }
 
 async fn record(store: &impl Store, deliveries: &[(DeliveryId, WebhookUrl)], outcome: Outcome) {
-    let records = deliveries.iter().map(|(id, url)| AttemptRecord {
-        url: url.clone(),
-        outcome,
-        ..delivered(*id, 1)
-    });
+    let records = deliveries
+        .iter()
+        .map(|(id, url)| AttemptRecord::new(*id, url.clone(), delivered(*id, 1).summary, outcome));
     store.record(records.collect()).await.unwrap();
 }
 

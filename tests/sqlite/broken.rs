@@ -202,9 +202,9 @@ fn a_damaged_row_hides_nothing_from_operators_and_stops_no_removal() {
         clock.sleep(Duration::from_secs(1)).await;
         let page = engine.supervisor().send(ListDeliveries::default()).await;
         assert_eq!(page.unwrap().unwrap().len(), 4);
-        let attempts = engine.supervisor().send(ListAttempts {
-            id: DeliveryId::new(2),
-        });
+        let attempts = engine
+            .supervisor()
+            .send(ListAttempts::new(DeliveryId::new(2)));
         assert_eq!(attempts.await.unwrap().unwrap(), []);
         let shown = status(&engine).await;
         assert_eq!((shown.queued, shown.store_error), (2, None));

@@ -75,10 +75,7 @@ async fn a_file_knows_how_the_clock_stands_and_when_it_was_written() {
     drop(store);
     let store = SqliteStore::open(life.file()).unwrap();
     let clock = store.clock().await.unwrap();
-    let expected = StoredClock {
-        wall_ahead_ms: -3_600_000,
-        latest: Some(at(7)),
-    };
+    let expected = StoredClock::new(-3_600_000, Some(at(7)));
     assert_eq!(clock, expected);
     // Records alone are noted too, though not every one.
     let appended = store.append(vec![new_event("retried", 8, 10)].into()).await;

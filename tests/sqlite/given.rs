@@ -35,7 +35,7 @@ async fn put_client(engine: &Engine, token: &str) {
     let client = Client::new("client").auth(Auth::raw(token));
     engine
         .router()
-        .send(PutClient(client))
+        .send(PutClient::new(client))
         .await
         .unwrap()
         .unwrap();
@@ -56,11 +56,11 @@ fn a_removed_rules_deliveries_show_what_it_gave_after_a_restart() {
         SimClock::run(async |clock| {
             let engine = life.start(&clock).await;
             put_client(&engine, "first of the client").await;
-            let put = engine.router().send(PutRule(rule(auth, OTHER)));
+            let put = engine.router().send(PutRule::new(rule(auth, OTHER)));
             put.await.unwrap().unwrap();
             engine.publish(event("e")).await.unwrap();
             clock.sleep(Duration::from_secs(5)).await;
-            let removed = engine.router().send(RemoveRule("given".into())).await;
+            let removed = engine.router().send(RemoveRule::new("given")).await;
             assert!(removed.unwrap().unwrap());
             put_client(&engine, "second of the client").await;
             crash(engine).await;
@@ -106,7 +106,7 @@ fn a_rule_that_goes_elsewhere_does_not_show_its_new_token_where_it_went_before()
             engine.publish(event("e")).await.unwrap();
             clock.sleep(Duration::from_secs(5)).await;
             if !by_builder {
-                let put = engine.router().send(PutRule(new.clone()));
+                let put = engine.router().send(PutRule::new(new.clone()));
                 put.await.unwrap().unwrap();
                 clock.sleep(Duration::from_secs(15)).await;
             }
@@ -160,9 +160,9 @@ fn a_credential_of_the_past_is_kept_as_long_as_dead_letters_are() {
             ..SqliteOptions::default()
         };
         let engine = life.start_on(options, &clock).await;
-        let old = PutRule(rule(Some(Auth::raw("old")), OTHER));
+        let old = PutRule::new(rule(Some(Auth::raw("old")), OTHER));
         engine.router().send(old).await.unwrap().unwrap();
-        let removed = engine.router().send(RemoveRule("given".into())).await;
+        let removed = engine.router().send(RemoveRule::new("given")).await;
         assert!(removed.unwrap().unwrap());
         let kept = || {
             let file = rusqlite::Connection::open(life.file()).unwrap();

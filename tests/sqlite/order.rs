@@ -35,7 +35,7 @@ fn what_waits_still_holds_back_what_came_after_it() {
             let engine = life.start_bare(&clock).await;
             let retry = RetryPolicy::three_in_two_minutes().without_jitter();
             let endpoint = Endpoint::new(HOOK).unwrap().retry(retry).ordering(ordering);
-            let put = engine.supervisor().send(PutEndpoint(endpoint));
+            let put = engine.supervisor().send(PutEndpoint::new(endpoint));
             put.await.unwrap().unwrap();
             engine.publish(event("a1").company("a")).await.unwrap();
             clock.sleep(Duration::from_secs(1)).await;

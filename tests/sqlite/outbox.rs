@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use actix_webhooks::store::prelude::*;
-use actix_webhooks::store::{
-    Appended, BacklogLimits, NewEvent, OutboxError, SqliteOptions, SqliteStore,
-};
+use actix_webhooks::store::{Appended, BacklogLimits, OutboxError, SqliteOptions, SqliteStore};
 use actix_webhooks::testing::SimClock;
 use actix_webhooks::{Engine, Event, PauseEndpoint, RemoveRule, ResumeEndpoint, Rule, Timestamp};
 use rusqlite::Connection;
@@ -251,10 +249,8 @@ async fn what_is_remembered_leaves_the_outbox_though_there_is_no_room() {
     SqliteStore::publish_in(&order, &event("e")).unwrap();
     order.commit().unwrap();
     let entries = store.outbox(0, 10).await.unwrap();
-    let again = NewEvent {
-        outbox: Some(entries[0].seq),
-        ..full
-    };
+    let mut again = full;
+    again.outbox = Some(entries[0].seq);
     let appended = store.append(vec![again].into()).await.unwrap();
     assert!(matches!(
         appended[0],
@@ -310,7 +306,7 @@ async fn one_rule_for_each(engine: &Engine) {
         let rule = Rule::new(client, "*").client(client).webhook(url).unwrap();
         engine.put_rule(rule).await.unwrap();
     }
-    let all = RemoveRule("rule".into());
+    let all = RemoveRule::new("rule");
     engine.router().send(all).await.unwrap().unwrap();
 }
 

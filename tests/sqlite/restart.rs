@@ -83,7 +83,7 @@ fn a_retry_keeps_its_time_and_its_count() {
             DeadLetterReason::AttemptsExhausted(Failure::Status(502))
         );
         let id = letters[0].delivery_id;
-        let attempts = engine.supervisor().send(ListAttempts { id }).await;
+        let attempts = engine.supervisor().send(ListAttempts::new(id)).await;
         let numbers: Vec<u32> = attempts
             .unwrap()
             .unwrap()
@@ -345,10 +345,7 @@ async fn an_alert_that_many_endpoints_read_is_in_memory_once() {
     let mut event = new_event("large", 1, 1_024 * 1_024);
     event.alerts[0].urls = urls.clone().into();
     store.append(vec![event].into()).await.unwrap();
-    let limit = PageLimit {
-        deliveries: 10,
-        bytes: 1_024,
-    };
+    let limit = PageLimit::new(10, 1_024);
     let mut read = Vec::new();
     for url in &urls {
         let page = store.queued_within(url, DeliveryId::new(0), limit).await;

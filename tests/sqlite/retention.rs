@@ -6,12 +6,12 @@ use std::time::Duration;
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
     Alert, Appended, AttemptRecord, BacklogLimits, DeadLetterQuery, DeliveryQuery, NewAlert,
-    NewEvent, Progress, SqliteOptions, SqliteStore, WhenFull,
+    NewEvent, SqliteOptions, SqliteStore, WhenFull,
 };
 use actix_webhooks::testing::SimClock;
 use actix_webhooks::{
-    AlertId, AttemptSummary, DeadLetterReason, DeliveryId, EventId, ListDeliveries, Outcome,
-    PayloadFormat, RuleId, Timestamp, WebhookUrl,
+    AttemptSummary, DeadLetterReason, DeliveryId, EventId, ListDeliveries, Outcome, RuleId,
+    Timestamp, WebhookUrl,
 };
 use bytes::Bytes;
 
@@ -27,47 +27,17 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 
 pub(crate) fn new_event(id: &str, seconds: i64, body: usize) -> NewEvent {
     let (event_id, rule_id) = (EventId::from(id), RuleId::from("rule"));
-    let alert = Alert {
-        id: AlertId::new(&event_id, &rule_id),
-        event_id: event_id.clone(),
-        rule_id,
-        rule_type: "type".to_owned(),
-        client_id: "client".into(),
-        company_id: None,
-        format: PayloadFormat::Alert,
-        body: Bytes::from(vec![b'x'; body]),
-    };
-    NewEvent {
-        id: event_id,
-        client_id: "client".into(),
-        content: None,
-        alerts_are_its_own: true,
-        at: at(seconds),
-        alerts: vec![NewAlert {
-            alert: Arc::new(alert),
-            urls: Arc::from([url()]),
-        }],
-        outbox: None,
-    }
+    let body = Bytes::from(vec![b'x'; body]);
+    let alert = Alert::new(event_id.clone(), rule_id, "type", "client".into(), body);
+    let alerts = vec![NewAlert::new(alert, [url()])];
+    NewEvent::new(event_id, "client".into(), at(seconds), alerts)
 }
 
 pub(crate) fn delivered(id: DeliveryId, seconds: i64) -> AttemptRecord {
-    AttemptRecord {
-        delivery_id: id,
-        url: url(),
-        summary: AttemptSummary::new(1, at(seconds), Duration::from_millis(3)),
-        outcome: Outcome::Delivered,
-        progress: Progress {
-            attempts_made: 1,
-            deadline: None,
-        },
-        next_attempt_at: None,
-        hold_until: None,
-        agreed: None,
-        health: None,
-        disabled: None,
-        excerpt: Bytes::from_static(b"ok"),
-    }
+    let summary = AttemptSummary::new(1, at(seconds), Duration::from_millis(3));
+    let mut record = AttemptRecord::new(id, url(), summary, Outcome::Delivered);
+    record.excerpt = Bytes::from_static(b"ok");
+    record
 }
 
 /// Delivers `count` events of 4 KiB.

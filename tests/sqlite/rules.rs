@@ -100,7 +100,7 @@ fn an_endpoint_stays_removed_until_somebody_asks_for_it_anew() {
         let supervisor = engine.supervisor();
         let endpoint = Endpoint::new(OTHER).unwrap().auth(Auth::bearer("token"));
         supervisor
-            .send(PutEndpoint(endpoint))
+            .send(PutEndpoint::new(endpoint))
             .await
             .unwrap()
             .unwrap();

@@ -118,9 +118,17 @@ fn an_engine_with_a_key_writes_no_secret_and_has_all_of_them_again() {
     SimClock::run(async |clock| {
         let engine = life.start_on(sealed_with(1), &clock).await;
         let (router, supervisor) = (engine.router(), engine.supervisor());
-        router.send(PutRule(rule("mine"))).await.unwrap().unwrap();
-        router.send(PutClient(client())).await.unwrap().unwrap();
-        let put = PutEndpoint(endpoint());
+        router
+            .send(PutRule::new(rule("mine")))
+            .await
+            .unwrap()
+            .unwrap();
+        router
+            .send(PutClient::new(client()))
+            .await
+            .unwrap()
+            .unwrap();
+        let put = PutEndpoint::new(endpoint());
         supervisor.send(put).await.unwrap().unwrap();
         assert_eq!(found_in(&life, SECRET), Vec::<&str>::new());
         assert_eq!(found_in(&life, "mine"), ["-wal"], "ids are not sealed");
@@ -421,9 +429,17 @@ fn a_delivery_that_somebody_added_is_shown_no_secret() {
     SimClock::run(async |clock| {
         let engine = life.start_on(sealed_with(1), &clock).await;
         let (router, supervisor) = (engine.router(), engine.supervisor());
-        router.send(PutRule(rule("mine"))).await.unwrap().unwrap();
-        router.send(PutClient(client())).await.unwrap().unwrap();
-        let put = PutEndpoint(endpoint());
+        router
+            .send(PutRule::new(rule("mine")))
+            .await
+            .unwrap()
+            .unwrap();
+        router
+            .send(PutClient::new(client()))
+            .await
+            .unwrap()
+            .unwrap();
+        let put = PutEndpoint::new(endpoint());
         supervisor.send(put).await.unwrap().unwrap();
         engine.publish(event("e")).await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;

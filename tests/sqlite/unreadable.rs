@@ -92,7 +92,7 @@ fn an_endpoint_whose_settings_cannot_be_read_is_disabled_until_they_are_put_agai
                 "{refused:?}"
             );
 
-            let put = supervisor.send(PutEndpoint(endpoint())).await;
+            let put = supervisor.send(PutEndpoint::new(endpoint())).await;
             put.unwrap().unwrap();
             assert_eq!(unreadable(&engine).await, []);
             assert_eq!(of_other(&engine).await.state, EndpointState::Paused);
@@ -193,13 +193,17 @@ fn what_depends_on_a_rule_or_a_client_that_cannot_be_read_is_not_sent() {
         ];
         assert_eq!(ids, expected);
 
-        router.send(PutClient(client())).await.unwrap().unwrap();
+        router
+            .send(PutClient::new(client()))
+            .await
+            .unwrap()
+            .unwrap();
         let again = Redeliver::one(letters[0].1);
         supervisor.send(again).await.unwrap().unwrap();
         clock.sleep(Duration::from_secs(1)).await;
         let header = token(&life, "new for the client");
         assert_eq!(header.as_deref(), Some("Bearer hush client"));
-        router.send(PutRule(rule())).await.unwrap().unwrap();
+        router.send(PutRule::new(rule())).await.unwrap().unwrap();
         assert_eq!(unreadable(&engine).await, []);
         let receipt = engine.publish(of("poor", "matched")).await.unwrap();
         assert_eq!(receipt.deliveries, 2);
@@ -220,7 +224,7 @@ fn a_rule_that_cannot_be_read_can_be_removed() {
         for expected in [true, false] {
             let engine = life.start(&clock).await;
             assert_eq!(unreadable(&engine).await.is_empty(), !expected);
-            let removed = engine.router().send(RemoveRule("other".into())).await;
+            let removed = engine.router().send(RemoveRule::new("other")).await;
             assert_eq!(removed.unwrap().unwrap(), expected);
             assert_eq!(unreadable(&engine).await, []);
             crash(engine).await;
@@ -277,7 +281,7 @@ fn a_secret_that_ends_at_the_end_of_time_is_read_again() {
             json,
         ] {
             let engine = life.start(&clock).await;
-            let answer = engine.supervisor().send(PutEndpoint(put)).await;
+            let answer = engine.supervisor().send(PutEndpoint::new(put)).await;
             answer.unwrap().unwrap();
             crash(engine).await;
             let engine = life.start(&clock).await;

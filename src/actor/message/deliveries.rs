@@ -43,6 +43,7 @@ use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Redeliver(pub Redelivery);
 
 impl Redeliver {
@@ -194,7 +195,7 @@ impl Message for EndDeliveries {
 ///     stage: Some(DeliveryStage::Open),
 ///     ..DeliveryQuery::default()
 /// };
-/// for delivery in engine.supervisor().send(ListDeliveries(query)).await?? {
+/// for delivery in engine.supervisor().send(ListDeliveries::new(query)).await?? {
 ///     println!("{} to {}: {:?}", delivery.event_id, delivery.url, delivery.state);
 /// }
 /// # engine.shutdown(std::time::Duration::ZERO).await;
@@ -202,6 +203,7 @@ impl Message for EndDeliveries {
 /// # }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ListDeliveries(pub DeliveryQuery);
 
 impl ListDeliveries {
@@ -225,9 +227,9 @@ impl Message for ListDeliveries {
 /// /// Prints what happened to an event.
 /// async fn tell(engine: &Engine, event: &str) -> Result<(), Box<dyn std::error::Error>> {
 ///     let query = DeliveryQuery { event_id: Some(event.into()), ..DeliveryQuery::default() };
-///     for delivery in engine.supervisor().send(ListDeliveries(query)).await?? {
+///     for delivery in engine.supervisor().send(ListDeliveries::new(query)).await?? {
 ///         println!("{}: {:?}", delivery.url, delivery.state);
-///         for attempt in engine.supervisor().send(ListAttempts { id: delivery.id }).await?? {
+///         for attempt in engine.supervisor().send(ListAttempts::new(delivery.id)).await?? {
 ///             println!("  {:?} {}", attempt.summary, attempt.excerpt);
 ///         }
 ///     }
@@ -235,6 +237,7 @@ impl Message for ListDeliveries {
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ListAttempts {
     /// The delivery.
     pub id: DeliveryId,
@@ -267,13 +270,14 @@ impl Message for ListAttempts {
 ///     client_id: Some("client-that-left".into()),
 ///     ..DeadLetterQuery::default()
 /// };
-/// let discarded = engine.supervisor().send(DiscardDeadLetters(query)).await??;
+/// let discarded = engine.supervisor().send(DiscardDeadLetters::new(query)).await??;
 /// assert_eq!(discarded, 0);
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DiscardDeadLetters(pub DeadLetterQuery);
 
 impl DiscardDeadLetters {
@@ -303,6 +307,7 @@ impl Message for DiscardDeadLetters {
 /// # }
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ListDeadLetters(pub DeadLetterQuery);
 
 impl ListDeadLetters {

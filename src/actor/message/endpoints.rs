@@ -25,12 +25,13 @@ use crate::store::{StoreError, UnreadableSetting};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let engine = Engine::builder().start().await?;
 /// let endpoint = Endpoint::new("https://example.com/hooks")?.timeout(Duration::from_secs(5));
-/// engine.supervisor().send(PutEndpoint(endpoint)).await??;
+/// engine.supervisor().send(PutEndpoint::new(endpoint)).await??;
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PutEndpoint(pub Endpoint);
 
 impl PutEndpoint {
@@ -48,6 +49,7 @@ macro_rules! about_an_endpoint {
     ($(#[$doc:meta])* $name:ident -> $result:ty) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[non_exhaustive]
         pub struct $name {
             /// The endpoint's URL in any spelling. `Debug` omits user info and query.
             pub url: String,
@@ -252,6 +254,7 @@ pub enum EndpointError {
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "it has no content")]
 pub struct ListUnreadable;
 
 impl Message for ListUnreadable {
@@ -285,6 +288,10 @@ impl Message for ListUnreadable {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written with `..default()`, which goes on working with a further field"
+)]
 pub struct ListStatus {
     /// The endpoints to show. Defaults to all.
     pub filter: StatusFilter,

@@ -35,6 +35,7 @@ use crate::store::StoreError;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Publish {
     /// The event.
     pub event: Event,
@@ -76,6 +77,7 @@ impl Message for Publish {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PublishBatch {
     /// The events.
     pub events: Vec<Event>,
@@ -155,12 +157,13 @@ impl Receipt {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let engine = Engine::builder().start().await?;
 /// let rule = Rule::new("invoices", "invoice.*").client("client-1").webhook("https://example.com/hooks")?;
-/// engine.router().send(PutRule(rule)).await??;
+/// engine.router().send(PutRule::new(rule)).await??;
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PutRule(pub Rule);
 
 impl PutRule {
@@ -186,13 +189,14 @@ impl Message for PutRule {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let rule = Rule::new("invoices", "invoice.*").webhook("https://example.com/hooks")?;
 /// # let engine = Engine::builder().rule(rule).start().await?;
-/// assert!(engine.router().send(RemoveRule("invoices".into())).await??);
-/// assert!(!engine.router().send(RemoveRule("invoices".into())).await??, "there is none any more");
+/// assert!(engine.router().send(RemoveRule::new("invoices")).await??);
+/// assert!(!engine.router().send(RemoveRule::new("invoices")).await??, "there is none any more");
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RemoveRule(pub RuleId);
 
 impl RemoveRule {
@@ -224,13 +228,14 @@ impl Message for RemoveRule {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let rule = Rule::new("invoices", "invoice.*").webhook("https://example.com/hooks")?;
 /// # let engine = Engine::builder().rule(rule).start().await?;
-/// let remove = RemoveRule("invoices".into()).ending_deliveries();
+/// let remove = RemoveRule::new("invoices").ending_deliveries();
 /// assert_eq!(engine.router().send(remove).await??, 0, "nothing was open");
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EndRule(pub RuleId);
 
 impl EndRule {
@@ -261,6 +266,7 @@ impl Message for EndRule {
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "it has no content")]
 pub struct ListRules;
 
 impl Message for ListRules {
@@ -269,6 +275,7 @@ impl Message for ListRules {
 
 /// Lists all clients, ordered by id: application → [`RouterActor`](crate::RouterActor).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "it has no content")]
 pub struct ListClients;
 
 impl Message for ListClients {
@@ -285,12 +292,13 @@ impl Message for ListClients {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let engine = Engine::builder().start().await?;
 /// let client = Client::new("client-1").name("Bank of Dave").auth(Auth::bearer("token"));
-/// engine.router().send(PutClient(client)).await??;
+/// engine.router().send(PutClient::new(client)).await??;
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PutClient(pub Client);
 
 impl PutClient {
@@ -317,15 +325,16 @@ impl Message for PutClient {
 /// # #[actix_rt::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let engine = Engine::builder().client(Client::new("client-1")).start().await?;
-/// assert!(engine.router().send(RemoveClient("client-1".into())).await??);
+/// assert!(engine.router().send(RemoveClient::new("client-1")).await??);
 /// // What it still has open is given up, and nobody else's, though they share a URL.
-/// let ended = engine.router().send(RemoveClient("client-1".into()).ending_deliveries()).await??;
+/// let ended = engine.router().send(RemoveClient::new("client-1").ending_deliveries()).await??;
 /// assert_eq!(ended, 0, "nothing was open");
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RemoveClient(pub ClientId);
 
 impl RemoveClient {
@@ -351,6 +360,7 @@ impl Message for RemoveClient {
 /// see [`EndDeliveries`](crate::EndDeliveries). If the deliveries cannot be ended, the client is
 /// removed nevertheless; sending the message again is safe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EndClient(pub ClientId);
 
 impl EndClient {

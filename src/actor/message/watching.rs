@@ -43,6 +43,7 @@ use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct WatchStatus(pub Recipient<EndpointStatus>);
 
 impl WatchStatus {
@@ -95,6 +96,7 @@ impl Message for WatchStatus {
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct WatchDeliveries(pub Recipient<DeliveryReport>);
 
 impl WatchDeliveries {

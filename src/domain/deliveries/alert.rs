@@ -7,6 +7,7 @@ use crate::domain::value::id::{AlertId, ClientId, CompanyId, EventId, RuleId};
 
 /// One event under one rule, encoded once and shared by all its deliveries and attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Alert {
     /// The alert's id, the same on every attempt.
     pub id: AlertId,
@@ -24,6 +25,28 @@ pub struct Alert {
     pub format: PayloadFormat,
     /// The request body, exactly as sent.
     pub body: Bytes,
+}
+
+impl Alert {
+    /// Returns an alert of an event without a company, in the default format.
+    pub fn new(
+        event_id: EventId,
+        rule_id: RuleId,
+        rule_type: impl Into<String>,
+        client_id: ClientId,
+        body: Bytes,
+    ) -> Self {
+        Self {
+            id: AlertId::new(&event_id, &rule_id),
+            event_id,
+            rule_id,
+            rule_type: rule_type.into(),
+            client_id,
+            company_id: None,
+            format: PayloadFormat::Alert,
+            body,
+        }
+    }
 }
 
 #[cfg(any(test, all(feature = "awc", feature = "fuzzing")))]

@@ -140,6 +140,7 @@ impl Exchange {
 
 /// A finished attempt as the store keeps it. It is written before anything else depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AttemptRecord {
     /// The delivery that was attempted.
     pub delivery_id: DeliveryId,
@@ -166,6 +167,33 @@ pub struct AttemptRecord {
     pub disabled: Option<DisabledReason>,
     /// The beginning of the answer's body.
     pub excerpt: Bytes,
+}
+
+impl AttemptRecord {
+    /// Returns the record of a delivery's only attempt, which changed nothing else.
+    pub fn new(
+        delivery_id: DeliveryId,
+        url: WebhookUrl,
+        summary: AttemptSummary,
+        outcome: Outcome,
+    ) -> Self {
+        Self {
+            delivery_id,
+            url,
+            summary,
+            outcome,
+            progress: Progress {
+                attempts_made: summary.number,
+                deadline: None,
+            },
+            next_attempt_at: None,
+            hold_until: None,
+            agreed: None,
+            health: None,
+            disabled: None,
+            excerpt: Bytes::new(),
+        }
+    }
 }
 
 /// A finished attempt as shown to operators.

@@ -16,6 +16,7 @@ use crate::domain::value::wall::{OnWall, WallOffset};
 
 /// An open delivery with its alert, ready to be attempted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenDelivery {
     /// The delivery's id.
     pub id: DeliveryId,
@@ -27,10 +28,23 @@ pub struct OpenDelivery {
     pub due_at: Option<Timestamp>,
 }
 
+impl OpenDelivery {
+    /// Returns a delivery that was not attempted yet.
+    pub fn new(id: DeliveryId, alert: Arc<Alert>) -> Self {
+        Self {
+            id,
+            alert,
+            progress: Progress::default(),
+            due_at: None,
+        }
+    }
+}
+
 /// Limits of a page of open deliveries.
 ///
 /// It ends at the first limit reached, but holds at least one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageLimit {
     /// The most deliveries.
     pub deliveries: usize,
@@ -38,8 +52,16 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
+impl PageLimit {
+    /// Returns a limit of this many deliveries, and this many bytes of bodies.
+    pub fn new(deliveries: usize, bytes: usize) -> Self {
+        Self { deliveries, bytes }
+    }
+}
+
 /// A page of open deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenPage {
     /// The deliveries, ordered by id.
     pub deliveries: Vec<OpenDelivery>,
@@ -48,6 +70,14 @@ pub struct OpenPage {
 }
 
 impl OpenPage {
+    /// Returns a page after which nothing follows.
+    pub fn last(deliveries: Vec<OpenDelivery>) -> Self {
+        Self {
+            deliveries,
+            more: false,
+        }
+    }
+
     /// Returns a page of deliveries that are already in memory.
     pub(crate) fn of(deliveries: impl Iterator<Item = OpenDelivery>, limit: PageLimit) -> Self {
         let mut page = Self::default();
@@ -67,6 +97,7 @@ impl OpenPage {
 
 /// Deliveries read back by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loaded {
     /// The open ones, in the order asked for.
     pub deliveries: Vec<OpenDelivery>,
@@ -74,9 +105,17 @@ pub struct Loaded {
     pub rest: Vec<DeliveryId>,
 }
 
+impl Loaded {
+    /// Returns the deliveries found, and the ids not looked up.
+    pub fn new(deliveries: Vec<OpenDelivery>, rest: Vec<DeliveryId>) -> Self {
+        Self { deliveries, rest }
+    }
+}
+
 /// An open delivery that waits for a retry, without its alert, which stays in the store until the
 /// retry is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WaitingDelivery {
     /// The delivery's id.
     pub id: DeliveryId,
@@ -86,8 +125,20 @@ pub struct WaitingDelivery {
     pub company_id: Option<CompanyId>,
 }
 
+impl WaitingDelivery {
+    /// Returns a delivery of no company that is retried at `due_at`.
+    pub fn new(id: DeliveryId, due_at: Timestamp) -> Self {
+        Self {
+            id,
+            due_at,
+            company_id: None,
+        }
+    }
+}
+
 /// The reported part of a delivery that was given up without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EndedDelivery {
     /// The delivery's id.
     pub id: DeliveryId,
@@ -99,6 +150,19 @@ pub struct EndedDelivery {
     pub rule_id: RuleId,
     /// Number of attempts made before.
     pub attempts_made: u32,
+}
+
+impl EndedDelivery {
+    /// Returns the reported part of a delivery of this alert.
+    pub fn new(id: DeliveryId, alert: &Alert, attempts_made: u32) -> Self {
+        Self {
+            id,
+            alert_id: alert.id,
+            event_id: alert.event_id.clone(),
+            rule_id: alert.rule_id.clone(),
+            attempts_made,
+        }
+    }
 }
 
 /// The state of a delivery. In JSON an object: `{"state":"waiting","dueAt":"…"}`.

@@ -146,7 +146,7 @@ impl Endpoint {
     /// let endpoint = Endpoint::new(url)?.client("client-1").secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?;
     /// let engine = Engine::builder().endpoint(endpoint).start().await?;
     /// let rule = Rule::new("of another", "invoice.*").client("client-2").webhook(url)?;
-    /// let refused = engine.router().send(PutRule(rule)).await?;
+    /// let refused = engine.router().send(PutRule::new(rule)).await?;
     /// assert!(matches!(refused, Err(RuleError::Endpoint { error: InvalidEndpoint::OtherClient, .. })));
     /// # engine.shutdown(std::time::Duration::ZERO).await;
     /// # Ok(())

@@ -7,6 +7,7 @@ use crate::domain::value::time::Timestamp;
 
 /// The state of an endpoint in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoredEndpoint {
     /// The number of its open deliveries.
     pub open: u64,

@@ -103,6 +103,7 @@ impl fmt::Display for DisabledReason {
 /// How long an endpoint has been failing. Stored, so that a restart does not reset the count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Health {
     /// When the first failed attempt ended; `None` after a success.
     pub failing_since: Option<Timestamp>,

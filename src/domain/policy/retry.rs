@@ -82,6 +82,7 @@ impl From<GivenPolicy> for RetryPolicy {
 /// The attempts of a delivery so far: everything that its schedule depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Progress {
     /// Number of finished attempts.
     pub attempts_made: u32,

@@ -86,13 +86,7 @@ impl StoredDelivery {
     }
 
     pub(super) fn ended(&self, id: DeliveryId) -> EndedDelivery {
-        EndedDelivery {
-            id,
-            alert_id: self.alert.id,
-            event_id: self.alert.event_id.clone(),
-            rule_id: self.alert.rule_id.clone(),
-            attempts_made: self.progress.attempts_made,
-        }
+        EndedDelivery::new(id, &self.alert, self.progress.attempts_made)
     }
 
     pub(super) fn dead_letter(&self, id: DeliveryId) -> Option<DeadLetter> {

@@ -46,6 +46,10 @@ pub struct MemoryStore {
 
 /// The limits of a [`MemoryStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written with `..default()`, which goes on working with a further field"
+)]
 pub struct MemoryLimits {
     /// The limits of open deliveries.
     pub backlog: BacklogLimits,

@@ -25,6 +25,10 @@ use crate::store::BacklogLimits;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written with `..default()`, which goes on working with a further field"
+)]
 pub struct SqliteOptions {
     /// The limits of open deliveries.
     pub backlog: BacklogLimits,

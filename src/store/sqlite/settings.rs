@@ -405,7 +405,7 @@ pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreE
         }
     }
 
-    let written = exposed(|| {
+    let written: serde_json::Result<_> = exposed(|| {
         // A growing buffer leaves copies behind, so measure the length first.
         let mut length = Length(0);
         serde_json::to_writer(&mut length, setting)?;
@@ -413,7 +413,7 @@ pub(super) fn json(setting: &impl Serialize) -> Result<Zeroizing<String>, StoreE
         serde_json::to_writer(&mut *text, setting)?;
         Ok(text)
     });
-    let mut bytes = written.map_err(|error: serde_json::Error| StoreError::damaged(error))?;
+    let mut bytes = written.map_err(StoreError::damaged)?;
     let text = String::from_utf8(std::mem::take(&mut *bytes));
     text.map(Zeroizing::new).map_err(|error| {
         // JSON is UTF-8, so this does not happen.

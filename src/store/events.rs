@@ -1,0 +1,121 @@
+//! Events as they go into a store.
+
+use std::sync::Arc;
+
+use super::Overflow;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::events::content::ContentDigest;
+use crate::domain::events::event::Event;
+use crate::domain::value::id::{ClientId, DeliveryId, EventId};
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
+
+/// An event to accept, with the alerts that it raises.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewEvent {
+    /// The event's id, which makes accepting idempotent per client.
+    pub id: EventId,
+    /// The event's owner.
+    pub client_id: ClientId,
+    /// The digest of the event's content.
+    ///
+    /// The same id with two different digests is an error. If either digest is missing, the content
+    /// counts as equal. `None` for an id that the engine has made: no other event has it.
+    pub content: Option<ContentDigest>,
+    /// Whether the ids of its alerts belong to its client alone.
+    ///
+    /// If `false`, and another client has used the event's id, nothing is stored and the answer is
+    /// [`Appended::UsedByAnother`].
+    pub alerts_are_its_own: bool,
+    /// The time of acceptance.
+    pub at: Timestamp,
+    /// Its alerts; empty if no rule matched.
+    pub alerts: Vec<NewAlert>,
+    /// Its place in the outbox, from which the same transaction removes it; `None` if it does not
+    /// come from there.
+    pub outbox: Option<u64>,
+}
+
+impl NewEvent {
+    /// Returns an event without a digest, whose alerts are its client's own, and which does not
+    /// come from an outbox.
+    pub fn new(id: EventId, client_id: ClientId, at: Timestamp, alerts: Vec<NewAlert>) -> Self {
+        Self {
+            id,
+            client_id,
+            content: None,
+            alerts_are_its_own: true,
+            at,
+            alerts,
+            outbox: None,
+        }
+    }
+}
+
+/// An event in the outbox.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct OutboxEntry {
+    /// Its place in the outbox.
+    pub seq: u64,
+    /// The event, or the reason why it cannot be read.
+    pub event: Result<Event, String>,
+}
+
+impl OutboxEntry {
+    /// Returns the event at this place, or the reason why it cannot be read.
+    pub fn new(seq: u64, event: Result<Event, String>) -> Self {
+        Self { seq, event }
+    }
+}
+
+/// An alert to accept, with the webhook URLs that it goes to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewAlert {
+    /// The alert, stored once for all its webhook URLs.
+    pub alert: Arc<Alert>,
+    /// The webhook URLs, with one delivery each.
+    pub urls: Arc<[WebhookUrl]>,
+}
+
+impl NewAlert {
+    /// Returns an alert that goes to these webhook URLs.
+    pub fn new(alert: impl Into<Arc<Alert>>, urls: impl Into<Arc<[WebhookUrl]>>) -> Self {
+        Self {
+            alert: alert.into(),
+            urls: urls.into(),
+        }
+    }
+}
+
+/// The result of appending an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Appended {
+    /// The event was stored, with these deliveries: alert by alert, webhook URL by webhook URL.
+    Stored(Vec<DeliveryId>),
+    /// The event was stored, but some of its deliveries are dead letters already.
+    ///
+    /// The backlog of their endpoints is full, or their endpoints were removed.
+    StoredInPart {
+        /// All its deliveries: alert by alert, webhook URL by webhook URL.
+        ids: Vec<DeliveryId>,
+        /// The dead letters among them, with the reasons.
+        dead: Vec<(DeliveryId, DeadLetterReason)>,
+    },
+    /// There is no room for the event; nothing was stored.
+    Full(Overflow),
+    /// The event's id is remembered for its client; nothing was stored.
+    Remembered {
+        /// The number of deliveries of the event that first had this id.
+        deliveries: usize,
+    },
+    /// The event's id is remembered for its client with different content; nothing was stored.
+    IdTaken,
+    /// The event's id is remembered for another client, and its alerts would have the same ids as
+    /// that client's ([`NewEvent::alerts_are_its_own`]); nothing was stored.
+    UsedByAnother,
+}

@@ -249,3 +249,67 @@ fn a_delivery_is_of_the_past_once_its_rule_no_longer_names_its_url() {
     let other = WebhookUrl::parse("https://other.test/").unwrap();
     assert!(story.book.is_past(&alert, &other));
 }
+
+#[test]
+fn nothing_is_kept_before_a_rule_that_goes_on_giving_its_credential() {
+    let given = rule(Some(Auth::raw("token")), &["http://a.test/"]).client("c");
+    let mut book = CredentialBook::load([given.clone()], [], []);
+    assert!(book.before_rule(&"r".into(), Some(&given), NOW).is_empty());
+    let for_all = rule(Some(Auth::raw("token")), &["http://a.test/"]);
+    assert!(book.before_rule(&"r".into(), Some(&for_all), NOW).is_empty());
+    let other = for_all.client("d");
+    assert_eq!(book.before_rule(&"r".into(), Some(&other), NOW).len(), 1);
+    book.put_rule(given);
+    assert_eq!(book.authorised_rules, 1, "it was put twice");
+    book.remove_rule(&"r".into());
+    assert_eq!(book.authorised_rules, 0);
+}
+
+#[test]
+fn a_clients_credential_is_kept_only_if_a_past_rule_needs_it() {
+    let client = Client::new("c").auth(Auth::raw("client"));
+    let own = rule(Some(Auth::raw("token")), &["http://a.test/"]);
+    let mut book = CredentialBook::load([own], [client.clone()], []);
+    for past in book.before_rule(&"r".into(), None, NOW) {
+        book.keep(past);
+    }
+    book.remove_rule(&"r".into());
+    let ending = book.before_client(&client.id, None, NOW);
+    assert_eq!(ending, None, "the past rule had one of its own");
+    book.remove_client(&client.id);
+    assert!(book.clients.is_empty());
+}
+
+#[test]
+fn a_clients_past_credential_is_listed_once_no_rule_needs_it() {
+    let of_rule = |number, auth: Option<&str>| PastCredential {
+        owner: CredentialOwner::Rule {
+            rule_id: "r".into(),
+            client_id: Some("c".into()),
+            url: WebhookUrl::parse("http://a.test/").unwrap(),
+        },
+        number,
+        since: NOW,
+        auth: auth.map(Auth::raw),
+    };
+    let of_client = PastCredential {
+        owner: CredentialOwner::Client {
+            client_id: "c".into(),
+            number: 3,
+        },
+        number: 3,
+        since: NOW,
+        auth: Some(Auth::raw("client")),
+    };
+    let listed = |past: PastCredential| {
+        let book = CredentialBook::load([], [], [past, of_client.clone()]);
+        let cut = NOW + std::time::Duration::from_millis(1);
+        assert!(book.older_than(NOW).is_empty());
+        let old = book.older_than(cut).into_iter();
+        old.filter(|(_, url)| url.is_none()).count()
+    };
+    assert_eq!(listed(of_rule(2, None)), 0, "the rule's refers to it");
+    assert_eq!(listed(of_rule(3, None)), 0);
+    assert_eq!(listed(of_rule(4, None)), 1, "it refers to a later one");
+    assert_eq!(listed(of_rule(2, Some("token"))), 1);
+}

@@ -320,4 +320,15 @@ mod tests {
         assert_eq!(named(256), Ok(()));
         assert!(named(257).is_err());
     }
+
+    #[test]
+    fn an_id_of_its_own_is_known_until_id_or_client_changes() {
+        let made = event().with_an_id_of_its_own();
+        assert!(made.has_an_id_of_its_own() && made.clone().has_an_id_of_its_own());
+        assert!(!event().has_an_id_of_its_own());
+        assert!(!made.clone().id("e1").has_an_id_of_its_own(), "an equal id was given");
+        let mut moved = made;
+        moved.client_id = "c".into();
+        assert!(!moved.has_an_id_of_its_own(), "the client may be another");
+    }
 }

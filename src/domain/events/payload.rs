@@ -279,4 +279,23 @@ mod tests {
         let bare = Event::identified("e1", Timestamp::default(), "t", "c");
         assert_eq!(encoded(PayloadFormat::Raw, &bare, None), Value::Null);
     }
+
+    #[test]
+    fn a_text_is_written_as_json_whatever_it_holds() {
+        for text in ["", "plain", "ä", " ", "\n", "\u{1f}", "\"", "\\", "a\"b", "a\\b", "a\nb"] {
+            let mut body = Vec::new();
+            write_text(text, &mut body).unwrap();
+            assert_eq!(body, serde_json::to_vec(text).unwrap(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_format_has_its_content_type() {
+        use PayloadFormat::{Alert, CloudEvents, Raw, StandardWebhooks};
+
+        for format in [Alert, StandardWebhooks, Raw] {
+            assert_eq!(format.content_type(), "application/json");
+        }
+        assert_eq!(CloudEvents.content_type(), "application/cloudevents+json");
+    }
 }

@@ -242,4 +242,14 @@ mod tests {
         assert_eq!(everything().circuit().open_until(), Some(open.until));
         assert_eq!(Agreed::default().circuit().open_until(), None);
     }
+
+    #[test]
+    fn a_hold_is_shown_in_wall_time() {
+        let hold = everything().hold.unwrap();
+        let offset = WallOffset::from_millis(60_000);
+        let moved = NOW + Duration::from_mins(1);
+        let shown = hold.on_wall(offset);
+        assert_eq!((shown.until, shown.at), (moved, Some(moved)));
+        assert_eq!((shown.status, shown.asked), (hold.status, hold.asked));
+    }
 }

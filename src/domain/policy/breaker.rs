@@ -293,4 +293,25 @@ mod tests {
         assert_eq!(breaker.failures, 1);
         assert_eq!(breaker.first_wait, breaker.longest_wait);
     }
+
+    #[test]
+    fn a_breaker_tells_what_it_was_given() {
+        let breaker = CircuitBreaker::after(7).waits(Duration::from_secs(3), Duration::from_secs(9));
+        assert_eq!(breaker.failures(), 7);
+        let waits = (breaker.first_wait(), breaker.longest_wait());
+        assert_eq!(waits, (Duration::from_secs(3), Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn a_half_open_circuit_that_is_looked_at_again_keeps_its_probe() {
+        let probing = Circuit::HalfOpen {
+            wait: Duration::from_secs(9),
+            probe: Some(id(1)),
+        };
+        let mut circuit = probing;
+        circuit.look_again(Some(&CircuitBreaker::after(1)));
+        assert_eq!(circuit, probing);
+        circuit.look_again(None);
+        assert_eq!(circuit, Circuit::Closed);
+    }
 }

@@ -193,4 +193,22 @@ mod tests {
             "without a rule nothing is disabled"
         );
     }
+
+    #[test]
+    fn a_warning_takes_half_of_the_failures_too() {
+        let rules = DisablePolicy::standard_webhooks().when_failing;
+        let expected = [
+            FailingRule::new(Duration::from_hours(1), 1_000),
+            FailingRule::new(Duration::from_hours(120), 10),
+        ];
+        assert_eq!(rules, expected);
+        let mut health = Health::default();
+        health.on_failure(&rules, hour(0));
+        for _ in 2..500 {
+            health.on_failure(&rules, hour(1));
+        }
+        assert_eq!((health.failures, health.warned_at), (499, None));
+        assert!(!health.on_failure(&rules, hour(1)));
+        assert_eq!(health.warned_at, Some(hour(1)));
+    }
 }

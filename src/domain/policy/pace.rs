@@ -399,4 +399,77 @@ mod tests {
         assert_eq!(pace, Pace::default());
         assert!(!pace.on_wake(NOW + Duration::from_mins(10)));
     }
+
+    /// Takes one attempt every `gap` milliseconds, until `last` inclusive.
+    fn taken(pace: &mut Pace, gap: u64, last: u64) {
+        for at in (gap..=last).step_by(usize::try_from(gap).unwrap()) {
+            pace.on_taken(after(at), after(at));
+        }
+    }
+
+    #[test]
+    fn the_count_is_halved_after_more_than_five_seconds() {
+        let mut pace = Pace::default();
+        pace.on_taken(NOW, NOW);
+        taken(&mut pace, 100, 5_000);
+        let mut later = pace;
+        pace.on_overload(refused(5_000, Some(10_200)), after(5_000));
+        assert_eq!(interval(&pace), 210, "51 in 10.2 s");
+        later.on_taken(after(5_100), after(5_100));
+        later.on_overload(refused(5_100, Some(10_350)), after(5_100));
+        assert_eq!(interval(&later), 315, "26 in 7.8 s");
+    }
+
+    #[test]
+    fn a_count_of_ten_is_not_halved_and_settles_the_pace() {
+        let mut pace = Pace::known(Some(Duration::from_millis(600)), NOW);
+        taken(&mut pace, 600, 6_600);
+        let mut later = pace;
+        pace.on_overload(refused(6_600, Some(20_000)), after(6_600));
+        assert_eq!(interval(&pace), 690, "11 were taken");
+        later.on_taken(after(7_200), after(7_200));
+        later.on_overload(refused(7_200, Some(20_000)), after(7_200));
+        assert_eq!(interval(&later), 2_870, "6 in 16.4 s");
+    }
+
+    #[test]
+    fn a_count_begins_again_after_more_than_twenty_seconds() {
+        let of = |last| {
+            let mut pace = Pace::known(Some(Duration::from_secs(2)), NOW);
+            taken(&mut pace, 2_000, last);
+            pace.on_overload(refused(last, Some(60_000)), after(last));
+            interval(&pace)
+        };
+        assert_eq!(of(20_000), 2_300, "ten were taken in twenty seconds");
+        assert_eq!(of(22_000), 39_900, "one was taken, and then none for 38 s");
+    }
+
+    #[test]
+    fn it_grows_at_most_once_a_second() {
+        let mut pace = Pace::known(Some(Duration::from_millis(100)), NOW);
+        taken(&mut pace, 40, 960);
+        assert_eq!(interval(&pace), 100, "24 were taken, in less than a second");
+        pace.on_taken(after(1_000), after(1_000));
+        assert_eq!(interval(&pace), 95);
+        let mut pace = Pace::known(Some(Duration::from_millis(100)), NOW);
+        pace.too_fast = Duration::from_millis(200);
+        taken(&mut pace, 50, 1_000);
+        assert_eq!(interval(&pace), 95, "half is not far below what was too fast");
+    }
+
+    #[test]
+    fn after_a_drought_it_goes_on_as_before_if_it_had_settled() {
+        let mut settled = Pace::known(Some(Duration::from_millis(100)), NOW);
+        let mut unsettled = settled;
+        (1..=15).for_each(|at| settled.on_taken(after(at), after(at)));
+        settled.on_overload(refused(20, None), after(20));
+        assert_eq!(interval(&settled), 115);
+        settled.on_taken(after(10_000), after(10_000));
+        assert_eq!(interval(&settled), 115);
+        (1..=5).for_each(|at| unsettled.on_taken(after(at), after(at)));
+        unsettled.on_overload(refused(20, None), after(20));
+        assert_eq!(interval(&unsettled), 200);
+        unsettled.on_taken(after(1_000), after(1_000));
+        assert_eq!(interval(&unsettled), 210, "five in a second");
+    }
 }

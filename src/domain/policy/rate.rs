@@ -252,4 +252,10 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_limit_tells_what_it_was_given() {
+        let limit = RateLimit::new(7, Duration::from_secs(3));
+        assert_eq!((limit.attempts(), limit.period()), (7, Duration::from_secs(3)));
+    }
 }

@@ -226,4 +226,14 @@ mod tests {
             check("raw", || value(Auth::raw(long())));
         }
     }
+
+    #[test]
+    fn a_secret_may_be_as_long_as_the_limit() {
+        let check = |length| check_secret("token", &Secret::from("x".repeat(length)));
+        assert!(check(MAX_SECRET_BYTES).is_ok());
+        for more in [1, 2] {
+            let error = check(MAX_SECRET_BYTES + more).unwrap_err();
+            assert_eq!(error.problem, TextProblem::TooLong);
+        }
+    }
 }

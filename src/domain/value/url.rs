@@ -102,9 +102,7 @@ impl WebhookUrl {
     /// Returns the host, without its port.
     pub(crate) fn host(&self) -> &str {
         let authority = self.text.split('/').nth(2).unwrap_or_default();
-        let port = authority
-            .rfind(':')
-            .filter(|at| !authority.ends_with(']') && *at > 0);
+        let port = authority.rfind(':').filter(|_| !authority.ends_with(']'));
         port.and_then(|at| authority.get(..at)).unwrap_or(authority)
     }
 
@@ -325,5 +323,47 @@ mod tests {
     fn debug_output_hides_the_query() {
         let url = WebhookUrl::parse("https://example.com/hook?token=hidden").unwrap();
         assert_eq!(format!("{url:?}"), "\"https://example.com/hook\"");
+    }
+
+    #[test]
+    fn a_url_may_be_as_long_as_the_limit_before_and_after_it_is_normalised() {
+        let of = |length: usize| {
+            let start = "http://a.test/";
+            WebhookUrl::parse(&format!("{start}{}", "x".repeat(length - start.len())))
+        };
+        assert!(of(MAX_URL_BYTES).is_ok());
+        assert_eq!(of(MAX_URL_BYTES + 1), Err(InvalidUrl::TooLong));
+        assert_eq!(of(MAX_URL_BYTES + 2), Err(InvalidUrl::TooLong));
+        // Each quotation mark becomes three bytes.
+        let quoted = |quotes: usize| {
+            let path = format!("{}{}", "x".repeat(MAX_URL_BYTES - 14 - 30), "\"".repeat(quotes));
+            WebhookUrl::parse(&format!("http://a.test/{path}"))
+        };
+        assert!(quoted(10).is_ok());
+        assert_eq!(quoted(11), Err(InvalidUrl::TooLong));
+        assert_eq!(quoted(30), Err(InvalidUrl::TooLong));
+    }
+
+    #[test]
+    fn a_url_is_refused_for_what_is_wrong_with_it() {
+        let wrong = |text: &str| WebhookUrl::parse(text).unwrap_err();
+        assert_eq!(wrong("http://user@a.test/"), InvalidUrl::Credentials);
+        assert_eq!(wrong("http://:password@a.test/"), InvalidUrl::Credentials);
+        let scheme = InvalidUrl::Scheme("mailto".to_owned());
+        assert_eq!(wrong("mailto:a://b"), scheme);
+        assert!(matches!(wrong("user:password@a.test"), InvalidUrl::Malformed(_)));
+        // Without slashes it is a URL nevertheless.
+        assert_eq!(WebhookUrl::parse("http:a.test").unwrap(), "http://a.test/");
+        assert_eq!(shown("mailto:a@b"), "(not a URL)");
+    }
+
+    #[test]
+    fn a_url_is_compared_and_hashed_by_its_text() {
+        let [one, other] = ["http://a.test/", "https://b.test/"].map(|url| WebhookUrl::parse(url).unwrap());
+        assert!(one == *"http://a.test/" && one != *"http://b.test/");
+        assert_eq!(AsRef::<str>::as_ref(&one), "http://a.test/");
+        assert!(!one.is_https() && other.is_https());
+        let hash = |url: &WebhookUrl| foldhash::fast::FixedState::default().hash_one(url);
+        assert_ne!(hash(&one), hash(&other));
     }
 }

@@ -65,7 +65,7 @@
 //! | warn | `… reports of dead letters for endpoint … were lost, …` | `endpoint`, `count` | a watcher's mailbox was full |
 //! | info | `stored rules …: …` | `count` | at start: stored rules that the builder does not name, defines differently, or removes |
 //! | error | `… cannot be used: …; set aside until put again` | `setting`, `reason` | at start: a stored setting cannot be read or used |
-//! | warn | `wall clock was set forward by …; …` (or `back`) | `set_by_ms` | the system clock was set by 100 ms or more, or the machine slept |
+//! | warn | `wall clock was set … by …; …` (`forward` or `back`) | `set_by_ms` | the system clock was set by 100 ms or more, or the machine slept |
 //! | error | `new offset of the wall clock could not be saved; …` | `error` | a store call failed |
 //! | error | `delivery store failed for endpoint …; retrying in a second: …` | `endpoint`, `error` | a store call failed |
 //! | error | `delivery store failed to flush, …` | `error` | a store call failed at shutdown |
@@ -86,7 +86,8 @@
 //! | error | `stored rate limit, hold and circuit of endpoint … cannot be read; …` | `endpoint`, `error` | the endpoint's row is damaged |
 //! | error | `delivery store's file … was removed or replaced while open; …` | `path` | nothing is accepted until the file is back |
 //! | warn | `delivery store's file is back in place; the store continues` | | the file is back |
-//! | warn | `delivery store's write-ahead log …` | | a reader blocked checkpoints for a while; the message gives the start and the log's length; an info record follows once checkpoints succeed again |
+//! | warn | `delivery store's write-ahead log …` | | a reader blocked checkpoints for a while; the message gives the start and the log's length; the next row follows once checkpoints succeed again |
+//! | info | `delivery store's write-ahead log can be checkpointed again` | | checkpoints had been blocked |
 //! | warn | `WAL checkpoint failed; …` | `error` | an SQLite checkpoint failed |
 //! | warn | `busy timeout of the delivery store's writer could not be set: …` | `error` | SQLite refused it |
 //! | error | `transaction of the delivery store could not be rolled back: …` | `error` | SQLite refused a rollback |

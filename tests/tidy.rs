@@ -299,3 +299,78 @@ fn no_comment_is_wider_than_100_columns() {
         }
     }
 }
+
+/// Returns the literal parts of a message between the places that differ, each at most as long as
+/// a table shows it. Parts of fewer than eight bytes are left out.
+fn literal_parts(message: &str) -> Vec<String> {
+    let mut literal = String::new();
+    let mut depth = 0;
+    for c in message.chars() {
+        depth += i32::from(c == '{');
+        let differs = depth > 0 || matches!(c, ';' | ':' | '\\');
+        literal.push(if differs { '…' } else { c });
+        depth -= i32::from(c == '}');
+    }
+    let parts = literal.split('…').map(str::trim);
+    let parts = parts.filter(|part| part.len() >= 8);
+    parts.map(|part| part.chars().take(24).collect()).collect()
+}
+
+/// Returns the level and the message of every `log` macro in a source.
+fn log_messages(text: &str) -> Vec<(&str, &str)> {
+    let calls = text.split("log::").skip(1).filter_map(|rest| {
+        let (level, rest) = rest.split_once("!(")?;
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        let message = rest.split('"').nth(1)?;
+        levels.contains(&level).then_some((level, message))
+    });
+    calls.collect()
+}
+
+/// Returns the level and the message of every row of the table of log records.
+fn log_rows(lib: &str) -> Vec<(&str, &str)> {
+    let rows = lib.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("//! | ")?.split(" | ");
+        let level = cells.next()?;
+        let is_row = ["error", "warn", "info", "debug"].contains(&level);
+        is_row.then(|| (level, cells.next().unwrap_or_default()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn every_log_message_is_in_the_table_and_every_row_is_logged() {
+    let (lib, code): (Vec<_>, Vec<_>) = sources("src")
+        .into_iter()
+        .partition(|(path, _)| path.ends_with("src/lib.rs"));
+    let rows = log_rows(&lib[0].1);
+    let mut count = 0;
+    for (path, text) in &code {
+        for (level, message) in log_messages(&without_tests(text)) {
+            let parts = literal_parts(message);
+            if parts.is_empty() {
+                continue; // The text was put together elsewhere, as that of a row below.
+            }
+            count += 1;
+            let shows = |row: &str| parts.iter().any(|part| row.contains(part));
+            let found = rows.iter().any(|(of, row)| *of == level && shows(row));
+            assert!(
+                found,
+                "{}: no row of level {level} has {parts:?}",
+                path.display()
+            );
+        }
+    }
+    assert!(count > 30, "{count}");
+    let code: String = code.iter().map(|(_, text)| text.as_str()).collect();
+    for (level, row) in rows {
+        for message in row.split('`').skip(1).step_by(2) {
+            let parts = literal_parts(message);
+            let logged = parts.iter().any(|part| code.contains(part));
+            assert!(
+                logged || parts.is_empty(),
+                "nothing logs {parts:?} ({level})"
+            );
+        }
+    }
+}

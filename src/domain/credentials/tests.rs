@@ -256,7 +256,10 @@ fn nothing_is_kept_before_a_rule_that_goes_on_giving_its_credential() {
     let mut book = CredentialBook::load([given.clone()], [], []);
     assert!(book.before_rule(&"r".into(), Some(&given), NOW).is_empty());
     let for_all = rule(Some(Auth::raw("token")), &["http://a.test/"]);
-    assert!(book.before_rule(&"r".into(), Some(&for_all), NOW).is_empty());
+    assert!(
+        book.before_rule(&"r".into(), Some(&for_all), NOW)
+            .is_empty()
+    );
     let other = for_all.client("d");
     assert_eq!(book.before_rule(&"r".into(), Some(&other), NOW).len(), 1);
     book.put_rule(given);

@@ -326,7 +326,10 @@ mod tests {
         let made = event().with_an_id_of_its_own();
         assert!(made.has_an_id_of_its_own() && made.clone().has_an_id_of_its_own());
         assert!(!event().has_an_id_of_its_own());
-        assert!(!made.clone().id("e1").has_an_id_of_its_own(), "an equal id was given");
+        assert!(
+            !made.clone().id("e1").has_an_id_of_its_own(),
+            "an equal id was given"
+        );
         let mut moved = made;
         moved.client_id = "c".into();
         assert!(!moved.has_an_id_of_its_own(), "the client may be another");

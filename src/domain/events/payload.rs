@@ -282,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_text_is_written_as_json_whatever_it_holds() {
-        for text in ["", "plain", "ä", " ", "\n", "\u{1f}", "\"", "\\", "a\"b", "a\\b", "a\nb"] {
+        for text in [
+            "", "plain", "ä", " ", "\n", "\u{1f}", "\"", "\\", "a\"b", "a\\b", "a\nb",
+        ] {
             let mut body = Vec::new();
             write_text(text, &mut body).unwrap();
             assert_eq!(body, serde_json::to_vec(text).unwrap(), "{text:?}");

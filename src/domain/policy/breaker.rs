@@ -296,7 +296,8 @@ mod tests {
 
     #[test]
     fn a_breaker_tells_what_it_was_given() {
-        let breaker = CircuitBreaker::after(7).waits(Duration::from_secs(3), Duration::from_secs(9));
+        let breaker =
+            CircuitBreaker::after(7).waits(Duration::from_secs(3), Duration::from_secs(9));
         assert_eq!(breaker.failures(), 7);
         let waits = (breaker.first_wait(), breaker.longest_wait());
         assert_eq!(waits, (Duration::from_secs(3), Duration::from_secs(9)));

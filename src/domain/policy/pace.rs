@@ -454,7 +454,11 @@ mod tests {
         let mut pace = Pace::known(Some(Duration::from_millis(100)), NOW);
         pace.too_fast = Duration::from_millis(200);
         taken(&mut pace, 50, 1_000);
-        assert_eq!(interval(&pace), 95, "half is not far below what was too fast");
+        assert_eq!(
+            interval(&pace),
+            95,
+            "half is not far below what was too fast"
+        );
     }
 
     #[test]

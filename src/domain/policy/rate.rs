@@ -129,7 +129,8 @@ impl Pacer {
 }
 
 fn length(interval: Duration) -> i128 {
-    i128::try_from(interval.as_nanos()).unwrap_or(i128::MAX / 2)
+    // At most 2^64 seconds, so it fits.
+    interval.as_nanos().cast_signed()
 }
 
 fn timestamp(nanos: i128) -> Timestamp {
@@ -256,6 +257,20 @@ mod tests {
     #[test]
     fn a_limit_tells_what_it_was_given() {
         let limit = RateLimit::new(7, Duration::from_secs(3));
-        assert_eq!((limit.attempts(), limit.period()), (7, Duration::from_secs(3)));
+        assert_eq!(
+            (limit.attempts(), limit.period()),
+            (7, Duration::from_secs(3))
+        );
+    }
+
+    #[test]
+    fn after_a_beginning_the_first_attempt_waits_an_interval() {
+        let second = Duration::from_secs(1);
+        let mut pacer = Pacer::default();
+        assert_eq!(pacer.not_before(second, START), None);
+        pacer.begin(START);
+        assert_eq!(pacer.not_before(second, START), Some(START + second));
+        pacer.begin(START.before(second));
+        assert_eq!(pacer.last(), Some(START), "it has begun later");
     }
 }

@@ -435,4 +435,22 @@ mod tests {
             prop_assert!(begun.len() <= 4);
         }
     }
+
+    #[test]
+    fn standard_webhooks_recommends_nine_waits() {
+        let hours = |hours: u64| hours * 3_600;
+        let waits = [
+            5,
+            300,
+            1_800,
+            hours(2),
+            hours(5),
+            hours(10),
+            hours(14),
+            hours(20),
+            hours(24),
+        ];
+        let policy = RetryPolicy::standard_webhooks();
+        assert_eq!(policy.waits(), waits.map(Duration::from_secs));
+    }
 }

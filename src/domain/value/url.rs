@@ -336,7 +336,11 @@ mod tests {
         assert_eq!(of(MAX_URL_BYTES + 2), Err(InvalidUrl::TooLong));
         // Each quotation mark becomes three bytes.
         let quoted = |quotes: usize| {
-            let path = format!("{}{}", "x".repeat(MAX_URL_BYTES - 14 - 30), "\"".repeat(quotes));
+            let path = format!(
+                "{}{}",
+                "x".repeat(MAX_URL_BYTES - 14 - 30),
+                "\"".repeat(quotes)
+            );
             WebhookUrl::parse(&format!("http://a.test/{path}"))
         };
         assert!(quoted(10).is_ok());
@@ -351,7 +355,10 @@ mod tests {
         assert_eq!(wrong("http://:password@a.test/"), InvalidUrl::Credentials);
         let scheme = InvalidUrl::Scheme("mailto".to_owned());
         assert_eq!(wrong("mailto:a://b"), scheme);
-        assert!(matches!(wrong("user:password@a.test"), InvalidUrl::Malformed(_)));
+        assert!(matches!(
+            wrong("user:password@a.test"),
+            InvalidUrl::Malformed(_)
+        ));
         // Without slashes it is a URL nevertheless.
         assert_eq!(WebhookUrl::parse("http:a.test").unwrap(), "http://a.test/");
         assert_eq!(shown("mailto:a@b"), "(not a URL)");
@@ -359,7 +366,8 @@ mod tests {
 
     #[test]
     fn a_url_is_compared_and_hashed_by_its_text() {
-        let [one, other] = ["http://a.test/", "https://b.test/"].map(|url| WebhookUrl::parse(url).unwrap());
+        let [one, other] =
+            ["http://a.test/", "https://b.test/"].map(|url| WebhookUrl::parse(url).unwrap());
         assert!(one == *"http://a.test/" && one != *"http://b.test/");
         assert_eq!(AsRef::<str>::as_ref(&one), "http://a.test/");
         assert!(!one.is_https() && other.is_https());

@@ -51,6 +51,13 @@ pub(super) async fn gives_up_what_comes_for_a_removed_endpoint(store: &impl Stor
     }
     assert_eq!(store.removed().await.unwrap(), [url(A)]);
     assert_eq!(letters(store).await, late);
+    let told = store.take_given_up().into_iter();
+    let told: Vec<_> = told
+        .map(|one| (one.url, one.delivery.id, one.reason))
+        .collect();
+    let removed = DeadLetterReason::EndpointRemoved;
+    assert_eq!(told, [(url(A), late[0], removed)], "nobody else reports it");
+    assert_eq!(store.take_given_up(), []);
     let (ids, dead) = publish(store, "e").await;
     assert_eq!(
         dead,

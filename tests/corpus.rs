@@ -1,13 +1,19 @@
-//! Runs inputs found by fuzzers, and mutations of them, through the same entry points as the
-//! fuzzers.
+//! Runs inputs found by fuzzers, and mutations of them, through the properties that the fuzzers
+//! check; `corpus/answers.rs`: also answers from `tests/fixtures`.
 //!
 //! `CORPUS_SEED=n` draws other mutations, `CORPUS_ROUNDS=n` sets how many are made of each corpus.
+
+#[path = "corpus/answers.rs"]
+mod answers;
+#[path = "../fuzz/properties/mod.rs"]
+pub mod properties;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use actix_webhooks::fuzzing::{TARGETS, Target};
 use fastrand::Rng;
+
+use self::properties::{TARGETS, Target};
 
 /// Limits on the number of files in a corpus and on the size of each. People read the corpus, and
 /// every test run uses it.

@@ -282,7 +282,7 @@ fn every_method_of_a_store_is_forwarded() {
 /// Code in examples follows rustfmt, and a row of a table cannot be wrapped.
 #[test]
 fn no_comment_is_wider_than_100_columns() {
-    let folders = ["src", "tests", "examples", "benches"];
+    let folders = ["src", "tests", "fuzz", "examples", "benches"];
     for (path, text) in folders.into_iter().flat_map(sources) {
         let mut in_code = false;
         for (number, line) in text.lines().enumerate() {

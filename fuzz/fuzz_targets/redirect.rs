@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| actix_webhooks::fuzzing::redirect(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::redirect(data));

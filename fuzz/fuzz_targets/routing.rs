@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| actix_webhooks::fuzzing::routing(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::routing(data));

@@ -20,13 +20,13 @@ use super::dial::dial;
 use super::own_addresses::own_addresses;
 use super::resolve::Resolver;
 use super::tls::failure_of;
-use super::wire::Wire;
+use super::wire::{ByteStream, Wire};
 use crate::domain::deliveries::outcome::Failure;
 use crate::domain::endpoint::address::{AddressRange, is_allowed};
 
 /// The host, port and scheme that a connection reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Authority {
+pub(crate) struct Authority {
     pub(super) host: Host<String>,
     pub(super) port: u16,
     pub(super) tls: bool,
@@ -99,14 +99,24 @@ pub(super) struct Connector {
     pub(super) resolver: Arc<dyn Resolver>,
 }
 
+/// Makes the connections of a channel.
+pub(crate) trait Connect: 'static {
+    type Wire: ByteStream;
+
+    /// Connects to an authority.
+    fn connect(&self, authority: &Authority) -> impl Future<Output = Result<Self::Wire, Failure>>;
+}
+
 /// The connectors of an endpoint: one for its own origin, one for the targets of its redirects.
 pub(super) struct Connectors {
     pub(super) own: Connector,
     pub(super) foreign: Connector,
 }
 
-impl Connectors {
-    pub(super) async fn connect(&self, authority: &Authority) -> Result<Wire, Failure> {
+impl Connect for Connectors {
+    type Wire = Wire;
+
+    async fn connect(&self, authority: &Authority) -> Result<Wire, Failure> {
         let connector = if authority.foreign {
             &self.foreign
         } else {

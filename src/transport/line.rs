@@ -16,12 +16,12 @@ use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
 use super::StatusSeen;
 use super::answer::{Body, Head, HeadReader, Piece};
-use super::wire::Wire;
+use super::wire::ByteStream;
 use crate::domain::deliveries::outcome::Failure;
 
 /// A connection.
-pub(super) struct Line {
-    wire: Wire,
+pub(super) struct Line<W> {
+    wire: W,
     /// Bytes received and not yet read.
     received: BytesMut,
     reader: HeadReader,
@@ -56,8 +56,8 @@ pub(super) struct Broken {
     pub(super) lost: bool,
 }
 
-impl Line {
-    pub(super) fn new(wire: Wire) -> Self {
+impl<W: ByteStream> Line<W> {
+    pub(super) fn new(wire: W) -> Self {
         Self {
             wire,
             received: BytesMut::new(),
@@ -235,7 +235,7 @@ impl Line {
 
 /// Further methods for the stream under awc.
 #[cfg(feature = "awc")]
-impl Line {
+impl<W: ByteStream> Line<W> {
     /// Reads into the caller's buffer if no bytes came before.
     ///
     /// Most answers arrive in one piece and need no copy.
@@ -335,6 +335,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::transport::wire::Wire;
 
     /// The last request of a thread used to stay in its buffer, with `Authorization`, after the
     /// engine had ended.

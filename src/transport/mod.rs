@@ -12,8 +12,6 @@ mod awc;
 mod connect;
 mod dial;
 mod exchange;
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
 mod http;
 mod line;
 mod look_up;
@@ -46,7 +44,11 @@ pub use crate::domain::deliveries::answer::{Answer, Directive, EXCERPT_BYTES};
 pub use crate::domain::deliveries::outcome::Failure;
 
 pub(crate) use self::authorised::exchange_with_token;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::connect::{Authority, Connect};
 pub(crate) use self::exchange::exchange;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::wire::ByteStream;
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::value::secret::Secret;

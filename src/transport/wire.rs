@@ -11,33 +11,33 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// A connection.
+/// A connection to a receiver.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Returns `true` if written bytes may still have to be flushed.
+    fn may_hold_back(&self) -> bool;
+
+    /// Returns `true` if there are unread bytes that a read may not find yet, or the connection has
+    /// ended.
+    fn has_unread(&self) -> bool;
+}
+
+/// A connection over a socket.
 pub(super) enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    /// A receiver without a socket.
-    #[cfg(feature = "fuzzing")]
-    Scripted(super::fuzzing::script::Script),
 }
 
-impl Wire {
-    /// Returns `true` if written bytes may still have to be flushed.
-    pub(super) fn may_hold_back(&self) -> bool {
+impl ByteStream for Wire {
+    fn may_hold_back(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
-}
 
-impl Wire {
-    /// Returns `true` if there are unread bytes, or the connection has ended.
-    ///
-    /// It asks the system, at the cost of one system call. The runtime only knows the state as of
-    /// its last wait, and a task that stays busy does not let it wait.
-    pub(super) fn has_unread(&self) -> bool {
+    /// Asks the system, at the cost of one system call. The runtime only knows the state as of its
+    /// last wait, and a task that stays busy does not let it wait.
+    fn has_unread(&self) -> bool {
         match self {
             Self::Plain(tcp) => has_unread(tcp),
             Self::Tls(stream) => has_unread(stream.get_ref().0),
-            #[cfg(feature = "fuzzing")]
-            Self::Scripted(_) => false,
         }
     }
 }
@@ -56,8 +56,6 @@ impl AsyncRead for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            #[cfg(feature = "fuzzing")]
-            Self::Scripted(script) => Pin::new(script).poll_read(cx, buf),
         }
     }
 }
@@ -71,8 +69,6 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-            #[cfg(feature = "fuzzing")]
-            Self::Scripted(script) => Pin::new(script).poll_write(cx, buf),
         }
     }
 
@@ -80,8 +76,6 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            #[cfg(feature = "fuzzing")]
-            Self::Scripted(script) => Pin::new(script).poll_flush(cx),
         }
     }
 
@@ -89,8 +83,6 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            #[cfg(feature = "fuzzing")]
-            Self::Scripted(script) => Pin::new(script).poll_shutdown(cx),
         }
     }
 }
@@ -100,8 +92,6 @@ impl fmt::Debug for Wire {
         f.write_str(match self {
             Self::Plain(_) => "Plain",
             Self::Tls(_) => "Tls",
-            #[cfg(feature = "fuzzing")]
-            Self::Scripted(_) => "Scripted",
         })
     }
 }

@@ -49,19 +49,13 @@ impl Alert {
     }
 }
 
-#[cfg(any(test, all(feature = "awc", feature = "fuzzing")))]
+#[cfg(test)]
 impl Alert {
     /// Returns an alert without a body, of event `e` and rule `r`, for tests.
     pub(crate) fn example(company_id: Option<&str>) -> Self {
         Self {
-            id: AlertId::new(&"e".into(), &"r".into()),
-            event_id: "e".into(),
-            rule_id: "r".into(),
-            rule_type: "t".into(),
-            client_id: "c".into(),
             company_id: company_id.map(CompanyId::from),
-            format: PayloadFormat::Alert,
-            body: Bytes::new(),
+            ..Self::new("e".into(), "r".into(), "t", "c".into(), Bytes::new())
         }
     }
 }

@@ -5,8 +5,6 @@
 
 mod answer;
 mod connecting;
-#[cfg(feature = "fuzzing")]
-pub(in crate::transport) mod fuzzing;
 mod request;
 mod stream;
 
@@ -21,7 +19,7 @@ use futures_util::future::LocalBoxFuture;
 use self::answer::{broken, read};
 use self::connecting::{Connecting, client_of};
 use self::request::{OutgoingSlot, Prepared};
-use super::connect::Authority;
+use super::connect::{Authority, Connect};
 use super::line::Broken;
 use super::request::RequestHeaders;
 use super::settings::{TransportBuilder, TransportContext, authority};
@@ -55,20 +53,26 @@ impl AwcTransport {
         TransportBuilder::new()
     }
 
-    fn open_channel(&self, endpoint: &Endpoint, client_id_header: &str) -> AwcChannel {
-        let headers = RequestHeaders::of(endpoint, client_id_header);
-        AwcChannel {
+    /// Opens a channel over the connections that `connectors` make.
+    pub(crate) fn open_over(
+        &self,
+        connectors: impl Connect,
+        endpoint: &Endpoint,
+        client_id_header: &str,
+    ) -> Box<dyn Channel> {
+        let channel = AwcChannel {
             url: endpoint.url.clone(),
             connecting: Rc::new(Connecting {
-                connectors: self.shared.connectors(endpoint),
+                connectors,
                 outgoing: OutgoingSlot::default(),
                 shared: Arc::clone(&self.shared),
                 idle_count: Rc::default(),
             }),
-            headers,
+            headers: RequestHeaders::of(endpoint, client_id_header),
             own: RefCell::new(None),
             elsewhere: RefCell::default(),
-        }
+        };
+        Box::new(OpenChannel(Rc::new(channel)))
     }
 }
 
@@ -92,8 +96,8 @@ impl fmt::Debug for AwcTransport {
 
 impl Transport for AwcTransport {
     fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel> {
-        let channel = self.open_channel(endpoint, client_id_header);
-        Box::new(OpenChannel(Rc::new(channel)))
+        let connectors = self.shared.connectors(endpoint);
+        self.open_over(connectors, endpoint, client_id_header)
     }
 
     fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
@@ -108,13 +112,13 @@ impl Transport for AwcTransport {
     }
 }
 
-struct OpenChannel(Rc<AwcChannel>);
+struct OpenChannel<C>(Rc<AwcChannel<C>>);
 
 /// The client of one endpoint, and the clients of the origins that its redirects lead to.
-struct AwcChannel {
+struct AwcChannel<C> {
     url: WebhookUrl,
     headers: RequestHeaders,
-    connecting: Rc<Connecting>,
+    connecting: Rc<Connecting<C>>,
     /// The target for the endpoint's own URL, built on first use.
     own: RefCell<Option<Rc<Target>>>,
     /// In order of use, the most recently used last.
@@ -134,7 +138,7 @@ struct Target {
     prepared: Prepared,
 }
 
-impl Channel for OpenChannel {
+impl<C: Connect> Channel for OpenChannel<C> {
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
         Rc::clone(&self.0).exchange(request).boxed_local()
     }
@@ -144,7 +148,7 @@ impl Channel for OpenChannel {
     }
 }
 
-impl AwcChannel {
+impl<C: Connect> AwcChannel<C> {
     async fn exchange(self: Rc<Self>, request: Request) -> Sent {
         let target = match self.target(&request) {
             Ok(target) => target,

@@ -25,23 +25,24 @@ use super::request::write_head;
 use crate::domain::deliveries::answer::Directive;
 use crate::domain::deliveries::outcome::Failure;
 use crate::transport::answer::{Body, Framing, Head, Piece};
+use crate::transport::connect::Connect;
 use crate::transport::line::{Broken, COPIED, Line, put_together};
 use crate::transport::settings::IdleSlot;
 
 /// A connection as awc sees it.
 ///
 /// It is kept small, because awc moves it into and out of its pool for each exchange.
-pub(super) struct Stream(Box<Open>);
+pub(super) struct Stream<C: Connect>(Box<Open<C>>);
 
-struct Open {
+struct Open<C: Connect> {
     /// `None` once the connection has ended.
-    line: Option<Line>,
+    line: Option<Line<C::Wire>>,
     phase: Phase,
     /// Bytes that awc has written and the system has not yet taken.
     unsent: BytesMut,
     /// Bytes that awc reads next.
     handed: BytesMut,
-    connecting: Rc<Connecting>,
+    connecting: Rc<Connecting<C>>,
 }
 
 enum Phase {
@@ -59,8 +60,8 @@ enum Phase {
     Ending { keeps: bool },
 }
 
-impl Stream {
-    pub(super) fn new(line: Line, connecting: Rc<Connecting>) -> Self {
+impl<C: Connect> Stream<C> {
+    pub(super) fn new(line: Line<C::Wire>, connecting: Rc<Connecting<C>>) -> Self {
         Self(Box::new(Open {
             line: Some(line),
             phase: Phase::Waiting { kept: None },
@@ -71,7 +72,7 @@ impl Stream {
     }
 }
 
-impl Open {
+impl<C: Connect> Open<C> {
     /// Sends the head of a request, and up to [`COPIED`] bytes of the body behind it.
     fn begin(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, Broken> {
         let line = self.line.as_mut().ok_or(Failure::ConnectionClosed)?;
@@ -249,7 +250,7 @@ fn write_plain_head(head: &Head, received: usize, out: &mut BytesMut) {
     line(&[]);
 }
 
-impl AsyncRead for Stream {
+impl<C: Connect> AsyncRead for Stream<C> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -281,7 +282,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<C: Connect> AsyncWrite for Stream<C> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -314,7 +315,7 @@ impl AsyncWrite for Stream {
 }
 
 /// awc requires this trait but does not use it: readiness is found by trying to read or write.
-impl ActixStream for Stream {
+impl<C: Connect> ActixStream for Stream<C> {
     fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::READABLE))
     }
@@ -324,14 +325,14 @@ impl ActixStream for Stream {
     }
 }
 
-impl fmt::Debug for Stream {
+impl<C: Connect> fmt::Debug for Stream<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream").finish_non_exhaustive()
     }
 }
 
 /// Wipes unsent bytes, which may be the head of a request.
-impl Drop for Open {
+impl<C: Connect> Drop for Open<C> {
     fn drop(&mut self) {
         (*self.unsent).zeroize();
     }

@@ -13,12 +13,12 @@ use crate::transport::StatusSeen;
 use crate::transport::answer::{Body, Excerpt, Framing, Head, Piece, Reading};
 use crate::transport::connect::Authority;
 use crate::transport::line::{Broken, COPIED, Line, put_together};
-use crate::transport::wire::Wire;
+use crate::transport::wire::ByteStream;
 
 /// A connection to one authority.
-pub(in crate::transport) struct Connection {
+pub(in crate::transport) struct Connection<W> {
     pub(super) authority: Rc<Authority>,
-    line: Line,
+    line: Line<W>,
 }
 
 /// An answer, and `clean` if its connection may be used again.
@@ -27,8 +27,8 @@ pub(in crate::transport) struct Exchanged {
     pub(in crate::transport) clean: bool,
 }
 
-impl Connection {
-    pub(in crate::transport) fn new(authority: Rc<Authority>, wire: Wire) -> Self {
+impl<W: ByteStream> Connection<W> {
+    pub(in crate::transport) fn new(authority: Rc<Authority>, wire: W) -> Self {
         let line = Line::new(wire);
         Self { authority, line }
     }

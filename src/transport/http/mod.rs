@@ -15,9 +15,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 
-pub(super) use self::connection::{Connection, Exchanged};
+pub(super) use self::connection::Connection;
+use self::connection::Exchanged;
 use self::head::FixedHead;
-use super::connect::{Authority, Connectors};
+use super::connect::{Authority, Connect};
 use super::line::Broken;
 use super::request::RequestHeaders;
 use super::settings::{IdleSlot, TransportBuilder, TransportContext, authority};
@@ -50,6 +51,25 @@ impl HttpTransport {
     pub fn builder() -> TransportBuilder<Self> {
         TransportBuilder::new()
     }
+
+    /// Opens a channel over the connections that `connectors` make.
+    pub(crate) fn open_over(
+        &self,
+        connectors: impl Connect,
+        endpoint: &Endpoint,
+        client_id_header: &str,
+    ) -> Box<dyn Channel> {
+        let channel = HttpChannel {
+            shared: Arc::clone(&self.shared),
+            url: endpoint.url.clone(),
+            connectors: Box::new(connectors),
+            headers: RequestHeaders::of(endpoint, client_id_header),
+            own: RefCell::new(None),
+            idle: RefCell::new(VecDeque::new()),
+            idle_count: Rc::default(),
+        };
+        Box::new(OpenChannel(Rc::new(channel)))
+    }
 }
 
 impl TransportBuilder<HttpTransport> {
@@ -72,16 +92,8 @@ impl fmt::Debug for HttpTransport {
 
 impl Transport for HttpTransport {
     fn open(&self, endpoint: &Endpoint, client_id_header: &str) -> Box<dyn Channel> {
-        let channel = HttpChannel {
-            shared: Arc::clone(&self.shared),
-            url: endpoint.url.clone(),
-            connectors: Box::new(self.shared.connectors(endpoint)),
-            headers: RequestHeaders::of(endpoint, client_id_header),
-            own: RefCell::new(None),
-            idle: RefCell::new(VecDeque::new()),
-            idle_count: Rc::default(),
-        };
-        Box::new(OpenChannel(Rc::new(channel)))
+        let connectors = self.shared.connectors(endpoint);
+        self.open_over(connectors, endpoint, client_id_header)
     }
 
     fn check(&self, endpoint: &Endpoint) -> Result<(), InvalidEndpoint> {
@@ -96,19 +108,19 @@ impl Transport for HttpTransport {
     }
 }
 
-struct OpenChannel(Rc<HttpChannel>);
+struct OpenChannel<C: Connect>(Rc<HttpChannel<C>>);
 
 /// The connections to one endpoint and to the targets of its redirects.
-struct HttpChannel {
+struct HttpChannel<C: Connect> {
     shared: Arc<TransportContext>,
     url: WebhookUrl,
     // Boxed, so that the fields needed by every exchange lie close together.
-    connectors: Box<Connectors>,
+    connectors: Box<C>,
     headers: RequestHeaders,
     /// The target for the endpoint's own URL, built on first use.
     own: RefCell<Option<Rc<Target>>>,
     /// In order of use, the most recently used last.
-    idle: RefCell<VecDeque<IdleConnection>>,
+    idle: RefCell<VecDeque<IdleConnection<C::Wire>>>,
     idle_count: Rc<Cell<usize>>,
 }
 
@@ -118,14 +130,14 @@ struct Target {
     head: FixedHead,
 }
 
-struct IdleConnection {
-    connection: Connection,
+struct IdleConnection<W> {
+    connection: Connection<W>,
     /// The end of its last exchange.
     used_at: Instant,
     _slot: IdleSlot,
 }
 
-impl Channel for OpenChannel {
+impl<C: Connect> Channel for OpenChannel<C> {
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Sent> {
         Rc::clone(&self.0).exchange(request).boxed_local()
     }
@@ -135,7 +147,7 @@ impl Channel for OpenChannel {
     }
 }
 
-impl HttpChannel {
+impl<C: Connect> HttpChannel<C> {
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` keeps room for its arguments twice"
@@ -178,7 +190,7 @@ impl HttpChannel {
     )]
     fn exchange_on(
         &self,
-        mut connection: Connection,
+        mut connection: Connection<C::Wire>,
         target: &Target,
         request: &Request,
     ) -> impl Future<Output = Result<Answer, Broken>> {
@@ -196,7 +208,11 @@ impl HttpChannel {
 
     /// Returns a kept connection that its receiver has not closed, and closes those idle for too
     /// long.
-    fn take_idle(&self, authority: &Rc<Authority>, cx: &mut Context<'_>) -> Option<Connection> {
+    fn take_idle(
+        &self,
+        authority: &Rc<Authority>,
+        cx: &mut Context<'_>,
+    ) -> Option<Connection<C::Wire>> {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             return None;
@@ -210,7 +226,7 @@ impl HttpChannel {
             idle.pop_front();
         }
         loop {
-            let fits = |kept: &IdleConnection| kept.connection.authority == *authority;
+            let fits = |kept: &IdleConnection<_>| kept.connection.authority == *authority;
             let last = idle.iter().rposition(fits)?;
             let mut kept = idle.remove(last)?;
             if kept.connection.is_quiet(cx) {
@@ -219,7 +235,7 @@ impl HttpChannel {
         }
     }
 
-    fn keep(&self, connection: Connection) {
+    fn keep(&self, connection: Connection<C::Wire>) {
         if let Some(slot) = IdleSlot::take(&self.shared, &self.idle_count) {
             self.idle.borrow_mut().push_back(IdleConnection {
                 connection,

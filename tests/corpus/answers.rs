@@ -1,8 +1,11 @@
-use super::*;
+//! Answers of servers in use, and answers that hide another one, over both transports.
+
+use super::properties::answer::{MOST_BYTES, check_transports};
+use super::properties::script::End;
 
 /// Returns the names and bytes in `tests/fixtures/smuggled.txt`.
 fn smuggled() -> Vec<(&'static str, Vec<u8>)> {
-    let lines = include_str!("../../../tests/fixtures/smuggled.txt").lines();
+    let lines = include_str!("../fixtures/smuggled.txt").lines();
     let lines = lines.filter_map(|line| line.split_once(" | "));
     lines.map(|(name, text)| (name, unescaped(text))).collect()
 }
@@ -38,15 +41,12 @@ fn no_smuggled_answer_is_taken_for_one_wherever_it_is_split() {
         for at in 0..=bytes.len() {
             let (first, second) = bytes.split_at(at);
             for end in [End::Silent, End::Closed] {
-                let exchange = Exchange::make(&[first, second], end, false, LIMITS_MOST);
-                if let Some(Ok(exchanged)) = &exchange.result {
+                let result = check_transports(&[first, second], end, false, MOST_BYTES);
+                if let Some(Ok(answer)) = result {
                     // An interim answer has no body, so the bytes after it are the answer.
                     let is_next = name == "an interim answer with a body";
-                    assert!(is_next || exchanged.answer.status != 299, "{name}, at {at}");
+                    assert!(is_next || answer.status != 299, "{name}, at {at}");
                 }
-                exchange.check_next();
-                #[cfg(feature = "awc")]
-                over_awc::check(&[first, second], end, false, LIMITS_MOST);
             }
         }
     }
@@ -67,14 +67,10 @@ fn the_answers_of_servers_in_use_are_the_same_over_both_transports() {
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         for parts in [&[&bytes[..]][..], &single] {
             for end in [End::Silent, End::Closed] {
-                let exchange = Exchange::make(parts, end, false, LIMITS_MOST);
+                let result = check_transports(parts, end, false, MOST_BYTES);
                 if end == End::Closed {
-                    let result = exchange.result.as_ref();
                     assert!(matches!(result, Some(Ok(_))), "{}", path.display());
                 }
-                exchange.check_next();
-                #[cfg(feature = "awc")]
-                over_awc::check(parts, end, false, LIMITS_MOST);
             }
         }
     }

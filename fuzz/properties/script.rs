@@ -10,31 +10,47 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub(super) type Parts = Rc<RefCell<VecDeque<Bytes>>>;
+/// Bytes that a receiver is yet to send, as they will arrive.
+#[derive(Clone, Debug)]
+pub(crate) struct Unsent(Rc<RefCell<VecDeque<Bytes>>>);
 
-/// A receiver that sends the same bytes for any request.
-pub(in crate::transport) struct Script {
-    pub(super) parts: Parts,
-    pub(super) end: End,
-    /// `true` if it takes one byte of the request and no more.
-    pub(super) slow: bool,
+impl Unsent {
+    pub(crate) fn new(parts: &[&[u8]]) -> Self {
+        let parts = parts.iter().filter(|part| !part.is_empty());
+        let parts = parts.map(|part| Bytes::copy_from_slice(part)).collect();
+        Self(Rc::new(RefCell::new(parts)))
+    }
+
+    pub(crate) fn push(&self, part: &'static [u8]) {
+        self.0.borrow_mut().push_back(Bytes::from_static(part));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+}
+
+/// The receiver's half that sends the same bytes for any request.
+pub(crate) struct Answers {
+    pub(crate) unsent: Unsent,
+    pub(crate) end: End,
 }
 
 /// The event after the last byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Closed,
     Reset,
     Silent,
 }
 
-impl AsyncRead for Script {
+impl AsyncRead for Answers {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut parts = self.parts.borrow_mut();
+        let mut parts = self.unsent.0.borrow_mut();
         let Some(part) = parts.front_mut() else {
             return match self.end {
                 End::Closed => Poll::Ready(Ok(())),
@@ -50,7 +66,13 @@ impl AsyncRead for Script {
     }
 }
 
-impl AsyncWrite for Script {
+/// The receiver's half that takes requests.
+pub(crate) struct Requests {
+    /// `true` to take requests byte by byte, and never the last two bytes.
+    pub(crate) slow: bool,
+}
+
+impl AsyncWrite for Requests {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -1,6 +1,5 @@
-use crate::domain::signing::signature::SigningSecret;
-use crate::domain::value::time::Timestamp;
-use crate::verify::{Verifier, VerifyError};
+use actix_webhooks::verify::{Verifier, VerifyError};
+use actix_webhooks::{SigningSecret, Timestamp};
 
 /// Checks a signature: the lines are the id, the timestamp, the signatures, and the body.
 ///

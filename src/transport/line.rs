@@ -39,8 +39,6 @@ struct Exchange {
     answered: bool,
     /// The head of a final answer that arrived while the request was being sent.
     early: Option<Head>,
-    /// The status of the answer, if it was read that far.
-    status: Option<u16>,
     /// `true` if part of the request was not sent, because the answer came first.
     cut: bool,
 }
@@ -49,8 +47,6 @@ struct Exchange {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken {
     pub(super) failure: Failure,
-    /// The status of the answer, if it was read that far.
-    pub(super) status: Option<u16>,
     /// `true` if the request was lost with a kept connection: the receiver closed it while the
     /// request went out, before any answer. Any HTTP client would send the request again at once.
     pub(super) lost: bool,
@@ -165,12 +161,9 @@ impl<W: ByteStream> Line<W> {
         }
     }
 
-    pub(super) fn note(&mut self, status: Option<u16>) {
-        if let Some(status) = status {
-            self.exchange.status = Some(status);
-            if let Some(seen) = &self.exchange.seen {
-                seen.set(status);
-            }
+    pub(super) fn note(&self, status: Option<u16>) {
+        if let (Some(status), Some(seen)) = (status, &self.exchange.seen) {
+            seen.set(status);
         }
     }
 
@@ -227,7 +220,6 @@ impl<W: ByteStream> Line<W> {
         let unanswered = !self.exchange.answered && failure == Failure::ConnectionClosed;
         Broken {
             failure,
-            status: self.exchange.status,
             lost: unanswered && self.kept,
         }
     }
@@ -282,7 +274,6 @@ impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
-            status: None,
             lost: false,
         }
     }

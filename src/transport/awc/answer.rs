@@ -38,7 +38,7 @@ pub(super) async fn read(mut response: ClientResponse, reading: Reading) -> Resu
     }
     let mut excerpt = Excerpt::new(reading);
     while let Some(data) = response.next().await {
-        let data = data.map_err(|error| cut_short(error, answer.status))?;
+        let data = data.map_err(cut_short)?;
         if !excerpt.take(&data) {
             // Dropping the response closes its connection.
             break;
@@ -64,8 +64,8 @@ pub(super) fn broken(error: SendRequestError) -> Broken {
     }
 }
 
-fn cut_short(error: PayloadError, status: u16) -> Broken {
-    let broken = match error {
+fn cut_short(error: PayloadError) -> Broken {
+    match error {
         PayloadError::Io(error) | PayloadError::Incomplete(Some(error)) => said(error),
         PayloadError::EncodingCorrupted => Failure::Malformed.into(),
         PayloadError::Incomplete(_)
@@ -73,10 +73,6 @@ fn cut_short(error: PayloadError, status: u16) -> Broken {
         | PayloadError::UnknownLength
         | PayloadError::Http2Payload(_)
         | _ => Failure::ConnectionClosed.into(),
-    };
-    Broken {
-        status: Some(status),
-        ..broken
     }
 }
 

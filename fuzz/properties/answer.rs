@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 
+use actix_webhooks::WebhookUrl;
 use actix_webhooks::fuzzing::{open_awc, open_http, request};
 use actix_webhooks::transport::{
     Alert, Answer, AwcTransport, Channel, EXCERPT_BYTES, Failure, HttpTransport, Request, Sent,
 };
-use actix_webhooks::{AlertId, PayloadFormat, WebhookUrl};
 use bytes::Bytes;
 use tokio::io::{Join, join};
 use tokio::runtime::Runtime;
@@ -252,17 +252,8 @@ static URL: LazyLock<WebhookUrl> = LazyLock::new(|| {
 });
 
 static ALERT: LazyLock<Arc<Alert>> = LazyLock::new(|| {
-    let (event_id, rule_id) = ("e".into(), "r".into());
-    Arc::new(Alert {
-        id: AlertId::new(&event_id, &rule_id),
-        event_id,
-        rule_id,
-        rule_type: "t".into(),
-        client_id: "c".into(),
-        company_id: None,
-        format: PayloadFormat::Alert,
-        body: Bytes::from_static(b"{}"),
-    })
+    let body = Bytes::from_static(b"{}");
+    Arc::new(Alert::new("e".into(), "r".into(), "t", "c".into(), body))
 });
 
 const NEXT: &[u8] = b"HTTP/1.1 418 Next\r\nContent-Length: 4\r\n\r\nnext";

@@ -59,10 +59,7 @@ fn file() -> Connection {
 /// Reads everything through every query.
 fn read_all(file: &Connection) {
     let url = WebhookUrl::parse("http://a.test/").expect("it is a URL");
-    let limit = PageLimit {
-        deliveries: 10,
-        bytes: 10,
-    };
+    let limit = PageLimit::new(10, 10);
     let rows = Rows(file);
     readable(rows.queued(&url, limit));
     readable(rows.waiting(&url, 10));

@@ -25,6 +25,7 @@ mod engine {
     mod retire;
     mod retries;
     mod room;
+    mod shards;
     mod shutdown;
     mod store_faults;
     pub(crate) mod support;

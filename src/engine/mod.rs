@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use actix::prelude::SendError;
 use actix::{Actor, Addr, Arbiter, Context, MailboxError};
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -22,20 +21,20 @@ pub use self::operating::{EndpointHandle, OperateError};
 pub use self::watching::Updates;
 use crate::actor::clock::Clock;
 use crate::actor::message::{
-    KnowEndpoints, LookIntoOutbox, PublishAtOnce, PublishInLine, Receipt, ShutDown, Terminate, Wake,
+    KnowEndpoints, LookIntoOutbox, PublishAtOnce, PublishInLine, Receipt, ShutDown, Terminate,
 };
 use crate::actor::router::RouterActor;
 use crate::actor::shared::EngineContext;
-use crate::actor::supervisor::{Introduce, SupervisorActor};
+use crate::actor::supervisor::{Introduce, SupervisorActor, TakeUp};
 use crate::domain::endpoint::policy::EndpointPolicy;
+use crate::domain::endpoint::shard::Shards;
 use crate::domain::endpoint::status::ShutdownReport;
 use crate::domain::events::event::Event;
-use crate::domain::machine::unread::Missed;
 use crate::domain::value::id::ClientId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::error::{BuildError, Overload, PublishError};
-use crate::store::{Configuration, Store};
+use crate::store::Configuration;
 
 /// A running engine.
 ///
@@ -219,11 +218,13 @@ async fn start(
     known.dedup();
     // Removed endpoints count as unknown until they are requested again.
     known.retain(|url| removed.binary_search(url).is_err());
-    let store = Arc::clone(&shared.store);
     let engine = start_actors(shared, arbiters, default_policy, configuration);
     let begun = async {
         introduce(&engine, known).await?;
-        recover(&engine, &*store).await
+        let taken_up = engine.supervisor.send(TakeUp(Shards::ALL)).await;
+        taken_up
+            .map_err(|_| BuildError::Stopped)?
+            .map_err(BuildError::Store)
     };
     if let Err(error) = begun.await {
         engine.shutdown(Duration::ZERO).await;
@@ -325,28 +326,3 @@ where
         None => A::create(make),
     }
 }
-
-/// Wakes all endpoints with open deliveries, page by page.
-async fn recover(engine: &Engine, store: &dyn Store) -> Result<(), BuildError> {
-    let mut after = None;
-    loop {
-        let page = store.open_summaries(after.take(), RECOVERY_PAGE);
-        let page = page.await.map_err(BuildError::Store)?;
-        let full = page.len() == RECOVERY_PAGE;
-        after = page.last().map(|backlog| backlog.url.clone());
-        let wake = page.into_iter().map(|backlog| Wake {
-            url: backlog.url,
-            // An endpoint that is already running counted these deliveries when it started.
-            missed: Missed::None,
-        });
-        let woken = join_all(wake.map(|wake| engine.supervisor.send(wake))).await;
-        let woken: Result<Vec<_>, _> = woken.into_iter().collect();
-        woken.map_err(|_| BuildError::Stopped)?;
-        if !full {
-            return Ok(());
-        }
-    }
-}
-
-/// The number of endpoints woken per message when an engine starts on a store.
-const RECOVERY_PAGE: usize = 1_000;

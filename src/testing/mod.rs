@@ -36,6 +36,7 @@ mod conformance;
 mod faulty;
 mod recorder;
 mod scripted;
+mod shards;
 mod sim_clock;
 
 pub use self::blocking::Blocking;
@@ -43,4 +44,5 @@ pub use self::conformance::store_conformance;
 pub use self::faulty::{Faults, FaultyStore, RareFault};
 pub use self::recorder::Recorder;
 pub use self::scripted::{Reply, ScriptedTransport, SentRequest, SentTokenRequest};
+pub use self::shards::{lay_down, take_up};
 pub use self::sim_clock::SimClock;

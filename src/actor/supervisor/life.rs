@@ -61,14 +61,17 @@ impl SupervisorActor {
 
     /// Starts the subscriber of an endpoint and returns its address.
     ///
-    /// Returns `None` while the engine shuts down.
+    /// Returns `None` while the engine shuts down, and for an endpoint of another engine.
     pub(super) fn start_subscriber(
         &mut self,
         url: &WebhookUrl,
         ctx: &mut Context<Self>,
     ) -> Option<Addr<SubscriberActor>> {
+        if self.draining || !self.holds(url) {
+            return None;
+        }
         self.note_not_at_rest(url);
-        let entry = self.endpoints.get(url).filter(|_| !self.draining)?;
+        let entry = self.endpoints.get(url)?;
         if matches!(entry.subscriber, Subscriber::Removing { .. }) {
             return None;
         }
@@ -173,7 +176,7 @@ impl SupervisorActor {
         };
     }
 
-    fn retired(&mut self, url: &WebhookUrl, past: Box<RetiredState>) {
+    pub(super) fn retired(&mut self, url: &WebhookUrl, past: Box<RetiredState>) {
         let order = self.at_rest.add(url.clone());
         if let Some(entry) = self.endpoints.get_mut(url) {
             entry.subscriber = Subscriber::Retired { past, order };

@@ -10,6 +10,7 @@ mod giving_up;
 mod life;
 mod operators;
 mod removal;
+mod shards;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,6 +22,9 @@ use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, 
 
 use self::at_rest::{AtRest, RestOrder};
 use self::clock::WallWatch;
+#[cfg(feature = "test-util")]
+pub(crate) use self::shards::LayDown;
+pub(crate) use self::shards::TakeUp;
 use super::message::{CheckEndpoints, EndpointError, KnowEndpoints, RuleError};
 use super::reply::Answerer;
 use super::router::RouterActor;
@@ -29,6 +33,7 @@ use super::subscriber::SubscriberActor;
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::endpoint::shard::Shards;
 use crate::domain::machine::run::{Run, RunChange};
 use crate::domain::machine::tally::RetiredState;
 use crate::domain::machine::unread::Missed;
@@ -56,6 +61,8 @@ pub struct SupervisorActor {
     /// The policy used last. Many endpoints have the same policy, and share it.
     recent_policy: RefCell<Arc<EndpointPolicy>>,
     endpoints: BTreeMap<WebhookUrl, EndpointEntry>,
+    /// The shards of the endpoints that this engine delivers to.
+    held: Shards,
     at_rest: AtRest,
     started: u64,
     /// The number of endpoint changes requested.
@@ -162,6 +169,7 @@ impl SupervisorActor {
             recent_policy: RefCell::new(Arc::clone(&default_policy)),
             default_policy,
             endpoints: BTreeMap::new(),
+            held: Shards::NONE,
             started: 0,
             changes: 0,
             draining: false,

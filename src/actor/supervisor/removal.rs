@@ -108,11 +108,13 @@ impl SupervisorActor {
             self.shared.set_aside.forget(&setting);
             *entry = EndpointEntry::default();
         }
-        if woken || !removed {
+        if !woken && removed {
+            self.endpoints.remove(url);
+        } else if self.holds(url) {
             // A new subscriber reads its deliveries from the store.
             self.start_subscriber(url, ctx);
         } else {
-            self.endpoints.remove(url);
+            self.rest(url);
         }
         self.report_given_up();
         for answerer in waiting {

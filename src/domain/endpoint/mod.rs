@@ -7,6 +7,7 @@ pub(crate) mod header;
 pub(crate) mod invalid;
 pub(crate) mod policy;
 pub(crate) mod settings;
+pub(crate) mod shard;
 mod signing;
 pub(crate) mod status;
 pub(crate) mod stored;

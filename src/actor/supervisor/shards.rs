@@ -42,7 +42,7 @@ impl Handler<TakeUp> for SupervisorActor {
                 let woken = urls
                     .filter(|url| shards.contains(Shard::of(url)))
                     .map(|url| {
-                        // An endpoint that is already running counted these deliveries when it started.
+                        // One that runs counted these deliveries when it started.
                         let missed = Missed::None;
                         this.send(Wake { url, missed })
                     });

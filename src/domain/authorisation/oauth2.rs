@@ -339,4 +339,46 @@ mod tests {
             assert!(!shown.contains("hush") && shown.contains("seen"), "{shown}");
         }
     }
+
+    /// A text that grows leaves copies of a secret behind.
+    #[test]
+    fn there_is_room_for_a_form_whatever_it_holds() {
+        let odd = "&".repeat(400);
+        let full = || {
+            let credentials = ClientCredentials::new("https://issuer.test/", &odd, odd.as_str());
+            credentials.unwrap().in_body()
+        };
+        let many = (0..MAX_FORM_PARAMETERS)
+            .fold(full().scope(&odd).audience(&odd), |all, number| {
+                all.parameter(format!("{odd}{number}"), "x")
+            });
+        for credentials in [credentials(), full(), full().scope(&odd), many] {
+            let length = credentials.form().len();
+            assert!(
+                length <= credentials.room(),
+                "{length} of {}",
+                credentials.room()
+            );
+            assert!(
+                credentials.room() <= length + 1_000,
+                "{length} of {}",
+                credentials.room()
+            );
+        }
+    }
+
+    #[test]
+    fn parameters_and_texts_may_be_as_many_and_as_long_as_the_limits() {
+        let of = |count: usize| {
+            let all = 0..count;
+            all.fold(credentials(), |all, number| {
+                all.parameter(number.to_string(), "x")
+            })
+        };
+        assert_eq!(of(MAX_FORM_PARAMETERS).check(), Ok(()));
+        assert!(of(MAX_FORM_PARAMETERS + 1).check().is_err());
+        let scope = |length| credentials().scope("x".repeat(length)).check();
+        assert_eq!(scope(MAX_SECRET_BYTES), Ok(()));
+        assert!(scope(MAX_SECRET_BYTES + 1).is_err());
+    }
 }

@@ -339,4 +339,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_answer_may_be_as_long_as_the_limit() {
+        let of = |length: usize| {
+            let mut body = br#"{"access_token":"t"}"#.to_vec();
+            body.resize(length, b' ');
+            read_token(200, &body).map(|token| token.header.expose().to_owned())
+        };
+        assert_eq!(of(MAX_TOKEN_ANSWER_BYTES), Ok("Bearer t".to_owned()));
+        assert_eq!(of(MAX_TOKEN_ANSWER_BYTES + 1), Err(NoToken::TooLong));
+    }
 }

@@ -48,3 +48,30 @@ impl OnWall for DeadLetter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_is_shown_in_wall_time() {
+        let now = Timestamp::from_unix_millis(1_000_000);
+        let later = Timestamp::from_unix_millis(1_060_000);
+        let letter = DeadLetter {
+            delivery_id: DeliveryId::new(1),
+            alert_id: AlertId::new(&"e".into(), &"r".into()),
+            event_id: "e".into(),
+            rule_id: "r".into(),
+            rule_type: "t".to_owned(),
+            client_id: "c".into(),
+            url: WebhookUrl::parse("http://a.test/").unwrap(),
+            reason: DeadLetterReason::EndpointRemoved,
+            at: now,
+            attempts_made: 1,
+            last_attempt: Some(AttemptSummary::new(1, now, std::time::Duration::ZERO)),
+        };
+        let shown = letter.on_wall(WallOffset::from_millis(60_000));
+        let last = shown.last_attempt.map(|attempt| attempt.at);
+        assert_eq!((shown.at, last), (later, Some(later)));
+    }
+}

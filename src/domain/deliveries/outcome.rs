@@ -409,4 +409,22 @@ mod tests {
         assert!(!failed.is_final());
         assert_eq!(failed.to_string(), "failed, to be retried: timed out");
     }
+
+    #[test]
+    fn a_reason_is_shown_in_words() {
+        let failure = Failure::Status(503);
+        for (reason, words) in [
+            (
+                DeadLetterReason::Permanent(failure),
+                "answered 503, which is permanent",
+            ),
+            (
+                DeadLetterReason::AttemptsExhausted(failure),
+                "answered 503 on the last attempt",
+            ),
+            (DeadLetterReason::EndpointRemoved, "endpoint was removed"),
+        ] {
+            assert_eq!(reason.to_string(), words);
+        }
+    }
 }

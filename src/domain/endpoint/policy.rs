@@ -118,3 +118,23 @@ impl Default for EndpointPolicy {
         Self::alert_service()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_webhooks_recommends_its_own_policy() {
+        let policy = EndpointPolicy::standard_webhooks();
+        assert_eq!(policy.timeout, Duration::from_secs(20));
+        assert_eq!(policy.retry, RetryPolicy::standard_webhooks());
+        let responses = ResponsePolicy::server_errors_are_transient();
+        assert_eq!(policy.responses, responses);
+        assert!(policy.https_only);
+        assert_eq!(policy.disable, DisablePolicy::standard_webhooks());
+        assert_eq!(
+            policy.max_in_flight,
+            EndpointPolicy::default().max_in_flight
+        );
+    }
+}

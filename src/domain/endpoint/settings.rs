@@ -519,4 +519,26 @@ mod tests {
                 .shows_credentials()
         );
     }
+
+    #[test]
+    fn every_setting_that_requests_carry_shapes_them() {
+        assert!(!endpoint().max_in_flight(3).shapes_requests());
+        for shaped in [
+            endpoint().client("c"),
+            endpoint().auth(Auth::None),
+            endpoint().header("X-Team", "billing"),
+            endpoint().content_type("text/plain"),
+        ] {
+            assert!(shaped.shapes_requests(), "{shaped:?}");
+        }
+    }
+
+    #[test]
+    fn https_only_is_for_https() {
+        let mut policy = EndpointPolicy::alert_service();
+        policy.https_only = true;
+        assert_eq!(endpoint().policy(policy.clone()).check("X-Client"), Ok(()));
+        let plain = Endpoint::new("http://example.com/").unwrap().policy(policy);
+        assert_eq!(plain.check("X-Client"), Err(InvalidEndpoint::NotHttps));
+    }
 }

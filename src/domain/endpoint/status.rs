@@ -292,3 +292,54 @@ impl OnWall for DeliveryReport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_millis(1_000_000);
+    const LATER: Timestamp = Timestamp::from_unix_millis(1_060_000);
+
+    #[test]
+    fn every_time_of_a_status_is_shown_in_wall_time() {
+        let mut status = EndpointStatus::untouched(WebhookUrl::parse("http://a.test/").unwrap());
+        status.state = EndpointState::RateLimited { until: NOW };
+        status.failing_since = Some(NOW);
+        status.warned_at = Some(NOW);
+        status.held = Some(Hold::until(NOW));
+        status.next_attempt_at = Some(NOW);
+        let shown = status.on_wall(WallOffset::from_millis(60_000));
+        assert_eq!(shown.state, EndpointState::RateLimited { until: LATER });
+        let times = [shown.failing_since, shown.warned_at, shown.next_attempt_at];
+        assert_eq!(times, [Some(LATER); 3]);
+        assert_eq!(shown.held.map(|hold| hold.until), Some(LATER));
+    }
+
+    #[test]
+    fn a_report_is_shown_in_wall_time() {
+        let alert = crate::domain::deliveries::alert::Alert::example(None);
+        let ended = EndedDelivery::new(crate::domain::value::id::DeliveryId::new(1), &alert, 2);
+        let url = WebhookUrl::parse("http://a.test/").unwrap();
+        let reason = DeadLetterReason::EndpointRemoved;
+        let mut report = DeliveryReport::given_up(&url, &ended, reason, NOW);
+        report.next_attempt_at = Some(NOW);
+        let shown = report.on_wall(WallOffset::from_millis(60_000));
+        assert_eq!((shown.at, shown.next_attempt_at), (LATER, Some(LATER)));
+        assert_eq!(shown.attempt, 2);
+    }
+
+    #[test]
+    fn a_state_is_shown_in_words() {
+        let until = Timestamp::from_unix_millis(0);
+        for (state, words) in [
+            (EndpointState::Idle, "idle"),
+            (EndpointState::Paused, "paused"),
+            (
+                EndpointState::RateLimited { until },
+                "on hold until 1970-01-01T00:00:00.000Z",
+            ),
+        ] {
+            assert_eq!(state.to_string(), words);
+        }
+    }
+}

@@ -46,3 +46,38 @@ impl StoredEndpoint {
         known.or_else(|| Some(Hold::until(until)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_or_an_open_circuit_is_shown_until_it_is_over() {
+        let now = Timestamp::from_unix_millis(1_000_000);
+        let next = Timestamp::from_unix_millis(1_000_001);
+        let shown = |stored: StoredEndpoint| {
+            let url = crate::domain::value::url::WebhookUrl::parse("http://a.test/").unwrap();
+            let mut status = EndpointStatus::untouched(url);
+            stored.show(&mut status, now);
+            (status.state, status.next_attempt_at)
+        };
+        let held = |until| StoredEndpoint {
+            held_until: Some(until),
+            ..StoredEndpoint::default()
+        };
+        let open = |until: Timestamp| StoredEndpoint {
+            agreed: serde_json::from_value(serde_json::json!({
+                "circuit": { "until": until, "waitMs": 5_000 }
+            }))
+            .unwrap(),
+            ..StoredEndpoint::default()
+        };
+        let idle = (EndpointState::Idle, None);
+        assert_eq!(shown(held(now)), idle);
+        let limited = EndpointState::RateLimited { until: next };
+        assert_eq!(shown(held(next)), (limited, Some(next)));
+        assert_eq!(shown(open(now)), idle);
+        let opened = EndpointState::CircuitOpen { until: next };
+        assert_eq!(shown(open(next)), (opened, Some(next)));
+    }
+}

@@ -453,4 +453,13 @@ mod tests {
         let policy = RetryPolicy::standard_webhooks();
         assert_eq!(policy.waits(), waits.map(Duration::from_secs));
     }
+
+    #[test]
+    fn a_policy_tells_what_it_was_given() {
+        let policy = RetryPolicy::three_in_two_minutes();
+        assert_eq!(policy.window(), Some(Duration::from_mins(2)));
+        assert!(policy.has_jitter());
+        let custom = RetryPolicy::custom([Duration::from_secs(1)]).without_jitter();
+        assert_eq!((custom.window(), custom.has_jitter()), (None, false));
+    }
 }

@@ -184,4 +184,13 @@ mod tests {
             "a window of nothing would deliver nothing"
         );
     }
+
+    #[test]
+    fn a_window_that_has_forgotten_its_overload_grows_as_if_there_had_been_none() {
+        let mut window = ConcurrencyWindow::new(32);
+        window.on_overload(4);
+        window.forget();
+        (0..5).for_each(|_| window.on_success());
+        assert_eq!(window.size(), 32);
+    }
 }

@@ -251,4 +251,10 @@ mod tests {
         set.webhooks = twice.into();
         assert_eq!(*set.checked().unwrap().webhooks, [a, b]);
     }
+
+    #[test]
+    fn a_company_and_a_type_of_whole_clients_go_well_apart() {
+        assert_eq!(rule("order.paid").company("k").check(), Ok(()));
+        assert_eq!(rule(CLIENT_WIDE_TYPES[0]).check(), Ok(()));
+    }
 }

@@ -369,4 +369,10 @@ mod tests {
         let error = serde_json::from_str::<SigningSecret>("\"whsec_hush\"").unwrap_err();
         assert!(!error.to_string().contains("hush"), "{error}");
     }
+
+    #[test]
+    fn secrets_are_equal_if_their_texts_are() {
+        let [one, other] = [HMAC, ED25519].map(|text| SigningSecret::parse(text).unwrap());
+        assert!(one == SigningSecret::parse(HMAC).unwrap() && one != other);
+    }
 }

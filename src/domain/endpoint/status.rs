@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_report_is_shown_in_wall_time() {
         let alert = crate::domain::deliveries::alert::Alert::example(None);
-        let ended = EndedDelivery::new(crate::domain::value::id::DeliveryId::new(1), &alert, 2);
+        let ended = EndedDelivery::new(DeliveryId::new(1), &alert, 2);
         let url = WebhookUrl::parse("http://a.test/").unwrap();
         let reason = DeadLetterReason::EndpointRemoved;
         let mut report = DeliveryReport::given_up(&url, &ended, reason, NOW);

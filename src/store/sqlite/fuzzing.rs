@@ -28,6 +28,10 @@ type Read<T> = Result<T, StoreError>;
 
 /// The rows of a file, as the store reads them.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "it holds the file and nothing else"
+)]
 pub struct Rows<'c>(pub &'c Connection);
 
 #[expect(missing_docs, reason = "each forwards to the query of its name")]

@@ -609,7 +609,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     let spawned = std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(work);
-    spawned.map_err(|error| StoreError::unavailable(error))
+    spawned.map_err(StoreError::unavailable)
 }
 
 fn start_writer(

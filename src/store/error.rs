@@ -42,7 +42,8 @@ pub enum StoreError {
         "delivery store's file {0} was removed or replaced while open; put it back, or restart with the file to use"
     )]
     Replaced(String),
-    /// No file can exist at the path. Name one in a folder that exists, or use a [`MemoryStore`].
+    /// No file can exist at the path. Name one in a folder that exists, or use a
+    /// [`MemoryStore`](crate::store::MemoryStore).
     #[error("delivery store cannot be created at {path:?}; name a file in a directory that exists")]
     BadPath {
         /// The given path.

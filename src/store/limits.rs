@@ -43,12 +43,12 @@ pub struct BacklogLimits {
     pub endpoint_deliveries: u64,
     /// The maximum number of bytes of bodies of one endpoint's open deliveries. Defaults to 4 GiB.
     pub endpoint_bytes: u64,
-    /// The maximum total number of open deliveries. Defaults to 10,000,000; in a [`MemoryStore`] to
-    /// 1,000,000.
+    /// The maximum total number of open deliveries. Defaults to 10,000,000; in a
+    /// [`MemoryStore`](crate::store::MemoryStore) to 1,000,000.
     pub total_deliveries: u64,
     /// The maximum total number of bytes of bodies. Each open delivery counts with its whole body.
     ///
-    /// Defaults to 64 GiB; in a [`MemoryStore`] to 4 GiB.
+    /// Defaults to 64 GiB; in a [`MemoryStore`](crate::store::MemoryStore) to 4 GiB.
     pub total_bytes: u64,
     /// The treatment of events beyond the limits of an endpoint. Defaults to [`WhenFull::Refuse`].
     pub when_full: WhenFull,

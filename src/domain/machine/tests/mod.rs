@@ -1,3 +1,6 @@
+mod agreement;
+mod memory;
+
 use super::*;
 use crate::domain::deliveries::answer::Answer;
 use crate::domain::deliveries::attempt::{AttemptRecord, Exchange};

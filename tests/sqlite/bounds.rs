@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
-    Appended, AttemptRecord, BacklogLimits, DeadLetterQuery, DeliveryQuery, MemoryLimits,
+    Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery, MemoryLimits,
     MemoryStore, Redelivery, SqliteOptions, SqliteStore, StoreError,
 };
 use actix_webhooks::{
-    ClientId, DeadLetterReason, DeliveryId, Failure, Outcome, Timestamp, WebhookUrl,
+    Auth, ClientId, DeadLetterReason, DeliveryId, Endpoint, Failure, Outcome, Timestamp, WebhookUrl,
 };
 
 use super::retention::{delivered, new_event};
@@ -211,11 +211,33 @@ async fn the_limits_of_the_backlog_hold_for_what_is_redelivered() {
     };
     let store = SqliteStore::open_with(life.file(), options).unwrap();
     redelivers_within_the_limits(&store).await;
+    counts_the_others_beside_a_removed_one(&store).await;
     let limits = MemoryLimits {
         backlog,
         ..MemoryLimits::default()
     };
-    redelivers_within_the_limits(&MemoryStore::with_limits(limits)).await;
+    let store = MemoryStore::with_limits(limits);
+    redelivers_within_the_limits(&store).await;
+    counts_the_others_beside_a_removed_one(&store).await;
+}
+
+/// An event for a removed endpoint and another counts for the other.
+async fn counts_the_others_beside_a_removed_one(store: &impl Store) {
+    let (removed, full) = (url("http://removed.test/"), url("http://full.test/"));
+    let signed = Endpoint::new(removed.as_str()).unwrap();
+    let signed = signed.auth(Auth::bearer("token"));
+    store.apply(Change::PutEndpoint(signed)).await.unwrap();
+    store
+        .apply(Change::RemoveEndpoint(removed.clone()))
+        .await
+        .unwrap();
+    for (id, is_stored) in [("1", true), ("2", true), ("3", true), ("4", false)] {
+        let mut event = new_event(id, 1, 10);
+        event.alerts[0].urls = [removed.clone(), full.clone()].into();
+        let appended = store.append(vec![event].into()).await.unwrap();
+        let stored = matches!(appended[0], Appended::StoredInPart { .. });
+        assert_eq!(stored, is_stored, "{id}: {appended:?}");
+    }
 }
 
 /// A long query kept the log from starting again, and it grew to 549 MiB.

@@ -314,3 +314,6 @@ impl Store for MemoryStore {
 fn done<T: Send + 'static>(result: Result<T, StoreError>) -> StoreFuture<T> {
     Box::pin(std::future::ready(result))
 }
+
+#[cfg(test)]
+mod tests;

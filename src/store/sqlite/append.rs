@@ -204,3 +204,36 @@ fn overtaken(event: &NewEvent, refused: &[(&WebhookUrl, Overflow)]) -> Option<Ov
     });
     why.filter(|_| all).map(|(_, overflow)| overflow.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::{Alert, BacklogUnit, NewAlert};
+
+    #[test]
+    fn an_outbox_event_waits_if_all_its_endpoints_are_held_up() {
+        let url = |text| WebhookUrl::parse(text).unwrap();
+        let (a, b) = (url("http://a.test/"), url("http://b.test/"));
+        let event = |urls: &[&WebhookUrl], outbox| {
+            let urls: Vec<WebhookUrl> = urls.iter().copied().cloned().collect();
+            let alert = Alert::new("e".into(), "r".into(), "t", "c".into(), Bytes::new());
+            let alerts = vec![NewAlert::new(alert, urls)];
+            let mut event = NewEvent::new("e".into(), "c".into(), Timestamp::default(), alerts);
+            event.outbox = outbox;
+            event
+        };
+        let why = Overflow::new(Some(a.clone()), BacklogUnit::Deliveries, 1, 1);
+        let refused = [(&a, why.clone())];
+        assert_eq!(overtaken(&event(&[&a], Some(1)), &refused), Some(why));
+        assert_eq!(overtaken(&event(&[&a, &b], Some(1)), &refused), None);
+        assert_eq!(overtaken(&event(&[&b], Some(1)), &refused), None);
+        assert_eq!(
+            overtaken(&event(&[&a], None), &refused),
+            None,
+            "it comes from elsewhere"
+        );
+        assert_eq!(overtaken(&event(&[&a], Some(1)), &[]), None);
+    }
+}

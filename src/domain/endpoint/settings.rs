@@ -528,6 +528,7 @@ mod tests {
             endpoint().auth(Auth::None),
             endpoint().header("X-Team", "billing"),
             endpoint().content_type("text/plain"),
+            endpoint().signature_headers(SignatureHeaders::standard()),
         ] {
             assert!(shaped.shapes_requests(), "{shaped:?}");
         }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::policy::agreed::Hold;
-use crate::domain::policy::breaker::CircuitBreaker;
-use crate::domain::policy::health::{DisablePolicy, FailingRule, Health};
+use crate::domain::policy::breaker::{Circuit, CircuitBreaker};
+use crate::domain::policy::health::{DisablePolicy, DisabledReason, FailingRule, Health};
 
 fn with(policy: impl FnOnce(&mut EndpointPolicy)) -> EndpointMachine {
     let mut machine = machine();
@@ -199,4 +199,41 @@ fn lifting_makes_waiting_retries_due_and_tells_the_store() {
         "the circuit was open"
     );
     assert_eq!(open.circuit.open_until(), None);
+}
+
+#[test]
+fn a_longer_hold_of_an_attempt_in_flight_extends_a_shorter_one() {
+    let mut machine = with(|policy| policy.max_in_flight = 4);
+    attempt(&mut machine, NOW, 1, Answer::new(200));
+    machine.on_deliveries([delivery(2), delivery(3)], Missed::None);
+    machine.start_one(NOW).unwrap();
+    machine.start_one(NOW).unwrap();
+    finish(&mut machine, NOW, 2, Answer::new(429).retry_after("10"));
+    finish(&mut machine, NOW, 3, Answer::new(429).retry_after("100"));
+    assert_eq!(machine.held_until(), Some(at(100)));
+}
+
+#[test]
+fn a_definite_answer_to_a_probe_closes_the_circuit() {
+    let mut machine = with(|policy| policy.circuit_breaker = Some(CircuitBreaker::after(1)));
+    attempt(&mut machine, NOW, 1, Answer::new(503));
+    let until = machine.circuit.open_until().unwrap();
+    pump(&mut machine, until);
+    attempt(&mut machine, until, 2, Answer::new(400));
+    assert_eq!(machine.circuit, Circuit::Closed);
+}
+
+#[test]
+fn a_410_disables_where_the_policy_says_so() {
+    let disabled = |on_gone, status| {
+        let mut machine = with(|policy| {
+            let mut disable = DisablePolicy::never();
+            disable.on_gone = on_gone;
+            policy.disable = disable;
+        });
+        attempt(&mut machine, NOW, 1, Answer::new(status)).disabled
+    };
+    assert_eq!(disabled(true, 410), Some(DisabledReason::Gone));
+    assert_eq!(disabled(true, 400), None);
+    assert_eq!(disabled(false, 410), None);
 }

@@ -1,5 +1,6 @@
 mod agreement;
 mod memory;
+mod resting;
 
 use super::*;
 use crate::domain::deliveries::answer::Answer;

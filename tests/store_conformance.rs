@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_webhooks::store::{MemoryStore, SqliteStore};
+use actix_webhooks::store::prelude::*;
+use actix_webhooks::store::{Agreed, Alert, MemoryStore, NewAlert, NewEvent, SqliteStore};
 use actix_webhooks::testing::store_conformance;
 
 #[actix_rt::test]
@@ -25,4 +26,26 @@ async fn the_sqlite_store_keeps_the_contract() {
         SqliteStore::open(file).unwrap()
     }))
     .await;
+}
+
+/// A store may leave out what was agreed on with a receiver. These do not.
+async fn keeps_what_was_agreed_on(store: &impl Store) {
+    let url = actix_webhooks::WebhookUrl::parse("http://a.test/").unwrap();
+    let at = actix_webhooks::Timestamp::from_unix_millis(1_000);
+    let alert = Alert::new("e".into(), "r".into(), "t", "c".into(), "{}".into());
+    let alerts = vec![NewAlert::new(alert, [url.clone()])];
+    let event = NewEvent::new("e".into(), "c".into(), at, alerts);
+    store.append(Arc::new([event])).await.unwrap();
+    let agreed: Agreed =
+        serde_json::from_str(r#"{"lastTurn":"1970-01-01T00:00:07.000Z"}"#).unwrap();
+    store.agree(&url, agreed.clone()).await.unwrap();
+    assert_eq!(store.endpoint_summary(&url).await.unwrap().agreed, agreed);
+}
+
+#[actix_rt::test]
+async fn both_stores_keep_what_was_agreed_on() {
+    keeps_what_was_agreed_on(&MemoryStore::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("agreed.db")).unwrap();
+    keeps_what_was_agreed_on(&store).await;
 }

@@ -120,9 +120,9 @@ fn an_endpoint_is_forgotten_when_its_hold_is_over() {
     record.hold_until = Some(at(100));
     now(store.record(Arc::new([record])));
     let keep = Retention {
-        ended: Duration::from_secs(3_600),
-        dead_letters: Duration::from_secs(3_600),
-        event_ids: Duration::from_secs(3_600),
+        ended: Duration::from_hours(1),
+        dead_letters: Duration::from_hours(1),
+        event_ids: Duration::from_hours(1),
     };
     let held = || now(store.endpoint_summary(&url(HOOK))).held_until;
     now(store.prune(at(100), keep));

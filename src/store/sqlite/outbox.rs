@@ -198,4 +198,16 @@ mod tests {
             assert!(!error.contains("hush"), "{error}");
         }
     }
+
+    #[test]
+    fn brackets_in_texts_do_not_count_and_closed_ones_no_longer() {
+        assert!(!is_deeper_than("[[]][[]]", 2));
+        assert!(is_deeper_than("[[[]]]", 2));
+        assert!(is_deeper_than(r#"["]]]",[["#, 2), "the text closes nothing");
+        assert!(!is_deeper_than(r#"["[[["]"#, 1));
+        assert!(
+            !is_deeper_than(r#"["\"[[["]"#, 1),
+            "the quotation mark is escaped"
+        );
+    }
 }

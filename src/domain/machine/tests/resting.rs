@@ -11,7 +11,7 @@ use crate::domain::policy::health::DisabledReason;
 fn open() -> Circuit {
     Circuit::Open {
         until: at(60),
-        wait: Duration::from_secs(60),
+        wait: Duration::from_mins(1),
     }
 }
 

@@ -93,4 +93,12 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn offsets_differ_by_more_than_so_much() {
+        let [one, other] = [-40, 60].map(WallOffset::from_millis);
+        assert_eq!((one.millis(), other.millis()), (-40, 60));
+        assert!(!one.differs_from(other, 100) && !other.differs_from(one, 100));
+        assert!(one.differs_from(other, 99) && !one.differs_from(one, 0));
+    }
 }

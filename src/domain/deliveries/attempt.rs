@@ -312,4 +312,15 @@ mod tests {
         assert_eq!(exchange.refused_with(403), Failure::CredentialsDropped(403));
         assert_eq!(exchange.refused_with(404), Failure::Status(404));
     }
+
+    #[test]
+    fn an_attempt_is_shown_in_wall_time() {
+        let [now, later] = [1_000_000, 1_060_000].map(Timestamp::from_unix_millis);
+        let attempt = Attempt::new(AttemptSummary::new(1, now, Duration::ZERO), b"busy \xff");
+        let shown = attempt.on_wall(WallOffset::from_millis(60_000));
+        assert_eq!(
+            (shown.summary.at, shown.excerpt.as_str()),
+            (later, "busy \u{fffd}")
+        );
+    }
 }

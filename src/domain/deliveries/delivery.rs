@@ -302,4 +302,26 @@ mod tests {
         assert_eq!(page(9, 2 * body + 1), (3, true));
         assert_eq!(page(9, 0), (1, true), "one at least");
     }
+
+    #[test]
+    fn a_delivery_is_shown_in_wall_time() {
+        let [now, later] = [1_000_000, 1_060_000].map(Timestamp::from_unix_millis);
+        let delivery = Delivery {
+            id: DeliveryId::new(1),
+            alert_id: AlertId::new(&"e".into(), &"r".into()),
+            event_id: "e".into(),
+            rule_id: "r".into(),
+            rule_type: "t".to_owned(),
+            client_id: "c".into(),
+            url: WebhookUrl::parse("http://a.test/").unwrap(),
+            accepted_at: now,
+            state: DeliveryState::Waiting { due_at: now },
+            attempts_made: 1,
+            last_attempt: Some(AttemptSummary::new(1, now, std::time::Duration::ZERO)),
+        };
+        let shown = delivery.on_wall(WallOffset::from_millis(60_000));
+        assert_eq!(shown.accepted_at, later);
+        assert_eq!(shown.state, DeliveryState::Waiting { due_at: later });
+        assert_eq!(shown.last_attempt.map(|attempt| attempt.at), Some(later));
+    }
 }

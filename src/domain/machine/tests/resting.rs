@@ -1,6 +1,7 @@
 //! When an endpoint rests and retires, and what it leaves behind.
 
 use super::*;
+use crate::domain::deliveries::attempt::AttemptSummary;
 use crate::domain::endpoint::status::EndpointState;
 use crate::domain::machine::resting::Rest;
 use crate::domain::machine::run::{Run, RunChange};
@@ -65,9 +66,23 @@ fn what_is_left_behind_is_gone_on_with() {
     paused.run.apply(RunChange::Pause);
     paused.reports_lost = 2;
     paused.tally.open = 5;
+    paused.tally.consecutive_failures = 4;
+    paused.tally.health.failing_since = Some(NOW);
+    paused.tally.health.warned_at = Some(at(1));
+    let last = AttemptSummary::new(3, NOW, Duration::ZERO);
+    paused.tally.last_attempt = Some(last);
     status = paused.status(machine.url.clone());
     assert_eq!(status.state, EndpointState::Paused);
     assert_eq!((status.reports_lost, status.queued), (2, 5));
+    assert_eq!(
+        (status.consecutive_failures, status.last_attempt),
+        (4, Some(last))
+    );
+    assert_eq!(
+        (status.failing_since, status.warned_at),
+        (Some(NOW), Some(at(1)))
+    );
+    assert_eq!(status.window, machine.window.size());
     let unread = EndpointMachine::new(machine.url.clone(), machine.policy, RetiredState::default());
     assert!(!unread.past().is_known);
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use actix_webhooks::testing::{Reply, lay_down, take_up};
+use actix_webhooks::store::MemoryStore;
+use actix_webhooks::testing::{Faults, FaultyStore, Reply, lay_down, take_up};
 use actix_webhooks::transport::Answer;
 use actix_webhooks::{EndpointState, Ordering, Outcome, Rule, WebhookUrl};
 
@@ -88,6 +89,38 @@ fn a_retry_comes_when_it_is_due_after_a_shard_was_laid_down_and_taken_up() {
         sim.sleep(60).await;
         assert_eq!(sim.sent_at(), [0.0, 60.0]);
     });
+}
+
+/// The second call was answered while the subscriber still recorded.
+#[test]
+fn a_shard_is_laid_down_for_nobody_before_its_subscribers_have_ended() {
+    let faults = Faults {
+        failing: 0.0,
+        failing_after: 0.0,
+        delay: Duration::from_secs(4),
+    };
+    let store = FaultyStore::new(MemoryStore::new(), faults, 1);
+    let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+    simulate_with(
+        |builder| builder.store(store).rule(rule),
+        async |sim| {
+            sim.publish("e").await;
+            while sim.receivers.requests().is_empty() {
+                sim.clock.sleep(Duration::from_millis(10)).await;
+            }
+            sim.clock.sleep(Duration::from_millis(10)).await;
+            let urls = hook();
+            let lay_down = async || {
+                lay_down(&sim.engine, &urls).await;
+                sim.clock.elapsed()
+            };
+            let begun = sim.clock.elapsed();
+            let (first, second) = futures_util::future::join(lay_down(), lay_down()).await;
+            assert!(first > begun, "the attempt was being recorded");
+            assert_eq!(first, second);
+            assert_eq!(sim.outcomes(), [Outcome::Delivered]);
+        },
+    );
 }
 
 /// Hands the endpoint over and back `rounds` times while events are published, at moments that

@@ -69,16 +69,19 @@ pub(crate) struct LayDown(pub(crate) Shards);
 impl Handler<LayDown> for SupervisorActor {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, LayDown(shards): LayDown, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, LayDown(shards): LayDown, ctx: &mut Context<Self>) -> Self::Result {
         self.held.set(&shards, false);
         let urls = self
             .endpoints
             .keys()
             .filter(|url| shards.contains(Shard::of(url)));
         let urls: Vec<WebhookUrl> = urls.cloned().collect();
-        let mut ending = Vec::new();
+        let (mut ending, mut others) = (Vec::new(), Vec::new());
         for url in urls {
-            if self.running(&url).is_some() {
+            if let Some(ended) = self.removal_ended(&url, ctx) {
+                // It is being removed, or laid down already.
+                others.push(ended);
+            } else if self.running(&url).is_some() {
                 let ended = self.begin_removal(&url);
                 ending.push(async move { (url, ended.await) });
             } else {
@@ -86,12 +89,14 @@ impl Handler<LayDown> for SupervisorActor {
             }
         }
         let ended = wrap_future::<_, Self>(join_all(ending));
-        Box::pin(ended.map(|ended, supervisor, ctx| {
+        let ended = ended.map(|ended, supervisor, ctx| {
             for (url, past) in ended {
                 supervisor.note_past(&url, past);
                 supervisor.end_removal(&url, false, ctx);
             }
-        }))
+        });
+        let others = join_all(others);
+        Box::pin(ended.then(|(), _, _| wrap_future(others).map(|_, _, _| ())))
     }
 }
 

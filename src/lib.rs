@@ -81,6 +81,8 @@
 //! | warn | `dead letter … forgotten: …` | `delivery_id`, `limit` | the memory store already held its maximum number of dead letters |
 //! | warn | `… dead letters forgotten early, …`, `ids of … events forgotten early: …` | | the file is larger than `SqliteOptions::max_bytes` |
 //! | warn | `some dead letters were not redelivered, …` | | there was no room to redeliver all dead letters of a query |
+//! | info | `redelivery … has ended: … deliveries started again, … left` | `redelivery`, `done`, `left` | a redelivery by filter finished or was stopped |
+//! | error | `redelivery … could not go on; …` | `redelivery`, `error` | a store call failed |
 //! | error | `delivery … to … cannot be read in the delivery store and is now a dead letter: …` | `endpoint`, `delivery_id` | the delivery's row is damaged |
 //! | error | `… in the delivery store cannot be read and is left out: …` | `endpoint`, if there is one | a listed row, or a row about an endpoint, is damaged |
 //! | error | `stored rate limit, hold and circuit of endpoint … cannot be read; …` | `endpoint`, `error` | the endpoint's row is damaged |
@@ -136,11 +138,12 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
-    GetStatus, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
+    AskWhy, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries,
+    EndRule, EndpointError, GetDelivery, GetEvent, GetStatus, ListAttempts, ListClients,
+    ListDeadLetters, ListDeliveries, ListRedeliveries, ListRefused, ListRules, ListStatus,
     ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
     Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
-    StatusFilter, StatusPage, WatchDeliveries, WatchStatus,
+    StartRedelivery, StatusFilter, StatusPage, StopRedelivery, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -151,11 +154,14 @@ pub use crate::domain::authorisation::oauth2::{
 };
 pub use crate::domain::deliveries::attempt::{Attempt, AttemptSummary};
 pub use crate::domain::deliveries::dead_letter::DeadLetter;
-pub use crate::domain::deliveries::delivery::{Delivery, DeliveryState};
+pub use crate::domain::deliveries::delivery::{Delivery, DeliveryDetails, DeliveryState};
+pub use crate::domain::deliveries::failure_filter::{FailureFilter, InvalidFailureFilter};
 pub use crate::domain::deliveries::outcome::DeadLetterReason;
 pub use crate::domain::deliveries::outcome::{Failure, Outcome};
+pub use crate::domain::deliveries::reason_kind::ReasonKind;
 pub use crate::domain::endpoint::address::{AddressRange, InvalidAddressRange};
 pub use crate::domain::endpoint::invalid::InvalidEndpoint;
+pub use crate::domain::endpoint::place::Place;
 pub use crate::domain::endpoint::policy::{EndpointPolicy, Ordering};
 pub use crate::domain::endpoint::settings::{ClientIdentity, Endpoint, EndpointHeader};
 pub use crate::domain::endpoint::status::{
@@ -181,6 +187,7 @@ pub use crate::domain::value::secret::Secret;
 pub use crate::domain::value::text::{InvalidText, TextProblem};
 pub use crate::domain::value::time::{InvalidTimestamp, Timestamp};
 pub use crate::domain::value::url::{InvalidUrl, WebhookUrl};
+pub use crate::domain::why::{Evidence, Finding, FindingCode, Remedy, Why};
 pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
 pub use crate::error::{BuildError, InvalidSetting, Overload, PublishError};
 

@@ -3,6 +3,7 @@
 mod engine {
     mod agreed;
     mod answers;
+    mod asking;
     mod bad_input;
     mod bodies;
     mod bound;

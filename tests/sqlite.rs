@@ -12,10 +12,12 @@ mod sqlite {
     mod one_engine;
     mod order;
     mod outbox;
+    mod redelivering;
     mod restart;
     mod retention;
     mod rules;
     mod sealed;
+    mod searching;
     pub(crate) mod support;
     mod unreadable;
     mod written;

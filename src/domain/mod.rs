@@ -21,3 +21,5 @@ pub(crate) mod endpoint;
 pub(crate) mod credentials;
 
 pub(crate) mod machine;
+
+pub(crate) mod why;

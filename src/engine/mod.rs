@@ -1,5 +1,6 @@
 //! The facade: builds the actors, connects them, and shuts them down in order.
 
+mod asking;
 mod builder;
 mod merging;
 mod operating;
@@ -25,7 +26,7 @@ use crate::actor::message::{
 };
 use crate::actor::router::RouterActor;
 use crate::actor::shared::EngineContext;
-use crate::actor::supervisor::{Introduce, SupervisorActor, TakeUp};
+use crate::actor::supervisor::{Introduce, ResumeRedeliveries, SupervisorActor, TakeUp};
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::shard::Shards;
 use crate::domain::endpoint::status::ShutdownReport;
@@ -222,7 +223,10 @@ async fn start(
     let begun = async {
         introduce(&engine, known).await?;
         let taken_up = engine.supervisor.send(TakeUp(Shards::ALL)).await;
-        taken_up
+        let taken_up = taken_up.map_err(|_| BuildError::Stopped)?;
+        taken_up.map_err(BuildError::Store)?;
+        let resumed = engine.supervisor.send(ResumeRedeliveries).await;
+        resumed
             .map_err(|_| BuildError::Stopped)?
             .map_err(BuildError::Store)
     };

@@ -23,7 +23,9 @@ use crate::domain::routing::client::Client;
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
 use crate::error::PublishError;
-use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError, UnreadableSetting};
+use crate::store::{
+    DeadLetterQuery, DeliveryQuery, Page, Redelivery, StoreError, UnreadableSetting,
+};
 
 /// The reason why an operator's request failed.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +221,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`OperateError::Store`], [`OperateError::Stopped`].
-    pub async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, OperateError> {
+    pub async fn deliveries(&self, query: DeliveryQuery) -> Result<Page<Delivery>, OperateError> {
         Ok(self.ask_supervisor(ListDeliveries::new(query)).await??)
     }
 
@@ -253,7 +255,7 @@ impl Engine {
     pub async fn dead_letters(
         &self,
         query: DeadLetterQuery,
-    ) -> Result<Vec<DeadLetter>, OperateError> {
+    ) -> Result<Page<DeadLetter>, OperateError> {
         Ok(self.ask_supervisor(ListDeadLetters::new(query)).await??)
     }
 

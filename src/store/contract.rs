@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OpenSummary, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention,
-    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, Count, DeadLetterQuery,
+    DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery,
+    OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit, PastCredential, Readable,
+    Redelivery, RedeliveryId, RedeliveryJob, RefusedEntry, Retention, StoreClaim, StoreError,
+    StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::deliveries::outcome::DeadLetterReason;
-use crate::domain::value::id::DeliveryId;
+use crate::domain::value::id::{DeliveryId, EventId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 
@@ -176,10 +177,52 @@ pub trait RecordStore: Send + Sync + 'static {
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>>;
 
     /// Returns deliveries, newest first.
-    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>>;
+    ///
+    /// The store may stop after a number of deliveries looked at; the page then says how far it
+    /// looked, and where to continue.
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Page<Delivery>>;
+
+    /// Returns the number of deliveries that a query finds, ignoring its limit.
+    ///
+    /// It counts up to `at_most`, and may stop after a number of deliveries looked at. Defaults to
+    /// counting one page.
+    fn count(&self, query: DeliveryQuery, at_most: u64) -> StoreFuture<Count> {
+        let limit = usize::try_from(at_most).unwrap_or(usize::MAX);
+        let page = self.deliveries(DeliveryQuery { limit, ..query });
+        Box::pin(async move {
+            let page = page.await?;
+            let count = u64::try_from(page.len()).unwrap_or(u64::MAX);
+            Ok(Count::new(count.min(at_most), page.next.is_some()))
+        })
+    }
+
+    /// Returns everything stored of a delivery, apart from its attempts; `None` if there is no such
+    /// delivery, or if it was forgotten.
+    ///
+    /// Defaults to [`StoreError::Unsupported`].
+    fn delivery(&self, id: DeliveryId) -> StoreFuture<Option<DeliveryDetails>> {
+        let _ = id;
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "reading a delivery by its id",
+        ))))
+    }
+
+    /// Returns the events with this id, oldest first: each client may have one.
+    ///
+    /// An event without deliveries is returned too. Ids are forgotten after
+    /// [`Retention::event_ids`]. Defaults to [`StoreError::Unsupported`].
+    fn events(&self, id: EventId) -> StoreFuture<Vec<StoredEvent>> {
+        let _ = id;
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "reading an event by its id",
+        ))))
+    }
 
     /// Returns dead letters, newest first.
-    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>>;
+    ///
+    /// The store may stop after a number of dead letters looked at, as for
+    /// [`deliveries`](Self::deliveries).
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Page<DeadLetter>>;
 
     /// Starts deliveries again, with new ids and the same alerts.
     ///
@@ -198,6 +241,54 @@ pub trait RecordStore: Send + Sync + 'static {
         which: Redelivery,
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>>;
+
+    /// Begins to redeliver everything that a filter finds, and returns what was stored of it.
+    ///
+    /// Nothing is redelivered yet. Defaults to [`StoreError::Unsupported`].
+    fn begin_redelivery(&self, which: Redelivery, now: Timestamp) -> StoreFuture<RedeliveryJob> {
+        let (_, _) = (which, now);
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            STEP_BY_STEP,
+        ))))
+    }
+
+    /// Redelivers up to `limit` further deliveries of a redelivery, oldest first, and stores its
+    /// progress with them: all of it, or nothing.
+    ///
+    /// Returns the redelivery and the fresh deliveries, each with its endpoint; `None` if there is
+    /// no such redelivery. Nothing happens if it has ended. If there is no room for a delivery, the
+    /// redelivery waits before it. Defaults to [`StoreError::Unsupported`].
+    fn go_on_redelivering(
+        &self,
+        id: RedeliveryId,
+        limit: usize,
+        now: Timestamp,
+    ) -> StoreFuture<Option<(RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>)>> {
+        let (_, _, _) = (id, limit, now);
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            STEP_BY_STEP,
+        ))))
+    }
+
+    /// Stops a redelivery, unless it has ended, and returns it; `None` if there is none.
+    ///
+    /// Defaults to [`StoreError::Unsupported`].
+    fn stop_redelivery(
+        &self,
+        id: RedeliveryId,
+        now: Timestamp,
+    ) -> StoreFuture<Option<RedeliveryJob>> {
+        let (_, _) = (id, now);
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            STEP_BY_STEP,
+        ))))
+    }
+
+    /// Returns the redeliveries that go on, and at least the last 100 that have ended, oldest
+    /// first. Defaults to none.
+    fn redeliveries(&self) -> StoreFuture<Vec<RedeliveryJob>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// Discards the dead letters that a query finds, at most one page, and returns their number.
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64>;
@@ -322,8 +413,19 @@ pub trait OutboxStore: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// Returns the outbox events that were set aside, the oldest first.
+    ///
+    /// They start after `after`; at most `limit`. Defaults to none.
+    fn refused(&self, after: u64, limit: usize) -> StoreFuture<Vec<RefusedEntry>> {
+        let (_, _) = (after, limit);
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// Returns `true` if there is an outbox to check. Defaults to `false`.
     fn has_outbox(&self) -> bool {
         false
     }
 }
+
+/// What a store without redeliveries by filter cannot do.
+const STEP_BY_STEP: &str = "redelivering step by step";

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Overflow;
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::deliveries::outcome::DeadLetterReason;
@@ -10,6 +12,7 @@ use crate::domain::events::event::Event;
 use crate::domain::value::id::{ClientId, DeliveryId, EventId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
+use crate::domain::value::wall::{OnWall, WallOffset};
 
 /// An event to accept, with the alerts that it raises.
 #[derive(Clone, Debug)]
@@ -54,6 +57,43 @@ impl NewEvent {
     }
 }
 
+/// An accepted event whose id is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct StoredEvent {
+    /// The event's id.
+    pub id: EventId,
+    /// The event's owner; `None` if the store does not know it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_id: Option<ClientId>,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Number of its deliveries when it was accepted; 0 if no rule matched.
+    pub deliveries: u64,
+}
+
+impl StoredEvent {
+    /// Returns an event of an unknown client.
+    pub fn new(id: EventId, accepted_at: Timestamp, deliveries: u64) -> Self {
+        Self {
+            id,
+            client_id: None,
+            accepted_at,
+            deliveries,
+        }
+    }
+}
+
+impl OnWall for StoredEvent {
+    fn on_wall(self, offset: WallOffset) -> Self {
+        Self {
+            accepted_at: self.accepted_at.on_wall(offset),
+            ..self
+        }
+    }
+}
+
 /// An event in the outbox.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -68,6 +108,29 @@ impl OutboxEntry {
     /// Returns the event at this place, or the reason why it cannot be read.
     pub fn new(seq: u64, event: Result<Event, String>) -> Self {
         Self { seq, event }
+    }
+}
+
+/// An event in the outbox that was set aside, because it can never be routed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefusedEntry {
+    /// Its place in the outbox.
+    pub seq: u64,
+    /// The event's id, if it can be read.
+    pub event_id: Option<EventId>,
+    /// Why it was set aside.
+    pub reason: String,
+}
+
+impl RefusedEntry {
+    /// Returns the event at this place, and why it was set aside.
+    pub fn new(seq: u64, event_id: Option<EventId>, reason: String) -> Self {
+        Self {
+            seq,
+            event_id,
+            reason,
+        }
     }
 }
 

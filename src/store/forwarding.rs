@@ -66,13 +66,33 @@ macro_rules! forward_store {
 
             forward_store! { @methods
                 Other attempts(id: $crate::domain::value::id::DeliveryId) -> Vec<$crate::domain::deliveries::attempt::Attempt>;
-                Other deliveries(query: $crate::store::DeliveryQuery) -> Vec<$crate::domain::deliveries::delivery::Delivery>;
+                Other deliveries(query: $crate::store::DeliveryQuery)
+                    -> $crate::store::Page<$crate::domain::deliveries::delivery::Delivery>;
+                Other count(query: $crate::store::DeliveryQuery, at_most: u64) -> $crate::store::Count;
+                Other delivery(id: $crate::domain::value::id::DeliveryId)
+                    -> Option<$crate::store::DeliveryDetails>;
+                Other events(id: $crate::domain::value::id::EventId) -> Vec<$crate::store::StoredEvent>;
                 Other dead_letters(query: $crate::store::DeadLetterQuery)
-                    -> Vec<$crate::domain::deliveries::dead_letter::DeadLetter>;
+                    -> $crate::store::Page<$crate::domain::deliveries::dead_letter::DeadLetter>;
                 Other count_dead_letters(query: $crate::store::DeadLetterQuery) -> u64;
                 Other discard(query: $crate::store::DeadLetterQuery) -> u64;
                 Other redeliver(which: $crate::store::Redelivery, now: $crate::domain::value::time::Timestamp)
                     -> Vec<($crate::domain::value::id::DeliveryId, $crate::domain::value::url::WebhookUrl)>;
+                Other begin_redelivery(which: $crate::store::Redelivery, now: $crate::domain::value::time::Timestamp)
+                    -> $crate::store::RedeliveryJob;
+                Other go_on_redelivering(
+                    id: $crate::store::RedeliveryId,
+                    limit: usize,
+                    now: $crate::domain::value::time::Timestamp
+                ) -> Option<(
+                    $crate::store::RedeliveryJob,
+                    Vec<($crate::domain::value::id::DeliveryId, $crate::domain::value::url::WebhookUrl)>
+                )>;
+                Other stop_redelivery(
+                    id: $crate::store::RedeliveryId,
+                    now: $crate::domain::value::time::Timestamp
+                ) -> Option<$crate::store::RedeliveryJob>;
+                Other redeliveries() -> Vec<$crate::store::RedeliveryJob>;
                 Rare prune(now: $crate::domain::value::time::Timestamp, keep: $crate::store::Retention) -> u64;
                 Other open_total() -> u64;
             }
@@ -113,6 +133,7 @@ macro_rules! forward_store {
             forward_store! { @methods
                 Other outbox(after: u64, limit: usize) -> Vec<$crate::store::OutboxEntry>;
                 Other reject_outbox(seq: u64, reason: String) -> ();
+                Other refused(after: u64, limit: usize) -> Vec<$crate::store::RefusedEntry>;
             }
         }
 

@@ -13,7 +13,10 @@ mod given_up;
 mod ledger;
 mod limits;
 mod memory;
+mod page;
 mod queries;
+mod redelivering;
+pub(crate) mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod unreadable;
@@ -24,14 +27,17 @@ use std::pin::Pin;
 pub use self::claim::StoreClaim;
 pub use self::contract::{DeliveryStore, OutboxStore, RecordStore, SettingsStore, Store};
 pub use self::error::{Cause, StoreError};
-pub use self::events::{Appended, NewAlert, NewEvent, OutboxEntry};
+pub use self::events::{Appended, NewAlert, NewEvent, OutboxEntry, RefusedEntry, StoredEvent};
 pub use self::given_up::GivenUp;
 pub use self::limits::{BacklogLimits, BacklogUnit, Overflow, Retention, WhenFull};
 pub use self::memory::{MemoryLimits, MemoryStore};
+pub use self::page::{Count, Page};
 pub(crate) use self::queries::page_limit;
 pub use self::queries::{
     DeadLetterQuery, DeliveryQuery, DeliveryStage, OpenQuery, OpenSummary, Redelivery,
 };
+pub(crate) use self::redelivering::{ENDED_AT_ONCE, REMEMBERED};
+pub use self::redelivering::{RedeliveryId, RedeliveryJob, RedeliveryState};
 #[cfg(all(feature = "fuzzing", feature = "sqlite"))]
 pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 #[cfg(feature = "sqlite")]
@@ -43,7 +49,7 @@ pub use crate::domain::credentials::{CredentialOwner, PastCredential};
 pub use crate::domain::deliveries::alert::Alert;
 pub use crate::domain::deliveries::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::deliveries::delivery::{
-    EndedDelivery, Loaded, OpenDelivery, OpenPage, PageLimit, WaitingDelivery,
+    DeliveryDetails, EndedDelivery, Loaded, OpenDelivery, OpenPage, PageLimit, WaitingDelivery,
 };
 pub use crate::domain::endpoint::stored::StoredEndpoint;
 pub use crate::domain::events::content::ContentDigest;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::value::id::{ClientId, DeliveryId, EventId, RuleId};
+use crate::domain::deliveries::failure_filter::FailureFilter;
+use crate::domain::deliveries::reason_kind::ReasonKind;
+use crate::domain::value::id::{AlertId, ClientId, CompanyId, DeliveryId, EventId, RuleId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::WallOffset;
@@ -57,12 +59,22 @@ pub struct DeliveryQuery {
     pub url: Option<WebhookUrl>,
     /// Only deliveries of this client.
     pub client_id: Option<ClientId>,
+    /// Only deliveries about this company.
+    pub company_id: Option<CompanyId>,
     /// Only deliveries of this event.
     pub event_id: Option<EventId>,
+    /// Only deliveries of this alert: the id that its receivers see as `webhook-id`.
+    pub alert_id: Option<AlertId>,
+    /// Only deliveries of this rule.
+    pub rule_id: Option<RuleId>,
     /// Only deliveries with this rule type.
     pub rule_type: Option<String>,
     /// Only deliveries in this stage.
     pub stage: Option<DeliveryStage>,
+    /// Only deliveries whose last attempt failed like this.
+    pub failure: Option<FailureFilter>,
+    /// Only deliveries that were given up for a reason of this kind.
+    pub reason: Option<ReasonKind>,
     /// Only deliveries accepted at or after this instant.
     pub since: Option<Timestamp>,
     /// Only deliveries accepted before this instant.
@@ -102,10 +114,24 @@ pub struct DeadLetterQuery {
     pub url: Option<WebhookUrl>,
     /// Only dead letters of this client.
     pub client_id: Option<ClientId>,
+    /// Only dead letters about this company.
+    pub company_id: Option<CompanyId>,
     /// Only dead letters of this event.
     pub event_id: Option<EventId>,
+    /// Only dead letters of this alert: the id that its receivers see as `webhook-id`.
+    pub alert_id: Option<AlertId>,
+    /// Only dead letters of this rule.
+    pub rule_id: Option<RuleId>,
+    /// Only dead letters with this rule type.
+    pub rule_type: Option<String>,
+    /// Only dead letters whose last attempt failed like this.
+    pub failure: Option<FailureFilter>,
+    /// Only dead letters that were given up for a reason of this kind.
+    pub reason: Option<ReasonKind>,
     /// Only dead letters given up at or after this instant.
     pub since: Option<Timestamp>,
+    /// Only dead letters given up before this instant.
+    pub until: Option<Timestamp>,
     /// Only dead letters before this one, for the next page.
     pub before: Option<DeliveryId>,
     /// The maximum number of results. 0 means 100; more than 1,000 means 1,000.
@@ -130,6 +156,7 @@ impl DeadLetterQuery {
     pub(crate) fn in_engine_time(self, offset: WallOffset) -> Self {
         Self {
             since: self.since.map(|at| offset.to_engine(at)),
+            until: self.until.map(|at| offset.to_engine(at)),
             ..self
         }
     }
@@ -151,6 +178,9 @@ pub enum Redelivery {
     One(DeliveryId),
     /// The dead letters that a query finds.
     DeadLetters(DeadLetterQuery),
+    /// The deliveries that a query finds and that have ended, whether they were delivered or given
+    /// up. Only for redeliveries step by step ([`StartRedelivery`](crate::StartRedelivery)).
+    Ended(DeliveryQuery),
 }
 
 impl From<DeliveryId> for Redelivery {
@@ -172,6 +202,7 @@ impl Redelivery {
         match self {
             Self::One(id) => Self::One(id),
             Self::DeadLetters(query) => Self::DeadLetters(query.in_engine_time(offset)),
+            Self::Ended(query) => Self::Ended(query.in_engine_time(offset)),
         }
     }
 }

@@ -246,7 +246,7 @@ async fn assert_shown_as_held(sim: &Sim, accepted: Timestamp, due_at: Timestamp)
 
 async fn deliveries(sim: &Sim, query: DeliveryQuery) -> Vec<Delivery> {
     let found = sim.engine.supervisor().send(ListDeliveries::new(query));
-    found.await.unwrap().unwrap()
+    found.await.unwrap().unwrap().items
 }
 
 /// A restarted engine continues the time of the previous one. A stored retry comes when it would

@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
     Alert, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery, DeliveryQuery,
-    Loaded, MemoryStore, NewEvent, OpenDelivery, OpenPage, OpenSummary, PageLimit, Redelivery,
-    Retention, StoreFuture, StoredEndpoint, WaitingDelivery,
+    Loaded, MemoryStore, NewEvent, OpenDelivery, OpenPage, OpenSummary, Page, PageLimit,
+    Redelivery, Retention, StoreFuture, StoredEndpoint, WaitingDelivery,
 };
 use actix_webhooks::testing::SimClock;
 use actix_webhooks::transport::{Answer, Channel, Request, Sent, Transport};
@@ -141,11 +141,11 @@ impl RecordStore for Large {
         self.store.attempts(id)
     }
 
-    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Page<Delivery>> {
         self.store.deliveries(query)
     }
 
-    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Page<DeadLetter>> {
         self.store.dead_letters(query)
     }
 

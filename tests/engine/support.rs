@@ -112,6 +112,6 @@ impl Sim {
 
     pub(crate) async fn dead_letters(&self) -> Vec<DeadLetter> {
         let letters = self.engine.dead_letters(DeadLetterQuery::default());
-        letters.await.unwrap()
+        letters.await.unwrap().items
     }
 }

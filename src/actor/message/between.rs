@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{EndpointError, Receipt, RuleError};
 use crate::actor::subscriber::SubscriberActor;
 use crate::domain::deliveries::delivery::OpenDelivery;
+use crate::domain::endpoint::place::Place;
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::{EndpointStatus, ShutdownReport};
@@ -155,6 +156,20 @@ pub(crate) struct ReportsLost {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "EndpointStatus")]
 pub(crate) struct Describe;
+
+/// Asks where a delivery is: supervisor → subscriber.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Place")]
+pub(crate) struct Locate(pub(crate) DeliveryId);
+
+/// Asks where a delivery of an endpoint is: supervisor → itself. `None` if its subscriber does not
+/// run.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Option<Place>")]
+pub(crate) struct LocateDelivery {
+    pub(crate) url: WebhookUrl,
+    pub(crate) id: DeliveryId,
+}
 
 /// Changes the settings: supervisor → subscriber.
 #[derive(Debug, Message)]

@@ -9,7 +9,7 @@ use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
-use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, StoreError};
+use crate::store::{DeadLetterQuery, DeliveryQuery, Page, Redelivery, StoreError};
 
 /// Redelivers a delivery or dead letters, each as a fresh delivery of the same alert: application →
 /// [`SupervisorActor`](crate::SupervisorActor).
@@ -214,7 +214,7 @@ impl ListDeliveries {
 }
 
 impl Message for ListDeliveries {
-    type Result = Result<Vec<Delivery>, StoreError>;
+    type Result = Result<Page<Delivery>, StoreError>;
 }
 
 /// Lists the finished attempts of a delivery, oldest first: application →
@@ -318,5 +318,5 @@ impl ListDeadLetters {
 }
 
 impl Message for ListDeadLetters {
-    type Result = Result<Vec<DeadLetter>, StoreError>;
+    type Result = Result<Page<DeadLetter>, StoreError>;
 }

@@ -4,14 +4,20 @@
 //! `SendError::Full` if there is none. Both are safe, because nothing counts as accepted before its
 //! answer.
 
+mod asking;
 mod between;
 mod deliveries;
 mod endpoints;
 mod publishing;
+mod redelivering;
 mod watching;
+mod why;
 
+pub use self::asking::*;
 pub(crate) use self::between::*;
 pub use self::deliveries::*;
 pub use self::endpoints::*;
 pub use self::publishing::*;
+pub use self::redelivering::*;
 pub use self::watching::*;
+pub use self::why::*;

@@ -8,7 +8,7 @@ use actix::{ActorContext, Context, Handler, MessageResult};
 use super::{Draining, SubscriberActor};
 use crate::actor::message::{
     Abort, BreakOff, ChangeRun, Configure, CountEnded, Deliver, Describe, Drain, Drained, Forget,
-    Leave, Redelivered,
+    Leave, Locate, Redelivered,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
@@ -71,6 +71,15 @@ impl Handler<Describe> for SubscriberActor {
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> MessageResult<Describe> {
         self.catch_up();
         MessageResult(self.status())
+    }
+}
+
+impl Handler<Locate> for SubscriberActor {
+    type Result = MessageResult<Locate>;
+
+    fn handle(&mut self, Locate(id): Locate, _: &mut Context<Self>) -> MessageResult<Locate> {
+        self.catch_up();
+        MessageResult(self.machine.locate(id))
     }
 }
 

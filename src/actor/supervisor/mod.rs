@@ -3,14 +3,17 @@
 //! It starts a subscriber for each endpoint that has deliveries, restarts it after a panic, and
 //! answers operators.
 
+mod asking;
 mod at_rest;
 mod clock;
 mod ending;
 mod giving_up;
 mod life;
 mod operators;
+mod redelivering;
 mod removal;
 mod shards;
+mod why;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,6 +25,8 @@ use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, 
 
 use self::at_rest::{AtRest, RestOrder};
 use self::clock::WallWatch;
+use self::redelivering::Redelivering;
+pub(crate) use self::redelivering::ResumeRedeliveries;
 #[cfg(feature = "test-util")]
 pub(crate) use self::shards::LayDown;
 pub(crate) use self::shards::TakeUp;
@@ -49,9 +54,12 @@ use crate::store::{Retention, Setting, UnreadableSetting};
 /// [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus),
 /// [`ListStatus`](crate::ListStatus), [`WatchStatus`](crate::WatchStatus),
 /// [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver),
-/// [`ListDeliveries`](crate::ListDeliveries), [`ListAttempts`](crate::ListAttempts),
-/// [`ListDeadLetters`](crate::ListDeadLetters), [`DiscardDeadLetters`](crate::DiscardDeadLetters)
-/// and [`EndDeliveries`](crate::EndDeliveries).
+/// [`StartRedelivery`](crate::StartRedelivery), [`StopRedelivery`](crate::StopRedelivery),
+/// [`ListRedeliveries`](crate::ListRedeliveries), [`ListDeliveries`](crate::ListDeliveries),
+/// [`CountDeliveries`](crate::CountDeliveries), [`GetDelivery`](crate::GetDelivery),
+/// [`GetEvent`](crate::GetEvent), [`ListAttempts`](crate::ListAttempts),
+/// [`ListDeadLetters`](crate::ListDeadLetters), [`DiscardDeadLetters`](crate::DiscardDeadLetters),
+/// [`ListRefused`](crate::ListRefused) and [`EndDeliveries`](crate::EndDeliveries).
 pub struct SupervisorActor {
     shared: Arc<EngineContext>,
     /// The arbiters on which subscribers run. If empty, they run on the supervisor's own.
@@ -69,6 +77,8 @@ pub struct SupervisorActor {
     changes: u64,
     draining: bool,
     pruning: bool,
+    /// The redeliveries by filter under way.
+    redelivering: Redelivering,
     wall_watch: WallWatch,
 }
 
@@ -174,6 +184,7 @@ impl SupervisorActor {
             changes: 0,
             draining: false,
             pruning: false,
+            redelivering: Redelivering::default(),
             wall_watch: WallWatch::default(),
         };
         for endpoint in endpoints {

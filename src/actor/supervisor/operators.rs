@@ -15,14 +15,11 @@ use futures_util::future::{Either, join_all};
 use super::{EndpointEntry, Subscriber, SupervisorActor};
 use crate::actor::message::{
     ChangeRun, ChangeRunOf, Configure, Describe, DisableEndpoint, DiscardDeadLetters,
-    EndpointError, GetStatus, ListAttempts, ListDeadLetters, ListDeliveries, ListStatus,
-    ListUnreadable, PauseEndpoint, PutEndpoint, Redeliver, Redeliveries, ResumeEndpoint,
-    StatusFilter, StatusPage, StreamDeliveries, StreamStatuses, WatchDeliveries, WatchStatus,
+    EndpointError, GetStatus, ListStatus, ListUnreadable, PauseEndpoint, PutEndpoint, Redeliver,
+    Redeliveries, ResumeEndpoint, StatusFilter, StatusPage, StreamDeliveries, StreamStatuses,
+    WatchDeliveries, WatchStatus,
 };
 use crate::actor::watchers::Watcher;
-use crate::domain::deliveries::attempt::Attempt;
-use crate::domain::deliveries::dead_letter::DeadLetter;
-use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
 use crate::domain::machine::run::RunChange;
 use crate::domain::policy::health::DisabledReason;
@@ -351,7 +348,7 @@ impl Handler<Redeliver> for SupervisorActor {
         let now = self.shared.clock.now();
         let which = which.in_engine_time(self.shared.clock.offset());
         let query = match &which {
-            Redelivery::One(_) => None,
+            Redelivery::One(_) | Redelivery::Ended(_) => None,
             Redelivery::DeadLetters(query) => Some(query.clone()),
         };
         let redeliver =
@@ -388,31 +385,6 @@ impl Handler<ListUnreadable> for SupervisorActor {
     }
 }
 
-impl Handler<ListDeliveries> for SupervisorActor {
-    type Result = ResponseFuture<Result<Vec<Delivery>, StoreError>>;
-
-    fn handle(
-        &mut self,
-        ListDeliveries(query): ListDeliveries,
-        _: &mut Context<Self>,
-    ) -> Self::Result {
-        let offset = self.shared.clock.offset();
-        let query = query.in_engine_time(offset);
-        let found = self.shared.call(|store| store.deliveries(query));
-        Box::pin(found.map(move |found| Ok(found?.on_wall(offset))))
-    }
-}
-
-impl Handler<ListAttempts> for SupervisorActor {
-    type Result = ResponseFuture<Result<Vec<Attempt>, StoreError>>;
-
-    fn handle(&mut self, ListAttempts { id }: ListAttempts, _: &mut Context<Self>) -> Self::Result {
-        let offset = self.shared.clock.offset();
-        let found = self.shared.call(|store| store.attempts(id));
-        Box::pin(found.map(move |found| Ok(found?.on_wall(offset))))
-    }
-}
-
 impl Handler<DiscardDeadLetters> for SupervisorActor {
     type Result = ResponseFuture<Result<u64, StoreError>>;
 
@@ -423,20 +395,5 @@ impl Handler<DiscardDeadLetters> for SupervisorActor {
     ) -> Self::Result {
         let query = query.in_engine_time(self.shared.clock.offset());
         Box::pin(self.shared.call(|store| store.discard(query)))
-    }
-}
-
-impl Handler<ListDeadLetters> for SupervisorActor {
-    type Result = ResponseFuture<Result<Vec<DeadLetter>, StoreError>>;
-
-    fn handle(
-        &mut self,
-        ListDeadLetters(query): ListDeadLetters,
-        _: &mut Context<Self>,
-    ) -> Self::Result {
-        let offset = self.shared.clock.offset();
-        let query = query.in_engine_time(offset);
-        let found = self.shared.call(|store| store.dead_letters(query));
-        Box::pin(found.map(move |found| Ok(found?.on_wall(offset))))
     }
 }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::deliveries::attempt::AttemptSummary;
+use crate::domain::deliveries::delivery::{Delivery, DeliveryState};
 use crate::domain::deliveries::outcome::DeadLetterReason;
-use crate::domain::value::id::{AlertId, ClientId, DeliveryId, EventId, RuleId};
+use crate::domain::value::id::{AlertId, ClientId, CompanyId, DeliveryId, EventId, RuleId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::{OnWall, WallOffset};
@@ -26,6 +27,9 @@ pub struct DeadLetter {
     pub rule_type: String,
     /// The client whose event it is.
     pub client_id: ClientId,
+    /// The client's company that it is about; `None` for events about the client as a whole.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub company_id: Option<CompanyId>,
     /// The URL that it was for.
     pub url: WebhookUrl,
     /// Why it was given up.
@@ -37,6 +41,29 @@ pub struct DeadLetter {
     /// The last attempt; `None` if there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
+}
+
+impl DeadLetter {
+    /// Returns a delivery as a dead letter; `None` if it was not given up.
+    pub(crate) fn of(delivery: Delivery) -> Option<Self> {
+        let DeliveryState::DeadLettered { at, reason } = delivery.state else {
+            return None;
+        };
+        Some(Self {
+            delivery_id: delivery.id,
+            alert_id: delivery.alert_id,
+            event_id: delivery.event_id,
+            rule_id: delivery.rule_id,
+            rule_type: delivery.rule_type,
+            client_id: delivery.client_id,
+            company_id: delivery.company_id,
+            url: delivery.url,
+            reason,
+            at,
+            attempts_made: delivery.attempts_made,
+            last_attempt: delivery.last_attempt,
+        })
+    }
 }
 
 impl OnWall for DeadLetter {
@@ -64,6 +91,7 @@ mod tests {
             rule_id: "r".into(),
             rule_type: "t".to_owned(),
             client_id: "c".into(),
+            company_id: None,
             url: WebhookUrl::parse("http://a.test/").unwrap(),
             reason: DeadLetterReason::EndpointRemoved,
             at: now,

@@ -230,6 +230,9 @@ pub struct Delivery {
     pub rule_type: String,
     /// The client whose event it is.
     pub client_id: ClientId,
+    /// The client's company that it is about; `None` for events about the client as a whole.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub company_id: Option<CompanyId>,
     /// The URL that it goes to.
     pub url: WebhookUrl,
     /// When it was accepted.
@@ -242,6 +245,41 @@ pub struct Delivery {
     /// The last finished attempt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
+}
+
+/// Everything stored of one delivery, apart from its attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeliveryDetails {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The alert, with the body as it is sent.
+    pub alert: Arc<Alert>,
+    /// The delivery that this one repeats; `None` if it repeats none, or if that is unknown.
+    pub redelivery_of: Option<DeliveryId>,
+    /// The deliveries that repeat this one, oldest first.
+    pub redelivered_as: Vec<DeliveryId>,
+}
+
+impl DeliveryDetails {
+    /// Returns the details of a delivery that was not redelivered and repeats none.
+    pub fn new(delivery: Delivery, alert: Arc<Alert>) -> Self {
+        Self {
+            delivery,
+            alert,
+            redelivery_of: None,
+            redelivered_as: Vec::new(),
+        }
+    }
+}
+
+impl OnWall for DeliveryDetails {
+    fn on_wall(self, offset: WallOffset) -> Self {
+        Self {
+            delivery: self.delivery.on_wall(offset),
+            ..self
+        }
+    }
 }
 
 impl OnWall for DeliveryState {
@@ -313,6 +351,7 @@ mod tests {
             rule_id: "r".into(),
             rule_type: "t".to_owned(),
             client_id: "c".into(),
+            company_id: None,
             url: WebhookUrl::parse("http://a.test/").unwrap(),
             accepted_at: now,
             state: DeliveryState::Waiting { due_at: now },

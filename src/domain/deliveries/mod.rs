@@ -7,4 +7,6 @@ pub(crate) mod answer;
 pub(crate) mod attempt;
 pub(crate) mod dead_letter;
 pub(crate) mod delivery;
+pub(crate) mod failure_filter;
 pub(crate) mod outcome;
+pub(crate) mod reason_kind;

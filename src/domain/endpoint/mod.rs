@@ -5,6 +5,7 @@
 pub(crate) mod address;
 pub(crate) mod header;
 pub(crate) mod invalid;
+pub(crate) mod place;
 pub(crate) mod policy;
 pub(crate) mod settings;
 pub(crate) mod shard;

@@ -13,6 +13,7 @@ mod agreeing;
 pub(crate) mod bodies;
 mod finishing;
 mod forgetting;
+mod locating;
 pub(crate) mod permits;
 pub(crate) mod queue;
 pub(crate) mod read;

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::deliveries::delivery::OpenDelivery;
+use crate::domain::endpoint::place::Place;
 use crate::domain::endpoint::policy::Ordering;
 use crate::domain::value::id::{CompanyId, DeliveryId};
 
@@ -189,6 +190,22 @@ impl Queue {
             .chain(behind)
             .filter(|delivery| ids.contains_key(&delivery.id))
             .count()
+    }
+
+    /// Returns where a delivery is in the queue; `None` if it is not there. Searches all of it.
+    pub(crate) fn locate(&self, id: DeliveryId) -> Option<Place> {
+        let mut ready = self.ready.iter();
+        if let Some(ahead) = ready.position(|delivery| delivery.id == id) {
+            let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
+            return Some(Place::Queued { ahead });
+        }
+        let behind = |lane: &&Lane| {
+            let mut behind = lane.behind.iter().chain(lane.due.values());
+            behind.any(|delivery| delivery.id == id)
+        };
+        let lane = self.lanes.values().find(behind)?;
+        let first = *lane.past_gate.first()?;
+        Some(Place::Behind { first })
     }
 
     /// Returns `true` if a delivery is in the queue. Searches all of it.

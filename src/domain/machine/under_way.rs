@@ -98,6 +98,14 @@ impl UnderWay {
         Some(alert)
     }
 
+    /// Returns when an attempt that is under way started; `Some(None)` if it has ended and is to
+    /// be recorded.
+    pub(super) fn started_at(&self, id: DeliveryId) -> Option<Option<Timestamp>> {
+        let attempt = self.attempts.get(&id)?;
+        let in_flight = attempt.in_flight.as_ref();
+        Some(in_flight.map(|in_flight| in_flight.started_at))
+    }
+
     /// Returns the number of attempts in flight or to be recorded.
     pub(super) fn len(&self) -> usize {
         self.attempts.len()

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::domain::deliveries::attempt::AttemptSummary;
-use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::{Delivery, DeliveryState, EndedDelivery};
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::store::{
-    Alert, Attempt, AttemptRecord, DeliveryQuery, DeliveryStage, OpenDelivery, Progress,
-};
+use crate::store::search::Facts;
+use crate::store::{Alert, Attempt, AttemptRecord, OpenDelivery, Progress};
 
 /// A delivery.
 #[derive(Clone, Debug)]
@@ -24,6 +22,8 @@ pub(super) struct StoredDelivery {
     pub(super) progress: Progress,
     /// The number of the endpoint's queue.
     pub(super) queue: u64,
+    /// The delivery that this one repeats.
+    pub(super) redelivery_of: Option<DeliveryId>,
     /// The last attempt and its excerpt, which becomes text only when it is shown.
     pub(super) last: Option<(AttemptSummary, Bytes)>,
     /// The attempts before the last one. Most deliveries have none.
@@ -44,6 +44,7 @@ impl StoredDelivery {
             state: DeliveryState::Queued,
             progress: Progress::default(),
             queue,
+            redelivery_of: None,
             last: None,
             earlier: Vec::new(),
         }
@@ -77,6 +78,7 @@ impl StoredDelivery {
             rule_id: self.alert.rule_id.clone(),
             rule_type: self.alert.rule_type.clone(),
             client_id: self.alert.client_id.clone(),
+            company_id: self.alert.company_id.clone(),
             url: self.url.clone(),
             accepted_at: self.accepted_at,
             state: self.state,
@@ -87,25 +89,6 @@ impl StoredDelivery {
 
     pub(super) fn ended(&self, id: DeliveryId) -> EndedDelivery {
         EndedDelivery::new(id, &self.alert, self.progress.attempts_made)
-    }
-
-    pub(super) fn dead_letter(&self, id: DeliveryId) -> Option<DeadLetter> {
-        let DeliveryState::DeadLettered { at, reason } = self.state else {
-            return None;
-        };
-        Some(DeadLetter {
-            delivery_id: id,
-            alert_id: self.alert.id,
-            event_id: self.alert.event_id.clone(),
-            rule_id: self.alert.rule_id.clone(),
-            rule_type: self.alert.rule_type.clone(),
-            client_id: self.alert.client_id.clone(),
-            url: self.url.clone(),
-            reason,
-            at,
-            attempts_made: self.progress.attempts_made,
-            last_attempt: self.last_attempt(),
-        })
     }
 
     pub(super) fn last_attempt(&self) -> Option<AttemptSummary> {
@@ -125,32 +108,15 @@ impl StoredDelivery {
         self.progress = record.progress;
     }
 
-    pub(super) fn matches(&self, id: DeliveryId, query: &DeliveryQuery) -> bool {
-        let in_stage = match query.stage {
-            None => true,
-            Some(DeliveryStage::Open) => self.state.is_open(),
-            Some(DeliveryStage::Delivered) => matches!(self.state, DeliveryState::Delivered { .. }),
-            Some(DeliveryStage::DeadLettered) => {
-                matches!(self.state, DeliveryState::DeadLettered { .. })
-            }
-        };
-        in_stage
-            && query.before.is_none_or(|before| id < before)
-            && query.since.is_none_or(|since| self.accepted_at >= since)
-            && query.until.is_none_or(|until| self.accepted_at < until)
-            && query.url.as_ref().is_none_or(|url| *url == self.url)
-            && query
-                .client_id
-                .as_ref()
-                .is_none_or(|client| *client == self.alert.client_id)
-            && query
-                .event_id
-                .as_ref()
-                .is_none_or(|event| *event == self.alert.event_id)
-            && query
-                .rule_type
-                .as_ref()
-                .is_none_or(|rule_type| *rule_type == self.alert.rule_type)
+    /// Returns the parts that a search compares.
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            alert: &self.alert,
+            url: &self.url,
+            accepted_at: self.accepted_at,
+            state: self.state,
+            last_failure: self.last_attempt().and_then(|last| last.failure),
+        }
     }
 }
 

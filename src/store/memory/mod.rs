@@ -1,6 +1,7 @@
 //! A store in memory: the fastest one, and lost with the process.
 
 mod entry;
+mod jobs;
 mod remembered;
 mod state;
 
@@ -12,15 +13,16 @@ use self::entry::StoredDelivery;
 use self::state::{EndpointQueue, State};
 use super::claim::Claimed;
 use super::{
-    Agreed, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration,
-    DeadLetterQuery, DeliveryQuery, EndedDelivery, GivenUp, NewEvent, OpenDelivery, OpenPage,
-    OpenQuery, OpenSummary, PageLimit, PastCredential, Redelivery, Retention, Store, StoreClaim,
-    StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, Count,
+    DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, NewEvent,
+    OpenDelivery, OpenPage, OpenQuery, OpenSummary, Page, PageLimit, PastCredential, Redelivery,
+    RedeliveryId, RedeliveryJob, Retention, Store, StoreClaim, StoreError, StoreFuture,
+    StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::deliveries::outcome::DeadLetterReason;
-use crate::domain::value::id::DeliveryId;
+use crate::domain::value::id::{DeliveryId, EventId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::prelude::*;
@@ -196,18 +198,32 @@ impl RecordStore for MemoryStore {
 
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
         let mut kept = self.state();
-        let letters = kept.dead_letters(&query);
+        let letters = kept.dead_letters(&query).items;
         for letter in &letters {
             kept.unlist(&self.limits, letter.delivery_id);
         }
         done(Ok(u64::try_from(letters.len()).unwrap_or(u64::MAX)))
     }
 
-    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Page<Delivery>> {
         done(Ok(self.state().deliveries(&query)))
     }
 
-    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
+    fn count(&self, query: DeliveryQuery, at_most: u64) -> StoreFuture<Count> {
+        let count = self.state().count(&query);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        done(Ok(Count::new(count.min(at_most), count > at_most)))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> StoreFuture<Option<DeliveryDetails>> {
+        done(Ok(self.state().delivery(id)))
+    }
+
+    fn events(&self, id: EventId) -> StoreFuture<Vec<StoredEvent>> {
+        done(Ok(self.state().events(&id)))
+    }
+
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Page<DeadLetter>> {
         done(Ok(self.state().dead_letters(&query)))
     }
 
@@ -217,6 +233,31 @@ impl RecordStore for MemoryStore {
         now: Timestamp,
     ) -> StoreFuture<Vec<(DeliveryId, WebhookUrl)>> {
         done(self.state().redeliver(&self.limits, &which, now))
+    }
+
+    fn begin_redelivery(&self, which: Redelivery, now: Timestamp) -> StoreFuture<RedeliveryJob> {
+        done(self.state().begin_redelivery(which, now))
+    }
+
+    fn go_on_redelivering(
+        &self,
+        id: RedeliveryId,
+        limit: usize,
+        now: Timestamp,
+    ) -> StoreFuture<Option<(RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>)>> {
+        done(self.state().go_on(&self.limits, id, limit, now))
+    }
+
+    fn stop_redelivery(
+        &self,
+        id: RedeliveryId,
+        now: Timestamp,
+    ) -> StoreFuture<Option<RedeliveryJob>> {
+        done(Ok(self.state().jobs.stop(id, now)))
+    }
+
+    fn redeliveries(&self) -> StoreFuture<Vec<RedeliveryJob>> {
+        done(Ok(self.state().jobs.list()))
     }
 
     fn open_of(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::events::content::ContentDigest;
 use crate::domain::value::id::{ClientId, EventId};
 use crate::domain::value::time::Timestamp;
-use crate::store::NewEvent;
+use crate::store::{NewEvent, StoredEvent};
 
 /// Event ids in order of arrival, each with its client and its number of deliveries.
 #[derive(Debug)]
@@ -138,6 +138,23 @@ impl Remembered {
         if self.in_order.len() > limit {
             self.forget_oldest();
         }
+    }
+
+    /// Returns the events with this id, of any client, oldest first.
+    pub(super) fn look(&self, id: &EventId) -> Vec<StoredEvent> {
+        let key = EventKey::of(id);
+        let is_it = |other: &EventKey| match (other, &key) {
+            (EventKey::Uuid(one), EventKey::Uuid(other)) => one == other,
+            (EventKey::Text(one), EventKey::Text(other)) => one == other,
+            (EventKey::Shared(one, _), _) => one == id,
+            (EventKey::Uuid(_) | EventKey::Text(_), _) => false,
+        };
+        let found = self.in_order.iter().filter(|(_, other)| is_it(other));
+        let found = found.filter_map(|(at, key)| {
+            let deliveries = self.get(key)?.deliveries;
+            Some(StoredEvent::new(id.clone(), *at, deliveries.into()))
+        });
+        found.collect()
     }
 
     /// Forgets the ids of events accepted before `at`.

@@ -7,30 +7,33 @@ use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use super::MemoryLimits;
 use super::entry::{StoredDelivery, size};
+use super::jobs::Jobs;
 use super::remembered::{EventIdFound, Remembered};
 use crate::domain::deliveries::dead_letter::DeadLetter;
-use crate::domain::deliveries::delivery::{Delivery, DeliveryState};
+use crate::domain::deliveries::delivery::{Delivery, DeliveryDetails, DeliveryState};
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::deliveries::outcome::Outcome;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::policy::health::{DisabledReason, Health};
 use crate::domain::routing::client::Client;
 use crate::domain::routing::rule::Rule;
-use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
+use crate::domain::value::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::given_up::GivenUps;
 use crate::store::ledger::{Ledger, Room};
+use crate::store::search::Search;
 use crate::store::{
     Agreed, Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
-    EndedDelivery, GivenUp, NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, PageLimit,
-    PastCredential, Redelivery, Retention, StoreError, StoredClock, WaitingDelivery, page_limit,
+    ENDED_AT_ONCE, EndedDelivery, GivenUp, NewEvent, OpenDelivery, OpenPage, OpenQuery,
+    OpenSummary, Page, PageLimit, PastCredential, Redelivery, Retention, StoreError, StoredClock,
+    StoredEvent, WaitingDelivery, page_limit,
 };
 
 /// Everything that the store keeps.
 #[derive(Debug)]
 pub(super) struct State {
-    last_id: u64,
+    pub(super) last_id: u64,
     last_queue: u64,
     /// Every delivery, open or ended.
     entries: HashMap<DeliveryId, StoredDelivery>,
@@ -59,6 +62,7 @@ pub(super) struct State {
     pub(super) health: BTreeMap<WebhookUrl, Health>,
     /// The holds, rate limits, circuits and paces of the endpoints that have any.
     pub(super) agreed: BTreeMap<WebhookUrl, Agreed>,
+    pub(super) jobs: Jobs,
     pub(super) clock: StoredClock,
     pub(super) given_up: GivenUps,
 }
@@ -94,6 +98,7 @@ impl State {
             removed: HashSet::new(),
             health: BTreeMap::new(),
             agreed: BTreeMap::new(),
+            jobs: Jobs::default(),
             clock: StoredClock::default(),
             given_up: GivenUps::default(),
         }
@@ -294,6 +299,16 @@ impl State {
         }
     }
 
+    /// Returns all deliveries, in no order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&DeliveryId, &StoredDelivery)> {
+        self.entries.iter()
+    }
+
+    /// Returns `true` if a delivery is a dead letter that was neither redelivered nor discarded.
+    pub(super) fn is_listed(&self, id: DeliveryId) -> bool {
+        self.dead.contains(&id)
+    }
+
     pub(super) fn find(&self, id: DeliveryId) -> Option<&StoredDelivery> {
         self.entries.get(&id)
     }
@@ -309,54 +324,74 @@ impl State {
         self.find(id)?.open(id)
     }
 
-    pub(super) fn deliveries(&self, query: &DeliveryQuery) -> Vec<Delivery> {
+    /// Returns deliveries, newest first.
+    pub(super) fn deliveries(&self, query: &DeliveryQuery) -> Page<Delivery> {
+        let search = Search::from(query);
         let mut found: Vec<_> = self
             .entries
             .iter()
-            .filter(|(id, entry)| entry.matches(**id, query))
+            .filter(|(id, entry)| search.finds(**id, &entry.facts()))
             .collect();
         let newest_first =
             |a: &(&DeliveryId, &StoredDelivery), b: &(&DeliveryId, &StoredDelivery)| b.0.cmp(a.0);
-        let limit = page_limit(query.limit);
-        if found.len() > limit {
+        let wanted = search.limit + 1;
+        if found.len() > wanted {
             // There may be a million deliveries: sort one page of them only.
-            found.select_nth_unstable_by(limit, newest_first);
-            found.truncate(limit);
+            found.select_nth_unstable_by(wanted, newest_first);
+            found.truncate(wanted);
         }
         found.sort_unstable_by(newest_first);
-        found
-            .into_iter()
-            .map(|(id, entry)| entry.shown(*id))
-            .collect()
+        let shown = found.into_iter().map(|(id, entry)| entry.shown(*id));
+        Page::cut(shown.collect(), search.limit, |delivery| delivery.id)
+    }
+
+    /// Returns the number of deliveries that a query finds.
+    pub(super) fn count(&self, query: &DeliveryQuery) -> usize {
+        let search = Search::from(query);
+        let entries = self.entries.iter();
+        entries
+            .filter(|(id, entry)| search.finds(**id, &entry.facts()))
+            .count()
+    }
+
+    /// Returns a delivery with its alert and the deliveries that it repeats or that repeat it.
+    pub(super) fn delivery(&self, id: DeliveryId) -> Option<DeliveryDetails> {
+        let entry = self.find(id)?;
+        let repeats = |(again, entry): (&DeliveryId, &StoredDelivery)| {
+            (entry.redelivery_of == Some(id)).then_some(*again)
+        };
+        let mut redelivered_as: Vec<_> = self.entries.iter().filter_map(repeats).collect();
+        redelivered_as.sort_unstable();
+        Some(DeliveryDetails {
+            redelivery_of: entry.redelivery_of,
+            redelivered_as,
+            ..DeliveryDetails::new(entry.shown(id), Arc::clone(&entry.alert))
+        })
+    }
+
+    /// Returns the events that have this id.
+    pub(super) fn events(&self, id: &EventId) -> Vec<StoredEvent> {
+        self.events.look(id)
     }
 
     /// Returns dead letters, newest first.
-    pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
-        let newest_first = self.matching(query).rev();
-        newest_first.take(page_limit(query.limit)).collect()
+    pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Page<DeadLetter> {
+        let limit = page_limit(query.limit);
+        let letters = self.matching(query).rev().take(limit + 1);
+        Page::cut(letters.collect(), limit, |letter| letter.delivery_id)
     }
 
     /// Returns all dead letters that a query finds, oldest first.
-    pub(super) fn matching<'a>(
-        &'a self,
-        query: &'a DeadLetterQuery,
-    ) -> impl DoubleEndedIterator<Item = DeadLetter> + 'a {
+    pub(super) fn matching(
+        &self,
+        query: &DeadLetterQuery,
+    ) -> impl DoubleEndedIterator<Item = DeadLetter> + use<'_> {
+        let search = Search::from(query);
         let below = ..query.before.unwrap_or(DeliveryId::new(u64::MAX));
-        let letters = self
-            .dead
-            .range(below)
-            .filter_map(|id| self.find(*id)?.dead_letter(*id));
-        letters.filter(|letter| {
-            query.url.as_ref().is_none_or(|url| *url == letter.url)
-                && query
-                    .client_id
-                    .as_ref()
-                    .is_none_or(|client| *client == letter.client_id)
-                && query
-                    .event_id
-                    .as_ref()
-                    .is_none_or(|event| *event == letter.event_id)
-                && query.since.is_none_or(|since| letter.at >= since)
+        self.dead.range(below).filter_map(move |id| {
+            let entry = self.find(*id)?;
+            let found = search.finds(*id, &entry.facts());
+            found.then(|| DeadLetter::of(entry.shown(*id)))?
         })
     }
 
@@ -426,6 +461,7 @@ impl State {
                 .take(page_limit(query.limit))
                 .map(|letter| letter.delivery_id)
                 .collect(),
+            Redelivery::Ended(_) => return Err(StoreError::Unsupported(ENDED_AT_ONCE)),
         };
         ids.sort_unstable();
         let mut again = Vec::with_capacity(ids.len());
@@ -442,10 +478,9 @@ impl State {
                 continue;
             }
             self.unlist(limits, id);
-            again.push((
-                self.open(StoredDelivery::new(alert, url.clone(), queue, now)),
-                url,
-            ));
+            let mut entry = StoredDelivery::new(alert, url.clone(), queue, now);
+            entry.redelivery_of = Some(id);
+            again.push((self.open(entry), url));
         }
         match full {
             Some(overflow) if again.is_empty() => Err(StoreError::Full(overflow)),

@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::error::store_error;
 use super::record::Ending;
 use super::rows::{self, int, uint};
+use super::search::Terms;
 use super::writer::Writer;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::value::id::{CompanyId, DeliveryId};
@@ -54,6 +55,7 @@ impl Writer<'_> {
         let mut endpoints = targets.into_iter();
         for new in &event.alerts {
             let alert = self.insert_alert(&new.alert, event.at, new.urls.len())?;
+            let first = self.last.delivery + 1;
             for endpoint in endpoints.by_ref().take(new.urls.len()) {
                 let reason = if removed.contains(&endpoint) {
                     Some(DeadLetterReason::EndpointRemoved)
@@ -69,6 +71,7 @@ impl Writer<'_> {
                 ids.push(id);
                 dead.extend(reason.map(|reason| (id, reason)));
             }
+            self.index(&Terms::of(&new.alert), first, new.urls.len())?;
         }
         self.take_from_outbox(event)?;
         Ok(if dead.is_empty() {

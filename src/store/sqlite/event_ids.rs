@@ -7,10 +7,12 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::error::store_error;
+use super::query::all;
+use super::rows;
 use super::writer::Writer;
 use crate::domain::events::content::ContentDigest;
 use crate::domain::value::id::{ClientId, EventId};
-use crate::store::{Appended, NewEvent, StoreError};
+use crate::store::{Appended, NewEvent, StoreError, StoredEvent};
 
 /// The result of looking up an event id.
 pub(super) enum EventIdFound {
@@ -116,6 +118,22 @@ impl Writer<'_> {
         });
         found.optional()
     }
+}
+
+/// Returns the events with this id, oldest first.
+pub(super) fn events(
+    connection: &Connection,
+    id: &EventId,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let sql = "SELECT accepted_at, deliveries, client FROM webhook_event \
+               WHERE id = ?1 OR (id > ?1 || char(10) AND id < ?1 || char(11)) ORDER BY seq";
+    all(connection, sql, [id.as_str()], |row| {
+        let client: Option<String> = row.get(2)?;
+        Ok(StoredEvent {
+            client_id: client.map(Into::into),
+            ..StoredEvent::new(id.clone(), rows::time(row, 0)?, row.get(1)?)
+        })
+    })
 }
 
 /// The number of deliveries, the content and the client of an event.

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::alerts::Alerts;
 use super::query;
-use super::{outbox, rows, schema, settings};
+use super::{outbox, rows, schema, search, settings};
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::value::id::DeliveryId;
@@ -78,11 +78,11 @@ impl Rows<'_> {
     }
 
     pub fn deliveries(self, query: &DeliveryQuery) -> Read<Vec<Delivery>> {
-        query::deliveries(self.0, query)
+        Ok(search::deliveries(self.0, query)?.items)
     }
 
     pub fn dead_letters(self, query: &DeadLetterQuery) -> Read<Vec<DeadLetter>> {
-        query::dead_letters(self.0, query)
+        Ok(search::dead_letters(self.0, query)?.items)
     }
 
     pub fn configuration(self) -> Read<Configuration> {

@@ -9,6 +9,7 @@ mod event_ids;
 mod file;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod jobs;
 mod manifest;
 mod options;
 mod outbox;
@@ -22,6 +23,7 @@ mod rows;
 mod schema;
 mod seal;
 mod sealing;
+mod search;
 mod settings;
 mod writer;
 
@@ -44,7 +46,7 @@ pub use self::options::SqliteOptions;
 pub use self::outbox::OutboxError;
 pub use self::prune::ForgottenEarly;
 use self::prune::{Forgotten, PruneCut};
-use self::query::{Damaged, Page};
+use self::query::{Damaged, ReadRows};
 use self::reader::{Deadline, Question};
 use self::schema::{Role, connect, migrate};
 pub use self::seal::{Encryption, EncryptionKey};
@@ -52,15 +54,16 @@ use self::writer::{Job, Task, Writer, WriterState};
 use super::claim::Claimed;
 use super::given_up::GivenUps;
 use super::{
-    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OpenSummary, OutboxEntry, PageLimit, PastCredential, Readable, Redelivery, Retention, Store,
-    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, Count, DeadLetterQuery,
+    DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery,
+    OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit, PastCredential, Readable,
+    Redelivery, RedeliveryId, RedeliveryJob, RefusedEntry, Retention, Store, StoreClaim,
+    StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::deliveries::outcome::DeadLetterReason;
-use crate::domain::value::id::DeliveryId;
+use crate::domain::value::id::{DeliveryId, EventId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::prelude::*;
@@ -332,7 +335,7 @@ impl DeliveryStore for SqliteStore {
             self.read(move |connection| query::queued(connection, &alerts, &wanted, after, limit));
         let aside = SetAside::new(self, url);
         Box::pin(async move {
-            let Page {
+            let ReadRows {
                 rows: deliveries,
                 damaged,
                 more,
@@ -350,7 +353,7 @@ impl DeliveryStore for SqliteStore {
         let (mut page, aside) = (read(self, url), SetAside::new(self, url));
         Box::pin(async move {
             loop {
-                let Page { rows, damaged, .. } = page.await?;
+                let ReadRows { rows, damaged, .. } = page.await?;
                 if damaged.is_empty() {
                     return Ok(rows);
                 }
@@ -416,12 +419,24 @@ impl RecordStore for SqliteStore {
         self.inquire(move |connection| query::attempts(connection, id))
     }
 
-    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Vec<Delivery>> {
-        self.inquire(move |connection| query::deliveries(connection, &query))
+    fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Page<Delivery>> {
+        self.inquire(move |connection| search::deliveries(connection, &query))
     }
 
-    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Vec<DeadLetter>> {
-        self.inquire(move |connection| query::dead_letters(connection, &query))
+    fn count(&self, query: DeliveryQuery, at_most: u64) -> StoreFuture<Count> {
+        self.inquire(move |connection| search::count(connection, &query, at_most))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> StoreFuture<Option<DeliveryDetails>> {
+        self.inquire(move |connection| search::details(connection, id))
+    }
+
+    fn events(&self, id: EventId) -> StoreFuture<Vec<StoredEvent>> {
+        self.inquire(move |connection| event_ids::events(connection, &id))
+    }
+
+    fn dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<Page<DeadLetter>> {
+        self.inquire(move |connection| search::dead_letters(connection, &query))
     }
 
     fn redeliver(
@@ -434,6 +449,31 @@ impl RecordStore for SqliteStore {
 
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
         Box::pin(self.clone().take_off_list(query))
+    }
+
+    fn begin_redelivery(&self, which: Redelivery, now: Timestamp) -> StoreFuture<RedeliveryJob> {
+        Box::pin(self.clone().begin(which, now))
+    }
+
+    fn go_on_redelivering(
+        &self,
+        id: RedeliveryId,
+        limit: usize,
+        now: Timestamp,
+    ) -> StoreFuture<Option<(RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>)>> {
+        Box::pin(self.clone().go_on(id, limit, now))
+    }
+
+    fn stop_redelivery(
+        &self,
+        id: RedeliveryId,
+        now: Timestamp,
+    ) -> StoreFuture<Option<RedeliveryJob>> {
+        self.write(0, move |writer| writer.stop_redelivery(id, now))
+    }
+
+    fn redeliveries(&self) -> StoreFuture<Vec<RedeliveryJob>> {
+        self.inquire(jobs::jobs)
     }
 
     fn open_of(
@@ -538,6 +578,10 @@ impl OutboxStore for SqliteStore {
 
     fn reject_outbox(&self, seq: u64, reason: String) -> StoreFuture<()> {
         self.write(0, move |writer| writer.reject_outbox(seq, &reason))
+    }
+
+    fn refused(&self, after: u64, limit: usize) -> StoreFuture<Vec<RefusedEntry>> {
+        self.inquire(move |connection| outbox::refused(connection, after, limit))
     }
 
     fn has_outbox(&self) -> bool {

@@ -6,10 +6,10 @@ use serde::Deserialize as _;
 use super::SqliteStore;
 use super::error::store_error;
 use super::query::all;
-use super::rows::{int, uint, where_unreadable};
+use super::rows::{self, int, uint, where_unreadable};
 use super::writer::Writer;
 use crate::domain::events::event::{Event, InvalidEvent, MAX_DATA_DEPTH};
-use crate::store::{OutboxEntry, StoreError};
+use crate::store::{OutboxEntry, RefusedEntry, StoreError};
 
 /// Why an event was not put into the outbox. The transaction can go on without it.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +132,27 @@ impl Writer<'_> {
 
 /// The number of later events after which an event that was set aside may be forgotten.
 const REJECTED_KEPT: u64 = 10_000;
+
+/// Returns events that were set aside, the oldest first.
+pub(super) fn refused(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<RefusedEntry>, StoreError> {
+    let sql = "SELECT seq, event, refused FROM webhook_outbox \
+               WHERE seq > ?1 AND refused IS NOT NULL ORDER BY seq LIMIT ?2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    all(connection, sql, params![int(after), limit], |row| {
+        let event = row
+            .get_ref(1)?
+            .as_str()
+            .ok()
+            .and_then(|text| read(text).ok());
+        let seq = uint(row.get(0)?);
+        let reason = rows::shown_text(row, 2);
+        Ok(RefusedEntry::new(seq, event.map(|event| event.id), reason))
+    })
+}
 
 /// Reads an event from its JSON, to the full depth that an event may have: JSON readers stop
 /// earlier by default.

@@ -3,6 +3,8 @@
 
 use rusqlite::{Connection, Statement};
 
+use super::search::INSERT_TERM;
+
 /// A statement that is prepared on first use. SQLite prepares it again when the schema changes.
 pub(super) struct Prepared<'c> {
     sql: &'static str,
@@ -36,6 +38,7 @@ pub(super) struct HotStatements<'c> {
     pub(super) insert_event: Prepared<'c>,
     pub(super) insert_alert: Prepared<'c>,
     pub(super) insert_open: Prepared<'c>,
+    pub(super) insert_term: Prepared<'c>,
     pub(super) find_open: Prepared<'c>,
     pub(super) delete_open: Prepared<'c>,
     pub(super) insert_ended: Prepared<'c>,
@@ -63,6 +66,7 @@ impl HotStatements<'_> {
                 "INSERT INTO webhook_open (endpoint, id, alert, accepted_at, bytes) \
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             ),
+            insert_term: Prepared::new(INSERT_TERM),
             // `DELETE … RETURNING` would make SQLite build a table in memory each time.
             find_open: Prepared::new(
                 "SELECT alert, accepted_at, attempts_made, bytes FROM webhook_open \

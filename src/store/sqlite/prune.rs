@@ -70,6 +70,7 @@ impl SqliteStore {
         self.prune_events(until, keep.now).await?;
         forgotten += self.prune_by_size(keep).await?;
         self.prune_endpoints(keep.now).await?;
+        self.prune_terms().await?;
         #[expect(
             clippy::redundant_closure_for_method_calls,
             reason = "the method itself is for one lifetime of a writer, and any is asked for"

@@ -1,29 +1,28 @@
 //! Reads for subscribers and for operators.
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use uuid::Uuid;
 
 use super::alerts::Alerts;
 use super::error::store_error;
 use super::rows::{self, int};
+use super::search::Conditions;
 use crate::domain::deliveries::attempt::AttemptSummary;
-use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::{Delivery, DeliveryState};
 use crate::domain::deliveries::outcome::DeadLetterReason;
-use crate::domain::value::id::{AlertId, ClientId, DeliveryId, EventId, RuleId};
-use crate::domain::value::time::Timestamp;
+use crate::domain::value::id::{AlertId, ClientId, DeliveryId, RuleId};
 use crate::domain::value::url::WebhookUrl;
+use crate::store::search::Search;
 use crate::store::{
-    Attempt, DeadLetterQuery, DeliveryQuery, DeliveryStage, OpenDelivery, OpenQuery, OpenSummary,
-    PageLimit, Progress, StoreError, StoredEndpoint, WaitingDelivery, page_limit,
+    Attempt, DeadLetterQuery, OpenDelivery, OpenQuery, OpenSummary, PageLimit, Progress,
+    StoreError, StoredEndpoint, WaitingDelivery,
 };
 
 const ENDPOINT: &str = "(SELECT id FROM webhook_endpoint WHERE url = ?1)";
 
 /// A page of rows, and the rows of it that cannot be read.
 #[derive(Debug)]
-pub(super) struct Page<T> {
+pub(super) struct ReadRows<T> {
     pub(super) rows: Vec<T>,
     pub(super) damaged: Vec<Damaged>,
     /// Set if the page is full.
@@ -37,7 +36,7 @@ pub(super) struct Damaged {
     pub(super) why: String,
 }
 
-impl<T> Page<T> {
+impl<T> ReadRows<T> {
     const fn new() -> Self {
         Self {
             rows: Vec::new(),
@@ -74,7 +73,7 @@ pub(super) fn queued(
     url: &WebhookUrl,
     after: DeliveryId,
     limit: PageLimit,
-) -> Result<Page<OpenDelivery>, StoreError> {
+) -> Result<ReadRows<OpenDelivery>, StoreError> {
     let sql = format!(
         "SELECT o.id, o.attempts_made, o.window_ends_at, o.due_at, {} \
          FROM webhook_open o LEFT JOIN webhook_alert a ON a.seq = o.alert \
@@ -83,7 +82,7 @@ pub(super) fn queued(
     );
     let parameters = params![url.as_str(), int(after.get()), bounded(limit.deliveries)];
     let read = || {
-        let mut page = Page::new();
+        let mut page = ReadRows::new();
         let (mut looked_at, mut bytes) = (0, 0);
         let mut statement = connection.prepare_cached(&sql)?;
         let mut found = statement.query(parameters)?;
@@ -124,7 +123,7 @@ pub(super) fn waiting(
     connection: &Connection,
     url: &WebhookUrl,
     limit: usize,
-) -> Result<Page<WaitingDelivery>, StoreError> {
+) -> Result<ReadRows<WaitingDelivery>, StoreError> {
     let sql = format!(
         "SELECT o.id, o.due_at, a.company_id FROM webhook_open o LEFT JOIN webhook_alert a ON a.seq = o.alert \
          WHERE o.endpoint = {ENDPOINT} AND o.due_at IS NOT NULL ORDER BY o.due_at, o.id LIMIT ?2"
@@ -138,7 +137,7 @@ pub(super) fn waiting(
         })
     };
     let read = || {
-        let mut page = Page::new();
+        let mut page = ReadRows::new();
         let mut statement = connection.prepare_cached(&sql)?;
         let mut found = statement.query(params![url.as_str(), bounded(limit)])?;
         while let Some(row) = found.next()? {
@@ -157,7 +156,7 @@ pub(super) fn load(
     url: &WebhookUrl,
     ids: &[DeliveryId],
     bytes: usize,
-) -> Result<(Page<OpenDelivery>, usize), StoreError> {
+) -> Result<(ReadRows<OpenDelivery>, usize), StoreError> {
     let sql = format!(
         "SELECT o.id, o.attempts_made, o.window_ends_at, o.due_at, {} \
          FROM webhook_open o LEFT JOIN webhook_alert a ON a.seq = o.alert \
@@ -165,7 +164,7 @@ pub(super) fn load(
         rows::ALERT
     );
     let read = || {
-        let mut page = Page::new();
+        let mut page = ReadRows::new();
         let (mut looked_at, mut read) = (0, 0);
         let mut statement = connection.prepare_cached(&sql)?;
         for id in ids {
@@ -274,53 +273,6 @@ pub(super) fn attempts(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The conditions of a query, joined by AND, with the values they compare to.
-#[derive(Default)]
-struct Conditions {
-    sql: String,
-    values: Vec<Value>,
-}
-
-impl Conditions {
-    /// Adds a condition if there is a value; `?` stands for the value.
-    fn and(&mut self, condition: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.sql.push_str(" AND ");
-            self.sql.push_str(condition);
-            self.values.push(value.into());
-        }
-    }
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
-}
-
-/// Returns deliveries, newest first: the newest open and the newest ended ones, merged.
-pub(super) fn deliveries(
-    connection: &Connection,
-    query: &DeliveryQuery,
-) -> Result<Vec<Delivery>, StoreError> {
-    let asked = |open: bool| match query.stage {
-        None => true,
-        Some(stage) => (stage == DeliveryStage::Open) == open,
-    };
-    let (mut found, mut open) = (Vec::new(), Vec::new());
-    if asked(true) {
-        open = listed(connection, query, Table::Open)?;
-    }
-    if asked(false) {
-        found = listed(connection, query, Table::Ended)?;
-    }
-    found.append(&mut open);
-    found.sort_by_key(|delivery| std::cmp::Reverse(delivery.id));
-    // A delivery that ended between the two reads is in both. The sort is stable, so its ended form
-    // comes first and is kept.
-    found.dedup_by_key(|delivery| delivery.id);
-    found.truncate(page_limit(query.limit));
-    Ok(found)
-}
-
 /// The columns of an ended delivery's last attempt, as [`rows::summary`] reads them. If the
 /// delivery was given up without a further attempt, its last attempt is in `webhook_attempt`.
 const LAST_ATTEMPT: &str = "CASE WHEN d.duration_ms IS NULL THEN t.number ELSE d.attempts_made END, \
@@ -329,108 +281,44 @@ const LAST_ATTEMPT: &str = "CASE WHEN d.duration_ms IS NULL THEN t.number ELSE d
      COALESCE(d.redirects, t.redirects), COALESCE(d.sent_twice, t.sent_twice)";
 
 /// Ended deliveries, joined with what [`LAST_ATTEMPT`] needs.
-const ENDED: &str = "webhook_ended d LEFT JOIN webhook_attempt t \
+pub(super) const ENDED_FROM: &str = "webhook_ended d LEFT JOIN webhook_attempt t \
      ON d.duration_ms IS NULL AND t.delivery = d.id AND t.number = d.attempts_made";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Table {
-    Open,
-    Ended,
+/// Open deliveries, joined with their last attempts.
+pub(super) const OPEN_FROM: &str = "webhook_open d LEFT JOIN webhook_attempt t \
+     ON t.delivery = d.id AND t.number = d.attempts_made";
+
+/// The columns of a delivery `d`, its alert `a` and its endpoint `e`, as [`delivery`] reads them.
+const DELIVERY: &str = "d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, a.company_id, e.url, \
+     d.accepted_at, d.attempts_made";
+
+/// The columns of an ended delivery, as [`delivery`] reads them.
+pub(super) fn ended_columns() -> String {
+    format!("{DELIVERY}, d.ended_at, d.reason, {LAST_ATTEMPT}")
 }
 
-fn listed(
-    connection: &Connection,
-    query: &DeliveryQuery,
-    table: Table,
-) -> Result<Vec<Delivery>, StoreError> {
-    let mut conditions = Conditions::default();
-    conditions.and("d.id < ?", query.before.map(|id| int(id.get())));
-    conditions.and(
-        "d.accepted_at >= ?",
-        query.since.map(Timestamp::unix_millis),
-    );
-    conditions.and("d.accepted_at < ?", query.until.map(Timestamp::unix_millis));
-    let url = query.url.as_ref().map(|url| text(url.as_str()));
-    conditions.and(
-        "d.endpoint = (SELECT id FROM webhook_endpoint WHERE url = ?)",
-        url,
-    );
-    let client = query.client_id.as_ref().map(|client| text(client.as_str()));
-    conditions.and("a.client_id = ?", client);
-    conditions.and("a.rule_type = ?", query.rule_type.as_deref().map(text));
-    if let Some(event) = &query.event_id {
-        of_event(connection, event, &mut conditions)?;
-    }
-    let (from, columns) = match table {
-        Table::Open => (
-            "webhook_open d LEFT JOIN webhook_attempt t ON t.delivery = d.id AND t.number = d.attempts_made",
-            format!("d.due_at, NULL, NULL, {}", rows::SUMMARY),
-        ),
-        Table::Ended => (ENDED, format!("NULL, d.ended_at, d.reason, {LAST_ATTEMPT}")),
-    };
-    match query.stage {
-        Some(DeliveryStage::Delivered) => conditions.sql.push_str(" AND d.reason IS NULL"),
-        Some(DeliveryStage::DeadLettered) => conditions.sql.push_str(" AND d.reason IS NOT NULL"),
-        Some(DeliveryStage::Open) | None => {}
-    }
-    let sql = format!(
-        "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.accepted_at, d.attempts_made, \
-                {columns} \
-         FROM {from} LEFT JOIN webhook_alert a ON a.seq = d.alert LEFT JOIN webhook_endpoint e ON e.id = d.endpoint \
-         WHERE 1{} ORDER BY d.id DESC LIMIT {}",
-        conditions.sql,
-        page_limit(query.limit)
-    );
-    all(
-        connection,
-        &sql,
-        params_from_iter(conditions.values),
-        delivery,
-    )
+/// The columns of an open delivery, as [`delivery`] reads them.
+pub(super) fn open_columns() -> String {
+    format!("{DELIVERY}, d.due_at, NULL, {}", rows::SUMMARY)
 }
-
-/// Adds the condition that a delivery belongs to an event. Its original deliveries have consecutive
-/// ids; redelivered ones are found by their alerts. Several clients may have used the id.
-fn of_event(
-    connection: &Connection,
-    event: &EventId,
-    conditions: &mut Conditions,
-) -> Result<(), StoreError> {
-    let sql = "SELECT first_delivery, first_delivery + deliveries - 1, first_alert, first_alert + alerts - 1, shared \
-               FROM webhook_event WHERE id = ?1 OR (id > ?1 || char(10) AND id < ?1 || char(11)) ORDER BY seq";
-    let found = all(connection, sql, [event.as_str()], |row| {
-        let ranges = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-        Ok((ranges, row.get::<_, Option<bool>>(4)?.unwrap_or(false)))
-    })?;
-    // The first client's row is forgotten first. Without it the ranges are incomplete.
-    if found.iter().all(|(_, shared)| *shared) || found.len() > MAX_RANGES {
-        conditions.and("a.event_id = ?", Some(text(event.as_str())));
-        return Ok(());
-    }
-    let one = "d.id BETWEEN ? AND ? OR d.id IN \
-               (SELECT id FROM webhook_redelivered WHERE alert BETWEEN ? AND ?)";
-    let any = vec![one; found.len()].join(" OR ");
-    conditions.sql.extend([" AND (", &any, ")"]);
-    let ranges = found.into_iter().flat_map(|(ranges, _)| ranges);
-    conditions.values.extend(ranges.map(Value::Integer));
-    Ok(())
-}
-
-/// The most clients of an event id whose deliveries are looked up by range.
-const MAX_RANGES: usize = 64;
 
 /// Reads a delivery to be shown. Its unreadable parts are replaced, so that the other deliveries
 /// stay visible.
-fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
-    let due_at = rows::maybe_time(row, 9).unwrap_or_default();
-    let ended_at = rows::maybe_time(row, 10).unwrap_or_default();
+pub(super) fn delivery(row: &Row<'_>, ended: bool) -> rusqlite::Result<Delivery> {
+    let at = rows::maybe_time(row, 10).unwrap_or_default();
     let reason = rows::maybe_json(row, 11).unwrap_or(Some(DeadLetterReason::Unreadable));
-    let state = match (ended_at, reason, due_at) {
-        (Some(at), Some(reason), _) => DeliveryState::DeadLettered { at, reason },
-        (Some(at), None, _) => DeliveryState::Delivered { at },
-        (None, _, Some(due_at)) => DeliveryState::Waiting { due_at },
-        (None, _, None) => DeliveryState::Queued,
+    let state = match (ended, reason, at) {
+        (true, Some(reason), at) => DeliveryState::DeadLettered {
+            at: at.unwrap_or_default(),
+            reason,
+        },
+        (true, None, at) => DeliveryState::Delivered {
+            at: at.unwrap_or_default(),
+        },
+        (false, _, Some(due_at)) => DeliveryState::Waiting { due_at },
+        (false, _, None) => DeliveryState::Queued,
     };
+    let company: Option<String> = row.get(6).unwrap_or_default();
     Ok(Delivery {
         id: rows::id(row, 0)?,
         alert_id: rows::alert_id(row, 1).unwrap_or(NO_ALERT),
@@ -438,10 +326,11 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         rule_id: rows::shown_text(row, 3).into(),
         rule_type: rows::shown_text(row, 4),
         client_id: rows::shown_text(row, 5).into(),
-        url: rows::shown_url(row, 6)?,
-        accepted_at: rows::time(row, 7).unwrap_or_default(),
+        company_id: company.map(Into::into),
+        url: rows::shown_url(row, 7)?,
+        accepted_at: rows::time(row, 8).unwrap_or_default(),
         state,
-        attempts_made: row.get(8).unwrap_or_default(),
+        attempts_made: row.get(9).unwrap_or_default(),
         last_attempt: last_attempt(row, 12),
     })
 }
@@ -478,31 +367,22 @@ pub(super) fn open_of(
     all(connection, &sql, parameters, |row| rows::id(row, 0))
 }
 
-/// Returns the conditions of a query on dead letters.
-fn of_dead_letters(query: &DeadLetterQuery) -> Conditions {
-    let mut conditions = Conditions::default();
-    conditions.and("d.id < ?", query.before.map(|id| int(id.get())));
-    conditions.and("d.ended_at >= ?", query.since.map(Timestamp::unix_millis));
-    let url = query.url.as_ref().map(|url| text(url.as_str()));
-    conditions.and(
-        "d.endpoint = (SELECT id FROM webhook_endpoint WHERE url = ?)",
-        url,
-    );
-    let client = query.client_id.as_ref().map(|client| text(client.as_str()));
-    conditions.and("a.client_id = ?", client);
-    let event = query.event_id.as_ref().map(|event| text(event.as_str()));
-    conditions.and("a.event_id = ?", event);
-    conditions
-}
-
 /// Returns the number of dead letters that a query finds, ignoring its limit.
 pub(super) fn count_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
 ) -> Result<u64, StoreError> {
-    let conditions = of_dead_letters(query);
+    let search = Search::from(query);
+    if search.asks_why() {
+        let found = listed(connection, &search, "", "ORDER BY d.id", usize::MAX)?;
+        return Ok(u64::try_from(found.len()).unwrap_or(u64::MAX));
+    }
+    let conditions = Conditions::of(connection, &search).map_err(store_error)?;
+    let Some(conditions) = conditions else {
+        return Ok(0);
+    };
     // Join the alert only if a condition needs it.
-    let alert = if query.client_id.is_some() || query.event_id.is_some() {
+    let alert = if conditions.of_alert {
         "JOIN webhook_alert a ON a.seq = d.alert"
     } else {
         ""
@@ -523,7 +403,14 @@ pub(super) fn oldest_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
 ) -> Result<Vec<DeliveryId>, StoreError> {
-    dead_letter_ids(connection, query, OF_NO_REMOVED, "ASC")
+    let search = Search::from(query);
+    listed(
+        connection,
+        &search,
+        OF_NO_REMOVED,
+        "ORDER BY d.id",
+        search.limit,
+    )
 }
 
 /// Returns the ids of the newest dead letters that a query finds: the ones it lists.
@@ -531,71 +418,58 @@ pub(super) fn newest_dead_letters(
     connection: &Connection,
     query: &DeadLetterQuery,
 ) -> Result<Vec<DeliveryId>, StoreError> {
-    dead_letter_ids(connection, query, "", "DESC")
+    let search = Search::from(query);
+    listed(connection, &search, "", "ORDER BY d.id DESC", search.limit)
 }
 
-fn dead_letter_ids(
+/// Returns the ids of up to `limit` listed dead letters that a search finds.
+fn listed(
     connection: &Connection,
-    query: &DeadLetterQuery,
+    search: &Search,
     further: &str,
     order: &str,
+    limit: usize,
 ) -> Result<Vec<DeliveryId>, StoreError> {
-    let conditions = of_dead_letters(query);
-    let sql = format!(
-        "SELECT d.id FROM webhook_ended d LEFT JOIN webhook_alert a ON a.seq = d.alert \
-         WHERE d.listed = 1{}{further} ORDER BY d.id {order} LIMIT {}",
-        conditions.sql,
-        page_limit(query.limit)
-    );
-    let values = params_from_iter(conditions.values);
-    all(connection, &sql, values, |row| rows::id(row, 0))
+    let read = || {
+        let Some(conditions) = Conditions::of(connection, search)? else {
+            return Ok(Vec::new());
+        };
+        let sql = format!(
+            "SELECT {} FROM {ENDED_FROM} LEFT JOIN webhook_alert a ON a.seq = d.alert \
+             LEFT JOIN webhook_endpoint e ON e.id = d.endpoint \
+             WHERE d.listed = 1{}{further} {order}",
+            ended_columns(),
+            conditions.sql
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut found = statement.query(params_from_iter(conditions.values))?;
+        let mut ids = Vec::new();
+        while ids.len() < limit
+            && let Some(row) = found.next()?
+        {
+            if search.asks_why() {
+                let letter = delivery(row, true)?;
+                let last = letter.last_attempt.and_then(|last| last.failure);
+                if !search.finds_end(letter.state, last) {
+                    continue;
+                }
+            }
+            ids.push(rows::id(row, 0)?);
+        }
+        Ok(ids)
+    };
+    read().map_err(store_error)
 }
 
 const OF_NO_REMOVED: &str = " AND d.endpoint NOT IN \
      (SELECT e.id FROM webhook_removed r JOIN webhook_endpoint e ON e.url = r.url)";
 
-/// Returns the number of the endpoint at which a delivery is open; `None` if it is not open. It
-/// costs one look-up per endpoint, not per delivery.
+/// Returns the number of the endpoint at which a delivery is open; `None` if it is not open.
 pub(super) fn open_at(connection: &Connection, id: DeliveryId) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT e.id FROM webhook_endpoint e CROSS JOIN webhook_open d ON d.endpoint = e.id WHERE d.id = ?1";
+    let sql = "SELECT endpoint FROM webhook_open WHERE id = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(store_error)?;
     let found = statement.query_row([int(id.get())], |row| row.get(0));
     found.optional().map_err(store_error)
-}
-
-/// Returns dead letters, newest first.
-pub(super) fn dead_letters(
-    connection: &Connection,
-    query: &DeadLetterQuery,
-) -> Result<Vec<DeadLetter>, StoreError> {
-    let conditions = of_dead_letters(query);
-    let sql = format!(
-        "SELECT d.id, a.id, a.event_id, a.rule_id, a.rule_type, a.client_id, e.url, d.reason, d.ended_at, d.attempts_made, {LAST_ATTEMPT} \
-         FROM {ENDED} LEFT JOIN webhook_alert a ON a.seq = d.alert LEFT JOIN webhook_endpoint e ON e.id = d.endpoint \
-         WHERE d.listed = 1{} ORDER BY d.id DESC LIMIT {}",
-        conditions.sql,
-        page_limit(query.limit)
-    );
-    all(
-        connection,
-        &sql,
-        params_from_iter(conditions.values),
-        |row| {
-            Ok(DeadLetter {
-                delivery_id: rows::id(row, 0)?,
-                alert_id: rows::alert_id(row, 1).unwrap_or(NO_ALERT),
-                event_id: rows::shown_text(row, 2).into(),
-                rule_id: rows::shown_text(row, 3).into(),
-                rule_type: rows::shown_text(row, 4),
-                client_id: rows::shown_text(row, 5).into(),
-                url: rows::shown_url(row, 6)?,
-                reason: rows::from_json(row, 7).unwrap_or(DeadLetterReason::Unreadable),
-                at: rows::time(row, 8).unwrap_or_default(),
-                attempts_made: row.get(9).unwrap_or_default(),
-                last_attempt: last_attempt(row, 10),
-            })
-        },
-    )
 }
 
 /// Returns all rows of a query.

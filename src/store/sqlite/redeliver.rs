@@ -12,7 +12,7 @@ use super::{SqliteStore, query};
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::store::{DeadLetterQuery, Overflow, Redelivery, Store as _, StoreError};
+use crate::store::{DeadLetterQuery, ENDED_AT_ONCE, Overflow, Redelivery, Store as _, StoreError};
 
 /// The redelivered deliveries, and the limit that stopped others of the same call.
 #[derive(Default)]
@@ -22,7 +22,7 @@ struct Again {
 }
 
 /// The result for one delivery.
-enum One {
+pub(super) enum One {
     Fresh(DeliveryId, WebhookUrl),
     Full(Overflow),
     /// Its endpoint was removed.
@@ -32,7 +32,7 @@ enum One {
 }
 
 /// A delivery to redeliver.
-struct RedeliverableRow {
+pub(super) struct RedeliverableRow {
     endpoint: i64,
     alert: i64,
     url: WebhookUrl,
@@ -50,6 +50,7 @@ impl SqliteStore {
         let again = match which {
             Redelivery::One(id) => self.deliver_one_again(id, now).await?,
             Redelivery::DeadLetters(query) => self.deliver_letters_again(query, now).await?,
+            Redelivery::Ended(_) => return Err(StoreError::Unsupported(ENDED_AT_ONCE)),
         };
         match again.full {
             Some(overflow) if again.fresh.is_empty() => Err(StoreError::Full(overflow)),
@@ -134,7 +135,7 @@ impl SqliteStore {
 
 impl Writer<'_> {
     /// Returns an ended delivery; with `only_listed`, only a listed dead letter.
-    fn ended(
+    pub(super) fn ended(
         &self,
         id: DeliveryId,
         only_listed: bool,
@@ -181,7 +182,7 @@ impl Writer<'_> {
     }
 
     /// Redelivers a delivery, if there is room for it.
-    fn redeliver(
+    pub(super) fn redeliver(
         &mut self,
         id: DeliveryId,
         found: Option<RedeliverableRow>,
@@ -205,9 +206,10 @@ impl Writer<'_> {
         let fresh = self.insert_open(endpoint, alert, now, bytes)?;
         let more = "UPDATE webhook_alert SET refs = refs + 1 WHERE seq = ?1";
         self.connection.prepare_cached(more)?.execute([alert])?;
-        let note = "INSERT INTO webhook_redelivered (alert, id) VALUES (?1, ?2)";
+        let note = "INSERT INTO webhook_redelivered (alert, id, of) VALUES (?1, ?2, ?3)";
         let mut note = self.connection.prepare_cached(note)?;
-        note.execute(params![alert, int(fresh.get())])?;
+        note.execute(params![alert, int(fresh.get()), int(id.get())])?;
+        self.index_again(alert, int(fresh.get()))?;
         self.unlist(id)?;
         Ok(One::Fresh(fresh, url))
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::store_error;
+use super::search::index_all;
 use crate::store::StoreError;
 
 /// The migrations; each raises the version of a file by one. A released one is never changed.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     // The store assigns ids in ascending order and never reuses one. `webhook_open` is small and
     // separate from what has ended, so that the hot path does not depend on how much is kept. Its
     // order is endpoint, then id, so that both reads of a subscriber are one walk.
@@ -123,7 +124,26 @@ const MIGRATIONS: [&str; 3] = [
      ALTER TABLE webhook_event ADD COLUMN content BLOB;
      ALTER TABLE webhook_event ADD COLUMN shared INTEGER;
      CREATE INDEX webhook_event_shared ON webhook_event (seq) WHERE shared = 1;",
+    // `webhook_term` finds deliveries by client, company, event, alert and rule; see
+    // `search/terms.rs`, which also fills it.
+    "CREATE TABLE webhook_term (
+         block INTEGER NOT NULL,
+         term INTEGER NOT NULL,
+         first INTEGER NOT NULL,
+         count INTEGER NOT NULL,
+         PRIMARY KEY (block, term, first)
+     ) WITHOUT ROWID;
+     CREATE INDEX webhook_open_by_id ON webhook_open (id);
+     CREATE INDEX webhook_given_up ON webhook_ended (reason, id) WHERE reason IS NOT NULL;
+     CREATE INDEX webhook_given_up_by_id ON webhook_ended (id) WHERE reason IS NOT NULL;
+     -- The delivery that was redelivered; NULL of redeliveries from before this version.
+     ALTER TABLE webhook_redelivered ADD COLUMN of INTEGER;
+     -- Redeliveries of everything that a filter finds, with their progress.
+     CREATE TABLE webhook_redelivery (id INTEGER PRIMARY KEY AUTOINCREMENT, json TEXT NOT NULL);",
 ];
+
+/// The version from which on deliveries are in the index by terms.
+const INDEXED: i64 = 4;
 
 /// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +203,9 @@ pub(super) fn migrate(
     }
     for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(migration).map_err(store_error)?;
+    }
+    if found < INDEXED {
+        index_all(&transaction).map_err(store_error)?;
     }
     if found < known {
         transaction

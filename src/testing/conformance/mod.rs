@@ -10,6 +10,7 @@
 mod fixtures;
 mod operators;
 mod removed;
+mod searching;
 
 use bytes::Bytes;
 
@@ -33,6 +34,7 @@ use self::operators::{
 };
 
 use self::removed::gives_up_what_comes_for_a_removed_endpoint;
+use self::searching::{finds_an_event_by_its_id, finds_what_any_query_asks_for};
 
 /// Checks that a store keeps the contract of [`Store`]. `make` returns a new empty store for each
 /// call.
@@ -56,6 +58,8 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     counts_backlogs_by_endpoint(&make().await).await;
     lists_newest_first_in_pages(&make().await).await;
     lists_what_a_query_asks_for(&make().await).await;
+    Box::pin(finds_what_any_query_asks_for(&make().await)).await;
+    finds_an_event_by_its_id(&make().await).await;
     redelivers_as_fresh_deliveries(&make().await).await;
     buries_what_a_removed_endpoint_had_open(&make().await).await;
     Box::pin(gives_up_what_comes_for_a_removed_endpoint(&make().await)).await;

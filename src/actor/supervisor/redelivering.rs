@@ -1,0 +1,166 @@
+//! Redeliveries of everything that a filter finds.
+//!
+//! The store does a step and keeps the progress; the supervisor asks for the next step once the
+//! subscribers know of the last one, so it never gets ahead of them. Redeliveries under way go on
+//! when an engine starts.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use actix::fut::{ready, wrap_future};
+use actix::{
+    ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, ResponseActFuture,
+    ResponseFuture,
+};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+
+use super::SupervisorActor;
+use crate::actor::message::{ListRedeliveries, StartRedelivery, StopRedelivery};
+use crate::domain::value::wall::OnWall as _;
+use crate::store::{RedeliveryId, RedeliveryJob, RedeliveryState, StoreError};
+
+/// Goes on with the redeliveries that an earlier engine began: engine → supervisor, once.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub(crate) struct ResumeRedeliveries;
+
+impl Handler<ResumeRedeliveries> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
+
+    fn handle(&mut self, _: ResumeRedeliveries, _: &mut Context<Self>) -> Self::Result {
+        let listed = self.shared.call(|store| store.redeliveries());
+        let resume = wrap_future::<_, Self>(listed).map(|listed, supervisor, ctx| {
+            for job in listed?.iter().filter(|job| job.is_on()) {
+                supervisor.go_on(job.id, ctx);
+            }
+            Ok(())
+        });
+        Box::pin(resume)
+    }
+}
+
+impl Handler<StartRedelivery> for SupervisorActor {
+    type Result = ResponseActFuture<Self, Result<RedeliveryJob, StoreError>>;
+
+    fn handle(
+        &mut self,
+        StartRedelivery(which): StartRedelivery,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let (now, offset) = (self.shared.clock.now(), self.shared.clock.offset());
+        let which = which.in_engine_time(offset);
+        let begun = self.shared.call(|store| store.begin_redelivery(which, now));
+        let start = wrap_future::<_, Self>(begun).map(move |begun, supervisor, ctx| {
+            let job = begun?;
+            if job.is_on() {
+                supervisor.go_on(job.id, ctx);
+            }
+            Ok(job.on_wall(offset))
+        });
+        Box::pin(start)
+    }
+}
+
+impl Handler<StopRedelivery> for SupervisorActor {
+    type Result = ResponseFuture<Result<Option<RedeliveryJob>, StoreError>>;
+
+    fn handle(
+        &mut self,
+        StopRedelivery { id }: StopRedelivery,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let (now, offset) = (self.shared.clock.now(), self.shared.clock.offset());
+        let stopped = self.shared.call(|store| store.stop_redelivery(id, now));
+        Box::pin(stopped.map(move |stopped| Ok(stopped?.on_wall(offset))))
+    }
+}
+
+impl Handler<ListRedeliveries> for SupervisorActor {
+    type Result = ResponseFuture<Result<Vec<RedeliveryJob>, StoreError>>;
+
+    fn handle(&mut self, _: ListRedeliveries, _: &mut Context<Self>) -> Self::Result {
+        let offset = self.shared.clock.offset();
+        let listed = self.shared.call(|store| store.redeliveries());
+        Box::pin(listed.map(move |listed| Ok(listed?.on_wall(offset))))
+    }
+}
+
+/// The redeliveries that this engine works on.
+pub(super) type Redelivering = HashSet<RedeliveryId>;
+
+impl SupervisorActor {
+    /// Works on a redelivery until it ends or the engine shuts down.
+    fn go_on(&mut self, id: RedeliveryId, ctx: &mut Context<Self>) {
+        if self.redelivering.insert(id) {
+            self.redeliver_step(id, ctx);
+        }
+    }
+
+    fn redeliver_step(&mut self, id: RedeliveryId, ctx: &mut Context<Self>) {
+        if self.draining {
+            self.redelivering.remove(&id);
+            return;
+        }
+        let now = self.shared.clock.now();
+        let step = self
+            .shared
+            .call(|store| store.go_on_redelivering(id, STEP, now));
+        let step = wrap_future::<_, Self>(step).then(move |done, supervisor, ctx| {
+            let (told, next) = match done {
+                Ok(Some((job, fresh))) => {
+                    let next = Self::next_step(&job);
+                    (supervisor.tell_redelivered(&fresh, ctx), next)
+                }
+                Ok(None) => (Vec::new(), None),
+                Err(error) => {
+                    log::error!(
+                        redelivery = id.get(), error:? = error;
+                        "redelivery {id} could not go on; retrying in {} s: {}",
+                        PAUSE.as_secs(), error.with_causes()
+                    );
+                    (Vec::new(), Some(PAUSE))
+                }
+            };
+            wrap_future::<_, Self>(join_all(told)).then(move |_, supervisor, ctx| {
+                supervisor.after_step(id, next, ctx);
+                ready(())
+            })
+        });
+        ctx.spawn(step);
+    }
+
+    /// Returns the wait before the next step of a redelivery; `None` if it has ended.
+    fn next_step(job: &RedeliveryJob) -> Option<Duration> {
+        match job.state {
+            RedeliveryState::Running => Some(Duration::ZERO),
+            RedeliveryState::WaitingForRoom => Some(PAUSE),
+            RedeliveryState::Finished | RedeliveryState::Stopped => {
+                let (id, done, left) = (job.id, job.done, job.left());
+                log::info!(
+                    redelivery = id.get(), done, left;
+                    "redelivery {id} has ended: {done} deliveries started again, {left} left"
+                );
+                None
+            }
+        }
+    }
+
+    fn after_step(&mut self, id: RedeliveryId, next: Option<Duration>, ctx: &mut Context<Self>) {
+        match next {
+            None => drop(self.redelivering.remove(&id)),
+            Some(Duration::ZERO) => self.redeliver_step(id, ctx),
+            Some(wait) => {
+                ctx.run_later(wait, move |supervisor, ctx| {
+                    supervisor.redeliver_step(id, ctx);
+                });
+            }
+        }
+    }
+}
+
+/// The number of deliveries that one step redelivers.
+const STEP: usize = 200;
+
+/// The wait for room, and after an error of the store.
+const PAUSE: Duration = Duration::from_secs(1);

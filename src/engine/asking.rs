@@ -1,0 +1,97 @@
+//! Questions about events and deliveries as methods.
+
+use super::{Engine, OperateError};
+use crate::actor::message::{
+    AskWhy, CountDeliveries, GetDelivery, GetEvent, ListRedeliveries, ListRefused, StartRedelivery,
+    StopRedelivery,
+};
+use crate::domain::deliveries::delivery::DeliveryDetails;
+use crate::domain::value::id::{DeliveryId, EventId};
+use crate::domain::why::Why;
+use crate::store::{Count, DeliveryQuery, RedeliveryId, RedeliveryJob, RefusedEntry, StoredEvent};
+
+/// # Questions
+impl Engine {
+    /// Returns the accepted events with an id, also those that no rule matched. See [`GetEvent`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn events(&self, id: impl Into<EventId>) -> Result<Vec<StoredEvent>, OperateError> {
+        Ok(self.ask_supervisor(GetEvent::new(id)).await??)
+    }
+
+    /// Returns everything stored of a delivery, apart from its attempts; `None` if there is no such
+    /// delivery. See [`GetDelivery`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryDetails>, OperateError> {
+        Ok(self.ask_supervisor(GetDelivery::new(id)).await??)
+    }
+
+    /// Returns the number of deliveries that a query finds, counted up to 10,000. See
+    /// [`CountDeliveries`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn count_deliveries(&self, query: DeliveryQuery) -> Result<Count, OperateError> {
+        Ok(self.ask_supervisor(CountDeliveries::new(query)).await??)
+    }
+
+    /// Returns outbox events that were set aside, oldest first. See [`ListRefused`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn refused_events(
+        &self,
+        page: ListRefused,
+    ) -> Result<Vec<RefusedEntry>, OperateError> {
+        Ok(self.ask_supervisor(page).await??)
+    }
+}
+
+/// # Why
+impl Engine {
+    /// Returns why a receiver got nothing, or what it got, the best explanation first. See
+    /// [`AskWhy`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn why(&self, question: AskWhy) -> Result<Why, OperateError> {
+        Ok(self.ask_supervisor(question).await??)
+    }
+}
+
+/// # Redeliveries by filter
+impl Engine {
+    /// Redelivers everything that a filter finds, step by step. See [`StartRedelivery`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn start_redelivery(
+        &self,
+        which: StartRedelivery,
+    ) -> Result<RedeliveryJob, OperateError> {
+        Ok(self.ask_supervisor(which).await??)
+    }
+
+    /// Returns the redeliveries by filter with their progress, oldest first. See
+    /// [`ListRedeliveries`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn redeliveries(&self) -> Result<Vec<RedeliveryJob>, OperateError> {
+        Ok(self.ask_supervisor(ListRedeliveries).await??)
+    }
+
+    /// Stops a redelivery by filter; `None` if it is unknown. See [`StopRedelivery`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn stop_redelivery(
+        &self,
+        id: RedeliveryId,
+    ) -> Result<Option<RedeliveryJob>, OperateError> {
+        Ok(self.ask_supervisor(StopRedelivery::new(id)).await??)
+    }
+}

@@ -1,0 +1,228 @@
+//! Questions about events and deliveries, and redeliveries of everything that a filter finds.
+
+use std::time::Duration;
+
+use actix_webhooks::store::{
+    BacklogLimits, DeadLetterQuery, DeliveryQuery, MemoryLimits, MemoryStore, RedeliveryState,
+};
+use actix_webhooks::testing::Reply;
+use actix_webhooks::{
+    AlertId, AskWhy, DeliveryId, FindingCode, Ordering, Rule, StartRedelivery, Why,
+};
+
+use super::support::{HOOK, Sim, event, plain, simulate, simulate_with};
+
+#[test]
+fn an_event_that_no_rule_matched_is_found_by_its_id() {
+    let rule = Rule::new("other", "other.*").webhook(HOOK).unwrap();
+    simulate_with(
+        move |builder| builder.rule(rule),
+        async |sim| {
+            let receipt = sim.engine.publish(event("e")).await.unwrap();
+            assert_eq!(receipt.deliveries, 0);
+            let found = sim.engine.events("e").await.unwrap();
+            assert_eq!((found.len(), found[0].deliveries), (1, 0));
+            assert!(sim.engine.events("unknown").await.unwrap().is_empty());
+        },
+    );
+}
+
+#[test]
+fn a_delivery_is_shown_with_its_body_and_what_repeats_it() {
+    simulate(async |sim| {
+        sim.publish("e").await;
+        sim.sleep(1).await;
+        let id = sim.reports()[0].delivery_id;
+        let again = sim.engine.redeliver(id).await.unwrap();
+        let shown = sim.engine.delivery(id).await.unwrap().unwrap();
+        assert_eq!(shown.redelivered_as, *again);
+        assert_eq!(
+            shown.alert.body,
+            sim.receivers.requests()[0].request.alert.body
+        );
+        let repeated = sim.engine.delivery(again[0]).await.unwrap().unwrap();
+        assert_eq!(repeated.redelivery_of, Some(id));
+        let unknown = sim.engine.delivery(DeliveryId::new(99)).await.unwrap();
+        assert_eq!(unknown, None);
+    });
+}
+
+/// Publishes events that the receiver refuses for good, and lets it accept later ones.
+async fn give_up(sim: &Sim, count: usize) {
+    sim.receivers.on(HOOK, [Reply::status(400)]);
+    for number in 0..count {
+        sim.publish(&number.to_string()).await;
+    }
+    sim.sleep(60).await;
+    assert_eq!(sim.dead_letters().await.len(), count.min(100));
+    sim.receivers.on(HOOK, [Reply::status(200)]);
+}
+
+#[test]
+fn a_redelivery_by_filter_repeats_all_dead_letters_once_and_oldest_first() {
+    simulate(async |sim| {
+        give_up(&sim, 450).await;
+        let before = sim.receivers.requests().len();
+        let all = StartRedelivery::dead_letters(DeadLetterQuery::default());
+        let job = sim.engine.start_redelivery(all).await.unwrap();
+        assert_eq!((job.total, job.done, job.left()), (450, 0, 450));
+        sim.sleep(60).await;
+        let job = sim.engine.redeliveries().await.unwrap().pop().unwrap();
+        assert_eq!(job.state, RedeliveryState::Finished);
+        assert_eq!((job.done, job.skipped, job.left()), (450, 0, 0));
+        assert!(job.ended_at.is_some());
+        assert_eq!(sim.receivers.requests().len(), before + 450);
+        let mut reports = sim.reports().split_off(before);
+        reports.sort_by_key(|report| report.delivery_id);
+        let events: Vec<_> = reports
+            .iter()
+            .map(|report| report.event_id.to_string())
+            .collect();
+        let expected: Vec<_> = (0..450).map(|number| number.to_string()).collect();
+        assert_eq!(events, expected);
+        assert!(sim.dead_letters().await.is_empty());
+    });
+}
+
+#[test]
+fn what_fails_again_during_a_redelivery_is_not_repeated_by_it() {
+    simulate(async |sim| {
+        give_up(&sim, 5).await;
+        sim.receivers.on(HOOK, [Reply::status(400)]);
+        let before = sim.receivers.requests().len();
+        let all = StartRedelivery::dead_letters(DeadLetterQuery::default());
+        sim.engine.start_redelivery(all).await.unwrap();
+        sim.sleep(60).await;
+        assert_eq!(sim.receivers.requests().len(), before + 5);
+        assert_eq!(sim.dead_letters().await.len(), 5);
+    });
+}
+
+#[test]
+fn deliveries_that_were_delivered_are_redelivered_by_filter() {
+    simulate(async |sim| {
+        for id in ["a", "b", "c"] {
+            sim.publish(id).await;
+        }
+        sim.sleep(1).await;
+        let query = DeliveryQuery {
+            event_id: Some("b".into()),
+            ..DeliveryQuery::default()
+        };
+        let job = sim
+            .engine
+            .start_redelivery(StartRedelivery::ended(query))
+            .await;
+        assert_eq!(job.unwrap().total, 1);
+        sim.sleep(1).await;
+        let events: Vec<_> = sim
+            .reports()
+            .iter()
+            .map(|report| report.event_id.to_string())
+            .collect();
+        assert_eq!(events, ["a", "b", "c", "b"]);
+    });
+}
+
+/// With an endpoint that holds one open delivery, a redelivery waits before the second one.
+#[test]
+fn a_redelivery_waits_for_room_and_stops_when_asked_to() {
+    let limits = MemoryLimits {
+        backlog: BacklogLimits {
+            endpoint_deliveries: 1,
+            ..BacklogLimits::default()
+        },
+        ..MemoryLimits::default()
+    };
+    let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+    simulate_with(
+        move |builder| {
+            builder
+                .store(MemoryStore::with_limits(limits))
+                .rule(rule)
+                .endpoint(plain(HOOK))
+        },
+        async |sim| {
+            sim.receivers.on(HOOK, [Reply::status(400)]);
+            for id in ["a", "b", "c"] {
+                sim.publish(id).await;
+                sim.sleep(1).await;
+            }
+            sim.engine.endpoint(HOOK).pause().await.unwrap();
+            let all = StartRedelivery::dead_letters(DeadLetterQuery::default());
+            let id = sim.engine.start_redelivery(all).await.unwrap().id;
+            sim.clock.sleep(Duration::from_secs(3)).await;
+            let job = sim.engine.redeliveries().await.unwrap().pop().unwrap();
+            assert_eq!((job.state, job.done), (RedeliveryState::WaitingForRoom, 1));
+            let stopped = sim.engine.stop_redelivery(id).await.unwrap().unwrap();
+            assert_eq!(
+                (stopped.state, stopped.left()),
+                (RedeliveryState::Stopped, 2)
+            );
+            sim.engine.endpoint(HOOK).resume().await.unwrap();
+            sim.sleep(60).await;
+            // The two that are left, and the one that failed again.
+            assert_eq!(sim.dead_letters().await.len(), 3);
+        },
+    );
+}
+
+fn codes(why: &Why) -> Vec<FindingCode> {
+    why.findings.iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn why_follows_a_delivery_from_its_publication_to_its_end() {
+    simulate(async |sim| {
+        let ask = async || sim.engine.why(AskWhy::event("e")).await.unwrap();
+        assert_eq!(codes(&ask().await), [FindingCode::EventUnknown]);
+        sim.receivers.on(HOOK, [Reply::hang()]);
+        sim.publish("e").await;
+        sim.sleep(1).await;
+        assert_eq!(codes(&ask().await), [FindingCode::InFlight]);
+        sim.receivers.on(HOOK, [Reply::status(503)]);
+        sim.sleep(16).await;
+        let why = ask().await;
+        assert_eq!(codes(&why), [FindingCode::WaitingForRetry]);
+        assert_eq!(why.headline().unwrap().evidence.attempts, Some(1));
+        sim.engine.endpoint(HOOK).pause().await.unwrap();
+        let paused = [FindingCode::EndpointPaused, FindingCode::WaitingForRetry];
+        assert_eq!(codes(&ask().await), paused);
+        sim.engine.endpoint(HOOK).resume().await.unwrap();
+        sim.sleep(300).await;
+        assert_eq!(codes(&ask().await), [FindingCode::GivenUp]);
+        let id = sim.dead_letters().await[0].delivery_id;
+        let why = sim.engine.why(AskWhy::delivery(id)).await.unwrap();
+        assert_eq!(codes(&why), [FindingCode::GivenUp]);
+        sim.receivers.on(HOOK, [Reply::status(200)]);
+        sim.engine.redeliver(id).await.unwrap();
+        sim.sleep(1).await;
+        let both = [FindingCode::GivenUp, FindingCode::Delivered];
+        assert_eq!(codes(&ask().await), both);
+    });
+}
+
+#[test]
+fn why_finds_the_delivery_that_an_ordered_one_waits_for() {
+    let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+    simulate_with(
+        move |builder| {
+            builder
+                .rule(rule)
+                .endpoint(plain(HOOK).ordering(Ordering::Fifo))
+        },
+        async |sim| {
+            sim.receivers.on(HOOK, [Reply::hang()]);
+            sim.publish("first").await;
+            sim.publish("second").await;
+            sim.sleep(1).await;
+            let why = sim.engine.why(AskWhy::event("second")).await.unwrap();
+            assert_eq!(codes(&why), [FindingCode::BehindInOrder]);
+            let first = why.headline().unwrap().evidence.waits_for;
+            assert_eq!(first, Some(DeliveryId::new(1)));
+            let alert = AlertId::new(&"first".into(), &"rule".into());
+            let why = sim.engine.why(AskWhy::alert(alert)).await.unwrap();
+            assert_eq!(codes(&why), [FindingCode::InFlight]);
+        },
+    );
+}

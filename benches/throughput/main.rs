@@ -7,8 +7,9 @@
 //! `cargo bench -- quick` takes a minute and only checks that everything runs. `cargo bench --
 //! 2000` sets the milliseconds per measurement. `cargo bench -- memory 100 1 5000` (or `bare`, or
 //! `disk`) makes a single measurement for a profiler; the arguments are endpoints, arbiters and
-//! milliseconds.
+//! milliseconds. `cargo bench -- asking 1000000` only asks operators' questions.
 
+mod asking;
 mod bare;
 mod delivering;
 mod durable;
@@ -61,6 +62,12 @@ fn main() {
         idle::run(endpoints.parse().expect("a count"));
         return;
     }
+    if let [command, deliveries] = &arguments[..]
+        && command == asking::COMMAND
+    {
+        asking::run(deliveries.parse().expect("a count"));
+        return;
+    }
     if let [command, which, scale] = &arguments[..]
         && command == durable::COMMAND
     {
@@ -109,6 +116,7 @@ fn main() {
     idle::run_apart(if quick { 10_000 } else { 100_000 });
     isolation::run(run, rounds);
     durable::run_apart(quick);
+    asking::run_apart(quick);
 }
 
 fn start_again_with_large_pages() {

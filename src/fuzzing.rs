@@ -17,6 +17,7 @@ use crate::domain::events::event::Event;
 use crate::domain::policy::redirect::{self, RedirectRefusal};
 use crate::domain::policy::retry::{Progress, Retry, RetryPolicy};
 use crate::domain::policy::retry_after;
+use crate::domain::routing::explain::Explanation;
 use crate::domain::routing::rule::Rule;
 use crate::domain::routing::table;
 use crate::domain::value::id::RuleId;
@@ -114,8 +115,13 @@ impl RoutingTable {
     /// Returns the enabled rules that the event matches, ordered by rule id.
     pub fn matches(&self, event: &Event) -> Vec<Arc<Rule>> {
         let mut matches = Vec::new();
-        self.0.matches(event, &mut matches);
+        self.0.matches(event.into(), &mut matches);
         matches
+    }
+
+    /// Returns the rules that the event matches, and the nearest that it does not match.
+    pub fn explain(&self, event: &Event) -> Explanation {
+        self.0.explain(event.into())
     }
 }
 

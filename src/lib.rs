@@ -124,9 +124,14 @@ pub mod limits {
     pub use crate::domain::authorisation::token_answer::{MAX_TOKEN_ANSWER_BYTES, MAX_TOKEN_BYTES};
     pub use crate::domain::endpoint::invalid::{MAX_HEADERS, MAX_IN_FLIGHT};
     pub use crate::domain::events::event::{MAX_DATA_DEPTH, MAX_MESSAGE_BYTES};
+    pub use crate::domain::events::projection::MAX_PROJECTION_POINTERS;
     pub use crate::domain::policy::redirect::MAX_REDIRECTS;
     pub use crate::domain::policy::retry::{MAX_RETRIES, MAX_WAIT};
+    pub use crate::domain::routing::filter::{
+        MAX_COMPARED_BYTES, MAX_FILTER_CONDITIONS, MAX_FILTER_DEPTH, MAX_LISTED_VALUES,
+    };
     pub use crate::domain::signing::signature::MAX_SIGNING_SECRETS;
+    pub use crate::domain::value::pointer::MAX_POINTER_BYTES;
     pub use crate::domain::value::secret::MAX_SECRET_BYTES;
     pub use crate::domain::value::text::MAX_TEXT_BYTES;
     pub use crate::domain::value::url::MAX_URL_BYTES;
@@ -138,12 +143,7 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    AskWhy, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries,
-    EndRule, EndpointError, GetDelivery, GetEvent, GetStatus, ListAttempts, ListClients,
-    ListDeadLetters, ListDeliveries, ListRedeliveries, ListRefused, ListRules, ListStatus,
-    ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
-    Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
-    StartRedelivery, StatusFilter, StatusPage, StopRedelivery, WatchDeliveries, WatchStatus,
+    AskWhy, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError, ExplainRouting, GetDelivery, GetEvent, GetStatus, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListRedeliveries, ListRefused, ListRules, ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StartRedelivery, StatusFilter, StatusPage, StopRedelivery, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -169,6 +169,7 @@ pub use crate::domain::endpoint::status::{
 };
 pub use crate::domain::events::event::{Event, InvalidEvent};
 pub use crate::domain::events::payload::PayloadFormat;
+pub use crate::domain::events::projection::{InvalidProjection, Projection};
 pub use crate::domain::policy::agreed::Hold;
 pub use crate::domain::policy::breaker::CircuitBreaker;
 pub use crate::domain::policy::health::{DisablePolicy, DisabledReason, FailingRule};
@@ -177,12 +178,15 @@ pub use crate::domain::policy::redirect::RedirectRefusal;
 pub use crate::domain::policy::response::{ResponseClass, ResponsePolicy};
 pub use crate::domain::policy::retry::RetryPolicy;
 pub use crate::domain::routing::client::Client;
+pub use crate::domain::routing::explain::{Explanation, MissReason, RuleMiss};
+pub use crate::domain::routing::filter::{Condition, Expected, Filter, InvalidFilter};
 pub use crate::domain::routing::rule::{InvalidRule, Rule};
 pub use crate::domain::signing::signature::{InvalidSecret, SigningSecret};
 pub use crate::domain::signing::signer::{EndpointSecret, SignatureHeaders};
 pub use crate::domain::value::id::{
     AlertId, ClientId, CompanyId, DataConnectionId, DeliveryId, EventId, RuleId,
 };
+pub use crate::domain::value::pointer::{InvalidPointer, JsonPointer};
 pub use crate::domain::value::secret::Secret;
 pub use crate::domain::value::text::{InvalidText, TextProblem};
 pub use crate::domain::value::time::{InvalidTimestamp, Timestamp};
@@ -205,5 +209,6 @@ mod pages {
     page!(Secrets, "docs/guide/secrets.md");
     page!(Signatures, "docs/guide/signatures-and-authorisation.md");
     page!(Requests, "docs/guide/requests.md");
+    page!(Rules, "docs/guide/rules.md");
     page!(PoliteSending, "docs/guide/polite-sending.md");
 }

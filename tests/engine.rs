@@ -26,6 +26,7 @@ mod engine {
     mod retire;
     mod retries;
     mod room;
+    mod routing;
     mod shards;
     mod shutdown;
     mod store_faults;

@@ -2,12 +2,13 @@
 //!
 //! `cargo bench` measures in one run, in turn: a bare awc loop and the engine, each with a new
 //! local receiver in its own process; memory per idle endpoint; healthy endpoints beside hanging
-//! ones.
+//! ones; routing among 100,000 rules.
 //!
 //! `cargo bench -- quick` takes a minute and only checks that everything runs. `cargo bench --
 //! 2000` sets the milliseconds per measurement. `cargo bench -- memory 100 1 5000` (or `bare`, or
 //! `disk`) makes a single measurement for a profiler; the arguments are endpoints, arbiters and
-//! milliseconds. `cargo bench -- asking 1000000` only asks operators' questions.
+//! milliseconds. `cargo bench -- routing` measures routing alone, `cargo bench -- asking 1000000`
+//! operators' questions.
 
 mod asking;
 mod bare;
@@ -17,6 +18,7 @@ mod idle;
 mod isolation;
 mod measure;
 mod receiver;
+mod routing;
 
 use std::time::Duration;
 
@@ -87,6 +89,12 @@ fn main() {
         );
         return;
     }
+    if let [command] = &arguments[..]
+        && command == routing::COMMAND
+    {
+        routing::run(Duration::from_millis(500), 7);
+        return;
+    }
     let quick = arguments.iter().any(|argument| argument == "quick");
     let millis = arguments
         .iter()
@@ -113,6 +121,7 @@ fn main() {
         run.as_millis()
     );
     throughput(run, rounds);
+    routing::run(run.min(Duration::from_millis(500)), rounds);
     idle::run_apart(if quick { 10_000 } else { 100_000 });
     isolation::run(run, rounds);
     durable::run_apart(quick);

@@ -5,10 +5,10 @@ use actix::{Addr, Handler, Message};
 use super::Engine;
 use crate::actor::message::{
     DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
-    GetStatus, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListRules, ListStatus,
-    ListUnreadable, PauseEndpoint, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
-    Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
-    StatusPage,
+    ExplainRouting, GetStatus, ListAttempts, ListClients, ListDeadLetters, ListDeliveries,
+    ListRules, ListStatus, ListUnreadable, PauseEndpoint, PublishBatch, PutClient, PutEndpoint,
+    PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule,
+    ResumeEndpoint, RuleError, StatusPage,
 };
 use crate::actor::router::RouterActor;
 use crate::actor::supervisor::SupervisorActor;
@@ -20,6 +20,7 @@ use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::EndpointStatus;
 use crate::domain::events::event::Event;
 use crate::domain::routing::client::Client;
+use crate::domain::routing::explain::Explanation;
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
 use crate::error::PublishError;
@@ -299,6 +300,35 @@ impl Engine {
     /// [`OperateError::Stopped`].
     pub async fn rules(&self) -> Result<Vec<Rule>, OperateError> {
         self.ask_router(ListRules).await
+    }
+
+    /// Returns the rules that an event would match now, and why the nearest others would not. See
+    /// [`ExplainRouting`].
+    ///
+    /// ```
+    /// use actix_webhooks::{Engine, ExplainRouting, Rule};
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let rule = Rule::new("invoices", "invoice.*").client("client-1");
+    /// # let rule = rule.webhook("https://example.com/hooks")?;
+    /// # let engine = Engine::builder().rule(rule).start().await?;
+    /// let explanation = engine.explain(ExplainRouting::new("invoice.paid", "client-2")).await?;
+    /// for miss in explanation.misses {
+    ///     println!("{}: {}", miss.rule, miss.why); // invoices: for client "client-1"
+    /// }
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn explain(
+        &self,
+        event: impl Into<ExplainRouting>,
+    ) -> Result<Explanation, OperateError> {
+        self.ask_router(event.into()).await
     }
 
     /// Adds a rule, or replaces the rule with its id. See [`PutRule`].

@@ -6,8 +6,8 @@ use std::time::Duration;
 use actix_webhooks::store::{DeadLetterQuery, DeliveryQuery, StoreError};
 use actix_webhooks::testing::Reply;
 use actix_webhooks::{
-    Client, DeliveryId, EndDeliveries, EndpointError, EndpointState, Engine, InvalidEndpoint,
-    ListStatus, OperateError, Outcome, PublishError, Rule, RuleError,
+    Client, DeliveryId, EndDeliveries, EndpointError, EndpointState, Engine, ExplainRouting,
+    InvalidEndpoint, ListStatus, OperateError, Outcome, PublishError, Rule, RuleError,
 };
 use futures_util::StreamExt;
 
@@ -206,6 +206,10 @@ async fn stopped(engine: &Engine) -> Vec<OperateError> {
             .await
             .unwrap_err(),
         engine.rules().await.unwrap_err(),
+        engine
+            .explain(ExplainRouting::new("t", "c"))
+            .await
+            .unwrap_err(),
         engine.put_rule(Rule::new("r", "*")).await.unwrap_err(),
         engine.remove_rule("rule").await.unwrap_err(),
         engine.end_rule("rule").await.unwrap_err(),

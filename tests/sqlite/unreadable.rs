@@ -232,6 +232,35 @@ fn a_rule_that_cannot_be_read_can_be_removed() {
     });
 }
 
+/// A filter that was read in part would let through events that nobody asked for.
+#[test]
+fn a_rule_whose_filter_is_not_understood_or_out_of_bounds_sends_nothing() {
+    let life = Life::new();
+    SimClock::run(async |clock| {
+        for wrong in [
+            r#"{"pointer":"/a","equal":1}"#,
+            r#"{"pointer":"/a","equals":1,"unless":2}"#,
+            r#"{"all":[]}"#,
+            r#"{"pointer":"a","exists":true}"#,
+        ] {
+            let other = Rule::new("other", "*").webhook(OTHER).unwrap();
+            let engine = life.start_with(&clock, |builder| builder.rule(other)).await;
+            crash(engine).await;
+            let filter = format!("json_set(json, '$.filter', json('{wrong}'))");
+            damage(
+                &life,
+                &format!("UPDATE webhook_rule SET json = {filter} WHERE id = 'other'"),
+            );
+            let engine = life.start(&clock).await;
+            let expected = [Setting::Rule { id: "other".into() }];
+            assert_eq!(unreadable(&engine).await, expected, "{wrong}");
+            let receipt = engine.publish(event(wrong)).await.unwrap();
+            assert_eq!(receipt.deliveries, 1, "of the other rule");
+            crash(engine).await;
+        }
+    });
+}
+
 #[test]
 fn a_key_that_cannot_be_read_hides_nothing_else() {
     let life = Life::new();

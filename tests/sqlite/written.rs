@@ -5,9 +5,9 @@ use std::time::Duration;
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{Change, SqliteStore};
 use actix_webhooks::{
-    Auth, CircuitBreaker, Client, ClientCredentials, DisablePolicy, Endpoint, EndpointPolicy,
-    Event, FailingRule, Ordering, PayloadFormat, RateLimit, ResponseClass, ResponsePolicy,
-    RetryPolicy, Rule, SignatureHeaders, Timestamp,
+    Auth, CircuitBreaker, Client, ClientCredentials, Condition, DisablePolicy, Endpoint,
+    EndpointPolicy, Event, Expected, FailingRule, Filter, Ordering, PayloadFormat, Projection,
+    RateLimit, ResponseClass, ResponsePolicy, RetryPolicy, Rule, SignatureHeaders, Timestamp,
 };
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
@@ -64,6 +64,38 @@ fn auth() -> impl Strategy<Value = Auth> {
     ]
 }
 
+fn scalar() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let values = prop::collection::vec(scalar(), 1..3);
+    let condition = (any::<String>(), 0..7, scalar(), values, any::<bool>());
+    let leaf = condition.prop_map(|(pointer, kind, value, values, exists)| {
+        let expected = match kind {
+            0 => Expected::Equals(value),
+            1 => Expected::OneOf(values),
+            2 => Expected::Exists(exists),
+            3 => Expected::Gt(value),
+            4 => Expected::Gte(value),
+            5 => Expected::Lt(value),
+            _ => Expected::Lte(value),
+        };
+        Filter::from(Condition::new(pointer, expected))
+    });
+    leaf.prop_recursive(4, 12, 3, |inner| {
+        let some = || prop::collection::vec(inner.clone(), 0..3);
+        prop_oneof![some().prop_map(Filter::All), some().prop_map(Filter::Any)]
+    })
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
     let text = any::<String>;
     let scope = (prop::option::of(text()), prop::option::of(text()));
@@ -78,6 +110,8 @@ fn rule() -> impl Strategy<Value = Rule> {
         prop::option::of(auth()),
         prop::sample::select(formats.to_vec()),
         any::<bool>(),
+        prop::option::of(filter()),
+        prop::option::of(prop::collection::vec(text(), 0..3)),
     );
     (text(), text(), scope, urls, rest).prop_map(|(id, kind, (client, company), urls, rest)| {
         let mut rule = Rule::new(id, kind).format(rest.1);
@@ -88,6 +122,8 @@ fn rule() -> impl Strategy<Value = Rule> {
         rule.company_id = company.map(Into::into);
         rule.auth = rest.0;
         rule.enabled = rest.2;
+        rule.filter = rest.3.map(Into::into);
+        rule.projection = rest.4.map(Projection::new);
         rule
     })
 }

@@ -10,6 +10,7 @@ mod deliveries;
 mod endpoints;
 mod publishing;
 mod redelivering;
+mod routing;
 mod watching;
 mod why;
 
@@ -19,5 +20,6 @@ pub use self::deliveries::*;
 pub use self::endpoints::*;
 pub use self::publishing::*;
 pub use self::redelivering::*;
+pub use self::routing::*;
 pub use self::watching::*;
 pub use self::why::*;

@@ -6,18 +6,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::fut::wrap_future;
-use actix::{ActorContext as _, AsyncContext as _, Context, Handler};
+use actix::{ActorContext as _, AsyncContext as _, Context, Handler, MessageResult};
 use futures_util::FutureExt as _;
 
 use super::RouterActor;
 use super::publisher::{BatchAnswer, Publisher};
 use crate::actor::message::{
-    CheckEndpoints, Close, EndClient, EndDeliveries, EndRule, KnowEndpoints, ListClients,
-    ListRules, LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInLine, PutClient,
-    PutRule, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
+    CheckEndpoints, Close, EndClient, EndDeliveries, EndRule, ExplainRouting, KnowEndpoints,
+    ListClients, ListRules, LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInLine,
+    PutClient, PutRule, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
 };
 use crate::actor::reply::{Answerer, Deferred};
-use crate::domain::events::event::Event;
+use crate::domain::events::event::{Event, discard};
 use crate::domain::routing::client::Client;
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, RuleId};
@@ -223,6 +223,17 @@ impl Handler<ListRules> for RouterActor {
 
     fn handle(&mut self, _: ListRules, _: &mut Context<Self>) -> Vec<Rule> {
         self.rules.iter().map(|rule| Rule::clone(rule)).collect()
+    }
+}
+
+impl Handler<ExplainRouting> for RouterActor {
+    type Result = MessageResult<ExplainRouting>;
+
+    fn handle(&mut self, asked: ExplainRouting, _: &mut Context<Self>) -> Self::Result {
+        let explanation = self.rules.explain(asked.traits());
+        // It is not checked like an event, so its data may be nested without limit.
+        asked.data.into_iter().for_each(discard);
+        MessageResult(explanation)
     }
 }
 

@@ -53,7 +53,8 @@ use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreEr
 ///
 /// It answers [`Publish`](crate::Publish), [`PublishBatch`](crate::PublishBatch),
 /// [`PutRule`](crate::PutRule), [`RemoveRule`](crate::RemoveRule), [`ListRules`](crate::ListRules),
-/// [`PutClient`](crate::PutClient) and [`RemoveClient`](crate::RemoveClient).
+/// [`ExplainRouting`](crate::ExplainRouting), [`PutClient`](crate::PutClient) and
+/// [`RemoveClient`](crate::RemoveClient).
 pub struct RouterActor {
     shared: Arc<EngineContext>,
     supervisor: Addr<SupervisorActor>,
@@ -242,7 +243,7 @@ impl RouterActor {
         ids: AlertIds,
     ) -> Result<NewEvent, PublishError> {
         let mut matches = std::mem::take(&mut self.matches);
-        self.rules.matches(event, &mut matches);
+        self.rules.matches(event.into(), &mut matches);
         let are_its_own =
             ids == AlertIds::OfClient || matches.iter().all(|rule| rule.client_id.is_some());
         let alerts: Result<Vec<NewAlert>, PublishError> = matches
@@ -278,10 +279,12 @@ impl RouterActor {
             .clients
             .get(&event.client_id)
             .and_then(|client| client.name.as_deref());
-        self.encoded.clear();
+        let data = rule.sent_of(event);
+        let body = &mut self.encoded;
+        body.clear();
         let encoded = rule
             .format
-            .encode(event, id, &rule.id, client_name, &mut self.encoded);
+            .encode(event, data.as_ref(), id, &rule.id, client_name, body);
         encoded.map_err(|error| InvalidEvent::not_json(&error))?;
         let (size, limit) = (self.encoded.len(), self.shared.max_body_bytes);
         if size > limit {

@@ -214,16 +214,21 @@ impl Event {
         }
     }
 
-    /// Drops an event whose data may be nested without limit. The default drop recurses once per
-    /// level and could overflow the stack.
+    /// Drops an event whose data may be nested without limit.
     pub(crate) fn discard(self) {
-        let mut left: Vec<Value> = self.data.into_iter().collect();
-        while let Some(value) = left.pop() {
-            match value {
-                Value::Array(items) => left.extend(items),
-                Value::Object(fields) => left.extend(fields.into_iter().map(|(_, field)| field)),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-            }
+        self.data.into_iter().for_each(discard);
+    }
+}
+
+/// Drops data that may be nested without limit. The default drop recurses once per level and could
+/// overflow the stack.
+pub(crate) fn discard(data: Value) {
+    let mut left = vec![data];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Array(items) => left.extend(items),
+            Value::Object(fields) => left.extend(fields.into_iter().map(|(_, field)| field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 }

@@ -5,3 +5,4 @@
 pub(crate) mod content;
 pub(crate) mod event;
 pub(crate) mod payload;
+pub(crate) mod projection;

@@ -1,10 +1,10 @@
 //! The request bodies: the alert envelope, Standard Webhooks, `CloudEvents`, and the data alone.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::events::event::Event;
+use crate::domain::events::projection::Selected;
 use crate::domain::value::id::{AlertId, CompanyId, DataConnectionId, RuleId};
 use crate::domain::value::time::Timestamp;
 
@@ -23,7 +23,8 @@ pub enum PayloadFormat {
     StandardWebhooks,
     /// `CloudEvents` 1.0 in structured JSON mode, sent as `application/cloudevents+json`.
     CloudEvents,
-    /// The event's data unchanged; `null` if it has none.
+    /// The event's data alone, or the part of it that the rule's projection selects; `null` if
+    /// there is none.
     Raw,
 }
 
@@ -36,25 +37,27 @@ impl PayloadFormat {
         }
     }
 
-    /// Appends to `body` the body of the alert that `event` raises under a rule.
+    /// Appends to `body` the body of the alert that `event` raises under a rule, which sends
+    /// `data` of it.
     ///
     /// # Errors
     /// Those of the JSON encoder, which refuses only values that no `serde_json::Value` can hold.
     pub(crate) fn encode(
         self,
         event: &Event,
+        data: Option<&Selected<'_>>,
         alert_id: AlertId,
         rule_id: &RuleId,
         client_name: Option<&str>,
         body: &mut Vec<u8>,
     ) -> Result<(), serde_json::Error> {
         match self {
-            Self::Alert => write_alert(event, alert_id, rule_id, client_name, body),
+            Self::Alert => write_alert(event, data, alert_id, rule_id, client_name, body),
             Self::StandardWebhooks => {
                 let envelope = StandardWebhook {
                     r#type: &event.rule_type,
                     timestamp: event.occurred_at,
-                    data: event.data.as_ref(),
+                    data,
                 };
                 serde_json::to_writer(body, &envelope)
             }
@@ -68,11 +71,11 @@ impl PayloadFormat {
                     time: event.occurred_at,
                     subject: event.company_id.as_ref().map(CompanyId::as_str),
                     datacontenttype: "application/json",
-                    data: event.data.as_ref(),
+                    data,
                 };
                 serde_json::to_writer(body, &envelope)
             }
-            Self::Raw => serde_json::to_writer(body, &event.data),
+            Self::Raw => serde_json::to_writer(body, &data),
         }
     }
 }
@@ -82,6 +85,7 @@ impl PayloadFormat {
 /// the text is then copied.
 fn write_alert(
     event: &Event,
+    data: Option<&Selected<'_>>,
     alert_id: AlertId,
     rule_id: &RuleId,
     client_name: Option<&str>,
@@ -110,7 +114,7 @@ fn write_alert(
             write_text(text, body)?;
         }
     }
-    if let Some(data) = &event.data {
+    if let Some(data) = data {
         body.extend_from_slice(br#","Data":"#);
         serde_json::to_writer(&mut *body, data)?;
     }
@@ -136,7 +140,7 @@ fn write_text(text: &str, body: &mut Vec<u8>) -> Result<(), serde_json::Error> {
 struct StandardWebhook<'a> {
     r#type: &'a str,
     timestamp: Timestamp,
-    data: Option<&'a Value>,
+    data: Option<&'a Selected<'a>>,
 }
 
 /// `CloudEvents` 1.0, JSON event format §2: `source` and `id` together identify the event.
@@ -151,7 +155,7 @@ struct CloudEvent<'a> {
     subject: Option<&'a str>,
     datacontenttype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a Value>,
+    data: Option<&'a Selected<'a>>,
 }
 
 /// Makes a client id safe inside the URI reference that `CloudEvents` requires as a source.
@@ -163,9 +167,10 @@ fn percent_encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::domain::events::projection::Projection;
 
     fn event() -> Event {
         Event::identified(
@@ -183,11 +188,12 @@ mod tests {
     fn encoded(format: PayloadFormat, event: &Event, name: Option<&str>) -> Value {
         let rule = RuleId::from("r1");
         let alert = AlertId::new(&event.id, &rule);
-        {
-            let mut body = Vec::new();
-            format.encode(event, alert, &rule, name, &mut body).unwrap();
-            serde_json::from_slice(&body).unwrap()
-        }
+        let data = event.data.as_ref().map(Selected::Whole);
+        let mut body = Vec::new();
+        format
+            .encode(event, data.as_ref(), alert, &rule, name, &mut body)
+            .unwrap();
+        serde_json::from_slice(&body).unwrap()
     }
 
     #[test]
@@ -241,9 +247,10 @@ mod tests {
     fn the_alert_keys_keep_the_services_order() {
         let rule = RuleId::from("r1");
         let (alert, mut body) = (AlertId::new(&"e1".into(), &rule), Vec::new());
-        let format = PayloadFormat::Alert;
+        let (format, event) = (PayloadFormat::Alert, event());
+        let data = event.data.as_ref().map(Selected::Whole);
         format
-            .encode(&event(), alert, &rule, Some("B"), &mut body)
+            .encode(&event, data.as_ref(), alert, &rule, Some("B"), &mut body)
             .unwrap();
         let text = String::from_utf8(body).unwrap();
         let keys = [
@@ -278,6 +285,28 @@ mod tests {
         );
         let bare = Event::identified("e1", Timestamp::default(), "t", "c");
         assert_eq!(encoded(PayloadFormat::Raw, &bare, None), Value::Null);
+    }
+
+    #[test]
+    fn every_format_carries_only_the_selected_data() {
+        use PayloadFormat::{Alert, CloudEvents, Raw, StandardWebhooks};
+
+        let (event, rule) = (event(), RuleId::from("r1"));
+        let alert = AlertId::new(&event.id, &rule);
+        let data = event.data.as_ref().unwrap();
+        let sent = |format: PayloadFormat, pointer: &str| {
+            let selected = Projection::new([pointer]).of(data);
+            let mut body = Vec::new();
+            let encoded = format.encode(&event, selected.as_ref(), alert, &rule, None, &mut body);
+            encoded.unwrap();
+            serde_json::from_slice::<Value>(&body).unwrap()
+        };
+        for (pointer, expected) in [("/Amount", json!({ "Amount": 3 })), ("/x", json!({}))] {
+            assert_eq!(sent(Alert, pointer)["Data"], expected);
+            assert_eq!(sent(StandardWebhooks, pointer)["data"], expected);
+            assert_eq!(sent(CloudEvents, pointer)["data"], expected);
+            assert_eq!(sent(Raw, pointer), expected);
+        }
     }
 
     #[test]

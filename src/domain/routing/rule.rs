@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::domain::authorisation::auth::Auth;
+use crate::domain::events::event::Event;
 use crate::domain::events::payload::PayloadFormat;
+use crate::domain::events::projection::{InvalidProjection, Projection, Selected};
+use crate::domain::routing::filter::{Filter, InvalidFilter};
 use crate::domain::value::id::{ClientId, CompanyId, RuleId};
+use crate::domain::value::pointer::JsonPointer;
 use crate::domain::value::text::{InvalidText, check_text};
 use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 
-/// The events, by type, client and company, that raise an alert, and the webhook URLs it goes to.
+/// The events, by type, client, company and data, that raise an alert, and the webhook URLs it goes
+/// to.
 ///
 /// ```
 /// use actix_webhooks::Rule;
@@ -40,6 +46,14 @@ pub struct Rule {
     /// company.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub company_id: Option<CompanyId>,
+    /// Conditions on the data of the events that it matches; `None` has none.
+    ///
+    /// It is evaluated only for events that match by type, client and company.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Arc<Filter>>,
+    /// The values of an event's data that its alerts carry, in any format; `None` is all data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<Projection>,
     /// The URLs that its alerts go to, one delivery each.
     ///
     /// A URL repeated in any spelling counts once: an engine drops the repetitions.
@@ -75,6 +89,12 @@ pub enum InvalidRule {
         "events of type {0:?} carry no company, so the rule would never match; remove its company"
     )]
     CompanyNeverGiven(String),
+    /// Its filter is invalid.
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
+    /// Its projection is invalid.
+    #[error(transparent)]
+    Projection(#[from] InvalidProjection),
 }
 
 impl Rule {
@@ -87,6 +107,8 @@ impl Rule {
             rule_type: rule_type.into(),
             client_id: None,
             company_id: None,
+            filter: None,
+            projection: None,
             webhooks: Arc::default(),
             auth: None,
             format: PayloadFormat::default(),
@@ -105,6 +127,26 @@ impl Rule {
     #[must_use]
     pub fn company(mut self, id: impl Into<CompanyId>) -> Self {
         self.company_id = Some(id.into());
+        self
+    }
+
+    /// Restricts the rule to events whose data it holds for. Defaults to all.
+    ///
+    /// An event without data has no values, so only conditions that ask for that hold.
+    #[must_use]
+    pub fn filter(mut self, filter: impl Into<Filter>) -> Self {
+        self.filter = Some(Arc::new(filter.into()));
+        self
+    }
+
+    /// Sets the places of the values of the data that are sent. Defaults to all data. See
+    /// [`Projection`].
+    #[must_use]
+    pub fn projection(
+        mut self,
+        pointers: impl IntoIterator<Item = impl Into<JsonPointer>>,
+    ) -> Self {
+        self.projection = Some(Projection::new(pointers));
         self
     }
 
@@ -142,6 +184,20 @@ impl Rule {
         self
     }
 
+    /// Returns `true` if the rule's filter holds for an event's data, or if it has none.
+    pub(crate) fn accepts(&self, data: Option<&Value>) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.holds(data))
+    }
+
+    /// Returns the part of an event's data that the rule's alerts carry.
+    pub(crate) fn sent_of<'a>(&self, event: &'a Event) -> Option<Selected<'a>> {
+        let data = event.data.as_ref()?;
+        match &self.projection {
+            Some(projection) => projection.of(data),
+            None => Some(Selected::Whole(data)),
+        }
+    }
+
     /// Returns a valid rule as the engine holds it, with each webhook once.
     pub(crate) fn checked(mut self) -> Result<Self, InvalidRule> {
         self.check()?;
@@ -168,6 +224,12 @@ impl Rule {
         }
         if self.company_id.is_some() && CLIENT_WIDE_TYPES.contains(&self.rule_type.as_str()) {
             return Err(InvalidRule::CompanyNeverGiven(self.rule_type.clone()));
+        }
+        if let Some(filter) = &self.filter {
+            filter.check()?;
+        }
+        if let Some(projection) = &self.projection {
+            projection.check()?;
         }
         Ok(())
     }
@@ -196,7 +258,10 @@ const CLIENT_WIDE_TYPES: [&str; 2] = ["Rate Limit Reached", "Rate Limit Reset"];
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::domain::routing::filter::Condition;
 
     fn rule(rule_type: &str) -> Rule {
         Rule::new("r1", rule_type)
@@ -227,6 +292,22 @@ mod tests {
             company.check(),
             Err(InvalidRule::CompanyNeverGiven(_))
         ));
+    }
+
+    #[test]
+    fn a_filter_and_a_projection_are_checked_with_the_rule() {
+        let wrong = rule("t").filter(Filter::All(Vec::new()));
+        assert_eq!(wrong.checked(), Err(InvalidFilter::Empty.into()));
+        let wrong = rule("t").projection([""; 0]);
+        assert_eq!(wrong.checked(), Err(InvalidProjection::Empty.into()));
+        let fine = rule("t")
+            .filter(Condition::equals("/a", 1))
+            .projection(["/b"]);
+        let json = serde_json::to_value(&fine).unwrap();
+        assert_eq!(json["filter"], json!({ "pointer": "/a", "equals": 1 }));
+        assert_eq!(json["projection"], json!(["/b"]));
+        assert_eq!(serde_json::from_value::<Rule>(json).unwrap(), fine);
+        assert!(fine.checked().is_ok());
     }
 
     #[test]

@@ -2,16 +2,19 @@
 //!
 //! Rules are indexed first by rule type (the exact text, the prefixes at the dots of the text, and
 //! `*`), then by client and company, each given or open. An event therefore takes a handful of
-//! look-ups however many rules there are. Matches are ordered by rule id, so that the same event
-//! always raises the same deliveries in the same order.
+//! look-ups however many rules there are. The filters of the rules found this way, and of no
+//! others, are evaluated last. Matches are ordered by rule id, so that the same event always raises
+//! the same deliveries in the same order.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::HashMap;
+use serde_json::Value;
 
 use crate::domain::events::event::Event;
+use crate::domain::routing::neighbours::{Neighbours, canonical};
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, CompanyId, RuleId};
 
@@ -20,6 +23,27 @@ use crate::domain::value::id::{ClientId, CompanyId, RuleId};
 pub(crate) struct RoutingTable {
     rules: BTreeMap<RuleId, Arc<Rule>>,
     by_type: HashMap<String, ByScope>,
+    pub(super) neighbours: Neighbours,
+}
+
+/// The parts of an event that rules ask about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traits<'a> {
+    pub(crate) rule_type: &'a str,
+    pub(crate) client_id: &'a ClientId,
+    pub(crate) company_id: Option<&'a CompanyId>,
+    pub(crate) data: Option<&'a Value>,
+}
+
+impl<'a> From<&'a Event> for Traits<'a> {
+    fn from(event: &'a Event) -> Self {
+        Self {
+            rule_type: &event.rule_type,
+            client_id: &event.client_id,
+            company_id: event.company_id.as_ref(),
+            data: event.data.as_ref(),
+        }
+    }
 }
 
 /// The rules of one type, by the client and company that they are for.
@@ -45,12 +69,14 @@ impl RoutingTable {
                 .or_default();
             by_scope.put(Arc::clone(&rule));
         }
+        self.neighbours.put(&rule);
         self.rules.insert(rule.id.clone(), rule);
     }
 
     /// Removes the rule and returns it; `None` if there was none.
     pub(crate) fn remove(&mut self, id: &RuleId) -> Option<Arc<Rule>> {
         let rule = self.rules.remove(id)?;
+        self.neighbours.remove(&rule);
         let rule_type = canonical(&rule.rule_type);
         if let Some(by_scope) = self.by_type.get_mut(rule_type) {
             by_scope.remove(&rule);
@@ -71,40 +97,39 @@ impl RoutingTable {
         self.rules.values()
     }
 
-    /// Appends to `matches` the enabled rules that the event matches, ordered by rule id.
-    pub(crate) fn matches(&self, event: &Event, matches: &mut Vec<Arc<Rule>>) {
-        let rule_type = canonical(&event.rule_type);
-        self.collect(rule_type, event, matches);
-        if rule_type != "*" {
-            self.collect("*", event, matches);
-        }
-        let mut pattern = String::new();
-        for dot in dots(rule_type).take(MAX_PREFIXES) {
-            pattern.clear();
-            pattern.push_str(rule_type.get(..dot).unwrap_or_default());
-            pattern.push_str(".*");
-            if pattern != rule_type {
-                self.collect(&pattern, event, matches);
-            }
-        }
+    /// Appends to `matches` the enabled rules that an event matches, ordered by rule id.
+    pub(crate) fn matches(&self, event: Traits<'_>, matches: &mut Vec<Arc<Rule>>) {
+        for_each_pattern(event.rule_type, |pattern| {
+            self.collect(pattern, event, matches);
+        });
         matches.sort_by(|a, b| a.id.cmp(&b.id));
     }
 
-    fn collect(&self, rule_type: &str, event: &Event, matches: &mut Vec<Arc<Rule>>) {
-        let Some(by_scope) = self.by_type.get(rule_type) else {
+    fn collect(&self, pattern: &str, event: Traits<'_>, matches: &mut Vec<Arc<Rule>>) {
+        let Some(by_scope) = self.by_type.get(pattern) else {
             return;
         };
-        matches.extend(by_scope.open.iter().cloned());
+        let mut add = |rules: &[Arc<Rule>]| {
+            matches.extend(
+                rules
+                    .iter()
+                    .filter(|rule| rule.accepts(event.data))
+                    .cloned(),
+            );
+        };
+        add(&by_scope.open);
         if by_scope.scoped.is_empty() {
             return;
         }
         let mut look_up = |scope: &Scope| {
-            matches.extend(by_scope.scoped.get(scope).into_iter().flatten().cloned());
+            if let Some(rules) = by_scope.scoped.get(scope) {
+                add(rules);
+            }
         };
         let mut scope = (Some(event.client_id.clone()), None);
         look_up(&scope);
         if event.company_id.is_some() {
-            scope.1.clone_from(&event.company_id);
+            scope.1 = event.company_id.cloned();
             look_up(&scope);
             scope.0 = None;
             look_up(&scope);
@@ -140,12 +165,22 @@ fn scope_of(rule: &Rule) -> Scope {
     (rule.client_id.clone(), rule.company_id.clone())
 }
 
-/// Returns the spelling by which a rule type is compared: the alert service spelled one of its own
-/// types in two ways.
-fn canonical(rule_type: &str) -> &str {
-    match rule_type {
-        "New company synchronized" => "New company synchronised",
-        other => other,
+/// Calls `each` with every type that a rule may have to match an event of this type: the exact one,
+/// `*`, and `prefix.*` at its dots.
+pub(super) fn for_each_pattern(rule_type: &str, mut each: impl FnMut(&str)) {
+    let rule_type = canonical(rule_type);
+    each(rule_type);
+    if rule_type != "*" {
+        each("*");
+    }
+    let mut pattern = String::new();
+    for dot in dots(rule_type).take(MAX_PREFIXES) {
+        pattern.clear();
+        pattern.push_str(rule_type.get(..dot).unwrap_or_default());
+        pattern.push_str(".*");
+        if pattern != rule_type {
+            each(&pattern);
+        }
     }
 }
 
@@ -160,7 +195,10 @@ const MAX_PREFIXES: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::domain::routing::filter::Condition;
     use crate::domain::value::time::Timestamp;
 
     fn rule(id: &str, rule_type: &str) -> Rule {
@@ -180,7 +218,7 @@ mod tests {
             table.put(rule);
         }
         let mut matches = Vec::new();
-        table.matches(event, &mut matches);
+        table.matches(event.into(), &mut matches);
         assert_eq!(
             matches
                 .iter()
@@ -230,6 +268,27 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_is_asked_after_type_client_and_company() {
+        let large = || Condition::gte("/amount", 10);
+        let rules = || {
+            vec![
+                rule("all", "t"),
+                rule("large", "*").filter(large()),
+                rule("other", "u").filter(large()),
+                rule("mine", "t").client("c1").filter(large()),
+            ]
+        };
+        let event = || event("t");
+        check(
+            rules(),
+            &event().data(json!({ "amount": 10 })),
+            &["all", "large", "mine"],
+        );
+        check(rules(), &event().data(json!({ "amount": 9 })), &["all"]);
+        check(rules(), &event(), &["all"]);
+    }
+
+    #[test]
     fn both_spellings_of_synchronised_are_one_type() {
         let rules = || {
             vec![
@@ -246,7 +305,7 @@ mod tests {
         let mut table = RoutingTable::default();
         let count = |table: &RoutingTable, rule_type: &str| {
             let mut matches = Vec::new();
-            table.matches(&event(rule_type), &mut matches);
+            table.matches((&event(rule_type)).into(), &mut matches);
             matches.len()
         };
         table.put(rule("r", "t"));
@@ -257,5 +316,6 @@ mod tests {
         assert!(table.remove(&"r".into()).is_some());
         assert!(table.remove(&"r".into()).is_none());
         assert!(table.by_type.is_empty(), "nothing is left behind");
+        assert!(table.neighbours.is_empty(), "nothing is left behind");
     }
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::domain::authorisation::auth::Auth;
 use crate::domain::credentials::CredentialBook;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::routing::client::Client;
+use crate::domain::routing::filter::{Condition, Filter};
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::DeliveryId;
 use crate::store::{
@@ -305,12 +308,21 @@ pub(super) async fn redelivers_the_oldest_first(store: &impl Store) {
 
 pub(super) async fn keeps_the_configuration(store: &impl Store) {
     let rule = |id: &str| Rule::new(id, "t").webhook(A).unwrap();
+    let large = Filter::all([
+        Condition::equals("/kind", "invoice"),
+        Condition::gte("/amount", 9_007_199_254_740_993_u64),
+        Condition::lt("/rate", 0.1),
+        Condition::one_of("/state", [Value::Null, true.into()]),
+        Condition::missing("/a~1b"),
+    ]);
+    let filtered = rule("r4").filter(large).projection(["/amount", "/lines/0"]);
     let endpoint = Endpoint::new(A).unwrap().timeout(Duration::from_secs(3));
     for change in [
         Change::PutRule(rule("r2")),
         Change::PutRule(rule("r1")),
         Change::PutRule(rule("r3")),
         Change::RemoveRule("r3".into()),
+        Change::PutRule(filtered.clone()),
         Change::PutClient(Client::new("c").name("old")),
         Change::PutClient(Client::new("c").name("new")),
         Change::PutClient(Client::new("left").name("left")),
@@ -323,7 +335,7 @@ pub(super) async fn keeps_the_configuration(store: &impl Store) {
         store.apply(change).await.unwrap();
     }
     let kept = store.configuration().await.unwrap();
-    assert_eq!(kept.rules, [rule("r1"), rule("r2")]);
+    assert_eq!(kept.rules, [rule("r1"), rule("r2"), filtered]);
     assert_eq!(kept.clients, [Client::new("c").name("new")]);
     assert_eq!(kept.endpoints, [endpoint]);
     assert_eq!(kept.paused, [url(A)]);

@@ -143,7 +143,13 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    AskWhy, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError, ExplainRouting, GetDelivery, GetEvent, GetStatus, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListRedeliveries, ListRefused, ListRules, ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StartRedelivery, StatusFilter, StatusPage, StopRedelivery, WatchDeliveries, WatchStatus,
+    AskWhy, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries,
+    EndRule, EndpointError, ExplainRouting, GetDelivery, GetEvent, GetStatus, ListAttempts,
+    ListClients, ListDeadLetters, ListDeliveries, ListRedeliveries, ListRefused, ListRules,
+    ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint,
+    PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule,
+    ResumeEndpoint, RuleError, StartRedelivery, StatusFilter, StatusPage, StopRedelivery,
+    WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;

@@ -9,7 +9,7 @@ use crate::domain::deliveries::alert::Alert;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::events::content::ContentDigest;
 use crate::domain::events::event::Event;
-use crate::domain::value::id::{ClientId, DeliveryId, EventId};
+use crate::domain::value::id::{ClientId, CompanyId, DeliveryId, EventId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::{OnWall, WallOffset};
@@ -36,6 +36,9 @@ pub struct NewEvent {
     pub at: Timestamp,
     /// Its alerts; empty if no rule matched.
     pub alerts: Vec<NewAlert>,
+    /// Its type and company, if no rule matched it: nothing else stored would tell them. `None`
+    /// otherwise.
+    pub unmatched: Option<Unmatched>,
     /// Its place in the outbox, from which the same transaction removes it; `None` if it does not
     /// come from there.
     pub outbox: Option<u64>,
@@ -52,7 +55,30 @@ impl NewEvent {
             alerts_are_its_own: true,
             at,
             alerts,
+            unmatched: None,
             outbox: None,
+        }
+    }
+}
+
+/// What is kept of an event that no rule matched, to explain why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Unmatched {
+    /// The event's type.
+    pub rule_type: String,
+    /// The company that it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub company_id: Option<CompanyId>,
+}
+
+impl Unmatched {
+    /// Returns what is kept of an event of this type.
+    pub fn new(rule_type: impl Into<String>, company_id: Option<CompanyId>) -> Self {
+        Self {
+            rule_type: rule_type.into(),
+            company_id,
         }
     }
 }
@@ -71,6 +97,9 @@ pub struct StoredEvent {
     pub accepted_at: Timestamp,
     /// Number of its deliveries when it was accepted; 0 if no rule matched.
     pub deliveries: u64,
+    /// Its type and company, if no rule matched it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unmatched: Option<Unmatched>,
 }
 
 impl StoredEvent {
@@ -81,6 +110,7 @@ impl StoredEvent {
             client_id: None,
             accepted_at,
             deliveries,
+            unmatched: None,
         }
     }
 }

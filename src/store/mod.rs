@@ -27,7 +27,9 @@ use std::pin::Pin;
 pub use self::claim::StoreClaim;
 pub use self::contract::{DeliveryStore, OutboxStore, RecordStore, SettingsStore, Store};
 pub use self::error::{Cause, StoreError};
-pub use self::events::{Appended, NewAlert, NewEvent, OutboxEntry, RefusedEntry, StoredEvent};
+pub use self::events::{
+    Appended, NewAlert, NewEvent, OutboxEntry, RefusedEntry, StoredEvent, Unmatched,
+};
 pub use self::given_up::GivenUp;
 pub use self::limits::{BacklogLimits, BacklogUnit, Overflow, Retention, WhenFull};
 pub use self::memory::{MemoryLimits, MemoryStore};

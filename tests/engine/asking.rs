@@ -23,6 +23,22 @@ fn an_event_that_no_rule_matched_is_found_by_its_id() {
             let found = sim.engine.events("e").await.unwrap();
             assert_eq!((found.len(), found[0].deliveries), (1, 0));
             assert!(sim.engine.events("unknown").await.unwrap().is_empty());
+            let why = sim.engine.why(AskWhy::event("e")).await.unwrap();
+            assert_eq!(codes(&why), [FindingCode::NoRule]);
+            let nearest = "no rule matched event e, so nothing was to be sent";
+            assert_eq!(why.headline().unwrap().text, nearest, "none comes near");
+            let disabled = Rule::new("near", "thing.happened").webhook(HOOK).unwrap();
+            sim.engine.put_rule(disabled.disabled()).await.unwrap();
+            let why = sim.engine.why(AskWhy::event("e")).await.unwrap();
+            assert_eq!(
+                codes(&why),
+                [FindingCode::NoRule, FindingCode::RuleDisabled]
+            );
+            let text = &why.headline().unwrap().text;
+            assert!(
+                text.ends_with("the nearest rule now is near: disabled"),
+                "{text}"
+            );
         },
     );
 }

@@ -47,7 +47,7 @@ use crate::domain::value::id::{AlertId, ClientId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::error::{Overload, PublishError};
-use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreError};
+use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreError, Unmatched};
 
 /// The actor that applications publish to: it accepts events and keeps the rules.
 ///
@@ -251,13 +251,18 @@ impl RouterActor {
             .map(|rule| self.alert(event, &rule, ids))
             .collect();
         self.matches = matches;
+        let alerts = alerts?;
+        let unmatched = alerts
+            .is_empty()
+            .then(|| Unmatched::new(event.rule_type.as_str(), event.company_id.clone()));
         Ok(NewEvent {
             id: event.id.clone(),
             client_id: event.client_id.clone(),
             content,
             alerts_are_its_own: are_its_own,
             at: now,
-            alerts: alerts?,
+            alerts,
+            unmatched,
             outbox: None,
         })
     }

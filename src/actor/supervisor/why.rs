@@ -6,13 +6,15 @@ use actix::{Addr, AsyncContext as _, Context, Handler, ResponseFuture};
 use futures_util::future::join_all;
 
 use super::SupervisorActor;
-use crate::actor::message::{AskWhy, GetStatus, Locate, LocateDelivery};
+use crate::actor::message::{AskWhy, ExplainRouting, GetStatus, Locate, LocateDelivery};
+use crate::actor::router::RouterActor;
 use crate::actor::shared::EngineContext;
 use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::routing::explain::Explanation;
 use crate::domain::value::id::EventId;
 use crate::domain::value::wall::OnWall as _;
 use crate::domain::why::{DeliveryFacts, EventFacts, Facts, InOutbox, Why, why};
-use crate::store::{DeliveryQuery, StoreError};
+use crate::store::{DeliveryQuery, StoreError, StoredEvent};
 
 impl Handler<AskWhy> for SupervisorActor {
     type Result = ResponseFuture<Result<Why, StoreError>>;
@@ -21,6 +23,7 @@ impl Handler<AskWhy> for SupervisorActor {
         let inquiry = Inquiry {
             shared: Arc::clone(&self.shared),
             supervisor: ctx.address(),
+            router: self.router.clone(),
         };
         Box::pin(inquiry.answer(question))
     }
@@ -43,15 +46,18 @@ impl Handler<LocateDelivery> for SupervisorActor {
 struct Inquiry {
     shared: Arc<EngineContext>,
     supervisor: Addr<SupervisorActor>,
+    router: Option<Addr<RouterActor>>,
 }
 
 impl Inquiry {
     async fn answer(self, question: AskWhy) -> Result<Why, StoreError> {
         let offset = self.shared.clock.offset();
-        let mut event = None;
+        let (mut event, mut routing) = (None, None);
         let query = match question {
             AskWhy::Event(id) => {
-                event = Some(self.event(&id).await?);
+                let found = self.shared.call(|store| store.events(id.clone())).await?;
+                routing = self.routing(found.last()).await;
+                event = Some(self.event(&id, found.last()).await?);
                 DeliveryQuery {
                     event_id: Some(id),
                     ..DeliveryQuery::default()
@@ -75,7 +81,7 @@ impl Inquiry {
         };
         let page = self.shared.call(|store| store.deliveries(query)).await?;
         let facts = self.facts(event, page.items).await?;
-        Ok(why(&facts))
+        Ok(why(&Facts { routing, ..facts }))
     }
 
     async fn facts(
@@ -94,10 +100,21 @@ impl Inquiry {
         })
     }
 
-    async fn event(&self, id: &EventId) -> Result<EventFacts, StoreError> {
-        let (offset, asked) = (self.shared.clock.offset(), id.clone());
-        let found = self.shared.call(|store| store.events(asked)).await?;
-        let newest = found.last();
+    /// Asks the router what an event that no rule matched would match now.
+    async fn routing(&self, event: Option<&StoredEvent>) -> Option<Explanation> {
+        let event = event?;
+        let unmatched = event.unmatched.as_ref()?;
+        let mut asked = ExplainRouting::new(unmatched.rule_type.as_str(), event.client_id.clone()?);
+        asked.company_id.clone_from(&unmatched.company_id);
+        self.router.as_ref()?.send(asked).await.ok()
+    }
+
+    async fn event(
+        &self,
+        id: &EventId,
+        newest: Option<&StoredEvent>,
+    ) -> Result<EventFacts, StoreError> {
+        let offset = self.shared.clock.offset();
         let accepted = newest.map(|event| (event.accepted_at.on_wall(offset), event.deliveries));
         let outbox = match accepted {
             Some(_) => None,

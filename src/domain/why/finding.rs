@@ -81,7 +81,7 @@ pub enum FindingCode {
     EventRefused,
     /// No rule matched the event.
     NoRule,
-    /// A rule would match, and is disabled.
+    /// A rule that comes near is disabled.
     RuleDisabled,
     /// The delivery store does not work.
     StoreFailing,

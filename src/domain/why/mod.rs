@@ -15,7 +15,8 @@ use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::endpoint::place::Place;
 use crate::domain::endpoint::status::EndpointStatus;
-use crate::domain::value::id::{EventId, RuleId};
+use crate::domain::routing::explain::{Explanation, MissReason};
+use crate::domain::value::id::EventId;
 use crate::domain::value::time::Timestamp;
 
 /// Everything that is known about the events and deliveries asked for.
@@ -27,8 +28,8 @@ pub(crate) struct Facts {
     pub(crate) event: Option<EventFacts>,
     /// The deliveries asked for, newest first.
     pub(crate) deliveries: Vec<DeliveryFacts>,
-    /// Rules that nearly match, if none does; the nearest first.
-    pub(crate) near_misses: Vec<NearMiss>,
+    /// What an event like the one asked for, which no rule matched, would match now.
+    pub(crate) routing: Option<Explanation>,
     /// Why the store does not work, if it does not.
     pub(crate) store_error: Option<Arc<str>>,
     /// How long the oldest delivery that could start has been waiting.
@@ -55,14 +56,6 @@ pub(crate) enum InOutbox {
     Waiting { before: u64 },
     /// It was set aside for this reason.
     Refused { reason: String },
-}
-
-/// A rule that does not match, and why.
-#[derive(Clone, Debug)]
-pub(crate) struct NearMiss {
-    pub(crate) rule: RuleId,
-    pub(crate) disabled: bool,
-    pub(crate) text: String,
 }
 
 /// What is known about a delivery.
@@ -136,7 +129,7 @@ fn of_event(event: &EventFacts, facts: &Facts) -> Vec<Finding> {
             let unknown = Finding::new(FindingCode::EventUnknown, text);
             vec![unknown.of_event(id).do_(Remedy::PublishAgain)]
         }
-        Some((at, 0)) => no_rule(id, at, &facts.near_misses),
+        Some((at, 0)) => no_rule(id, at, facts.routing.as_ref()),
         Some((at, count)) => {
             let text = format!("event {id} had {count} deliveries, which are forgotten");
             vec![
@@ -148,19 +141,30 @@ fn of_event(event: &EventFacts, facts: &Facts) -> Vec<Finding> {
     }
 }
 
-fn no_rule(id: &EventId, at: Timestamp, near: &[NearMiss]) -> Vec<Finding> {
-    let text = match near.first() {
-        None => format!("no rule matched event {id}, so nothing was to be sent"),
-        Some(miss) => format!(
-            "no rule matched event {id}, so nothing was to be sent; the nearest today is {}: {}",
-            miss.rule, miss.text
-        ),
-    };
-    let nothing = Finding::new(FindingCode::NoRule, text);
-    let mut findings = vec![nothing.of_event(id).since(at).do_(Remedy::ChangeRule)];
-    let disabled = near.iter().filter(|miss| miss.disabled);
+fn no_rule(id: &EventId, at: Timestamp, routing: Option<&Explanation>) -> Vec<Finding> {
+    let mut text = format!("no rule matched event {id}, so nothing was to be sent");
+    let matches = routing.and_then(|routing| routing.matches.first());
+    let misses = routing.map_or(&[][..], |routing| &routing.misses);
+    if let Some(rule) = matches {
+        text = format!("{text}; rule {rule} would match it now");
+    } else if let Some(miss) = misses.first() {
+        text = format!(
+            "{text}; the nearest rule now is {}: {}",
+            miss.rule, miss.why
+        );
+    }
+    let nothing = Finding::new(FindingCode::NoRule, text)
+        .of_event(id)
+        .since(at);
+    let mut findings = vec![match matches {
+        Some(rule) => nothing.of_rule(rule).do_(Remedy::PublishAgain),
+        None => nothing.do_(Remedy::ChangeRule),
+    }];
+    let disabled = misses
+        .iter()
+        .filter(|miss| miss.why == MissReason::Disabled);
     findings.extend(disabled.map(|miss| {
-        let text = format!("rule {} would match, and is disabled", miss.rule);
+        let text = format!("rule {} comes near, and is disabled", miss.rule);
         let finding = Finding::new(FindingCode::RuleDisabled, text).of_event(id);
         finding.of_rule(&miss.rule).do_(Remedy::EnableRule)
     }));

@@ -8,6 +8,7 @@ use crate::domain::deliveries::delivery::DeliveryState;
 use crate::domain::deliveries::outcome::{DeadLetterReason, Failure};
 use crate::domain::endpoint::status::EndpointState;
 use crate::domain::policy::health::DisabledReason;
+use crate::domain::routing::explain::RuleMiss;
 use crate::domain::value::id::{AlertId, DeliveryId};
 use crate::domain::value::url::WebhookUrl;
 
@@ -101,10 +102,13 @@ fn facts_of(code: FindingCode) -> Facts {
         FindingCode::NoRule => of_event(|event| event.accepted = Some((NOW, 0))),
         FindingCode::RuleDisabled => {
             let mut facts = facts_of(FindingCode::NoRule);
-            facts.near_misses.push(NearMiss {
-                rule: "rule-9".into(),
-                disabled: true,
-                text: "disabled".to_owned(),
+            facts.routing = Some(Explanation {
+                matches: Vec::new(),
+                misses: vec![RuleMiss {
+                    rule: "rule-9".into(),
+                    why: MissReason::Disabled,
+                }],
+                more: false,
             });
             facts
         }

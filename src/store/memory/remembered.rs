@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::domain::events::content::ContentDigest;
 use crate::domain::value::id::{ClientId, EventId};
 use crate::domain::value::time::Timestamp;
-use crate::store::{NewEvent, StoredEvent};
+use crate::store::{NewEvent, StoredEvent, Unmatched};
 
 /// Event ids in order of arrival, each with its client and its number of deliveries.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ struct Seen {
     /// A hash of the client's id, which itself would take more memory than the rest of the record.
     client: u64,
     content: Option<Box<ContentDigest>>,
+    /// Set if no rule matched the event, which also shows its client.
+    unmatched: Option<Box<(ClientId, Unmatched)>>,
 }
 
 /// An event id in the form in which it is looked up.
@@ -124,10 +126,13 @@ impl Remembered {
     /// Remembers an event under the key that `find` returned, and forgets the oldest beyond
     /// `limit`.
     pub(super) fn put(&mut self, event: &NewEvent, key: EventKey, deliveries: usize, limit: usize) {
+        let unmatched = event.unmatched.clone();
+        let unmatched = unmatched.map(|unmatched| (event.client_id.clone(), unmatched));
         let seen = Seen {
             deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
             client: self.clients.hash_one(&event.client_id),
             content: event.content.map(Box::new),
+            unmatched: unmatched.map(Box::new),
         };
         match &key {
             EventKey::Uuid(uuid) => self.uuids.insert(*uuid, seen),
@@ -151,8 +156,13 @@ impl Remembered {
         };
         let found = self.in_order.iter().filter(|(_, other)| is_it(other));
         let found = found.filter_map(|(at, key)| {
-            let deliveries = self.get(key)?.deliveries;
-            Some(StoredEvent::new(id.clone(), *at, deliveries.into()))
+            let seen = self.get(key)?;
+            let (client_id, unmatched) = seen.unmatched.as_deref().cloned().unzip();
+            Some(StoredEvent {
+                client_id,
+                unmatched,
+                ..StoredEvent::new(id.clone(), *at, seen.deliveries.into())
+            })
         });
         found.collect()
     }
@@ -197,6 +207,7 @@ mod tests {
             alerts_are_its_own: true,
             at: at(number),
             alerts: Vec::new(),
+            unmatched: None,
             outbox: None,
         };
         let deliveries = usize::try_from(number).unwrap();

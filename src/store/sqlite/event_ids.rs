@@ -85,6 +85,7 @@ impl Writer<'_> {
             event.client_id.as_str(),
             event.content.as_ref().map(ContentDigest::as_bytes),
             shared.then_some(true),
+            event.unmatched.as_ref().map(rows::json).transpose()?,
         ])?;
         Ok(inserted > 0)
     }
@@ -125,12 +126,13 @@ pub(super) fn events(
     connection: &Connection,
     id: &EventId,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    let sql = "SELECT accepted_at, deliveries, client FROM webhook_event \
+    let sql = "SELECT accepted_at, deliveries, client, unmatched FROM webhook_event \
                WHERE id = ?1 OR (id > ?1 || char(10) AND id < ?1 || char(11)) ORDER BY seq";
     all(connection, sql, [id.as_str()], |row| {
         let client: Option<String> = row.get(2)?;
         Ok(StoredEvent {
             client_id: client.map(Into::into),
+            unmatched: rows::maybe_json(row, 3).unwrap_or_default(),
             ..StoredEvent::new(id.clone(), rows::time(row, 0)?, row.get(1)?)
         })
     })
@@ -171,6 +173,7 @@ mod tests {
             alerts_are_its_own: true,
             at: Timestamp::default(),
             alerts: Vec::new(),
+            unmatched: None,
             outbox: None,
         }
     }

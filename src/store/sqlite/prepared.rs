@@ -54,8 +54,8 @@ impl HotStatements<'_> {
             ),
             insert_event: Prepared::new(
                 "INSERT INTO webhook_event \
-                 (id, accepted_at, first_alert, alerts, first_delivery, deliveries, client, content, shared) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
+                 (id, accepted_at, first_alert, alerts, first_delivery, deliveries, client, content, shared, unmatched) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
             ),
             insert_alert: Prepared::new(
                 "INSERT INTO webhook_alert \

@@ -136,6 +136,8 @@ const MIGRATIONS: [&str; 4] = [
      CREATE INDEX webhook_open_by_id ON webhook_open (id);
      CREATE INDEX webhook_given_up ON webhook_ended (reason, id) WHERE reason IS NOT NULL;
      CREATE INDEX webhook_given_up_by_id ON webhook_ended (id) WHERE reason IS NOT NULL;
+     -- The type and the company of an event that no rule matched, as JSON.
+     ALTER TABLE webhook_event ADD COLUMN unmatched TEXT;
      -- The delivery that was redelivered; NULL of redeliveries from before this version.
      ALTER TABLE webhook_redelivered ADD COLUMN of INTEGER;
      -- Redeliveries of everything that a filter finds, with their progress.

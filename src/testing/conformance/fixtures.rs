@@ -59,6 +59,7 @@ pub(super) fn event(id: &str, rules: &[&str], urls: &[&str]) -> NewEvent {
         alerts_are_its_own: true,
         at: at(0),
         alerts: rules.iter().map(new_alert).collect(),
+        unmatched: None,
         outbox: None,
     }
 }

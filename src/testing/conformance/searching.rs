@@ -7,7 +7,7 @@ use crate::domain::deliveries::reason_kind::ReasonKind;
 use crate::domain::value::id::{AlertId, CompanyId, DeliveryId};
 use crate::store::{
     Alert, AttemptRecord, DeadLetterQuery, DeliveryQuery, DeliveryStage, NewAlert, NewEvent,
-    Redelivery, Store,
+    Redelivery, Store, Unmatched,
 };
 
 use super::fixtures::{A, B, alert, at, failed, ids, record, url};
@@ -368,7 +368,8 @@ async fn finds_dead_letters(store: &impl Store, known: &[Known]) {
 
 /// An event that no rule matched has no delivery, and yet it was accepted.
 pub(super) async fn finds_an_event_by_its_id(store: &impl Store) {
-    let none = NewEvent::new("none".into(), "c".into(), at(3), Vec::new());
+    let mut none = NewEvent::new("none".into(), "c".into(), at(3), Vec::new());
+    none.unmatched = Some(Unmatched::new("t", Some("k".into())));
     let one = super::fixtures::event("one", &["r"], &[A, B]);
     store.append(vec![none, one].into()).await.unwrap();
     let found = store.events("none".into()).await.unwrap();
@@ -376,6 +377,11 @@ pub(super) async fn finds_an_event_by_its_id(store: &impl Store) {
         (found.len(), found[0].deliveries, found[0].accepted_at),
         (1, 0, at(3))
     );
+    assert_eq!(
+        found[0].unmatched,
+        Some(Unmatched::new("t", Some("k".into())))
+    );
+    assert_eq!(found[0].client_id, Some("c".into()));
     let found = store.events("one".into()).await.unwrap();
     assert_eq!((found.len(), found[0].deliveries), (1, 2));
     assert!(store.events("unknown".into()).await.unwrap().is_empty());

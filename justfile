@@ -5,7 +5,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 # What CI runs, in this order.
 steps := "fmt deny clippy fuzz-lock doc public-api sim crash clock examples bench package test"
 
-features := "awc sqlite test-util verify platform-roots fuzzing"
+features := "awc sqlite test-util verify web platform-roots fuzzing"
 
 # Tests, examples and benchmarks may unwrap, index and print.
 allowed := "-A clippy::unwrap_used -A clippy::indexing_slicing -A clippy::panic \

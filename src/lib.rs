@@ -53,6 +53,7 @@
 //! | `platform-roots` | off | the operating system's root certificates: `transport::TransportBuilder::platform_roots` |
 //! | `test-util` | off | `testing`: simulated time, scripted receivers, a faulty and a blocking store, the store conformance suite |
 //! | `verify` | off | `verify`: signature checks for receivers, with an extractor for actix-web |
+//! | `web` | off | `web`: a REST API for operators, mounted into the application's actix-web server |
 //!
 //! # Log events
 //! | level | message | fields | when |
@@ -96,6 +97,7 @@
 //! | warn | `DNS configuration could not be read: …` | `error` | at start, or after the configuration changed |
 //! | warn | `this machine's own addresses could not be listed: …` | `error` | the last list stays in use; without one, the machine's own addresses are not refused |
 //! | debug | `connection to … failed: …` | `failure`, `error` | the cause of an attempt's `Connect` or `Tls` failure |
+//! | info | `operator … called …` | `operator`, `action`, `status`, `request_id` | an operator called a route of the API that changes something |
 //! | error | `no Verifier in the application's data, …` | | a request was to be extracted as a `verify::VerifiedWebhook` |
 //!
 //! URLs are logged without user info and query. Secrets and bodies are never logged.
@@ -113,6 +115,8 @@ pub mod testing;
 pub mod transport;
 #[cfg(feature = "verify")]
 pub mod verify;
+#[cfg(feature = "web")]
+pub mod web;
 
 /// Every bound on input.
 ///
@@ -143,13 +147,13 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    AskWhy, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries,
-    EndRule, EndpointError, ExplainRouting, GetDelivery, GetEvent, GetStatus, ListAttempts,
-    ListClients, ListDeadLetters, ListDeliveries, ListRedeliveries, ListRefused, ListRules,
-    ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint,
-    PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule,
-    ResumeEndpoint, RuleError, StartRedelivery, StatusFilter, StatusPage, StopRedelivery,
-    WatchDeliveries, WatchStatus,
+    AskWhy, CountDeadLetters, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient,
+    EndDeliveries, EndRule, EndpointError, EngineStatus, ExplainRouting, FindEndpoint, GetDelivery,
+    GetEndpoint, GetEngine, GetEvent, GetStatus, ListAttempts, ListClients, ListDeadLetters,
+    ListDeliveries, ListRedeliveries, ListRefused, ListRules, ListStatus, ListUnreadable,
+    PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver,
+    Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
+    StartRedelivery, StatusFilter, StatusPage, StopRedelivery, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -166,6 +170,7 @@ pub use crate::domain::deliveries::outcome::DeadLetterReason;
 pub use crate::domain::deliveries::outcome::{Failure, Outcome};
 pub use crate::domain::deliveries::reason_kind::ReasonKind;
 pub use crate::domain::endpoint::address::{AddressRange, InvalidAddressRange};
+pub use crate::domain::endpoint::id::{EndpointId, InvalidEndpointId};
 pub use crate::domain::endpoint::invalid::InvalidEndpoint;
 pub use crate::domain::endpoint::place::Place;
 pub use crate::domain::endpoint::policy::{EndpointPolicy, Ordering};
@@ -217,4 +222,6 @@ mod pages {
     page!(Requests, "docs/guide/requests.md");
     page!(Rules, "docs/guide/rules.md");
     page!(PoliteSending, "docs/guide/polite-sending.md");
+    #[cfg(feature = "web")]
+    page!(Api, "docs/guide/api.md");
 }

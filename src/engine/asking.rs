@@ -2,13 +2,15 @@
 
 use super::{Engine, OperateError};
 use crate::actor::message::{
-    AskWhy, CountDeliveries, GetDelivery, GetEvent, ListRedeliveries, ListRefused, StartRedelivery,
-    StopRedelivery,
+    AskWhy, CountDeadLetters, CountDeliveries, GetDelivery, GetEvent, ListRedeliveries,
+    ListRefused, StartRedelivery, StopRedelivery,
 };
 use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::value::id::{DeliveryId, EventId};
 use crate::domain::why::Why;
-use crate::store::{Count, DeliveryQuery, RedeliveryId, RedeliveryJob, RefusedEntry, StoredEvent};
+use crate::store::{
+    Count, DeadLetterQuery, DeliveryQuery, RedeliveryId, RedeliveryJob, RefusedEntry, StoredEvent,
+};
 
 /// # Questions
 impl Engine {
@@ -36,6 +38,14 @@ impl Engine {
     /// [`OperateError::Store`], [`OperateError::Stopped`].
     pub async fn count_deliveries(&self, query: DeliveryQuery) -> Result<Count, OperateError> {
         Ok(self.ask_supervisor(CountDeliveries::new(query)).await??)
+    }
+
+    /// Returns the number of dead letters that a query finds. See [`CountDeadLetters`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn count_dead_letters(&self, query: DeadLetterQuery) -> Result<Count, OperateError> {
+        Ok(self.ask_supervisor(CountDeadLetters::new(query)).await??)
     }
 
     /// Returns outbox events that were set aside, oldest first. See [`ListRefused`].

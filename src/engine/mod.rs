@@ -71,12 +71,21 @@ pub struct Engine {
     supervisor: Addr<SupervisorActor>,
     arbiters: Arc<Mutex<Vec<Arbiter>>>,
     publish_timeout: Duration,
+    /// Held while a setting is read, changed and put by one of several callers.
+    #[cfg(feature = "web")]
+    settings: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Engine {
     /// Returns a builder with the default settings.
     pub fn builder() -> EngineBuilder {
         EngineBuilder::default()
+    }
+
+    /// Waits until no other caller is between reading a setting and putting it.
+    #[cfg(feature = "web")]
+    pub(crate) async fn changing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.settings.lock().await
     }
 
     /// Returns the actor that takes events and rules.
@@ -270,6 +279,8 @@ fn start_actors(
         supervisor,
         arbiters: Arc::new(Mutex::new(arbiters)),
         publish_timeout,
+        #[cfg(feature = "web")]
+        settings: Arc::default(),
     }
 }
 

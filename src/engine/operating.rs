@@ -5,16 +5,17 @@ use actix::{Addr, Handler, Message};
 use super::Engine;
 use crate::actor::message::{
     DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
-    ExplainRouting, GetStatus, ListAttempts, ListClients, ListDeadLetters, ListDeliveries,
-    ListRules, ListStatus, ListUnreadable, PauseEndpoint, PublishBatch, PutClient, PutEndpoint,
-    PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule,
-    ResumeEndpoint, RuleError, StatusPage,
+    EngineStatus, ExplainRouting, FindEndpoint, GetEndpoint, GetEngine, GetStatus, ListAttempts,
+    ListClients, ListDeadLetters, ListDeliveries, ListRules, ListStatus, ListUnreadable,
+    PauseEndpoint, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries,
+    RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StatusPage,
 };
 use crate::actor::router::RouterActor;
 use crate::actor::supervisor::SupervisorActor;
 use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::endpoint::id::EndpointId;
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::EndpointStatus;
@@ -23,6 +24,7 @@ use crate::domain::routing::client::Client;
 use crate::domain::routing::explain::Explanation;
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
+use crate::domain::value::url::WebhookUrl;
 use crate::error::PublishError;
 use crate::store::{
     DeadLetterQuery, DeliveryQuery, Page, Redelivery, StoreError, UnreadableSetting,
@@ -82,6 +84,15 @@ impl EndpointHandle {
     /// [`OperateError::Stopped`].
     pub async fn status(&self) -> Result<Option<EndpointStatus>, OperateError> {
         self.engine.ask_supervisor(GetStatus::new(&self.url)).await
+    }
+
+    /// Returns the endpoint's settings, secrets included. See [`GetEndpoint`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
+    pub async fn settings(&self) -> Result<Endpoint, OperateError> {
+        let get = GetEndpoint::new(&self.url);
+        Ok(self.engine.ask_supervisor(get).await??)
     }
 
     /// Puts the endpoint's settings, replacing earlier ones. See [`PutEndpoint`].
@@ -151,6 +162,16 @@ impl EndpointHandle {
     }
 }
 
+impl Engine {
+    /// Returns the status of the engine itself. See [`GetEngine`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn status(&self) -> Result<EngineStatus, OperateError> {
+        self.ask_supervisor(GetEngine).await
+    }
+}
+
 /// # Endpoints
 impl Engine {
     /// Returns a handle to the endpoint with this URL, in any spelling.
@@ -175,6 +196,14 @@ impl Engine {
             engine: self.clone(),
             url: url.as_ref().to_owned(),
         }
+    }
+
+    /// Returns the URL of the endpoint with this id; `None` if it is unknown. See [`FindEndpoint`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn find_endpoint(&self, id: EndpointId) -> Result<Option<WebhookUrl>, OperateError> {
+        self.ask_supervisor(FindEndpoint::new(id)).await
     }
 
     /// Puts an endpoint's settings, replacing earlier ones. See [`PutEndpoint`].

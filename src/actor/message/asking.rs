@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::value::id::{DeliveryId, EventId};
-use crate::store::{Count, DeliveryQuery, RefusedEntry, StoreError, StoredEvent};
+use crate::store::{Count, DeadLetterQuery, DeliveryQuery, RefusedEntry, StoreError, StoredEvent};
 
 /// Counts deliveries, up to a bound: application → [`SupervisorActor`](crate::SupervisorActor).
 ///
@@ -55,6 +55,23 @@ impl CountDeliveries {
 }
 
 impl Message for CountDeliveries {
+    type Result = Result<Count, StoreError>;
+}
+
+/// Counts the dead letters that a query finds: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CountDeadLetters(pub DeadLetterQuery);
+
+impl CountDeadLetters {
+    /// Returns the message. The query's limit is ignored.
+    pub fn new(query: DeadLetterQuery) -> Self {
+        Self(query)
+    }
+}
+
+impl Message for CountDeadLetters {
     type Result = Result<Count, StoreError>;
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::EndpointStatus;
-use crate::domain::value::url::{self, WebhookUrl};
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{StoreError, UnreadableSetting};
 
 /// Adds or replaces the settings of a URL: application →
@@ -55,10 +55,10 @@ macro_rules! about_an_endpoint {
             pub url: String,
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut shown = f.debug_struct(stringify!($name));
-                shown.field("url", &url::shown(&self.url)).finish()
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let shown = crate::domain::value::url::shown(&self.url);
+                f.debug_struct(stringify!($name)).field("url", &shown).finish()
             }
         }
 
@@ -74,6 +74,8 @@ macro_rules! about_an_endpoint {
         }
     };
 }
+
+pub(super) use about_an_endpoint;
 
 about_an_endpoint! {
     /// Removes an endpoint: application → [`SupervisorActor`](crate::SupervisorActor).

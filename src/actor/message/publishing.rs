@@ -106,6 +106,11 @@ pub struct Receipt {
     /// The number of deliveries the event created; 0 if no rule matched. For a duplicate, the
     /// number of the first publication.
     pub deliveries: usize,
+    /// The rules that the event matched, ordered by id.
+    ///
+    /// Always empty for a duplicate, for which they are not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleId>,
     /// `true` if the client had already published this event. Nothing is then stored or delivered
     /// again.
     #[serde(default)]
@@ -125,6 +130,7 @@ impl Receipt {
         Self {
             event_id,
             deliveries,
+            rules: Vec::new(),
             duplicate: false,
             given_up: Vec::new(),
         }

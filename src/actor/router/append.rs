@@ -90,14 +90,14 @@ impl RouterActor {
             let answer = match appended {
                 Appended::Stored(ids) => {
                     sort(&event.alerts, &ids, &[], &mut hand_over);
-                    Ok(Receipt::new(event.id.clone(), ids.len()))
+                    Ok(receipt(event, ids.len()))
                 }
                 Appended::StoredInPart { ids, dead } => {
                     sort(&event.alerts, &ids, &dead, &mut hand_over);
                     let given_up = self.given_up(event, &ids, &dead);
                     Ok(Receipt {
                         given_up,
-                        ..Receipt::new(event.id.clone(), ids.len())
+                        ..receipt(event, ids.len())
                     })
                 }
                 Appended::Remembered { deliveries } => {
@@ -180,6 +180,15 @@ impl RouterActor {
             self.tell_supervisor(ReportsLost { url, count });
         }
         urls
+    }
+}
+
+/// Returns the receipt of an event that was stored.
+fn receipt(event: &NewEvent, deliveries: usize) -> Receipt {
+    let rules = event.alerts.iter().map(|new| new.alert.rule_id.clone());
+    Receipt {
+        rules: rules.collect(),
+        ..Receipt::new(event.id.clone(), deliveries)
     }
 }
 

@@ -5,8 +5,8 @@ use futures_util::FutureExt as _;
 
 use super::SupervisorActor;
 use crate::actor::message::{
-    CountDeliveries, GetDelivery, GetEvent, ListAttempts, ListDeadLetters, ListDeliveries,
-    ListRefused,
+    CountDeadLetters, CountDeliveries, GetDelivery, GetEvent, ListAttempts, ListDeadLetters,
+    ListDeliveries, ListRefused,
 };
 use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::dead_letter::DeadLetter;
@@ -88,6 +88,20 @@ impl Handler<CountDeliveries> for SupervisorActor {
     ) -> Self::Result {
         let query = query.in_engine_time(self.shared.clock.offset());
         Box::pin(self.shared.call(|store| store.count(query, at_most)))
+    }
+}
+
+impl Handler<CountDeadLetters> for SupervisorActor {
+    type Result = ResponseFuture<Result<Count, StoreError>>;
+
+    fn handle(
+        &mut self,
+        CountDeadLetters(query): CountDeadLetters,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let query = query.in_engine_time(self.shared.clock.offset());
+        let counted = self.shared.call(|store| store.count_dead_letters(query));
+        Box::pin(counted.map(|counted| Ok(Count::new(counted?, false))))
     }
 }
 

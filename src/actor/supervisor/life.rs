@@ -31,7 +31,7 @@ impl SupervisorActor {
         missed: Missed,
         ctx: &mut Context<Self>,
     ) -> impl Future<Output = Option<Addr<SubscriberActor>>> + use<> {
-        let entry = self.endpoints.entry(url.clone()).or_default();
+        let entry = self.endpoints.know(url.clone());
         let (mut address, mut told) = (None, None);
         match &mut entry.subscriber {
             // A new subscriber reads its deliveries from the store.

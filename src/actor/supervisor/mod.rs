@@ -3,11 +3,13 @@
 //! It starts a subscriber for each endpoint that has deliveries, restarts it after a panic, and
 //! answers operators.
 
+mod asked;
 mod asking;
 mod at_rest;
 mod clock;
 mod ending;
 mod giving_up;
+mod known;
 mod life;
 mod operators;
 mod redelivering;
@@ -16,7 +18,6 @@ mod shards;
 mod why;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, 
 
 use self::at_rest::{AtRest, RestOrder};
 use self::clock::WallWatch;
+use self::known::Endpoints;
 use self::redelivering::Redelivering;
 pub(crate) use self::redelivering::ResumeRedeliveries;
 #[cfg(feature = "test-util")]
@@ -68,11 +70,13 @@ pub struct SupervisorActor {
     default_policy: Arc<EndpointPolicy>,
     /// The policy used last. Many endpoints have the same policy, and share it.
     recent_policy: RefCell<Arc<EndpointPolicy>>,
-    endpoints: BTreeMap<WebhookUrl, EndpointEntry>,
+    endpoints: Endpoints,
     /// The shards of the endpoints that this engine delivers to.
     held: Shards,
     at_rest: AtRest,
     started: u64,
+    /// When the engine started.
+    started_at: Timestamp,
     /// The number of endpoint changes requested.
     changes: u64,
     draining: bool,
@@ -173,12 +177,13 @@ impl SupervisorActor {
         let default_policy = Arc::new(default_policy);
         let mut supervisor = Self {
             at_rest: AtRest::new(shared.endpoints_at_rest),
+            started_at: shared.clock.now(),
             shared,
             arbiters,
             router: None,
             recent_policy: RefCell::new(Arc::clone(&default_policy)),
             default_policy,
-            endpoints: BTreeMap::new(),
+            endpoints: Endpoints::default(),
             held: Shards::NONE,
             started: 0,
             changes: 0,
@@ -188,24 +193,21 @@ impl SupervisorActor {
             wall_watch: WallWatch::default(),
         };
         for endpoint in endpoints {
-            let entry = supervisor
-                .endpoints
-                .entry(endpoint.url.clone())
-                .or_default();
+            let entry = supervisor.endpoints.know(endpoint.url.clone());
             entry.endpoint = Some(Arc::new(endpoint));
         }
         let paused = paused.into_iter().map(|url| (url, RunChange::Pause));
         let disabled = disabled.into_iter();
         let disabled = disabled.map(|(url, reason)| (url, RunChange::Disable(reason)));
         for (url, change) in paused.chain(disabled) {
-            let entry = supervisor.endpoints.entry(url).or_default();
+            let entry = supervisor.endpoints.know(url);
             if let Subscriber::NotStarted(run) = &mut entry.subscriber {
                 run.apply(change);
             }
         }
         for UnreadableSetting { setting, .. } in supervisor.shared.set_aside.list() {
             if let Setting::Endpoint { url } = setting {
-                supervisor.endpoints.entry(url).or_default().unreadable = true;
+                supervisor.endpoints.know(url).unreadable = true;
             }
         }
         supervisor
@@ -331,7 +333,7 @@ impl Handler<KnowEndpoints> for SupervisorActor {
 
     fn handle(&mut self, KnowEndpoints(urls): KnowEndpoints, _: &mut Context<Self>) {
         for url in urls.iter() {
-            let entry = self.endpoints.entry(url.clone()).or_default();
+            let entry = self.endpoints.know(url.clone());
             if let Subscriber::Removing { woken, .. } = &mut entry.subscriber {
                 // The endpoint is kept when its removal has ended.
                 *woken = true;

@@ -150,7 +150,7 @@ impl Handler<PutEndpoint> for SupervisorActor {
             if kept.is_ok() {
                 let setting = Setting::Endpoint { url: url.clone() };
                 supervisor.shared.set_aside.forget(&setting);
-                let entry = supervisor.endpoints.entry(url.clone()).or_default();
+                let entry = supervisor.endpoints.know(url.clone());
                 // The answer to a later change may have been handled first.
                 if number > entry.settings {
                     entry.settings = number;

@@ -4,6 +4,7 @@
 
 pub(crate) mod address;
 pub(crate) mod header;
+pub(crate) mod id;
 pub(crate) mod invalid;
 pub(crate) mod place;
 pub(crate) mod policy;

@@ -98,7 +98,7 @@ pub(crate) fn serialize<S: Serializer>(secret: &str, serializer: S) -> Result<S:
 
 /// Runs `work` with secrets written in clear when this thread serialises them. For stores, which
 /// have to keep them.
-#[cfg(any(test, feature = "sqlite"))]
+#[cfg(any(test, feature = "sqlite", feature = "web"))]
 pub(crate) fn exposed<T>(work: impl FnOnce() -> T) -> T {
     struct Hidden(bool);
 

@@ -1,0 +1,194 @@
+//! Clients.
+
+use actix_web::web::Path;
+use actix_web::{HttpRequest, HttpResponse, delete, get, put};
+use utoipa_actix_web::scope::Scope;
+
+use super::{Answer, Routing, State, changed, tagged};
+use crate::domain::routing::client::Client;
+use crate::engine::Engine;
+use crate::web::model::auth::AuthGiven;
+use crate::web::model::client::{ClientFilter, ClientView};
+use crate::web::model::delivery::{Removal, Removed};
+use crate::web::model::page::List;
+use crate::web::problems::{Code, Problem};
+use crate::web::read::{Body, Query};
+use crate::web::{cursor, etag};
+
+pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
+    let scope = scope.service(list).service(show).service(put_client);
+    scope.service(remove).service(put_auth).service(delete_auth)
+}
+
+/// List clients, ordered by id. Only those that were put are listed.
+#[utoipa::path(
+    tag = "clients",
+    params(ClientFilter),
+    responses((status = 200, description = "A page of clients.", body = List<ClientView>)),
+    security(("token" = ["read"]))
+)]
+#[get("/clients")]
+async fn list(web: State, Query(filter): Query<ClientFilter>) -> Answer {
+    let after = match &filter.cursor {
+        Some(given) => cursor::place(&filter, given)?,
+        None => String::new(),
+    };
+    let mut clients = web.engine.clients().await?;
+    clients.retain(|client| *client.id.as_str() > *after);
+    let last = super::cut(&mut clients, filter.limit.get());
+    let next = last.map(|client| cursor::after(&filter, client.id.as_str()));
+    let shown = clients.iter().map(ClientView::from).collect();
+    Ok(HttpResponse::Ok().json(List::new(shown, next)))
+}
+
+/// Show a client.
+#[utoipa::path(
+    tag = "clients",
+    params(("id" = String, Path, description = "The client's id.")),
+    responses((
+        status = 200,
+        description = "The client.",
+        body = ClientView,
+        headers(("ETag" = String, description = "Its tag."))
+    )),
+    security(("token" = ["read"]))
+)]
+#[get("/clients/{id}")]
+async fn show(web: State, id: Path<String>) -> Answer {
+    let client = known(&web.engine, &id).await?;
+    tagged(HttpResponse::Ok(), &client, &ClientView::from(&client))
+}
+
+/// Put a client as a whole. Its authorisation stays.
+#[utoipa::path(
+    tag = "clients",
+    params(
+        ("id" = String, Path, description = "The client's id."),
+        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
+    ),
+    request_body(content = ClientView),
+    responses(
+        (
+            status = 200,
+            description = "It is changed.",
+            body = ClientView,
+            headers(("ETag" = String, description = "Its new tag."))
+        ),
+        (
+            status = 201,
+            description = "It is created.",
+            body = ClientView,
+            headers(("ETag" = String, description = "Its tag."))
+        )
+    ),
+    security(("token" = ["configure"]))
+)]
+#[put("/clients/{id}")]
+async fn put_client(
+    web: State,
+    request: HttpRequest,
+    id: Path<String>,
+    Body(given): Body<ClientView>,
+) -> Answer {
+    let _changing = web.engine.changing().await;
+    let before = find(&web.engine, &id).await?;
+    check(&request, before.as_ref())?;
+    let client = given.with_id(id.as_str().into(), before.as_ref())?;
+    web.engine.put_client(client.clone()).await?;
+    let answer = match before {
+        Some(_) => HttpResponse::Ok(),
+        None => HttpResponse::Created(),
+    };
+    tagged(answer, &client, &ClientView::from(&client))
+}
+
+/// Remove a client. Its deliveries continue unless `endDeliveries` is `true`; its rules stay.
+#[utoipa::path(
+    tag = "clients",
+    params(
+        ("id" = String, Path, description = "The client's id."),
+        ("If-Match" = Option<String>, Header, description = "The tag that it must still have."),
+        Removal
+    ),
+    responses((status = 200, description = "It is removed.", body = Removed)),
+    security(("token" = ["configure"]))
+)]
+#[delete("/clients/{id}")]
+async fn remove(
+    web: State,
+    request: HttpRequest,
+    id: Path<String>,
+    Query(removal): Query<Removal>,
+) -> Answer {
+    let _changing = web.engine.changing().await;
+    let client = known(&web.engine, &id).await?;
+    check(&request, Some(&client))?;
+    let dead_lettered = if removal.end_deliveries {
+        web.engine.end_client(client.id).await?
+    } else {
+        web.engine.remove_client(client.id).await?;
+        0
+    };
+    Ok(HttpResponse::Ok().json(Removed { dead_lettered }))
+}
+
+/// Set the authorisation of calls for a client, unless a rule has its own.
+#[utoipa::path(
+    tag = "secrets",
+    params(
+        ("id" = String, Path, description = "The client's id."),
+        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
+    ),
+    request_body(content = AuthGiven),
+    responses((status = 204, description = "It is set.")),
+    security(("token" = ["configure"]))
+)]
+#[put("/clients/{id}/auth")]
+async fn put_auth(
+    web: State,
+    request: HttpRequest,
+    id: Path<String>,
+    Body(auth): Body<AuthGiven>,
+) -> Answer {
+    let _changing = web.engine.changing().await;
+    let mut client = known(&web.engine, &id).await?;
+    check(&request, Some(&client))?;
+    client.auth = Some(auth.complete(client.auth.as_ref())?);
+    web.engine.put_client(client.clone()).await?;
+    changed(&client)
+}
+
+/// Leave the authorisation of calls for a client to the endpoint.
+#[utoipa::path(
+    tag = "secrets",
+    params(
+        ("id" = String, Path, description = "The client's id."),
+        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
+    ),
+    responses((status = 204, description = "There is none.")),
+    security(("token" = ["configure"]))
+)]
+#[delete("/clients/{id}/auth")]
+async fn delete_auth(web: State, request: HttpRequest, id: Path<String>) -> Answer {
+    let _changing = web.engine.changing().await;
+    let mut client = known(&web.engine, &id).await?;
+    check(&request, Some(&client))?;
+    client.auth = None;
+    web.engine.put_client(client.clone()).await?;
+    changed(&client)
+}
+
+fn check(request: &HttpRequest, client: Option<&Client>) -> Result<(), Problem> {
+    let tag = client.map(etag::of).transpose()?;
+    etag::check(request, tag.as_deref())
+}
+
+async fn find(engine: &Engine, id: &str) -> Result<Option<Client>, Problem> {
+    let clients = engine.clients().await?;
+    Ok(clients.into_iter().find(|client| client.id == *id))
+}
+
+async fn known(engine: &Engine, id: &str) -> Result<Client, Problem> {
+    let found = find(engine, id).await?;
+    found.ok_or_else(|| Problem::new(Code::UnknownClient, "no client has this id; put it first"))
+}

@@ -1,0 +1,96 @@
+//! The routes, a file for each group.
+//!
+//! A handler is an `async fn` with `#[utoipa::path]` over actix-web's own macro. The first names
+//! the capability that the route needs, as the scope of its security requirement; the gate reads it
+//! from there. To add a route: write its handler, and add it to its group's `add`. The table test
+//! in `tests/web` fails until it has a row there, and `docs/openapi.json` until it is written anew.
+
+mod clients;
+mod dead_letters;
+mod deliveries;
+mod endpoints;
+mod events;
+mod meta;
+pub(super) mod probes;
+mod redeliveries;
+mod rules;
+mod secrets;
+mod why;
+
+use actix_web::Error;
+use actix_web::dev::{ServiceFactory, ServiceRequest};
+use actix_web::http::header::ETAG;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
+use futures_util::future::{Ready, ready};
+use serde::Serialize;
+use utoipa_actix_web::scope::Scope;
+
+use super::operator::Operator;
+use super::problems::{Code, Problem};
+use super::{State, etag};
+
+/// The service of a scope, which adding a route does not change.
+pub(super) trait Routing:
+    ServiceFactory<ServiceRequest, Config = (), Error = Error, InitError = ()>
+{
+}
+
+impl<T> Routing for T where
+    T: ServiceFactory<ServiceRequest, Config = (), Error = Error, InitError = ()>
+{
+}
+
+/// Adds every route.
+pub(super) fn add_all<T: Routing>(scope: Scope<T>) -> Scope<T> {
+    let scope = meta::add(scope);
+    let scope = endpoints::add(scope);
+    let scope = secrets::add(scope);
+    let scope = rules::add(scope);
+    let scope = clients::add(scope);
+    let scope = events::add(scope);
+    let scope = deliveries::add(scope);
+    let scope = dead_letters::add(scope);
+    let scope = redeliveries::add(scope);
+    why::add(scope)
+}
+
+/// The answer of a handler.
+type Answer = Result<HttpResponse, Problem>;
+
+/// The caller, as the gate found it.
+struct Caller(Operator);
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
+        let found = request.extensions().get::<Operator>().cloned();
+        let lost = || Problem::new(Code::Internal, "the gate has lost the caller");
+        ready(found.map(Self).ok_or_else(lost))
+    }
+}
+
+/// Answers with a thing that can be changed: its tag covers its secrets.
+fn tagged(
+    mut answer: HttpResponseBuilder,
+    thing: &impl Serialize,
+    shown: &impl Serialize,
+) -> Answer {
+    answer.insert_header((ETAG, etag::of(thing)?));
+    Ok(answer.json(shown))
+}
+
+/// Answers without content, with the tag of the changed thing.
+fn changed(thing: &impl Serialize) -> Answer {
+    let tag = (ETAG, etag::of(thing)?);
+    Ok(HttpResponse::NoContent().insert_header(tag).finish())
+}
+
+/// Cuts a list that was asked for with one thing more than fits on the page. Returns the page's
+/// last thing if there is another page.
+fn cut<T>(things: &mut Vec<T>, limit: usize) -> Option<&T> {
+    let more = things.len() > limit;
+    things.truncate(limit);
+    things.last().filter(|_| more)
+}

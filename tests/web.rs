@@ -1,0 +1,15 @@
+//! Tests of the API for operators, over real engines in simulated time.
+
+mod web {
+    mod access;
+    mod answers;
+    mod changes;
+    mod deliveries;
+    mod document;
+    mod hostile;
+    mod publishing;
+    mod rules;
+    mod support;
+    mod table;
+    mod why;
+}

@@ -44,7 +44,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Starts a receiver that answers every call with `status`.
 fn receiver(port: u16, status: u16, says: &'static str) -> std::io::Result<()> {
     let server = HttpServer::new(move || {
-        let answer = async move |status: Data<u16>| {
+        let answer = move |status: Data<u16>| async move {
             let status = actix_web::http::StatusCode::from_u16(**status).unwrap();
             HttpResponse::build(status).body(says)
         };

@@ -64,6 +64,7 @@
 //! | warn | `endpoint … disabled: …` | `endpoint`, `reason` | the receiver's answer or the endpoint's policy disabled it |
 //! | warn | `access token could not be fetched from …: …` | `token_url`, `reason` | a fetch failed; the next one waits for 1 to 30 s |
 //! | warn | `… reports of dead letters for endpoint … were lost, …` | `endpoint`, `count` | a watcher's mailbox was full |
+//! | info | `operator action: … sent … for …: …` | `operator`, `action`, `target`, `count`, `result` | a message that changes the engine's state was answered |
 //! | info | `stored rules …: …` | `count` | at start: stored rules that the builder does not name, defines differently, or removes |
 //! | error | `… cannot be used: …; set aside until put again` | `setting`, `reason` | at start: a stored setting cannot be read or used |
 //! | warn | `wall clock was set … by …; …` (`forward` or `back`) | `set_by_ms` | the system clock was set by 100 ms or more, or the machine slept |
@@ -135,6 +136,7 @@ pub mod limits {
         MAX_COMPARED_BYTES, MAX_FILTER_CONDITIONS, MAX_FILTER_DEPTH, MAX_LISTED_VALUES,
     };
     pub use crate::domain::signing::signature::MAX_SIGNING_SECRETS;
+    pub use crate::domain::value::operator::{MAX_NOTE_BYTES, MAX_OPERATOR_BYTES};
     pub use crate::domain::value::pointer::MAX_POINTER_BYTES;
     pub use crate::domain::value::secret::MAX_SECRET_BYTES;
     pub use crate::domain::value::text::MAX_TEXT_BYTES;
@@ -147,13 +149,15 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    AskWhy, CountDeadLetters, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient,
-    EndDeliveries, EndRule, EndpointError, EngineStatus, ExplainRouting, FindEndpoint, GetDelivery,
-    GetEndpoint, GetEngine, GetEvent, GetStatus, ListAttempts, ListClients, ListDeadLetters,
-    ListDeliveries, ListRedeliveries, ListRefused, ListRules, ListStatus, ListUnreadable,
-    PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver,
-    Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
-    StartRedelivery, StatusFilter, StatusPage, StopRedelivery, WatchDeliveries, WatchStatus,
+    AskWhy, AttemptNow, By, CountDeadLetters, CountDeliveries, DisableEndpoint, DiscardDeadLetters,
+    EndClient, EndDeliveries, EndRule, EndpointCursor, EndpointError, EndpointPage, EndpointSort,
+    EngineStatus, ExplainRouting, FindEndpoint, GetDelivery, GetEndpoint, GetEngine, GetEvent,
+    GetOverview, GetSeries, GetStatus, InvalidCursor, ListActions, ListAttempts, ListClients,
+    ListDeadLetters, ListDeliveries, ListEndpoints, ListRedeliveries, ListRefused, ListRules,
+    ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint,
+    PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule,
+    ResumeEndpoint, RuleError, SendTest, StartRedelivery, StatusFilter, StatusPage, StopRedelivery,
+    TestError, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -169,18 +173,23 @@ pub use crate::domain::deliveries::failure_filter::{FailureFilter, InvalidFailur
 pub use crate::domain::deliveries::outcome::DeadLetterReason;
 pub use crate::domain::deliveries::outcome::{Failure, Outcome};
 pub use crate::domain::deliveries::reason_kind::ReasonKind;
+pub use crate::domain::endpoint::action::{ActionKind, ActionResult, OperatorAction};
 pub use crate::domain::endpoint::address::{AddressRange, InvalidAddressRange};
+pub use crate::domain::endpoint::due::AttemptNowAnswer;
 pub use crate::domain::endpoint::id::{EndpointId, InvalidEndpointId};
 pub use crate::domain::endpoint::invalid::InvalidEndpoint;
 pub use crate::domain::endpoint::place::Place;
 pub use crate::domain::endpoint::policy::{EndpointPolicy, Ordering};
+pub use crate::domain::endpoint::recent::{RecentResult, RecentResults};
 pub use crate::domain::endpoint::settings::{ClientIdentity, Endpoint, EndpointHeader};
+pub use crate::domain::endpoint::standing::{EndpointCounts, StateKind};
 pub use crate::domain::endpoint::status::{
-    DeliveryReport, EndpointState, EndpointStatus, ShutdownReport,
+    DeliveryReport, EndpointState, EndpointStatus, ShutdownReport, Stopped,
 };
 pub use crate::domain::events::event::{Event, InvalidEvent};
 pub use crate::domain::events::payload::PayloadFormat;
 pub use crate::domain::events::projection::{InvalidProjection, Projection};
+pub use crate::domain::machine::permits::PermitUse;
 pub use crate::domain::policy::agreed::Hold;
 pub use crate::domain::policy::breaker::CircuitBreaker;
 pub use crate::domain::policy::health::{DisablePolicy, DisabledReason, FailingRule};
@@ -197,11 +206,14 @@ pub use crate::domain::signing::signer::{EndpointSecret, SignatureHeaders};
 pub use crate::domain::value::id::{
     AlertId, ClientId, CompanyId, DataConnectionId, DeliveryId, EventId, RuleId,
 };
+pub use crate::domain::value::operator::{Note, Operator};
 pub use crate::domain::value::pointer::{InvalidPointer, JsonPointer};
 pub use crate::domain::value::secret::Secret;
 pub use crate::domain::value::text::{InvalidText, TextProblem};
 pub use crate::domain::value::time::{InvalidTimestamp, Timestamp};
 pub use crate::domain::value::url::{InvalidUrl, WebhookUrl};
+pub use crate::domain::watch::overview::{EndpointAttention, ListedEndpoint, Overview, Rates};
+pub use crate::domain::watch::series::{FailureCounts, Series, SeriesPoint, SeriesWindow};
 pub use crate::domain::why::{Evidence, Finding, FindingCode, Remedy, Why};
 pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
 pub use crate::error::{BuildError, InvalidSetting, Overload, PublishError};
@@ -224,4 +236,5 @@ mod pages {
     page!(PoliteSending, "docs/guide/polite-sending.md");
     #[cfg(feature = "web")]
     page!(Api, "docs/guide/api.md");
+    page!(Operating, "docs/operating.md");
 }

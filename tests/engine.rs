@@ -1,9 +1,11 @@
 //! Tests of the engine's promises, in simulated time with scripted receivers.
 
 mod engine {
+    mod acting;
     mod agreed;
     mod answers;
     mod asking;
+    mod attention;
     mod bad_input;
     mod bodies;
     mod bound;
@@ -31,5 +33,6 @@ mod engine {
     mod shutdown;
     mod store_faults;
     pub(crate) mod support;
+    mod test_events;
     mod unwatched;
 }

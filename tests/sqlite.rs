@@ -1,6 +1,7 @@
 //! Tests of the durable store, under an engine and on its own.
 
 mod sqlite {
+    mod acting;
     mod agreed;
     mod bounds;
     mod broken;

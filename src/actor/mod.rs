@@ -1,5 +1,7 @@
 //! The shells around the rules: mailboxes, timers and wiring. Decisions belong to the rules.
 
+pub(crate) mod acting;
+pub(crate) mod board;
 pub(crate) mod bodies;
 pub(crate) mod clock;
 pub(crate) mod credentials;

@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::domain::machine::permits::{Charge, PermitBook, PermitClass, SiteId, Ticket};
+use crate::domain::machine::permits::{Charge, PermitBook, PermitClass, PermitUse, SiteId, Ticket};
 use crate::domain::value::id::ClientId;
 
 /// The permits for attempts in flight.
@@ -45,6 +45,11 @@ impl Permits {
 
     fn book(&self) -> Book<'_> {
         self.0.lock()
+    }
+
+    /// Returns the permits taken, the limits, and the number of waiters.
+    pub(crate) fn in_use(&self) -> PermitUse {
+        self.book().in_use()
     }
 
     /// Grants free permits to the waiters whose turn it is.

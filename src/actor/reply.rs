@@ -6,7 +6,7 @@ use std::rc::Rc;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
 
-/// The result of [`RouterActor`](crate::RouterActor)'s handlers when the answer comes later.
+/// The result of an actor's handlers when the answer comes later.
 ///
 /// The sender of the message receives the answer itself.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::acting::Actions;
+use super::board::Board;
 use super::bodies::Bodies;
 use super::clock::Clock;
 use super::credentials::Credentials;
@@ -25,9 +27,11 @@ pub(crate) struct EngineContext {
     pub(crate) permits: Arc<Permits>,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) watchers: Watchers,
+    pub(crate) board: Board,
     pub(crate) credentials: Credentials,
     pub(crate) tokens: Tokens,
     pub(crate) set_aside: SetAside,
+    pub(crate) actions: Actions,
     /// The name of the header that carries the client id.
     pub(crate) client_id_header: String,
     /// The largest body, in bytes.

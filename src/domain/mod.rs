@@ -22,4 +22,5 @@ pub(crate) mod credentials;
 
 pub(crate) mod machine;
 
+pub(crate) mod watch;
 pub(crate) mod why;

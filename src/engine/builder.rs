@@ -9,6 +9,8 @@ use actix::Arbiter;
 
 use super::merging::{Given, Merged, merge};
 use super::{Engine, start};
+use crate::actor::acting::Actions;
+use crate::actor::board::Board;
 use crate::actor::bodies::Bodies;
 use crate::actor::clock::{Clock, Wall};
 use crate::actor::credentials::Credentials;
@@ -350,9 +352,11 @@ impl EngineBuilder {
             permits: Permits::new(self.max_in_flight),
             bodies: Bodies::new(self.max_bytes_read_ahead),
             watchers: Watchers::default(),
+            board: Board::new(count),
             credentials: Credentials::new(credentials),
             tokens: Tokens::default(),
             set_aside: SetAside::new(set_aside),
+            actions: Actions::default(),
             client_id_header: self.client_id_header,
             max_body_bytes: self.max_body_bytes,
             mailbox: self.mailbox,

@@ -2,6 +2,7 @@
 
 mod asking;
 mod builder;
+mod endpoint;
 mod merging;
 mod operating;
 mod watching;
@@ -18,7 +19,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use self::builder::EngineBuilder;
-pub use self::operating::{EndpointHandle, OperateError};
+pub use self::endpoint::EndpointHandle;
+pub use self::operating::OperateError;
 pub use self::watching::Updates;
 use crate::actor::clock::Clock;
 use crate::actor::message::{
@@ -32,6 +34,8 @@ use crate::domain::endpoint::shard::Shards;
 use crate::domain::endpoint::status::ShutdownReport;
 use crate::domain::events::event::Event;
 use crate::domain::value::id::ClientId;
+use crate::domain::value::operator::Operator;
+use crate::domain::value::text::InvalidText;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::error::{BuildError, Overload, PublishError};
@@ -74,7 +78,12 @@ pub struct Engine {
     /// Held while a setting is read, changed and put by one of several callers.
     #[cfg(feature = "web")]
     settings: Arc<tokio::sync::Mutex<()>>,
+    /// The operator named in every action of this handle.
+    operator: Named,
 }
+
+/// An operator, or the reason why the name is none.
+type Named = Result<Option<Operator>, InvalidText>;
 
 impl Engine {
     /// Returns a builder with the default settings.
@@ -281,6 +290,7 @@ fn start_actors(
         publish_timeout,
         #[cfg(feature = "web")]
         settings: Arc::default(),
+        operator: Ok(None),
     }
 }
 

@@ -2,29 +2,33 @@
 
 use actix::{Addr, Handler, Message};
 
-use super::Engine;
+use super::{EndpointHandle, Engine};
 use crate::actor::message::{
-    DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
-    EngineStatus, ExplainRouting, FindEndpoint, GetEndpoint, GetEngine, GetStatus, ListAttempts,
-    ListClients, ListDeadLetters, ListDeliveries, ListRules, ListStatus, ListUnreadable,
-    PauseEndpoint, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries,
-    RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, StatusPage,
+    AttemptNow, By, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointError,
+    EndpointPage, EngineStatus, ExplainRouting, FindEndpoint, GetEngine, GetOverview, GetSeries,
+    ListActions, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListEndpoints,
+    ListRules, ListStatus, ListUnreadable, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
+    Redeliver, Redeliveries, RemoveClient, RemoveRule, RuleError, SendTest, StatusPage, TestError,
 };
 use crate::actor::router::RouterActor;
 use crate::actor::supervisor::SupervisorActor;
 use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::endpoint::action::OperatorAction;
+use crate::domain::endpoint::due::AttemptNowAnswer;
 use crate::domain::endpoint::id::EndpointId;
-use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
-use crate::domain::endpoint::status::EndpointStatus;
 use crate::domain::events::event::Event;
 use crate::domain::routing::client::Client;
 use crate::domain::routing::explain::Explanation;
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
+use crate::domain::value::operator::Operator;
+use crate::domain::value::text::InvalidText;
 use crate::domain::value::url::WebhookUrl;
+use crate::domain::watch::overview::Overview;
+use crate::domain::watch::series::{Series, SeriesWindow};
 use crate::error::PublishError;
 use crate::store::{
     DeadLetterQuery, DeliveryQuery, Page, Redelivery, StoreError, UnreadableSetting,
@@ -40,6 +44,12 @@ pub enum OperateError {
     /// The rule or client is invalid or could not be saved.
     #[error(transparent)]
     Rule(RuleError),
+    /// The operator's name or the note is not valid.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
+    /// The test event was not accepted.
+    #[error(transparent)]
+    Event(PublishError),
     /// The store could not answer.
     #[error("request to the delivery store failed")]
     Store(#[from] StoreError),
@@ -55,7 +65,8 @@ impl OperateError {
             Self::Endpoint(EndpointError::Store(error))
             | Self::Rule(RuleError::Store(error))
             | Self::Store(error) => error.is_transient(),
-            Self::Endpoint(_) | Self::Rule(_) | Self::Stopped => false,
+            Self::Event(error) => error.is_transient(),
+            Self::Endpoint(_) | Self::Rule(_) | Self::Text(_) | Self::Stopped => false,
         }
     }
 }
@@ -70,95 +81,57 @@ impl From<RuleError> for OperateError {
     }
 }
 
-/// A handle to one endpoint of an engine; see [`Engine::endpoint`].
-#[derive(Clone, Debug)]
-pub struct EndpointHandle {
-    engine: Engine,
-    url: String,
+impl From<TestError> for OperateError {
+    fn from(error: TestError) -> Self {
+        match error {
+            TestError::Endpoint(error) => Self::Endpoint(error),
+            TestError::Event(PublishError::ShuttingDown) => Self::Stopped,
+            TestError::Event(error) => Self::Event(error),
+        }
+    }
 }
 
-impl EndpointHandle {
-    /// Returns the endpoint's status, or `None` if it is unknown. See [`GetStatus`].
+/// # Operators
+impl Engine {
+    /// Returns a handle to the same engine that names the operator in everything it changes.
     ///
-    /// # Errors
-    /// [`OperateError::Stopped`].
-    pub async fn status(&self) -> Result<Option<EndpointStatus>, OperateError> {
-        self.engine.ask_supervisor(GetStatus::new(&self.url)).await
-    }
-
-    /// Returns the endpoint's settings, secrets included. See [`GetEndpoint`].
-    ///
-    /// # Errors
-    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
-    pub async fn settings(&self) -> Result<Endpoint, OperateError> {
-        let get = GetEndpoint::new(&self.url);
-        Ok(self.engine.ask_supervisor(get).await??)
-    }
-
-    /// Puts the endpoint's settings, replacing earlier ones. See [`PutEndpoint`].
+    /// `operator` is an [`Operator`], or a text: a name of 1 to
+    /// [`MAX_OPERATOR_BYTES`](crate::limits::MAX_OPERATOR_BYTES) bytes without control characters.
+    /// With any other text all changes fail with [`OperateError::Text`], so that none goes without
+    /// its name. Publishing names nobody. See [`By`].
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use actix_webhooks::Engine;
+    /// use actix_webhooks::{Engine, Rule};
     ///
     /// # #[actix_rt::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let engine = Engine::builder().start().await?;
-    /// let endpoint = engine.endpoint("https://example.com/hooks");
-    /// endpoint.put(|settings| Ok(settings.timeout(Duration::from_secs(5)))).await?;
-    /// endpoint.pause().await?;
+    /// let alice = engine.by("alice");
+    /// alice.put_rule(Rule::new("invoices", "invoice.*").webhook("https://example.com/hooks")?).await?;
+    /// alice.endpoint("https://example.com/hooks").pause().await?;
     /// # engine.shutdown(std::time::Duration::ZERO).await;
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Errors
-    /// [`OperateError::Endpoint`], also for an error of `settings`; [`OperateError::Stopped`].
-    pub async fn put(
-        &self,
-        settings: impl FnOnce(Endpoint) -> Result<Endpoint, InvalidEndpoint>,
-    ) -> Result<(), OperateError> {
-        let endpoint = Endpoint::new(&self.url).map_err(InvalidEndpoint::from);
-        let endpoint = endpoint.and_then(settings);
-        let endpoint = endpoint.map_err(|error| OperateError::Endpoint(error.into()))?;
-        self.engine.put_endpoint(endpoint).await
+    #[must_use]
+    pub fn by<O>(&self, operator: O) -> Self
+    where
+        O: TryInto<Operator>,
+        InvalidText: From<O::Error>,
+    {
+        let operator = operator.try_into().map(Some).map_err(InvalidText::from);
+        Self {
+            operator,
+            ..self.clone()
+        }
     }
 
-    /// Removes the endpoint's settings, gives up its open deliveries, and returns their number. See
-    /// [`RemoveEndpoint`].
+    /// Returns the last actions of operators, newest first. See [`ListActions`].
     ///
     /// # Errors
-    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
-    pub async fn remove(&self) -> Result<u64, OperateError> {
-        let remove = RemoveEndpoint::new(&self.url);
-        Ok(self.engine.ask_supervisor(remove).await??)
-    }
-
-    /// Pauses the endpoint until it is resumed. See [`PauseEndpoint`].
-    ///
-    /// # Errors
-    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
-    pub async fn pause(&self) -> Result<(), OperateError> {
-        let pause = PauseEndpoint::new(&self.url);
-        Ok(self.engine.ask_supervisor(pause).await??)
-    }
-
-    /// Disables the endpoint until it is resumed. See [`DisableEndpoint`].
-    ///
-    /// # Errors
-    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
-    pub async fn disable(&self) -> Result<(), OperateError> {
-        let disable = DisableEndpoint::new(&self.url);
-        Ok(self.engine.ask_supervisor(disable).await??)
-    }
-
-    /// Resumes the endpoint, and lifts its hold. See [`ResumeEndpoint`].
-    ///
-    /// # Errors
-    /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
-    pub async fn resume(&self) -> Result<(), OperateError> {
-        let resume = ResumeEndpoint::new(&self.url);
-        Ok(self.engine.ask_supervisor(resume).await??)
+    /// [`OperateError::Stopped`].
+    pub async fn actions(&self, query: ListActions) -> Result<Vec<OperatorAction>, OperateError> {
+        self.ask_supervisor(query).await
     }
 }
 
@@ -195,6 +168,7 @@ impl Engine {
         EndpointHandle {
             engine: self.clone(),
             url: url.as_ref().to_owned(),
+            note: Ok(None),
         }
     }
 
@@ -211,7 +185,17 @@ impl Engine {
     /// # Errors
     /// [`OperateError::Endpoint`], [`OperateError::Stopped`].
     pub async fn put_endpoint(&self, endpoint: Endpoint) -> Result<(), OperateError> {
-        Ok(self.ask_supervisor(PutEndpoint::new(endpoint)).await??)
+        Ok(self.act_on_supervisor(PutEndpoint::new(endpoint)).await??)
+    }
+
+    /// Sends one test event to an endpoint now, and returns the id of its delivery. See
+    /// [`SendTest`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`], [`OperateError::Event`], [`OperateError::Text`],
+    /// [`OperateError::Stopped`].
+    pub async fn send_test(&self, test: SendTest) -> Result<DeliveryId, OperateError> {
+        Ok(self.act_on_supervisor(test).await??)
     }
 
     /// Returns a page of endpoint statuses, ordered by URL. See [`ListStatus`].
@@ -220,6 +204,53 @@ impl Engine {
     /// [`OperateError::Stopped`].
     pub async fn endpoints(&self, query: ListStatus) -> Result<StatusPage, OperateError> {
         self.ask_supervisor(query).await
+    }
+
+    /// Returns a page of endpoints, filtered and ordered without asking each of them. See
+    /// [`ListEndpoints`].
+    ///
+    /// ```
+    /// use actix_webhooks::{EndpointSort, Engine, ListEndpoints};
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::builder().start().await?;
+    /// let mut query = ListEndpoints { sort: EndpointSort::Attention, ..ListEndpoints::default() };
+    /// loop {
+    ///     let page = engine.endpoints_by(query.clone()).await?;
+    ///     for listed in page.endpoints {
+    ///         println!("{}: {:?}", listed.status.url, listed.attention);
+    ///     }
+    ///     query.after = page.next;
+    ///     if query.after.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn endpoints_by(&self, query: ListEndpoints) -> Result<EndpointPage, OperateError> {
+        self.ask_supervisor(query).await
+    }
+
+    /// Returns the state of the engine on one page, from memory. See [`GetOverview`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn overview(&self) -> Result<Overview, OperateError> {
+        self.ask_supervisor(GetOverview).await
+    }
+
+    /// Returns counts of attempts over time, from memory. See [`GetSeries`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn series(&self, window: SeriesWindow) -> Result<Series, OperateError> {
+        self.ask_supervisor(GetSeries::new(window)).await
     }
 
     /// Returns the stored settings that cannot be read or used. See [`ListUnreadable`].
@@ -298,7 +329,31 @@ impl Engine {
         &self,
         which: impl Into<Redelivery>,
     ) -> Result<Redeliveries, OperateError> {
-        Ok(self.ask_supervisor(Redeliver::new(which)).await??)
+        Ok(self.act_on_supervisor(Redeliver::new(which)).await??)
+    }
+
+    /// Attempts a delivery now that waits for a retry. See [`AttemptNow`].
+    ///
+    /// ```
+    /// use actix_webhooks::store::{DeliveryQuery, DeliveryStage};
+    /// use actix_webhooks::Engine;
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::builder().start().await?;
+    /// let open = DeliveryQuery { stage: Some(DeliveryStage::Open), ..DeliveryQuery::default() };
+    /// for delivery in engine.deliveries(open).await? {
+    ///     println!("{}: {:?}", delivery.id, engine.attempt_now(delivery.id).await?);
+    /// }
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn attempt_now(&self, id: DeliveryId) -> Result<AttemptNowAnswer, OperateError> {
+        Ok(self.act_on_supervisor(AttemptNow::new(id)).await??)
     }
 
     /// Discards dead letters and returns their number. See [`DiscardDeadLetters`].
@@ -307,7 +362,7 @@ impl Engine {
     /// [`OperateError::Store`], [`OperateError::Stopped`].
     pub async fn discard_dead_letters(&self, query: DeadLetterQuery) -> Result<u64, OperateError> {
         Ok(self
-            .ask_supervisor(DiscardDeadLetters::new(query))
+            .act_on_supervisor(DiscardDeadLetters::new(query))
             .await??)
     }
 
@@ -317,7 +372,7 @@ impl Engine {
     /// # Errors
     /// [`OperateError::Store`], [`OperateError::Stopped`].
     pub async fn end_deliveries(&self, which: EndDeliveries) -> Result<u64, OperateError> {
-        Ok(self.ask_supervisor(which).await??)
+        Ok(self.act_on_supervisor(which).await??)
     }
 }
 
@@ -365,7 +420,7 @@ impl Engine {
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
     pub async fn put_rule(&self, rule: Rule) -> Result<(), OperateError> {
-        Ok(self.ask_router(PutRule::new(rule)).await??)
+        Ok(self.act_on_router(PutRule::new(rule)).await??)
     }
 
     /// Removes a rule; its deliveries continue. Returns `true` if the rule existed. See
@@ -374,7 +429,7 @@ impl Engine {
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
     pub async fn remove_rule(&self, id: impl Into<RuleId>) -> Result<bool, OperateError> {
-        Ok(self.ask_router(RemoveRule::new(id)).await??)
+        Ok(self.act_on_router(RemoveRule::new(id)).await??)
     }
 
     /// Removes a rule, ends its open deliveries, and returns their number. See [`EndRule`].
@@ -382,7 +437,7 @@ impl Engine {
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
     pub async fn end_rule(&self, id: impl Into<RuleId>) -> Result<u64, OperateError> {
-        Ok(self.ask_router(EndRule::new(id)).await??)
+        Ok(self.act_on_router(EndRule::new(id)).await??)
     }
 
     /// Returns all clients, ordered by id. See [`ListClients`].
@@ -398,7 +453,7 @@ impl Engine {
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
     pub async fn put_client(&self, client: Client) -> Result<(), OperateError> {
-        Ok(self.ask_router(PutClient::new(client)).await??)
+        Ok(self.act_on_router(PutClient::new(client)).await??)
     }
 
     /// Removes a client; its deliveries continue. Returns `true` if the client existed. See
@@ -407,7 +462,7 @@ impl Engine {
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
     pub async fn remove_client(&self, id: impl Into<ClientId>) -> Result<bool, OperateError> {
-        Ok(self.ask_router(RemoveClient::new(id)).await??)
+        Ok(self.act_on_router(RemoveClient::new(id)).await??)
     }
 
     /// Removes a client, ends its open deliveries, and returns their number. See [`EndClient`].
@@ -415,7 +470,7 @@ impl Engine {
     /// # Errors
     /// [`OperateError::Rule`], [`OperateError::Stopped`].
     pub async fn end_client(&self, id: impl Into<ClientId>) -> Result<u64, OperateError> {
-        Ok(self.ask_router(EndClient::new(id)).await??)
+        Ok(self.act_on_router(EndClient::new(id)).await??)
     }
 }
 
@@ -426,6 +481,30 @@ impl Engine {
         SupervisorActor: Handler<M>,
     {
         ask(&self.supervisor, message).await
+    }
+
+    /// Sends a message that changes something, with the operator of this handle.
+    pub(super) async fn act_on_supervisor<M>(&self, message: M) -> Result<M::Result, OperateError>
+    where
+        M: Message<Result: Send> + Send + 'static,
+        SupervisorActor: Handler<M> + Handler<By<M>>,
+    {
+        match self.operator.clone()? {
+            None => ask(&self.supervisor, message).await,
+            Some(operator) => ask(&self.supervisor, By::new(operator, message)).await,
+        }
+    }
+
+    /// Sends a message that changes something, with the operator of this handle.
+    async fn act_on_router<M>(&self, message: M) -> Result<M::Result, OperateError>
+    where
+        M: Message<Result: Send> + Send + 'static,
+        RouterActor: Handler<M> + Handler<By<M>>,
+    {
+        match self.operator.clone()? {
+            None => ask(&self.router, message).await,
+            Some(operator) => ask(&self.router, By::new(operator, message)).await,
+        }
     }
 
     async fn ask_router<M>(&self, message: M) -> Result<M::Result, OperateError>

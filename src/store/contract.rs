@@ -169,6 +169,21 @@ pub trait DeliveryStore: Send + Sync + 'static {
 
     /// Returns the stored state of an endpoint.
     fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint>;
+
+    /// Returns the endpoints without open deliveries of which a hold, a health or an agreement is
+    /// stored, with their stored states.
+    ///
+    /// They are ordered by URL and start after `after`; at most `limit`. An engine that starts
+    /// asks, to know which endpoints are in trouble. Defaults to none: these endpoints then count
+    /// as well until they have something to send.
+    fn resting_endpoints(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<(WebhookUrl, StoredEndpoint)>> {
+        let (_, _) = (after, limit);
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }
 
 /// The calls for operators: listing, redelivering, ending, forgetting.
@@ -323,6 +338,24 @@ pub trait RecordStore: Send + Sync + 'static {
         let (_, _, _, _) = (url, ids, reason, now);
         Box::pin(std::future::ready(Err(StoreError::Unsupported(
             "ending deliveries by hand",
+        ))))
+    }
+
+    /// Makes a delivery of an endpoint that waits for a retry due at `now`, and returns it as it
+    /// waits then.
+    ///
+    /// One that is due earlier stays so. Attempts and deadline stay as they are. Returns `None` and
+    /// changes nothing if the delivery is not open or was never attempted. Defaults to
+    /// [`StoreError::Unsupported`].
+    fn make_due(
+        &self,
+        url: &WebhookUrl,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> StoreFuture<Option<WaitingDelivery>> {
+        let (_, _, _) = (url, id, now);
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "attempting a delivery now",
         ))))
     }
 

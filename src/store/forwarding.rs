@@ -43,6 +43,8 @@ macro_rules! forward_store {
                 Hot record(batch: ::std::sync::Arc<[$crate::store::AttemptRecord]>) -> ();
                 Rare open_summaries(after: Option<$crate::domain::value::url::WebhookUrl>, limit: usize)
                     -> Vec<$crate::store::OpenSummary>;
+                Rare resting_endpoints(after: Option<$crate::domain::value::url::WebhookUrl>, limit: usize)
+                    -> Vec<($crate::domain::value::url::WebhookUrl, $crate::store::StoredEndpoint)>;
             }
 
             forward_store! { @of_url
@@ -103,6 +105,10 @@ macro_rules! forward_store {
                     after: $crate::domain::value::id::DeliveryId,
                     limit: usize
                 ) -> Vec<$crate::domain::value::id::DeliveryId>;
+                Rare make_due(
+                    id: $crate::domain::value::id::DeliveryId,
+                    now: $crate::domain::value::time::Timestamp
+                ) -> Option<$crate::store::WaitingDelivery>;
                 Rare end(
                     ids: Vec<$crate::domain::value::id::DeliveryId>,
                     reason: $crate::domain::deliveries::outcome::DeadLetterReason,

@@ -53,6 +53,8 @@ pub use crate::domain::deliveries::attempt::{Attempt, AttemptRecord};
 pub use crate::domain::deliveries::delivery::{
     DeliveryDetails, EndedDelivery, Loaded, OpenDelivery, OpenPage, PageLimit, WaitingDelivery,
 };
+#[doc(no_inline)]
+pub use crate::domain::endpoint::status::Stopped;
 pub use crate::domain::endpoint::stored::StoredEndpoint;
 pub use crate::domain::events::content::ContentDigest;
 pub use crate::domain::policy::agreed::Agreed;
@@ -131,10 +133,17 @@ pub enum Change {
     /// [`PutEndpoint`](Self::PutEndpoint) for the endpoint, or [`PutRule`](Self::PutRule) with a
     /// rule that names it.
     RemoveEndpoint(WebhookUrl),
-    /// An endpoint was paused.
-    Pause(WebhookUrl),
-    /// An endpoint was disabled.
-    Disable(WebhookUrl, DisabledReason),
+    /// An endpoint was paused: when, by whom, with which note.
+    ///
+    /// If it is paused already, this changes nothing: the first pause stays.
+    Pause(WebhookUrl, Stopped),
+    /// An endpoint was disabled: why, when, by whom, with which note.
+    ///
+    /// If it is disabled for this reason already, this changes nothing.
+    ///
+    /// A record that disables an endpoint ([`AttemptRecord::disabled`]) does the same, with the
+    /// attempt's end as the time, and without operator and note.
+    Disable(WebhookUrl, DisabledReason, Stopped),
     /// An endpoint was resumed.
     ///
     /// It is no longer paused, disabled or held, and its failures are forgotten. Its stored
@@ -162,8 +171,9 @@ pub struct Configuration {
     pub clients: Vec<Client>,
     /// The endpoints with their own settings, ordered by URL.
     pub endpoints: Vec<Endpoint>,
-    /// The paused endpoints, ordered by URL.
-    pub paused: Vec<WebhookUrl>,
-    /// The disabled endpoints with the reasons, ordered by URL.
-    pub disabled: Vec<(WebhookUrl, DisabledReason)>,
+    /// The paused endpoints, ordered by URL: each with when, by whom and with which note.
+    pub paused: Vec<(WebhookUrl, Stopped)>,
+    /// The disabled endpoints with the reasons, ordered by URL: each with when, by whom and with
+    /// which note.
+    pub disabled: Vec<(WebhookUrl, DisabledReason, Stopped)>,
 }

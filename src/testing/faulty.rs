@@ -27,7 +27,7 @@ pub struct Faults {
 }
 
 /// The fault of a [`FaultyStore`] in rare calls: `apply`, `remove_endpoint`, `open_of`, `end`,
-/// `prune`, `open_summaries` and `flush`.
+/// `make_due`, `prune`, `open_summaries` and `flush`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RareFault {

@@ -21,6 +21,8 @@ impl From<OperateError> for Problem {
             OperateError::Endpoint(error) => error.into(),
             OperateError::Rule(error) => error.into(),
             OperateError::Store(error) => error.into(),
+            OperateError::Event(error) => error.into(),
+            OperateError::Text(error) => Self::new(Code::NotAllowed, error.to_string()),
             OperateError::Stopped => shutting_down(),
         }
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use actix_webhooks::store::Hold;
 use actix_webhooks::{
-    CircuitBreaker, DeadLetterReason, DeliveryReport, DeliveryState, DisablePolicy, DisabledReason,
-    EndpointPolicy, EndpointState, EndpointStatus, FailingRule, Failure, Outcome, RateLimit,
-    RedirectRefusal, RetryPolicy, Timestamp,
+    ActionResult, AttemptNowAnswer, By, CircuitBreaker, DeadLetterReason, DeliveryReport,
+    DeliveryState, DisablePolicy, DisabledReason, EndpointPolicy, EndpointState, EndpointStatus,
+    FailingRule, Failure, ListActions, Note, Operator, OperatorAction, Outcome, PauseEndpoint,
+    RateLimit, RedirectRefusal, RemoveEndpoint, RetryPolicy, SendTest, Stopped, Timestamp,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -258,6 +259,68 @@ fn statuses_reports_and_deliveries_have_their_states_fields_among_their_own() {
 }
 
 #[test]
+fn who_did_what() {
+    let stopped = json!({ "at": WRITTEN, "by": "alice", "note": "flooding us" });
+    let read: Stopped = serde_json::from_value(stopped.clone()).unwrap();
+    let by = Operator::new("alice").ok();
+    let expected = Stopped::at(UNTIL)
+        .by(by)
+        .note(Note::new("flooding us").ok());
+    assert_eq!(read, expected);
+    assert_eq!(serde_json::to_value(&read).unwrap(), stopped);
+    assert_eq!(serde_json::to_value(Stopped::default()).unwrap(), json!({}));
+    assert!(serde_json::from_value::<Stopped>(json!({ "by": "" })).is_err());
+
+    let action = json!({
+        "at": WRITTEN, "operator": "alice", "action": "end_rule", "target": "r", "count": 2,
+        "result": "failed", "error": "why",
+    });
+    let read: OperatorAction = serde_json::from_value(action.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), action);
+    let done = json!({ "at": WRITTEN, "action": "send_test", "target": "u", "result": "done" });
+    let read: OperatorAction = serde_json::from_value(done.clone()).unwrap();
+    assert_eq!((&read.operator, &read.result), (&None, &ActionResult::Done));
+    assert_eq!(serde_json::to_value(&read).unwrap(), done);
+
+    let held = EndpointState::RateLimited { until: UNTIL };
+    let blocked = AttemptNowAnswer::Blocked { by: held };
+    let shown = json!({ "answer": "blocked", "by": { "state": "rate_limited", "until": WRITTEN } });
+    assert_eq!(serde_json::to_value(&blocked).unwrap(), shown);
+    assert_eq!(
+        serde_json::from_value::<AttemptNowAnswer>(shown).unwrap(),
+        blocked
+    );
+    let under_way = json!({ "answer": "under_way" });
+    let read: AttemptNowAnswer = serde_json::from_value(under_way).unwrap();
+    assert_eq!(read, AttemptNowAnswer::UnderWay);
+}
+
+#[test]
+fn messages_of_operators() {
+    let pause = json!({ "url": HOOK, "by": "alice", "note": "why" });
+    let read: PauseEndpoint = serde_json::from_value(pause.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), pause);
+    let earlier: PauseEndpoint = serde_json::from_value(json!({ "url": HOOK })).unwrap();
+    assert_eq!(earlier, PauseEndpoint::new(HOOK));
+    assert_eq!(
+        serde_json::to_value(earlier).unwrap(),
+        json!({ "url": HOOK })
+    );
+    let by = json!({ "operator": "alice", "message": { "url": HOOK } });
+    let read: By<RemoveEndpoint> = serde_json::from_value(by).unwrap();
+    let alice = Operator::new("alice").unwrap();
+    assert_eq!(read, By::new(alice, RemoveEndpoint::new(HOOK)));
+    let test = json!({ "url": HOOK, "ruleType": "a.b", "data": { "n": 1 }, "client": "c" });
+    let read: SendTest = serde_json::from_value(test.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), test);
+    let list = json!({ "target": HOOK, "limit": 3 });
+    let read: ListActions = serde_json::from_value(list).unwrap();
+    assert_eq!(read, ListActions::about(HOOK).limit(3));
+    let misspelt = json!({ "targets": HOOK });
+    assert!(serde_json::from_value::<ListActions>(misspelt).is_err());
+}
+
+#[test]
 fn a_hold_and_settings_are_read_as_they_were_written() {
     let hold = json!({ "until": WRITTEN, "status": 429, "at": WRITTEN, "askedMs": 1_500 });
     let read: Hold = serde_json::from_value(hold.clone()).unwrap();
@@ -267,5 +330,67 @@ fn a_hold_and_settings_are_read_as_they_were_written() {
     assert_eq!(
         serde_json::from_str::<actix_webhooks::Endpoint>(&json).unwrap(),
         endpoint
+    );
+}
+
+#[test]
+fn an_overview_a_page_and_a_series_are_read_as_they_were_written() {
+    use actix_webhooks::{
+        EndpointCursor, EndpointPage, EndpointSort, ListEndpoints, Overview, Series, SeriesWindow,
+        StateKind,
+    };
+
+    simulate(async |sim| {
+        let replies = [200, 404].map(actix_webhooks::testing::Reply::status);
+        sim.receivers.on(HOOK, replies);
+        sim.publish("a").await;
+        sim.publish("b").await;
+        sim.sleep(1).await;
+        let overview = sim.engine.overview().await.unwrap();
+        let shown = serde_json::to_value(&overview).unwrap();
+        assert_eq!(shown["endpoints"]["failing"], 1);
+        assert_eq!(shown["endpoints"]["backingOff"], 0);
+        assert_eq!(
+            (&shown["lagMs"], &shown["lateEndpoints"]),
+            (&json!(0), &json!(0))
+        );
+        assert_eq!(shown["permits"]["limitOfUnproven"], 256);
+        assert_eq!(shown["rates"]["failedPerSecond"], json!(0.1));
+        let first = &shown["attention"][0];
+        assert_eq!(first["attention"]["givenUpInHour"], 1);
+        assert_eq!(
+            first["status"]["recent"],
+            json!(["delivered", "dead_lettered"])
+        );
+        assert_eq!(serde_json::from_value::<Overview>(shown).unwrap(), overview);
+
+        let query = json!({ "states": ["idle", "rate_limited"], "urlContains": "R", "limit": 1 });
+        let query: ListEndpoints = serde_json::from_value(query).unwrap();
+        assert_eq!(query.states, [StateKind::Idle, StateKind::RateLimited]);
+        assert_eq!(query.sort, EndpointSort::Url);
+        let page = sim.engine.endpoints_by(query).await.unwrap();
+        let shown = serde_json::to_value(&page).unwrap();
+        assert_eq!((&shown["examined"], shown.get("next")), (&json!(1), None));
+        assert_eq!(serde_json::from_value::<EndpointPage>(shown).unwrap(), page);
+
+        let series = sim.engine.series(SeriesWindow::Hour).await.unwrap();
+        let shown = serde_json::to_value(&series).unwrap();
+        assert_eq!(shown["stepMs"], 60_000);
+        let last = &shown["points"][59];
+        assert_eq!(
+            (&last["attempts"], &last["failed"]["clientError"]),
+            (&json!(2), &json!(1))
+        );
+        assert!(last["p99Ms"].is_number() && shown["points"][0].get("p99Ms").is_none());
+        assert_eq!(serde_json::from_value::<Series>(shown).unwrap(), series);
+    });
+    for wrong in ["", "x", "0-", "0-ftp://a.test/", "zz-http://a.test/"] {
+        assert!(wrong.parse::<EndpointCursor>().is_err(), "{wrong}");
+        assert!(serde_json::from_value::<EndpointCursor>(json!(wrong)).is_err());
+    }
+    let unknown = serde_json::from_value::<ListEndpoints>(json!({ "state": "idle" }));
+    assert!(
+        unknown.is_err(),
+        "a misspelt filter must not match everything"
     );
 }

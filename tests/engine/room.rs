@@ -162,6 +162,10 @@ fn a_full_endpoint_takes_nothing_away_from_a_healthy_one() {
             assert_eq!(sim.status(OTHER).await.delivered, 30);
             let letters = sim.dead_letters().await;
             assert_eq!(letters.len(), 20);
+            let overview = sim.engine.overview().await.unwrap();
+            assert_eq!((overview.dead_lettered, overview.open), (20, 10));
+            let attention = overview.attention[0].attention.unwrap();
+            assert_eq!(attention.given_up_in_hour, 20);
             for letter in letters {
                 assert_eq!(
                     (letter.url.as_str(), letter.reason),

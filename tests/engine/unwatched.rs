@@ -5,8 +5,8 @@ use std::time::Duration;
 use actix_webhooks::store::MemoryStore;
 use actix_webhooks::testing::{Faults, FaultyStore, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::{
-    EndpointState, EndpointStatus, Engine, EngineBuilder, Event, GetStatus, PublishBatch,
-    PutEndpoint, RemoveEndpoint, RetryPolicy, Rule,
+    EndpointCounts, EndpointState, EndpointStatus, Engine, EngineBuilder, Event, GetStatus,
+    PublishBatch, PutEndpoint, RemoveEndpoint, RetryPolicy, Rule,
 };
 
 use super::support::{HOOK, event, plain};
@@ -204,4 +204,22 @@ fn an_endpoint_that_is_removed_while_it_waits_for_a_place_takes_none() {
             }
         });
     }
+}
+
+#[test]
+fn what_a_removal_gives_up_is_counted_but_needs_no_attention() {
+    unwatched(Duration::ZERO, 1, async |engine, clock, _| {
+        engine.endpoint(HOOK).pause().await.unwrap();
+        for number in 0..5 {
+            engine.publish(event(&number.to_string())).await.unwrap();
+        }
+        clock.sleep(Duration::from_secs(1)).await;
+        let overview = engine.overview().await.unwrap();
+        assert_eq!((overview.open, overview.attention.len()), (5, 1));
+        assert_eq!(engine.endpoint(HOOK).remove().await.unwrap(), 5);
+        let overview = engine.overview().await.unwrap();
+        assert_eq!((overview.dead_lettered, overview.open), (5, 0));
+        assert_eq!(overview.endpoints, EndpointCounts::default());
+        assert!(overview.attention.is_empty());
+    });
 }

@@ -201,6 +201,8 @@ fn a_message_says_which_endpoint_which_delivery_and_what_happened() {
         clock.sleep(Duration::from_secs(2)).await;
         store.set(faults);
         clock.sleep(Duration::from_secs(5)).await;
+        let alice = engine.endpoint(&hook).by("alice").note(QUERY);
+        alice.pause().await.unwrap();
         engine.shutdown(Duration::from_secs(1)).await;
     });
     let told = |what: &str| {
@@ -222,6 +224,7 @@ fn a_message_says_which_endpoint_which_delivery_and_what_happened() {
         "circuit of endpoint ",
         " opened; attempts wait until 20",
         " disabled: receiver answered 410 (Gone); its events are kept",
+        "operator action: alice sent pause_endpoint for http://told.test/hook: done",
         "delivery store failed for endpoint ",
         "delivery store is unavailable; try again later: scripted fault",
     ] {

@@ -90,7 +90,10 @@ async fn goes_on(engine: &Engine, clock: &SimClock, receivers: &ScriptedTranspor
     let disabled = status("http://disabled.test/").await;
     assert!(matches!(disabled.state, EndpointState::Disabled { .. }));
     for (url, queued) in [("http://paused.test/", 4), ("http://disabled.test/", 4)] {
-        assert_eq!(status(url).await.queued, queued, "{url}");
+        let shown = status(url).await;
+        assert_eq!(shown.queued, queued, "{url}");
+        let unknown = shown.stopped.expect("it is stopped");
+        assert_eq!((unknown.at, unknown.by, unknown.note), (None, None, None));
         let resume = engine.supervisor().send(ResumeEndpoint::new(url)).await;
         resume.unwrap().unwrap();
     }

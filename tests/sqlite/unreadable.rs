@@ -81,6 +81,8 @@ fn an_endpoint_whose_settings_cannot_be_read_is_disabled_until_they_are_put_agai
                 panic!("{:?}", of_other(&engine).await);
             };
             assert_eq!(reason, DisabledReason::Unreadable);
+            let counts = async || engine.overview().await.unwrap().endpoints;
+            assert_eq!((counts().await.disabled, counts().await.total), (1, 2));
             supervisor
                 .send(PauseEndpoint::new(OTHER))
                 .await
@@ -96,6 +98,7 @@ fn an_endpoint_whose_settings_cannot_be_read_is_disabled_until_they_are_put_agai
             put.unwrap().unwrap();
             assert_eq!(unreadable(&engine).await, []);
             assert_eq!(of_other(&engine).await.state, EndpointState::Paused);
+            assert_eq!((counts().await.disabled, counts().await.paused), (0, 1));
             let resumed = supervisor.send(ResumeEndpoint::new(OTHER)).await;
             resumed.unwrap().unwrap();
             clock.sleep(Duration::from_secs(1)).await;
@@ -268,7 +271,7 @@ fn a_key_that_cannot_be_read_hides_nothing_else() {
         let engine = life.start(&clock).await;
         engine.publish(event("e")).await.unwrap();
         crash(engine).await;
-        damage(&life, "INSERT INTO webhook_paused VALUES ('no url')");
+        damage(&life, "INSERT INTO webhook_paused (url) VALUES ('no url')");
         damage(&life, "INSERT INTO webhook_removed VALUES ('')");
         damage(&life, "INSERT INTO webhook_setting VALUES ('hush', '{}')");
         damage(&life, "INSERT INTO webhook_rule VALUES (x'00', '{}')");

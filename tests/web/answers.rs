@@ -1,12 +1,15 @@
 //! What every answer has, and what is shown of the engine's own types.
 
+use std::sync::Mutex;
+
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service};
+use actix_webhooks::store::{DeadLetterQuery, DeliveryQuery};
 use actix_webhooks::testing::Reply;
 use actix_webhooks::web;
 use serde_json::{Value, json};
 
-use super::support::{HOOK, TOKEN, bearer, request, serve};
+use super::support::{HOOK, HUSH, TOKEN, bearer, id, request, serve};
 
 #[test]
 fn an_answer_carries_the_id_of_its_request() {
@@ -67,7 +70,11 @@ fn nothing_that_the_engine_tells_of_its_things_is_left_out() {
             let status = sim.engine.endpoint(HOOK).status().await.unwrap();
             let shown = api.get("/endpoints").await.json()["data"][0].clone();
             assert_eq!(plain(shown), serde_json::to_value(status).unwrap());
-            let deliveries = sim.engine.deliveries(Default::default()).await.unwrap();
+            let deliveries = sim
+                .engine
+                .deliveries(DeliveryQuery::default())
+                .await
+                .unwrap();
             let page = api.get("/deliveries").await.json();
             for (shown, delivery) in page["data"].as_array().unwrap().iter().zip(&deliveries) {
                 assert_eq!(
@@ -83,7 +90,11 @@ fn nothing_that_the_engine_tells_of_its_things_is_left_out() {
             }
             sim.sleep(wait).await;
         }
-        let letters = sim.engine.dead_letters(Default::default()).await.unwrap();
+        let letters = sim
+            .engine
+            .dead_letters(DeadLetterQuery::default())
+            .await
+            .unwrap();
         assert_eq!(letters.len(), 1);
         let shown = api.get("/dead-letters").await.json()["data"][0].clone();
         assert_eq!(
@@ -129,5 +140,62 @@ fn probes_need_no_credentials_and_say_nothing() {
         sim.engine.shutdown(std::time::Duration::ZERO).await;
         assert_eq!(ask("/health/live").await, (204, 0));
         assert_eq!(ask("/health/ready").await, (503, 0));
+    });
+}
+
+/// Keeps the records of operators' actions, and checks that no record holds a secret.
+struct Records(Mutex<Vec<String>>);
+
+impl log::Log for Records {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let text = record.args().to_string();
+        assert!(!HUSH.iter().any(|hush| text.contains(hush)), "{text}");
+        if text.starts_with("operator ") {
+            self.0.lock().unwrap().push(text);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+static RECORDS: Records = Records(Mutex::new(Vec::new()));
+
+#[test]
+fn every_change_is_on_record_with_the_name_of_the_operator() {
+    log::set_logger(&RECORDS).unwrap();
+    log::set_max_level(log::LevelFilter::Info);
+    serve(async |api, _| {
+        let path = format!("/endpoints/{}/pause", id(HOOK));
+        let paused = request("POST", &path).insert_header(bearer("operate-0123456789abcdef"));
+        api.send(paused).await.expect(200);
+        api.put(
+            "/clients/on-record/auth",
+            json!({ "kind": "bearer", "token": "hush-bearer" }),
+        )
+        .await
+        .expect(404);
+        api.get("/clients/on-record-2").await.expect(404);
+        let event = json!({ "ruleType": "a", "clientId": "on-record" });
+        api.post("/events", event).await.expect(202);
+        let all = RECORDS.0.lock().unwrap().clone();
+        let has = |text: &str| all.iter().any(|record| record == text);
+        assert!(
+            has(&format!("operator \"operate\" called \"POST {path}\": 200")),
+            "{all:?}"
+        );
+        assert!(
+            has("operator \"all\" called \"PUT /clients/on-record/auth\": 404"),
+            "{all:?}"
+        );
+        for none in ["GET", "on-record-2", "/events\""] {
+            assert!(
+                !all.iter().any(|record| record.contains(none)),
+                "{none}: {all:?}"
+            );
+        }
     });
 }

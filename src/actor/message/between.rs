@@ -7,9 +7,10 @@ use actix::{Addr, Message};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{EndpointError, Receipt, RuleError};
+use super::{EndDeliveries, EndpointError, Receipt, RuleError, SendTest};
 use crate::actor::subscriber::SubscriberActor;
 use crate::domain::deliveries::delivery::OpenDelivery;
+use crate::domain::endpoint::due::AttemptNowAnswer;
 use crate::domain::endpoint::place::Place;
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
@@ -118,6 +119,11 @@ pub(crate) struct SubscriberStopped {
 #[rtype(result = "()")]
 pub(crate) struct Redelivered(pub(crate) Vec<DeliveryId>);
 
+/// Ends open deliveries as a part of another operator's action: router → supervisor.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<u64, StoreError>")]
+pub(crate) struct EndOpen(pub(crate) EndDeliveries);
+
 /// Forgets deliveries that are about to be ended: supervisor → itself → subscriber.
 ///
 /// The answer lists those that are being attempted or recorded, and so are not forgotten.
@@ -180,22 +186,63 @@ pub(crate) struct Configure {
 }
 
 /// Changes whether attempts may start, now and after a restart: supervisor → subscriber.
-#[derive(Clone, Copy, Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub(crate) struct ChangeRun(pub(crate) RunChange);
 
-/// Changes, through an endpoint's subscriber, whether attempts may start: supervisor → itself.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<(), EndpointError>")]
-pub(crate) struct ChangeRunOf {
+/// Stores a test event for one endpoint: supervisor → router. The answer is its delivery.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<DeliveryId, PublishError>")]
+pub(crate) struct PublishTest {
     pub(crate) url: WebhookUrl,
-    pub(crate) change: RunChange,
+    pub(crate) test: SendTest,
+    /// The client that the endpoint is restricted to.
+    pub(crate) client: Option<ClientId>,
+}
+
+/// Attempts a test that was just stored, whatever the state of its endpoint: supervisor →
+/// subscriber.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AttemptTest(pub(crate) DeliveryId);
+
+/// Makes a delivery due that waits for a retry: supervisor → subscriber.
+///
+/// The answer is `None` if it does not wait for a retry.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Option<AttemptNowAnswer>, StoreError>")]
+pub(crate) struct MakeDue(pub(crate) DeliveryId);
+
+/// Sends a message to an endpoint's subscriber, which is started if it does not run: supervisor →
+/// itself.
+#[derive(Clone, Debug)]
+pub(crate) struct AskSubscriber<M> {
+    pub(crate) url: WebhookUrl,
+    pub(crate) message: M,
     /// The number of subscribers that are asked, including this one, in case one ends before it
     /// answers.
     pub(crate) tries: u32,
     /// Whether the router has forgotten the address of one that panicked.
     pub(crate) forgotten: bool,
 }
+
+impl<M> AskSubscriber<M> {
+    pub(crate) fn new(url: WebhookUrl, message: M) -> Self {
+        Self {
+            url,
+            message,
+            tries: SUBSCRIBERS_ASKED,
+            forgotten: false,
+        }
+    }
+}
+
+impl<M: Message> Message for AskSubscriber<M> {
+    type Result = Result<M::Result, EndpointError>;
+}
+
+/// The maximum number of subscribers asked, because each may retire or panic.
+const SUBSCRIBERS_ASKED: u32 = 3;
 
 /// Starts no more attempts, and answers when none is in flight: supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]

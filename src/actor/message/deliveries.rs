@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
+use crate::domain::endpoint::due::AttemptNowAnswer;
 use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
 use crate::store::{DeadLetterQuery, DeliveryQuery, Page, Redelivery, StoreError};
 
@@ -179,6 +180,48 @@ impl EndDeliveries {
 
 impl Message for EndDeliveries {
     type Result = Result<u64, StoreError>;
+}
+
+/// Attempts a delivery now that waits for a retry: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
+///
+/// The delivery becomes due now, which is stored before the answer, and is attempted as soon as its
+/// endpoint may start an attempt: permits, window, rate limit and order count as always. It is its
+/// next attempt, not one more: the number of attempts made and the deadline stay as they are, and
+/// the waits after it are those of the retry policy.
+///
+/// Nothing changes if it is queued, due or in flight already, if it is not open, or if its endpoint
+/// attempts nothing at present because it is paused, disabled, on hold or behind an open circuit;
+/// the answer says which. An ended delivery is started again by [`Redeliver`].
+///
+/// ```
+/// use actix_webhooks::{AttemptNow, AttemptNowAnswer, DeliveryId, Engine};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// let answer = engine.supervisor().send(AttemptNow::new(DeliveryId::new(42))).await??;
+/// assert_eq!(answer, AttemptNowAnswer::Unknown);
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AttemptNow {
+    /// The delivery.
+    pub id: DeliveryId,
+}
+
+impl AttemptNow {
+    /// Returns the message.
+    pub fn new(id: DeliveryId) -> Self {
+        Self { id }
+    }
+}
+
+impl Message for AttemptNow {
+    type Result = Result<AttemptNowAnswer, StoreError>;
 }
 
 /// Lists deliveries, newest first: application → [`SupervisorActor`](crate::SupervisorActor).

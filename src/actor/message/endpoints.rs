@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::EndpointStatus;
-use crate::domain::value::url::WebhookUrl;
+use crate::domain::value::operator::{Note, Operator};
+use crate::domain::value::url::{self, WebhookUrl};
 use crate::store::{StoreError, UnreadableSetting};
 
 /// Adds or replaces the settings of a URL: application →
@@ -76,6 +77,56 @@ macro_rules! about_an_endpoint {
 }
 
 pub(super) use about_an_endpoint;
+macro_rules! stops_or_resumes {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// The endpoint's URL in any spelling. `Debug` omits user info and query.
+            pub url: String,
+            /// The operator who asks for it. Defaults to `None`: none is named.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub by: Option<Operator>,
+            /// The operator's note. Defaults to `None`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub note: Option<Note>,
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                shown.field("url", &url::shown(&self.url));
+                shown.field("by", &self.by).field("note", &self.note);
+                shown.finish()
+            }
+        }
+
+        impl $name {
+            /// Returns the message, without operator and note.
+            pub fn new(url: impl AsRef<str>) -> Self {
+                let url = url.as_ref().to_owned();
+                Self { url, by: None, note: None }
+            }
+
+            /// Names the operator who asks for it.
+            #[must_use]
+            pub fn by(self, operator: Operator) -> Self {
+                Self { by: Some(operator), ..self }
+            }
+
+            /// Adds the operator's note.
+            #[must_use]
+            pub fn note(self, note: Note) -> Self {
+                Self { note: Some(note), ..self }
+            }
+        }
+
+        impl Message for $name {
+            type Result = Result<(), EndpointError>;
+        }
+    };
+}
 
 about_an_endpoint! {
     /// Removes an endpoint: application → [`SupervisorActor`](crate::SupervisorActor).
@@ -107,11 +158,14 @@ about_an_endpoint! {
     RemoveEndpoint -> Result<u64, EndpointError>
 }
 
-about_an_endpoint! {
+stops_or_resumes! {
     /// Pauses attempts to an endpoint until [`ResumeEndpoint`]: application →
     /// [`SupervisorActor`](crate::SupervisorActor).
     ///
-    /// Attempts in flight finish, and events are kept.
+    /// Attempts in flight finish, and events are kept. When it was paused, by whom and with which
+    /// note is stored with the pause and shown in [`EndpointStatus::stopped`]. An endpoint that is
+    /// paused already stays as it is: the first pause says since when nothing is sent, and who can
+    /// say why.
     ///
     /// ```
     /// use actix_webhooks::{EndpointState, Engine, GetStatus, PauseEndpoint, Rule};
@@ -128,17 +182,19 @@ about_an_endpoint! {
     /// # Ok(())
     /// # }
     /// ```
-    PauseEndpoint -> Result<(), EndpointError>
+    PauseEndpoint
 }
 
-about_an_endpoint! {
+stops_or_resumes! {
     /// Resumes an endpoint that is paused, disabled, held by its receiver, or behind an open
     /// circuit: application → [`SupervisorActor`](crate::SupervisorActor).
     ///
     /// A hold (429 or 503 with `Retry-After`, see [`EndpointStatus::held`]) is lifted for good.
     /// Deliveries scheduled for its end (those due in its last second) are attempted at once;
     /// others keep their own schedule. If the circuit is open, the next probe is sent at once. The
-    /// rate limit and the receiver's pace stay.
+    /// rate limit and the receiver's pace stay. [`EndpointStatus::stopped`] is cleared. The
+    /// message's operator and note are kept with the other actions
+    /// ([`ListActions`](crate::ListActions)).
     ///
     /// ```
     /// use actix_webhooks::{EndpointState, Engine, GetStatus, PauseEndpoint, ResumeEndpoint, Rule};
@@ -156,15 +212,17 @@ about_an_endpoint! {
     /// # Ok(())
     /// # }
     /// ```
-    ResumeEndpoint -> Result<(), EndpointError>
+    ResumeEndpoint
 }
 
-about_an_endpoint! {
+stops_or_resumes! {
     /// Disables an endpoint until [`ResumeEndpoint`]: application →
     /// [`SupervisorActor`](crate::SupervisorActor).
     ///
     /// It works as [`PauseEndpoint`] does, but the state is `disabled`, for example for a customer
-    /// who has left. Attempts in flight finish, and events are kept.
+    /// who has left. Attempts in flight finish, and events are kept. When, by whom and with which
+    /// note is stored and shown as for a pause. An endpoint that was disabled by this message stays
+    /// as it is; of one that disabled itself, the reason becomes `application`.
     ///
     /// ```
     /// use actix_webhooks::{DisableEndpoint, EndpointState, Engine, GetStatus, Rule};
@@ -181,7 +239,7 @@ about_an_endpoint! {
     /// # Ok(())
     /// # }
     /// ```
-    DisableEndpoint -> Result<(), EndpointError>
+    DisableEndpoint
 }
 
 about_an_endpoint! {

@@ -87,6 +87,7 @@ impl RouterActor {
         let mut hand_over = HandOver::default();
         let mut again = VecDeque::new();
         for ((event, waiting), appended) in events.iter().zip(waiting).zip(appended) {
+            let first = first_of(&appended);
             let answer = match appended {
                 Appended::Stored(ids) => {
                     sort(&event.alerts, &ids, &[], &mut hand_over);
@@ -122,7 +123,7 @@ impl RouterActor {
                     client_id: event.client_id.clone(),
                 }),
             };
-            self.answer_about(event, waiting.publisher, answer);
+            self.answer_about(event, waiting.publisher.noting(first), answer);
         }
         // They go ahead of events that have arrived since, in their own order.
         again.append(&mut self.inbox);
@@ -161,6 +162,7 @@ impl RouterActor {
             if !urls.contains(url) {
                 urls.push(url.clone());
             }
+            self.shared.board.give_up(url, 1, *reason, event.at);
             if self.shared.watchers.reports.is_watched() {
                 let ended = EndedDelivery {
                     id: *id,
@@ -189,6 +191,17 @@ fn receipt(event: &NewEvent, deliveries: usize) -> Receipt {
     Receipt {
         rules: rules.collect(),
         ..Receipt::new(event.id.clone(), deliveries)
+    }
+}
+
+/// Returns the first delivery of an event, if it was stored.
+fn first_of(appended: &Appended) -> Option<DeliveryId> {
+    match appended {
+        Appended::Stored(ids) | Appended::StoredInPart { ids, .. } => ids.first().copied(),
+        Appended::Remembered { .. }
+        | Appended::Full(_)
+        | Appended::IdTaken
+        | Appended::UsedByAnother => None,
     }
 }
 

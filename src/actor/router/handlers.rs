@@ -11,10 +11,11 @@ use futures_util::FutureExt as _;
 
 use super::RouterActor;
 use super::publisher::{BatchAnswer, Publisher};
+use crate::actor::acting::Act;
 use crate::actor::message::{
-    CheckEndpoints, Close, EndClient, EndDeliveries, EndRule, ExplainRouting, KnowEndpoints,
-    ListClients, ListRules, LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInLine,
-    PutClient, PutRule, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
+    CheckEndpoints, Close, EndClient, EndDeliveries, EndOpen, EndRule, ExplainRouting,
+    KnowEndpoints, ListClients, ListRules, LookIntoOutbox, Publish, PublishAtOnce, PublishBatch,
+    PublishInLine, PutClient, PutRule, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
 };
 use crate::actor::reply::{Answerer, Deferred};
 use crate::domain::events::event::{Event, discard};
@@ -102,10 +103,10 @@ impl Handler<PublishBatch> for RouterActor {
     }
 }
 
-impl Handler<PutRule> for RouterActor {
-    type Result = Deferred<Result<(), RuleError>>;
+impl Act<PutRule> for RouterActor {
+    type Response = Deferred<Result<(), RuleError>>;
 
-    fn handle(&mut self, PutRule(rule): PutRule, ctx: &mut Context<Self>) -> Self::Result {
+    fn act(&mut self, PutRule(rule): PutRule, ctx: &mut Context<Self>) -> Self::Response {
         let rule = match rule.checked() {
             Ok(rule) => rule,
             Err(error) => return Deferred::ready(Err(error.into())),
@@ -129,10 +130,10 @@ impl Handler<PutRule> for RouterActor {
     }
 }
 
-impl Handler<RemoveRule> for RouterActor {
-    type Result = Deferred<Result<bool, RuleError>>;
+impl Act<RemoveRule> for RouterActor {
+    type Response = Deferred<Result<bool, RuleError>>;
 
-    fn handle(&mut self, RemoveRule(id): RemoveRule, ctx: &mut Context<Self>) -> Self::Result {
+    fn act(&mut self, RemoveRule(id): RemoveRule, ctx: &mut Context<Self>) -> Self::Response {
         let setting = Setting::Rule { id: id.clone() };
         let set_aside = self.shared.set_aside.contains(&setting);
         if self.rules.get(&id).is_none() && !set_aside {
@@ -146,10 +147,10 @@ impl Handler<RemoveRule> for RouterActor {
     }
 }
 
-impl Handler<EndRule> for RouterActor {
-    type Result = Deferred<Result<u64, RuleError>>;
+impl Act<EndRule> for RouterActor {
+    type Response = Deferred<Result<u64, RuleError>>;
 
-    fn handle(&mut self, EndRule(id): EndRule, ctx: &mut Context<Self>) -> Self::Result {
+    fn act(&mut self, EndRule(id): EndRule, ctx: &mut Context<Self>) -> Self::Response {
         let (answerer, deferred) = Deferred::new();
         let ending = self.before_rule(&id, None);
         let change = Change::RemoveRule(id.clone());
@@ -183,7 +184,7 @@ impl RouterActor {
         ctx.spawn(wrap_future(async move {
             // An error means that the router has stopped. The supervisor's answer covers that case.
             let _ = barrier.await;
-            let ended = supervisor.send(which).await;
+            let ended = supervisor.send(EndOpen(which)).await;
             let ended = ended.map_err(|_| RuleError::ShuttingDown);
             answerer.send(ended.and_then(|ended| ended.map_err(RuleError::Store)));
         }));
@@ -245,10 +246,10 @@ impl Handler<ListClients> for RouterActor {
     }
 }
 
-impl Handler<PutClient> for RouterActor {
-    type Result = Deferred<Result<(), RuleError>>;
+impl Act<PutClient> for RouterActor {
+    type Response = Deferred<Result<(), RuleError>>;
 
-    fn handle(&mut self, PutClient(client): PutClient, ctx: &mut Context<Self>) -> Self::Result {
+    fn act(&mut self, PutClient(client): PutClient, ctx: &mut Context<Self>) -> Self::Response {
         if let Err(error) = client.check() {
             return Deferred::ready(Err(error.into()));
         }
@@ -267,10 +268,10 @@ impl Handler<PutClient> for RouterActor {
     }
 }
 
-impl Handler<RemoveClient> for RouterActor {
-    type Result = Deferred<Result<bool, RuleError>>;
+impl Act<RemoveClient> for RouterActor {
+    type Response = Deferred<Result<bool, RuleError>>;
 
-    fn handle(&mut self, RemoveClient(id): RemoveClient, ctx: &mut Context<Self>) -> Self::Result {
+    fn act(&mut self, RemoveClient(id): RemoveClient, ctx: &mut Context<Self>) -> Self::Response {
         let ending = self.before_client_goes(&id);
         let change = Change::RemoveClient(id.clone());
         self.change(ctx, ready(Ok(())), ending, change, move |router| {
@@ -279,10 +280,10 @@ impl Handler<RemoveClient> for RouterActor {
     }
 }
 
-impl Handler<EndClient> for RouterActor {
-    type Result = Deferred<Result<u64, RuleError>>;
+impl Act<EndClient> for RouterActor {
+    type Response = Deferred<Result<u64, RuleError>>;
 
-    fn handle(&mut self, EndClient(id): EndClient, ctx: &mut Context<Self>) -> Self::Result {
+    fn act(&mut self, EndClient(id): EndClient, ctx: &mut Context<Self>) -> Self::Response {
         let (answerer, deferred) = Deferred::new();
         let ending = self.before_client_goes(&id);
         let change = Change::RemoveClient(id.clone());

@@ -12,6 +12,7 @@ mod line;
 mod past;
 mod publisher;
 mod reaching;
+mod test_event;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -54,9 +55,10 @@ use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreEr
 /// It answers [`Publish`](crate::Publish), [`PublishBatch`](crate::PublishBatch),
 /// [`PutRule`](crate::PutRule), [`RemoveRule`](crate::RemoveRule), [`ListRules`](crate::ListRules),
 /// [`ExplainRouting`](crate::ExplainRouting), [`PutClient`](crate::PutClient) and
-/// [`RemoveClient`](crate::RemoveClient).
+/// [`RemoveClient`](crate::RemoveClient), and those that change
+/// something also inside [`By`](crate::By).
 pub struct RouterActor {
-    shared: Arc<EngineContext>,
+    pub(super) shared: Arc<EngineContext>,
     supervisor: Addr<SupervisorActor>,
     rules: RoutingTable,
     clients: BTreeMap<ClientId, Client>,

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use super::RouterActor;
 use crate::actor::message::Receipt;
 use crate::actor::reply::Answerer;
+use crate::domain::value::id::DeliveryId;
 use crate::error::PublishError;
-use crate::store::NewEvent;
+use crate::store::{NewEvent, StoreError};
 
 /// The publisher of an event, and how it gets its receipt.
 pub(super) enum Publisher {
@@ -18,6 +19,11 @@ pub(super) enum Publisher {
     Sent(oneshot::Sender<Result<Receipt, PublishError>>),
     /// One position in the answer to a batch.
     Part(Rc<BatchAnswer>, usize),
+    /// An operator who sends a test and learns the id of its delivery, once it has one.
+    Test(
+        Answerer<Result<DeliveryId, PublishError>>,
+        Option<DeliveryId>,
+    ),
     /// No publisher: the event comes from this position in the outbox, and stays there if it is
     /// refused.
     Outbox(u64),
@@ -66,6 +72,14 @@ impl BatchAnswer {
 }
 
 impl Publisher {
+    /// Notes the first delivery of the event.
+    pub(super) fn noting(self, first: Option<DeliveryId>) -> Self {
+        match self {
+            Self::Test(answerer, _) => Self::Test(answerer, first),
+            Self::One(_) | Self::Sent(_) | Self::Part(..) | Self::Outbox(_) => self,
+        }
+    }
+
     /// Answers the publisher.
     pub(super) fn answer(self, answer: Result<Receipt, PublishError>) {
         match self {
@@ -73,6 +87,11 @@ impl Publisher {
             // A publisher that no longer waits is no error.
             Self::Sent(sender) => drop(sender.send(answer)),
             Self::Part(batch, place) => batch.put(place, answer),
+            Self::Test(answerer, first) => {
+                let none = || StoreError::unavailable("the store has made no delivery of the test");
+                let first = first.ok_or_else(|| PublishError::Store(none()));
+                answerer.send(answer.and(first));
+            }
             Self::Outbox(_) => {}
         }
     }

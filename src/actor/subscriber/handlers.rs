@@ -7,8 +7,8 @@ use actix::{ActorContext, Context, Handler, MessageResult};
 
 use super::{Draining, SubscriberActor};
 use crate::actor::message::{
-    Abort, BreakOff, ChangeRun, Configure, CountEnded, Deliver, Describe, Drain, Drained, Forget,
-    Leave, Locate, Redelivered,
+    Abort, AttemptTest, BreakOff, ChangeRun, Configure, CountEnded, Deliver, Describe, Drain,
+    Drained, Forget, Leave, Locate, Redelivered,
 };
 use crate::actor::reply::Deferred;
 use crate::domain::credentials::Authorization;
@@ -38,6 +38,16 @@ impl Handler<Redelivered> for SubscriberActor {
 
     fn handle(&mut self, Redelivered(ids): Redelivered, _: &mut Context<Self>) {
         self.machine.on_redelivered(ids);
+        self.feed.changed = true;
+    }
+}
+
+impl Handler<AttemptTest> for SubscriberActor {
+    type Result = ();
+
+    fn handle(&mut self, AttemptTest(id): AttemptTest, _: &mut Context<Self>) {
+        self.catch_up();
+        self.machine.on_test(id, &mut self.actions);
         self.feed.changed = true;
     }
 }

@@ -9,6 +9,7 @@
 
 mod feed;
 mod handlers;
+mod making_due;
 mod records;
 mod running;
 mod work;
@@ -25,8 +26,10 @@ use actix::{Actor, Addr, AsyncContext, Context};
 use futures_util::FutureExt as _;
 
 use self::feed::{StatusFeed, Timer};
+use self::making_due::MakingDue;
 use self::records::Recording;
 use self::running::Running;
+use super::board::{Place, Showing};
 use super::bodies::BodyShare;
 use super::clock::Clock;
 use super::message::{Retire, SubscriberStopped};
@@ -40,14 +43,17 @@ use crate::domain::deliveries::attempt::{AttemptRecord, Exchange};
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::machine::read::{Found, Read};
-use crate::domain::machine::run::RunChange;
+use crate::domain::machine::run::{Disabling, RunChange};
 use crate::domain::machine::tally::RetiredState;
 use crate::domain::machine::{Action, EndpointMachine};
 use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::store::{Change, StoreError};
+use crate::domain::watch::attention::Attention;
+use crate::domain::watch::series::given_up;
+use crate::domain::watch::waits::waits_since;
+use crate::store::{Change, Stopped, StoreError};
 use crate::transport::Channel;
 
 /// Delivers to one webhook URL.
@@ -66,6 +72,8 @@ pub(crate) struct SubscriberActor {
     changes: VecDeque<(RunChange, Answerer<Result<(), StoreError>>)>,
     /// The write of the first one, once it has begun.
     change_call: Option<StoreCall<()>>,
+    /// Deliveries to be made due, if operators asked for any.
+    making_due: Option<Box<MakingDue>>,
     /// The number of restarts after a panic.
     restarts: u32,
     rng: fastrand::Rng,
@@ -79,6 +87,7 @@ pub(crate) struct SubscriberActor {
     timer: Timer,
     feed: StatusFeed,
     drain: Option<Draining>,
+    showing: Showing,
     /// The latest store error. Cleared when a later read, reservation or recording succeeds.
     store_error: Option<Arc<str>>,
     // Last, so that everything else is dropped before the supervisor is told of the end.
@@ -180,6 +189,8 @@ pub(crate) struct Start {
     /// `true` if the endpoint's settings are stored but cannot be read.
     pub(crate) withheld: bool,
     pub(crate) restarts: u32,
+    /// Where the endpoint is counted.
+    pub(crate) place: Arc<Place>,
 }
 
 impl SubscriberActor {
@@ -194,6 +205,7 @@ impl SubscriberActor {
             incarnation,
             withheld,
             restarts,
+            place,
         } = start;
         let waiter = Arc::<Waiter>::default();
         let reports_lost = past.reports_lost;
@@ -225,6 +237,7 @@ impl SubscriberActor {
             machine,
             changes: VecDeque::new(),
             change_call: None,
+            making_due: None,
             restarts,
             active: None,
             actions: Vec::new(),
@@ -235,6 +248,7 @@ impl SubscriberActor {
                 ..StatusFeed::default()
             },
             drain: None,
+            showing: Showing::new(place, incarnation),
             store_error: None,
         }
     }
@@ -256,13 +270,15 @@ impl SubscriberActor {
         self.holdings.accept();
         self.machine.set_tight(self.bodies.is_tight());
         let mut now = self.shared.clock.now();
-        let mut settled = false;
+        let (mut settled, mut any_started) = (false, false);
         for _ in 0..ROUNDS_PER_POLL {
             let mut worked = self.collect(now, cx);
             self.feed.changed |= self.machine.pump(now, &mut self.actions);
             let started = self.start_attempts(now);
+            any_started |= started;
             worked |= started | self.perform(now, cx);
             worked |= self.write_change(now, cx);
+            worked |= self.write_due(now, cx);
             worked |= self.take_recorded(now, cx);
             self.feed.changed |= worked;
             self.tell_status(now);
@@ -291,6 +307,33 @@ impl SubscriberActor {
         }
         self.answer_drain();
         self.rest_early(now, cx);
+        self.show(now, any_started);
+    }
+
+    /// Shows on the board how the endpoint stands and whether it waits for the engine.
+    fn show(&mut self, now: Timestamp, started: bool) {
+        let (url, machine) = (&self.url, &self.machine);
+        let note = |attention: &mut Attention, note| {
+            attention.note(url, note, machine.failing_since(), now);
+        };
+        let standing = machine.standing();
+        self.showing.show(standing, &self.shared.board, note);
+        let (before, waits) = (self.showing.waits_since(), machine.waits_for_engine(now));
+        self.showing.wait(waits_since(before, waits, started, now));
+    }
+
+    /// Counts recorded attempts.
+    fn count(&self, now: Timestamp, records: &[AttemptRecord]) {
+        let place = self.showing.place();
+        place.gauges().meter().count(records, now);
+        let count = given_up(records);
+        if count > 0 {
+            let mut attention = self.shared.board.attention();
+            // Nobody would remove it once the endpoint is removed.
+            if place.standing().is_some() {
+                attention.give_up(&self.url, count, now);
+            }
+        }
     }
 
     /// Frees memory at once if there is no connection to keep.
@@ -382,9 +425,11 @@ impl SubscriberActor {
         }
         let (shared, url) = (&self.shared, &self.url);
         let call = self.change_call.get_or_insert_with(|| {
-            let change = match *change {
-                RunChange::Pause => Change::Pause(url.clone()),
-                RunChange::Disable(reason) => Change::Disable(url.clone(), reason),
+            let change = match change {
+                RunChange::Pause(stopped) => Change::Pause(url.clone(), Stopped::clone(stopped)),
+                RunChange::Disable(Disabling { reason, stopped }) => {
+                    Change::Disable(url.clone(), *reason, Stopped::clone(stopped))
+                }
                 RunChange::Resume => Change::Resume(url.clone()),
             };
             shared.call(|store| store.apply(change))
@@ -417,7 +462,10 @@ impl SubscriberActor {
         result: &Result<(), StoreError>,
     ) {
         match result {
-            Ok(()) => self.store_error = None,
+            Ok(()) => {
+                self.store_error = None;
+                self.count(now, records);
+            }
             Err(error) => self.store_failed(error),
         }
         for record in records {
@@ -456,7 +504,8 @@ impl SubscriberActor {
     /// [`RetiredState`] alone.
     fn may_leave(&self) -> bool {
         let no_work = self.active.as_ref().is_none_or(|active| active.is_idle());
-        no_work && self.actions.is_empty() && self.machine.may_retire()
+        let asked = self.making_due.is_some();
+        no_work && !asked && self.actions.is_empty() && self.machine.may_retire()
     }
 
     fn tell_disabled(&self, reason: DisabledReason) {

@@ -52,6 +52,7 @@ impl SupervisorActor {
                 .get(&oldest)
                 .is_some_and(EndpointEntry::is_spare)
             {
+                self.uncount(&oldest);
                 self.endpoints.remove(&oldest);
             }
         }

@@ -27,6 +27,8 @@ impl SupervisorActor {
     pub(super) fn watch_wall(&mut self, ctx: &mut Context<Self>) {
         self.look_at_wall(ctx);
         self.report_given_up();
+        let now = self.shared.clock.now();
+        self.shared.board.attention().pass(now, PASSED_AT_ONCE);
         let next = wrap_future::<_, Self>(self.shared.clock.next_look());
         ctx.spawn(next.map(|(), supervisor, ctx| supervisor.watch_wall(ctx)));
     }
@@ -65,6 +67,9 @@ pub(super) async fn keep_clock(shared: Arc<EngineContext>) -> Result<(), StoreEr
     shared.clock.note_kept(offset);
     Ok(())
 }
+
+/// The maximum number of endpoints whose deliveries given up an hour ago are forgotten per second.
+const PASSED_AT_ONCE: usize = 2_000;
 
 fn tell(set_by_ms: i64) {
     let by = Duration::from_millis(set_by_ms.unsigned_abs());

@@ -12,7 +12,8 @@ use actix::{
 };
 
 use super::{Subscriber, SupervisorActor};
-use crate::actor::message::{CountEnded, EndDeliveries, Forget, ReportsLost, StartOver};
+use crate::actor::acting::Act;
+use crate::actor::message::{CountEnded, EndDeliveries, EndOpen, Forget, ReportsLost, StartOver};
 use crate::actor::shared::EngineContext;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::endpoint::status::DeliveryReport;
@@ -193,6 +194,10 @@ impl SupervisorActor {
         for given_up in self.shared.store.take_given_up() {
             let (ended, reason) = (std::slice::from_ref(&given_up.delivery), given_up.reason);
             let lost = report(&self.shared, &given_up.url, ended, reason, now);
+            if !reason.is_requested() {
+                // The others are counted where they are requested.
+                self.shared.board.give_up(&given_up.url, 1, reason, now);
+            }
             if lost > 0 {
                 self.count_lost(&given_up.url, lost);
             }
@@ -210,10 +215,10 @@ impl SupervisorActor {
     }
 }
 
-impl Handler<EndDeliveries> for SupervisorActor {
-    type Result = ResponseFuture<Result<u64, StoreError>>;
+impl Act<EndDeliveries> for SupervisorActor {
+    type Response = ResponseFuture<Result<u64, StoreError>>;
 
-    fn handle(&mut self, asked: EndDeliveries, ctx: &mut Context<Self>) -> Self::Result {
+    fn act(&mut self, asked: EndDeliveries, ctx: &mut Context<Self>) -> Self::Response {
         let giving_up = GivingUp {
             shared: Arc::clone(&self.shared),
             supervisor: ctx.address(),
@@ -228,6 +233,14 @@ impl Handler<EndDeliveries> for SupervisorActor {
             },
         };
         Box::pin(async move { giving_up.everywhere().await })
+    }
+}
+
+impl Handler<EndOpen> for SupervisorActor {
+    type Result = ResponseFuture<Result<u64, StoreError>>;
+
+    fn handle(&mut self, EndOpen(which): EndOpen, ctx: &mut Context<Self>) -> Self::Result {
+        self.act(which, ctx)
     }
 }
 
@@ -256,6 +269,12 @@ impl Handler<CountEnded> for SupervisorActor {
         {
             past.tally.dead_lettered += ended.count;
         }
+        let now = self.shared.clock.now();
+        self.shared
+            .board
+            .of_others()
+            .meter()
+            .give_up(ended.count, now);
         let subscriber = self.running(&ended.url);
         Box::pin(async move {
             if let Some(subscriber) = subscriber {

@@ -50,6 +50,7 @@ impl SupervisorActor {
             Subscriber::Removing { woken, .. } => *woken = true,
             Subscriber::Restarting(_) => {}
         }
+        self.recount(url);
         async move {
             if let Some(told) = told {
                 // A subscriber that has just ended is started again, and reads everything.
@@ -75,8 +76,12 @@ impl SupervisorActor {
         if matches!(entry.subscriber, Subscriber::Removing { .. }) {
             return None;
         }
-        let past = entry.subscriber.past().unwrap_or_default();
         self.started += 1;
+        let place = usize::try_from(self.started).unwrap_or(0);
+        let arbiter = place.checked_rem(self.arbiters.len());
+        let place = self.open_place(url, arbiter.unwrap_or(0));
+        let entry = self.endpoints.get(url)?;
+        let past = entry.subscriber.past().unwrap_or_default();
         let (endpoint, policy) = self.settings(entry);
         let start = Start {
             url: url.clone(),
@@ -88,9 +93,8 @@ impl SupervisorActor {
             incarnation: self.started,
             withheld: entry.unreadable,
             restarts: entry.restarts,
+            place,
         };
-        let place = usize::try_from(self.started).unwrap_or(0);
-        let arbiter = place.checked_rem(self.arbiters.len());
         let address = match arbiter.and_then(|place| self.arbiters.get(place)) {
             Some(arbiter) => SubscriberActor::start_in_arbiter(arbiter, move |ctx| {
                 ctx.set_mailbox_capacity(MAILBOX);
@@ -182,6 +186,7 @@ impl SupervisorActor {
             entry.subscriber = Subscriber::Retired { past, order };
             entry.restarts_in_a_row = 0;
         }
+        self.recount(url);
         self.forget_excess();
     }
 
@@ -279,8 +284,10 @@ impl Handler<SubscriberStopped> for SupervisorActor {
             entry.restarts_in_a_row + 1
         };
         entry.subscriber = Subscriber::Restarting(stopped.past);
-        let wait = RESTARTS.after(entry.restarts_in_a_row);
-        let (url, restarts) = (stopped.url.without_query(), entry.restarts);
+        let (in_a_row, restarts) = (entry.restarts_in_a_row, entry.restarts);
+        self.recount(&stopped.url);
+        let wait = RESTARTS.after(in_a_row);
+        let url = stopped.url.without_query();
         log::error!(
             endpoint = url, restarts;
             "subscriber of endpoint {url} panicked; \

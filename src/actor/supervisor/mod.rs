@@ -6,11 +6,14 @@
 mod asked;
 mod asking;
 mod at_rest;
+mod attempting;
 mod clock;
+mod counting;
 mod ending;
 mod giving_up;
 mod known;
 mod life;
+mod listing;
 mod operators;
 mod redelivering;
 mod removal;
@@ -26,6 +29,7 @@ use actix::{Actor, ActorFutureExt as _, Addr, ArbiterHandle, AsyncContext as _, 
 
 use self::at_rest::{AtRest, RestOrder};
 use self::clock::WallWatch;
+use self::counting::Counted;
 use self::known::Endpoints;
 use self::redelivering::Redelivering;
 pub(crate) use self::redelivering::ResumeRedeliveries;
@@ -41,7 +45,8 @@ use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::shard::Shards;
-use crate::domain::machine::run::{Run, RunChange};
+use crate::domain::endpoint::status::Stopped;
+use crate::domain::machine::run::{Disabling, Run, RunChange};
 use crate::domain::machine::tally::RetiredState;
 use crate::domain::machine::unread::Missed;
 use crate::domain::policy::health::DisabledReason;
@@ -54,16 +59,21 @@ use crate::store::{Retention, Setting, UnreadableSetting};
 /// It answers [`PutEndpoint`](crate::PutEndpoint), [`RemoveEndpoint`](crate::RemoveEndpoint),
 /// [`PauseEndpoint`](crate::PauseEndpoint), [`DisableEndpoint`](crate::DisableEndpoint),
 /// [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus),
-/// [`ListStatus`](crate::ListStatus), [`WatchStatus`](crate::WatchStatus),
+/// [`ListStatus`](crate::ListStatus), [`ListEndpoints`](crate::ListEndpoints),
+/// [`GetOverview`](crate::GetOverview), [`GetSeries`](crate::GetSeries),
+/// [`WatchStatus`](crate::WatchStatus),
 /// [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver),
 /// [`StartRedelivery`](crate::StartRedelivery), [`StopRedelivery`](crate::StopRedelivery),
 /// [`ListRedeliveries`](crate::ListRedeliveries), [`ListDeliveries`](crate::ListDeliveries),
 /// [`CountDeliveries`](crate::CountDeliveries), [`GetDelivery`](crate::GetDelivery),
 /// [`GetEvent`](crate::GetEvent), [`ListAttempts`](crate::ListAttempts),
 /// [`ListDeadLetters`](crate::ListDeadLetters), [`DiscardDeadLetters`](crate::DiscardDeadLetters),
-/// [`ListRefused`](crate::ListRefused) and [`EndDeliveries`](crate::EndDeliveries).
+/// [`ListRefused`](crate::ListRefused), [`EndDeliveries`](crate::EndDeliveries),
+/// [`AttemptNow`](crate::AttemptNow), [`SendTest`](crate::SendTest),
+/// [`ListActions`](crate::ListActions) and [`AskWhy`](crate::AskWhy), and those that change
+/// something also inside [`By`](crate::By).
 pub struct SupervisorActor {
-    shared: Arc<EngineContext>,
+    pub(super) shared: Arc<EngineContext>,
     /// The arbiters on which subscribers run. If empty, they run on the supervisor's own.
     arbiters: Vec<ArbiterHandle>,
     router: Option<Addr<RouterActor>>,
@@ -100,6 +110,7 @@ struct EndpointEntry {
     /// The number of the change applied last. The store's answers may be handled in another order.
     settings: u64,
     subscriber: Subscriber,
+    counted: Counted,
 }
 
 /// The subscriber of an endpoint.
@@ -154,7 +165,7 @@ impl Subscriber {
     fn past(&self) -> Option<RetiredState> {
         match self {
             Self::NotStarted(run) => Some(RetiredState {
-                run: *run,
+                run: run.clone(),
                 ..RetiredState::default()
             }),
             Self::Retired { past, .. } | Self::Restarting(past) | Self::Removing { past, .. } => {
@@ -171,8 +182,8 @@ impl SupervisorActor {
         arbiters: Vec<ArbiterHandle>,
         default_policy: EndpointPolicy,
         endpoints: Vec<Endpoint>,
-        paused: Vec<WebhookUrl>,
-        disabled: Vec<(WebhookUrl, DisabledReason)>,
+        paused: Vec<(WebhookUrl, Stopped)>,
+        disabled: Vec<(WebhookUrl, DisabledReason, Stopped)>,
     ) -> Self {
         let default_policy = Arc::new(default_policy);
         let mut supervisor = Self {
@@ -196,9 +207,12 @@ impl SupervisorActor {
             let entry = supervisor.endpoints.know(endpoint.url.clone());
             entry.endpoint = Some(Arc::new(endpoint));
         }
-        let paused = paused.into_iter().map(|url| (url, RunChange::Pause));
-        let disabled = disabled.into_iter();
-        let disabled = disabled.map(|(url, reason)| (url, RunChange::Disable(reason)));
+        let paused = paused.into_iter();
+        let paused = paused.map(|(url, stopped)| (url, RunChange::Pause(Arc::new(stopped))));
+        let disabled = disabled.into_iter().map(|(url, reason, stopped)| {
+            let stopped = Arc::new(stopped);
+            (url, RunChange::Disable(Disabling { reason, stopped }))
+        });
         for (url, change) in paused.chain(disabled) {
             let entry = supervisor.endpoints.know(url);
             if let Subscriber::NotStarted(run) = &mut entry.subscriber {
@@ -209,6 +223,10 @@ impl SupervisorActor {
             if let Setting::Endpoint { url } = setting {
                 supervisor.endpoints.know(url).unreadable = true;
             }
+        }
+        let urls: Vec<WebhookUrl> = supervisor.endpoints.keys().cloned().collect();
+        for url in &urls {
+            supervisor.recount(url);
         }
         supervisor
     }
@@ -338,6 +356,7 @@ impl Handler<KnowEndpoints> for SupervisorActor {
                 // The endpoint is kept when its removal has ended.
                 *woken = true;
             }
+            self.recount(url);
         }
     }
 }

@@ -6,23 +6,26 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::{
-    ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseActFuture,
+    ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Message, ResponseActFuture,
     ResponseFuture,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, join_all};
 
 use super::{EndpointEntry, Subscriber, SupervisorActor};
+use crate::actor::acting::Act;
 use crate::actor::message::{
-    ChangeRun, ChangeRunOf, Configure, Describe, DisableEndpoint, DiscardDeadLetters,
+    AskSubscriber, ChangeRun, Configure, Describe, DisableEndpoint, DiscardDeadLetters,
     EndpointError, GetStatus, ListStatus, ListUnreadable, PauseEndpoint, PutEndpoint, Redeliver,
     Redeliveries, ResumeEndpoint, StatusFilter, StatusPage, StreamDeliveries, StreamStatuses,
     WatchDeliveries, WatchStatus,
 };
+use crate::actor::subscriber::SubscriberActor;
 use crate::actor::watchers::Watcher;
-use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
-use crate::domain::machine::run::RunChange;
+use crate::domain::endpoint::status::{EndpointState, EndpointStatus, Stopped};
+use crate::domain::machine::run::{Disabling, RunChange};
 use crate::domain::policy::health::DisabledReason;
+use crate::domain::value::operator::{Note, Operator};
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::OnWall as _;
 use crate::store::{Change, Redelivery, Setting, StoreError, UnreadableSetting, page_limit};
@@ -43,27 +46,30 @@ impl SupervisorActor {
             Ok((url, _)) => url,
             Err(error) => return Box::pin(ready(Err(error))),
         };
-        let asked = ChangeRunOf {
-            url,
-            change,
-            tries: SUBSCRIBERS_ASKED,
-            forgotten: false,
-        };
-        self.handle(asked, ctx)
+        let written = self.handle(AskSubscriber::new(url, ChangeRun(change)), ctx);
+        Box::pin(written.map(|written| written?.map_err(EndpointError::Store)))
+    }
+
+    /// Returns that something is stopped now.
+    fn stopped(&self, by: Option<Operator>, note: Option<Note>) -> Arc<Stopped> {
+        let stopped = Stopped::at(self.shared.clock.now());
+        Arc::new(stopped.by(by).note(note))
     }
 
     /// Returns a future of an endpoint's status.
     ///
     /// Only a running subscriber is asked. If the endpoint has had none since the engine started,
-    /// the store supplies what was agreed with the receiver before.
-    fn describe(
+    /// the store supplies what was agreed with the receiver before, if it may be asked.
+    pub(super) fn describe(
         &self,
         url: &WebhookUrl,
         entry: &EndpointEntry,
+        known: Known,
         this: Addr<Self>,
     ) -> impl Future<Output = EndpointStatus> + use<> {
-        let past = entry.subscriber.past().unwrap_or_default();
-        let shut = past.run.or_withheld(entry.unreadable).state();
+        let mut past = entry.subscriber.past().unwrap_or_default();
+        past.run = past.run.or_withheld(entry.unreadable);
+        let shut = past.run.state();
         let past = past.status(url.clone());
         let mut status = EndpointStatus {
             restarts: entry.restarts,
@@ -71,7 +77,8 @@ impl SupervisorActor {
             ..past
         };
         let (now, offset) = (self.shared.clock.now(), self.shared.clock.offset());
-        let stored = matches!(entry.subscriber, Subscriber::NotStarted(_))
+        let is_new = matches!(entry.subscriber, Subscriber::NotStarted(_));
+        let stored = (is_new && known == Known::FromStore)
             .then(|| self.shared.call(|store| store.endpoint_summary(url)));
         let lost = entry.reports_lost;
         status.reports_lost += lost;
@@ -107,8 +114,13 @@ impl SupervisorActor {
     }
 }
 
-/// The maximum number of subscribers asked for a change, because each may retire or panic.
-const SUBSCRIBERS_ASKED: u32 = 3;
+/// Where a status may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    InMemory,
+    /// From the store too.
+    FromStore,
+}
 
 /// The time that a status waits for the store's summary.
 const KNOWN_WITHIN: Duration = Duration::from_secs(1);
@@ -123,14 +135,14 @@ fn passes(filter: StatusFilter, status: &EndpointStatus) -> bool {
     }
 }
 
-impl Handler<PutEndpoint> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<(), EndpointError>>;
+impl Act<PutEndpoint> for SupervisorActor {
+    type Response = ResponseActFuture<Self, Result<(), EndpointError>>;
 
-    fn handle(
+    fn act(
         &mut self,
         PutEndpoint(endpoint): PutEndpoint,
         ctx: &mut Context<Self>,
-    ) -> Self::Result {
+    ) -> Self::Response {
         let checked = endpoint.check(&self.shared.client_id_header);
         if let Err(error) = checked.and_then(|()| self.shared.transport.check(&endpoint)) {
             return Box::pin(wrap_future(ready(Err(error.into()))));
@@ -160,6 +172,7 @@ impl Handler<PutEndpoint> for SupervisorActor {
                     let settings = settings.map(|entry| supervisor.settings(entry));
                     configure = supervisor.running(&url).zip(settings);
                 }
+                supervisor.recount(&url);
             }
             wrap_future(async move {
                 if let Some((subscriber, (endpoint, policy))) = configure {
@@ -173,10 +186,14 @@ impl Handler<PutEndpoint> for SupervisorActor {
     }
 }
 
-impl Handler<ChangeRunOf> for SupervisorActor {
-    type Result = ResponseFuture<Result<(), EndpointError>>;
+impl<M> Handler<AskSubscriber<M>> for SupervisorActor
+where
+    M: Message<Result: Send> + Clone + Send + 'static,
+    SubscriberActor: Handler<M>,
+{
+    type Result = ResponseFuture<Result<M::Result, EndpointError>>;
 
-    fn handle(&mut self, asked: ChangeRunOf, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, asked: AskSubscriber<M>, ctx: &mut Context<Self>) -> Self::Result {
         let url = asked.url.clone();
         let entry = match self.entry(url.as_str()) {
             Ok((_, entry)) => entry,
@@ -191,7 +208,7 @@ impl Handler<ChangeRunOf> for SupervisorActor {
         if matches!(entry.subscriber, Subscriber::Restarting(_)) && !asked.forgotten {
             // It is started before its time, but not before the router has forgotten the last one.
             let forgotten = self.forget_address(&url);
-            let asked = ChangeRunOf {
+            let asked = AskSubscriber {
                 forgotten: true,
                 ..asked
             };
@@ -204,13 +221,13 @@ impl Handler<ChangeRunOf> for SupervisorActor {
         let subscriber = running.or_else(|| self.start_subscriber(&url, ctx));
         Box::pin(async move {
             let subscriber = subscriber.ok_or_else(subscriber_ended)?;
-            match subscriber.send(ChangeRun(asked.change)).await {
-                Ok(written) => written.map_err(EndpointError::Store),
+            match subscriber.send(asked.message.clone()).await {
+                Ok(answer) => Ok(answer),
                 // It has just retired, or panicked.
                 Err(_) if asked.tries > 1 => {
                     let tries = asked.tries - 1;
                     let forgotten = false;
-                    again(ChangeRunOf {
+                    again(AskSubscriber {
                         tries,
                         forgotten,
                         ..asked
@@ -228,38 +245,41 @@ fn subscriber_ended() -> EndpointError {
     EndpointError::Store(StoreError::unavailable(why))
 }
 
-impl Handler<PauseEndpoint> for SupervisorActor {
-    type Result = ResponseFuture<Result<(), EndpointError>>;
+impl Act<PauseEndpoint> for SupervisorActor {
+    type Response = ResponseFuture<Result<(), EndpointError>>;
 
-    fn handle(
+    fn act(
         &mut self,
-        PauseEndpoint { url }: PauseEndpoint,
+        PauseEndpoint { url, by, note }: PauseEndpoint,
         ctx: &mut Context<Self>,
-    ) -> Self::Result {
-        self.change_run(&url, RunChange::Pause, ctx)
+    ) -> Self::Response {
+        let stopped = self.stopped(by, note);
+        self.change_run(&url, RunChange::Pause(stopped), ctx)
     }
 }
 
-impl Handler<DisableEndpoint> for SupervisorActor {
-    type Result = ResponseFuture<Result<(), EndpointError>>;
+impl Act<DisableEndpoint> for SupervisorActor {
+    type Response = ResponseFuture<Result<(), EndpointError>>;
 
-    fn handle(
+    fn act(
         &mut self,
-        DisableEndpoint { url }: DisableEndpoint,
+        DisableEndpoint { url, by, note }: DisableEndpoint,
         ctx: &mut Context<Self>,
-    ) -> Self::Result {
-        self.change_run(&url, RunChange::Disable(DisabledReason::Application), ctx)
+    ) -> Self::Response {
+        let reason = DisabledReason::Application;
+        let stopped = self.stopped(by, note);
+        self.change_run(&url, RunChange::Disable(Disabling { reason, stopped }), ctx)
     }
 }
 
-impl Handler<ResumeEndpoint> for SupervisorActor {
-    type Result = ResponseFuture<Result<(), EndpointError>>;
+impl Act<ResumeEndpoint> for SupervisorActor {
+    type Response = ResponseFuture<Result<(), EndpointError>>;
 
-    fn handle(
+    fn act(
         &mut self,
-        ResumeEndpoint { url }: ResumeEndpoint,
+        ResumeEndpoint { url, .. }: ResumeEndpoint,
         ctx: &mut Context<Self>,
-    ) -> Self::Result {
+    ) -> Self::Response {
         self.change_run(&url, RunChange::Resume, ctx)
     }
 }
@@ -271,7 +291,7 @@ impl Handler<GetStatus> for SupervisorActor {
         let described = self
             .entry(&url)
             .ok()
-            .map(|(url, entry)| self.describe(&url, entry, ctx.address()));
+            .map(|(url, entry)| self.describe(&url, entry, Known::FromStore, ctx.address()));
         Box::pin(async move { Some(described?.await) })
     }
 }
@@ -295,7 +315,7 @@ impl Handler<ListStatus> for SupervisorActor {
         let next = last.filter(|_| entries.next().is_some());
         let described: Vec<_> = page
             .into_iter()
-            .map(|(url, entry)| self.describe(url, entry, ctx.address()))
+            .map(|(url, entry)| self.describe(url, entry, Known::FromStore, ctx.address()))
             .collect();
         Box::pin(async move {
             let mut statuses = join_all(described).await;
@@ -341,10 +361,10 @@ impl Handler<WatchDeliveries> for SupervisorActor {
     }
 }
 
-impl Handler<Redeliver> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<Redeliveries, StoreError>>;
+impl Act<Redeliver> for SupervisorActor {
+    type Response = ResponseActFuture<Self, Result<Redeliveries, StoreError>>;
 
-    fn handle(&mut self, Redeliver(which): Redeliver, _: &mut Context<Self>) -> Self::Result {
+    fn act(&mut self, Redeliver(which): Redeliver, _: &mut Context<Self>) -> Self::Response {
         let now = self.shared.clock.now();
         let which = which.in_engine_time(self.shared.clock.offset());
         let query = match &which {
@@ -385,14 +405,14 @@ impl Handler<ListUnreadable> for SupervisorActor {
     }
 }
 
-impl Handler<DiscardDeadLetters> for SupervisorActor {
-    type Result = ResponseFuture<Result<u64, StoreError>>;
+impl Act<DiscardDeadLetters> for SupervisorActor {
+    type Response = ResponseFuture<Result<u64, StoreError>>;
 
-    fn handle(
+    fn act(
         &mut self,
         DiscardDeadLetters(query): DiscardDeadLetters,
         _: &mut Context<Self>,
-    ) -> Self::Result {
+    ) -> Self::Response {
         let query = query.in_engine_time(self.shared.clock.offset());
         Box::pin(self.shared.call(|store| store.discard(query)))
     }

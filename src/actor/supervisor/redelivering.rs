@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
 use super::SupervisorActor;
+use crate::actor::acting::Act;
 use crate::actor::message::{ListRedeliveries, StartRedelivery, StopRedelivery};
 use crate::domain::value::wall::OnWall as _;
 use crate::store::{RedeliveryId, RedeliveryJob, RedeliveryState, StoreError};
@@ -40,14 +41,14 @@ impl Handler<ResumeRedeliveries> for SupervisorActor {
     }
 }
 
-impl Handler<StartRedelivery> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<RedeliveryJob, StoreError>>;
+impl Act<StartRedelivery> for SupervisorActor {
+    type Response = ResponseActFuture<Self, Result<RedeliveryJob, StoreError>>;
 
-    fn handle(
+    fn act(
         &mut self,
         StartRedelivery(which): StartRedelivery,
         _: &mut Context<Self>,
-    ) -> Self::Result {
+    ) -> Self::Response {
         let (now, offset) = (self.shared.clock.now(), self.shared.clock.offset());
         let which = which.in_engine_time(offset);
         let begun = self.shared.call(|store| store.begin_redelivery(which, now));
@@ -62,14 +63,14 @@ impl Handler<StartRedelivery> for SupervisorActor {
     }
 }
 
-impl Handler<StopRedelivery> for SupervisorActor {
-    type Result = ResponseFuture<Result<Option<RedeliveryJob>, StoreError>>;
+impl Act<StopRedelivery> for SupervisorActor {
+    type Response = ResponseFuture<Result<Option<RedeliveryJob>, StoreError>>;
 
-    fn handle(
+    fn act(
         &mut self,
         StopRedelivery { id }: StopRedelivery,
         _: &mut Context<Self>,
-    ) -> Self::Result {
+    ) -> Self::Response {
         let (now, offset) = (self.shared.clock.now(), self.shared.clock.offset());
         let stopped = self.shared.call(|store| store.stop_redelivery(id, now));
         Box::pin(stopped.map(move |stopped| Ok(stopped?.on_wall(offset))))

@@ -10,7 +10,8 @@ use actix::prelude::Request;
 use actix::{ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, ResponseActFuture};
 
 use super::giving_up::GivingUp;
-use super::{EndpointEntry, Subscriber, SupervisorActor};
+use super::{Subscriber, SupervisorActor};
+use crate::actor::acting::Act;
 use crate::actor::message::{Abort, BreakOff, EndpointError, RemoveEndpoint};
 use crate::actor::reply::Deferred;
 use crate::actor::subscriber::SubscriberActor;
@@ -106,16 +107,21 @@ impl SupervisorActor {
         if removed {
             let setting = Setting::Endpoint { url: url.clone() };
             self.shared.set_aside.forget(&setting);
-            *entry = EndpointEntry::default();
-        }
-        if !woken && removed {
+            self.uncount(url);
             self.endpoints.remove(url);
-        } else if self.holds(url) {
-            // A new subscriber reads its deliveries from the store.
-            self.start_subscriber(url, ctx);
-        } else {
-            self.rest(url);
         }
+        if removed && woken {
+            self.endpoints.know(url.clone());
+        }
+        if woken || !removed {
+            if self.holds(url) {
+                // A new subscriber reads its deliveries from the store.
+                self.start_subscriber(url, ctx);
+            } else {
+                self.rest(url);
+            }
+        }
+        self.recount(url);
         self.report_given_up();
         for answerer in waiting {
             answerer.send(());
@@ -143,14 +149,14 @@ impl Handler<RemovalEnded> for SupervisorActor {
     }
 }
 
-impl Handler<RemoveEndpoint> for SupervisorActor {
-    type Result = ResponseActFuture<Self, Result<u64, EndpointError>>;
+impl Act<RemoveEndpoint> for SupervisorActor {
+    type Response = ResponseActFuture<Self, Result<u64, EndpointError>>;
 
-    fn handle(
+    fn act(
         &mut self,
         RemoveEndpoint { url }: RemoveEndpoint,
         ctx: &mut Context<Self>,
-    ) -> Self::Result {
+    ) -> Self::Response {
         let url = match self.entry(&url) {
             Ok((url, _)) => url,
             Err(error) => return Box::pin(wrap_future(ready(Err(error)))),
@@ -168,7 +174,9 @@ impl Handler<RemoveEndpoint> for SupervisorActor {
             async move {
                 let told = giving_up.at_removed(&url).await?;
                 let rest = shared.call(|store| store.remove_endpoint(&url, now));
-                let open = told + rest.await?;
+                let rest = rest.await?;
+                shared.board.of_others().meter().give_up(rest, now);
+                let open = told + rest;
                 // Last, so that no open delivery is sent without the endpoint's settings.
                 let forget = Change::RemoveEndpoint(url);
                 shared.call(|store| store.apply(forget)).await?;

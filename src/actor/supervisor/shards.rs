@@ -49,10 +49,45 @@ impl Handler<TakeUp> for SupervisorActor {
                 // A supervisor that has stopped wakes nobody.
                 drop(join_all(woken).await);
                 if !full {
+                    break;
+                }
+            }
+            // Endpoints without deliveries that were in trouble when they were last heard of.
+            let mut after = None;
+            loop {
+                let last = after.take();
+                let page = shared.call(|store| store.resting_endpoints(last, PAGE));
+                let page = page.await?;
+                after = page.last().map(|(url, _)| url.clone());
+                let (full, now) = (page.len() == PAGE, shared.clock.now());
+                let troubled = page.into_iter().filter(|(url, stored)| {
+                    shards.contains(Shard::of(url)) && stored.is_in_trouble(now)
+                });
+                let urls = troubled.map(|(url, _)| url).collect();
+                let _ = this.send(LookAgain(urls)).await;
+                if !full {
                     return Ok(());
                 }
             }
         })
+    }
+}
+
+/// Starts subscribers that read how their endpoints stand, if these are known: supervisor → itself.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct LookAgain(Vec<WebhookUrl>);
+
+impl Handler<LookAgain> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, LookAgain(urls): LookAgain, ctx: &mut Context<Self>) {
+        for url in urls {
+            let entry = self.endpoints.get(&url);
+            if entry.is_some_and(|entry| matches!(entry.subscriber, Subscriber::NotStarted(_))) {
+                self.start_subscriber(&url, ctx);
+            }
+        }
     }
 }
 

@@ -47,6 +47,11 @@ impl Alert {
             body,
         }
     }
+
+    /// Returns `true` if it is a test ([`SendTest`](crate::SendTest)).
+    pub fn is_test(&self) -> bool {
+        self.event_id.is_test()
+    }
 }
 
 #[cfg(test)]

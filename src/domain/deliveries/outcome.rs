@@ -307,6 +307,14 @@ impl DeadLetterReason {
             | Self::Unreadable => None,
         }
     }
+
+    /// Returns `true` if an operator asked for it, so that it is no sign of trouble.
+    pub(crate) fn is_requested(self) -> bool {
+        matches!(
+            self,
+            Self::EndpointRemoved | Self::RuleEnded | Self::ClientEnded
+        )
+    }
 }
 
 impl fmt::Display for DeadLetterReason {

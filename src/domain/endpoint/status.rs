@@ -10,9 +10,11 @@ use crate::domain::deliveries::attempt::AttemptSummary;
 use crate::domain::deliveries::delivery::EndedDelivery;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::deliveries::outcome::Outcome;
+use crate::domain::endpoint::recent::RecentResults;
 use crate::domain::policy::agreed::Hold;
 use crate::domain::policy::health::DisabledReason;
 use crate::domain::value::id::{AlertId, DeliveryId, EventId, RuleId};
+use crate::domain::value::operator::{Note, Operator};
 use crate::domain::value::tagged::{Has, tagged};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
@@ -77,6 +79,56 @@ impl fmt::Display for EndpointState {
     }
 }
 
+/// When an endpoint was paused or disabled, by whom, and what they wrote about it.
+///
+/// Each part is `None` if it is not known: the pause is from a file of an earlier version, or no
+/// operator was named, or no note was written. An endpoint that disables itself has a time alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// When it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// The operator who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Operator>,
+    /// The operator's note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
+}
+
+impl Stopped {
+    /// Returns that it happened then, without an operator or a note.
+    pub fn at(at: Timestamp) -> Self {
+        Self {
+            at: Some(at),
+            ..Self::default()
+        }
+    }
+
+    /// Sets the operator. `None`, the default, means that none was named.
+    #[must_use]
+    pub fn by(self, by: Option<Operator>) -> Self {
+        Self { by, ..self }
+    }
+
+    /// Sets the note. `None`, the default, means that there is none.
+    #[must_use]
+    pub fn note(self, note: Option<Note>) -> Self {
+        Self { note, ..self }
+    }
+}
+
+impl OnWall for Stopped {
+    fn on_wall(self, offset: WallOffset) -> Self {
+        Self {
+            at: self.at.on_wall(offset),
+            ..self
+        }
+    }
+}
+
 /// The status of one endpoint.
 ///
 /// Times are wall-clock times, as of the moment the status is sent. If the wall clock is set, the
@@ -93,6 +145,13 @@ pub struct EndpointStatus {
     /// Its state. In JSON its fields are flattened into the status.
     #[serde(flatten)]
     pub state: EndpointState,
+    /// When it was paused or disabled, by whom, and with which note; `None` if it is neither, or if
+    /// its stored settings cannot be read.
+    ///
+    /// It belongs to the state that is shown: an endpoint that is paused and disabled shows the
+    /// disabling. [`ResumeEndpoint`](crate::ResumeEndpoint) clears both.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stopped: Option<Stopped>,
     /// Number of open deliveries not in flight: not attempted yet, or waiting for a retry.
     pub queued: u64,
     /// Number of attempts in flight.
@@ -118,6 +177,9 @@ pub struct EndpointStatus {
     /// The last finished attempt.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_attempt: Option<AttemptSummary>,
+    /// The results of the last 20 attempts, oldest first.
+    #[serde(default)]
+    pub recent: RecentResults,
     /// The pause that its receiver asked for, and by which answer; `None` if it asked for none, or
     /// if the pause is over.
     ///
@@ -145,6 +207,7 @@ impl EndpointStatus {
         Self {
             url,
             state: EndpointState::Idle,
+            stopped: None,
             queued: 0,
             in_flight: 0,
             window: 1,
@@ -155,6 +218,7 @@ impl EndpointStatus {
             failing_since: None,
             warned_at: None,
             last_attempt: None,
+            recent: RecentResults::default(),
             held: None,
             next_attempt_at: None,
             store_error: None,
@@ -273,6 +337,7 @@ impl OnWall for EndpointStatus {
     fn on_wall(self, offset: WallOffset) -> Self {
         Self {
             state: self.state.on_wall(offset),
+            stopped: self.stopped.on_wall(offset),
             failing_since: self.failing_since.on_wall(offset),
             warned_at: self.warned_at.on_wall(offset),
             held: self.held.on_wall(offset),
@@ -304,6 +369,7 @@ mod tests {
     fn every_time_of_a_status_is_shown_in_wall_time() {
         let mut status = EndpointStatus::untouched(WebhookUrl::parse("http://a.test/").unwrap());
         status.state = EndpointState::RateLimited { until: NOW };
+        status.stopped = Some(Stopped::at(NOW));
         status.failing_since = Some(NOW);
         status.warned_at = Some(NOW);
         status.held = Some(Hold::until(NOW));
@@ -312,6 +378,7 @@ mod tests {
         assert_eq!(shown.state, EndpointState::RateLimited { until: LATER });
         let times = [shown.failing_since, shown.warned_at, shown.next_attempt_at];
         assert_eq!(times, [Some(LATER); 3]);
+        assert_eq!(shown.stopped, Some(Stopped::at(LATER)));
         assert_eq!(shown.held.map(|hold| hold.until), Some(LATER));
     }
 

@@ -39,6 +39,14 @@ impl StoredEndpoint {
         }
     }
 
+    /// Returns `true` if the endpoint is in trouble: on hold, failing, or with an open circuit.
+    pub(crate) fn is_in_trouble(&self, now: Timestamp) -> bool {
+        let later = |until: Option<Timestamp>| until.is_some_and(|until| until > now);
+        self.health.failing_since.is_some()
+            || later(self.held_until)
+            || later(self.agreed.circuit().open_until())
+    }
+
     /// Returns the hold, with the answer that caused it if known.
     pub(crate) fn hold(&self) -> Option<Hold> {
         let until = self.held_until?;
@@ -50,6 +58,28 @@ impl StoredEndpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_in_trouble_while_it_fails_or_is_stopped() {
+        let [now, next] = [1_000_000, 1_000_001].map(Timestamp::from_unix_millis);
+        let mut stored = StoredEndpoint::default();
+        assert!(!stored.is_in_trouble(now));
+        stored.held_until = Some(next);
+        assert_eq!(
+            [now, next].map(|now| stored.is_in_trouble(now)),
+            [true, false]
+        );
+        let mut stored = StoredEndpoint::default();
+        stored.health.failing_since = Some(now);
+        assert!(stored.is_in_trouble(next));
+        let mut stored = StoredEndpoint::default();
+        let circuit = serde_json::json!({ "circuit": { "until": next, "waitMs": 5_000 } });
+        stored.agreed = serde_json::from_value(circuit).unwrap();
+        assert_eq!(
+            [now, next].map(|now| stored.is_in_trouble(now)),
+            [true, false]
+        );
+    }
 
     #[test]
     fn a_hold_or_an_open_circuit_is_shown_until_it_is_over() {

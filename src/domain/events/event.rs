@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::domain::value::id::{ClientId, CompanyId, DataConnectionId, EventId};
-use crate::domain::value::text::{InvalidText, check_header_text, check_text};
+use crate::domain::value::text::{InvalidText, TextProblem, check_header_text, check_text};
 use crate::domain::value::time::Timestamp;
 
 /// The deepest nesting of event data accepted, a common limit of JSON readers.
@@ -192,6 +192,17 @@ impl Event {
 
     /// Checks the texts and the depth of the data.
     pub(crate) fn check(&self) -> Result<(), InvalidEvent> {
+        if self.id.is_test() {
+            return Err(InvalidEvent::Text(InvalidText {
+                field: "event id",
+                problem: TextProblem::Reserved,
+            }));
+        }
+        self.check_content()
+    }
+
+    /// Like [`check`](Self::check), for an event whose id the engine has made.
+    pub(crate) fn check_content(&self) -> Result<(), InvalidEvent> {
         check_header_text("event id", self.id.as_str())?;
         check_text("rule type", &self.rule_type)?;
         check_header_text("client id", self.client_id.as_str())?;

@@ -12,7 +12,9 @@ use crate::domain::deliveries::answer::Directive;
 use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary, Exchange};
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::deliveries::outcome::{Failure, Outcome};
+use crate::domain::endpoint::status::Stopped;
 use crate::domain::machine::permits::{Charge, PermitClass};
+use crate::domain::machine::run::Disabling;
 use crate::domain::policy::agreed::Hold;
 use crate::domain::policy::health::{DisabledReason, Health};
 use crate::domain::policy::pace::Refused;
@@ -46,10 +48,13 @@ impl EndpointMachine {
         let mut progress = ended.progress;
         let (outcome, next_attempt_at) = self.judge(now, exchange, &ended, &mut progress, rng);
         let answer = exchange.result.as_ref().ok();
-        self.note_circuit(now, id, outcome, actions);
+        let (mut health, mut disabled) = (None, None);
+        if !ended.is_test {
+            self.note_circuit(now, id, outcome, actions);
+            (health, disabled) = self.note_health(now, outcome, exchange, actions);
+        }
         let hold_until = self.hold.map(|hold| hold.until);
         let hold_until = hold_until.filter(|_| self.hold != before.hold);
-        let (health, disabled) = self.note_health(now, outcome, exchange, actions);
         let summary = AttemptSummary {
             number: progress.attempts_made,
             at: now,
@@ -95,6 +100,10 @@ impl EndpointMachine {
         progress: &mut Progress,
         rng: &mut Rng,
     ) -> (Outcome, Option<Timestamp>) {
+        if ended.is_test {
+            progress.attempts_made = progress.attempts_made.saturating_add(1);
+            return (self.judge_test(exchange), None);
+        }
         let (failure, transient) = match &exchange.result {
             Ok(answer) => match self.policy.responses.classify(answer.status) {
                 ResponseClass::Delivered => {
@@ -271,7 +280,10 @@ impl EndpointMachine {
         };
         let reason = reason.filter(|_| self.control.run.disabled.is_none());
         if let Some(reason) = reason {
-            self.control.run.disabled = Some(reason);
+            self.control.run.disabled = Some(Disabling {
+                reason,
+                stopped: Arc::new(Stopped::at(now)),
+            });
             actions.push(Action::TellDisabled(reason));
         }
         // A success is stored whatever the current policy: an older policy may have had rules.
@@ -286,6 +298,7 @@ impl EndpointMachine {
         let id = record.delivery_id;
         let alert = self.under_way.take_recorded(id)?;
         self.unread.note_recorded(id);
+        self.note_attempted(id);
         self.tally.count(record);
         match record.next_attempt_at {
             Some(due_at) => self.wait((due_at, id), alert.company_id.clone()),

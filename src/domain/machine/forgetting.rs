@@ -36,6 +36,7 @@ impl EndpointMachine {
         let count = u64::try_from(forgotten.len()).unwrap_or(u64::MAX);
         self.waiting.retain(|(_, id), _| !forgotten.contains(id));
         self.due.retain(|id, _| !forgotten.contains(id));
+        self.by_hand.retain(|test| !forgotten.contains(&test.id));
         if !self.reads_deliveries() {
             self.forgotten.before = BTreeSet::new();
         }

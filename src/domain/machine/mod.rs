@@ -11,9 +11,11 @@
 
 mod agreeing;
 pub(crate) mod bodies;
+mod by_hand;
 mod finishing;
 mod forgetting;
 mod locating;
+mod making_due;
 pub(crate) mod permits;
 pub(crate) mod queue;
 pub(crate) mod read;
@@ -24,7 +26,7 @@ pub(crate) mod tally;
 mod under_way;
 pub(crate) mod unread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,11 +34,13 @@ use self::agreeing::Reserved;
 use self::forgetting::Forgotten;
 use self::read::Read;
 use self::resting::Rest;
-use self::run::{Control, RunChange};
+use self::run::{Control, Run, RunChange};
 use self::under_way::UnderWay;
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::deliveries::attempt::AttemptRecord;
+use crate::domain::deliveries::delivery::OpenDelivery;
 use crate::domain::endpoint::policy::{EndpointPolicy, Ordering};
+use crate::domain::endpoint::standing::Standing;
 use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
 use crate::domain::machine::permits::{Charge, PermitClass, SiteId};
 use crate::domain::machine::queue::Queue;
@@ -96,6 +100,8 @@ struct WaitingRetry {
     closed_lane: bool,
     /// The earliest instant of the attempt.
     at: Timestamp,
+    /// Set if it may have ended already, and been counted out.
+    may_have_ended: bool,
 }
 
 impl WaitingRetry {
@@ -105,6 +111,7 @@ impl WaitingRetry {
             company,
             closed_lane: true,
             at,
+            may_have_ended: false,
         }
     }
 }
@@ -117,6 +124,8 @@ pub(crate) struct EndpointMachine {
     control: Control,
     window: ConcurrencyWindow,
     queue: Queue,
+    /// Tests, which wait for a permit alone.
+    by_hand: VecDeque<OpenDelivery>,
     /// Due retries, with the companies by which order is kept: being read back, or in the queue
     /// already.
     due: BTreeMap<DeliveryId, WaitingRetry>,
@@ -134,6 +143,8 @@ pub(crate) struct EndpointMachine {
     refused: Vec<AttemptRecord>,
     waiting: BTreeMap<(Timestamp, DeliveryId), WaitingRetry>,
     forgotten: Forgotten,
+    /// The delivery that the store is making due, unless an attempt of it was recorded since.
+    making_due: Option<DeliveryId>,
     hold: Option<Hold>,
     circuit: Circuit,
     pacer: Pacer,
@@ -170,6 +181,7 @@ impl EndpointMachine {
                 ..Control::default()
             },
             queue: Queue::default(),
+            by_hand: VecDeque::new(),
             due: BTreeMap::new(),
             loading: 0,
             tight: false,
@@ -179,6 +191,7 @@ impl EndpointMachine {
             refused: Vec::new(),
             waiting: BTreeMap::new(),
             forgotten: Forgotten::default(),
+            making_due: None,
             hold: past.hold.map(|hold| *hold),
             circuit: past.circuit,
             pacer: past.pacer,
@@ -214,7 +227,8 @@ impl EndpointMachine {
             && self.lanes_are_known()
             && self.hold.is_none()
             && self.circuit.lets_through()
-            && self.in_flight() < self.window.size()
+            && self.in_window() < self.window.size()
+            && self.in_flight() < self.policy.max_in_flight.max(1)
             && self.under_way.unrecorded() < MAX_UNRECORDED
             && self.pace(now).is_none()
             && !self.waits_for_refused()
@@ -227,9 +241,12 @@ impl EndpointMachine {
     }
 
     /// Returns the client of the delivery to be attempted next; `None` if none
-    /// [`can_start`](Self::can_start).
+    /// [`can_start`](Self::can_start) and there is no test.
     pub(crate) fn next_client(&self, now: Timestamp) -> Option<&ClientId> {
-        let next = self.queue.next().filter(|_| self.may_start(now))?;
+        let next = self.next_test().or_else(|| {
+            let next = self.queue.next();
+            next.filter(|_| self.may_start(now))
+        })?;
         Some(&next.alert.client_id)
     }
 
@@ -242,15 +259,20 @@ impl EndpointMachine {
         }
     }
 
-    /// Starts the next attempt with this permit; `None` if none [`can_start`](Self::can_start).
+    /// Starts the next attempt with this permit; `None` if none [`can_start`](Self::can_start) and
+    /// there is no test.
     pub(crate) fn start(&mut self, now: Timestamp, permit: Charge) -> Option<AttemptOrder> {
-        if !self.can_start(now) {
-            return None;
-        }
-        let mut delivery = self.queue.pop()?;
+        let mut delivery = match self.pop_test() {
+            Some(test) => test,
+            None if self.can_start(now) => {
+                let delivery = self.queue.pop()?;
+                self.circuit.on_start(delivery.id);
+                self.take_turn(now);
+                delivery
+            }
+            None => return None,
+        };
         self.due.remove(&delivery.id);
-        self.circuit.on_start(delivery.id);
-        self.take_turn(now);
         let lateness = delivery
             .due_at
             .map_or(Duration::ZERO, |due_at| now.since(due_at));
@@ -357,12 +379,13 @@ impl EndpointMachine {
     }
 
     fn apply(&mut self, now: Timestamp, change: RunChange, actions: &mut Vec<Action>) {
-        let disabled = self.control.run.disabled;
+        let was_disabled = self.control.run.disabled.is_some();
+        let resumes = change == RunChange::Resume;
         self.control.run.apply(change);
-        if change != RunChange::Resume {
+        if !resumes {
             return;
         }
-        if disabled.is_some() {
+        if was_disabled {
             self.tally.health = Health::default();
         }
         // Recording it could disable the endpoint again, at least in the store.
@@ -416,10 +439,49 @@ impl EndpointMachine {
         u32::try_from(self.under_way.in_flight()).unwrap_or(u32::MAX)
     }
 
-    /// Returns the endpoint's status; the shell adds the fields that only it knows.
-    pub(crate) fn status(&self) -> EndpointStatus {
+    /// Returns the number of attempts in flight that count towards the window.
+    fn in_window(&self) -> u32 {
+        u32::try_from(self.under_way.in_window()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the endpoint's standing and the number of its open deliveries, which the status
+    /// shows too.
+    pub(crate) fn standing(&self) -> (Standing, u64) {
+        let standing = Standing {
+            kind: self.state().kind(),
+            failing: self.tally.is_failing(),
+        };
+        (standing, self.tally.open)
+    }
+
+    /// Returns since when the endpoint has been failing; `None` if its last attempt delivered.
+    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
+        self.tally.health.failing_since
+    }
+
+    /// Returns `true` if an attempt could start now as far as the receiver and the settings say,
+    /// and waits only for the engine: for a permit, or for the store.
+    pub(crate) fn waits_for_engine(&self, now: Timestamp) -> bool {
+        if !self.endpoint_is_read() {
+            return self.control.is_on() && !self.control.draining;
+        }
+        if !self.would_start(now) {
+            return false;
+        }
+        let alone = self.under_way.is_empty() && self.waiting.is_empty() && self.due.is_empty();
+        let in_order = self.policy.ordering != Ordering::Unordered;
+        let known = self.under_way.len() + self.waiting.len() + self.due.len();
+        let unread = self.queue.len() == 0
+            && self.unread.has_more(ReadKind::Queued)
+            && self.tally.open > u64::try_from(known).unwrap_or(u64::MAX)
+            && (alone || !in_order);
+        !self.queue.is_blocked() || self.loading > 0 || unread
+    }
+
+    fn state(&self) -> EndpointState {
         let next_due = self.waiting.keys().next().map(|(due_at, _)| *due_at);
-        let busy = !self.under_way.is_empty() || self.queue.len() + self.due.len() > 0;
+        let queued = self.queue.len() + self.by_hand.len() + self.due.len();
+        let busy = !self.under_way.is_empty() || queued > 0;
         let open_until = self.circuit.open_until();
         let held_until = self.hold.map(|hold| hold.until);
         let waits = match (held_until.max(open_until), next_due) {
@@ -429,12 +491,16 @@ impl EndpointMachine {
             (None, Some(until)) => EndpointState::BackingOff { until },
             (None, None) => EndpointState::Idle,
         };
-        let state = self
-            .control
-            .run
-            .or_withheld(self.control.withheld)
-            .state()
-            .unwrap_or(waits);
+        self.run().state().unwrap_or(waits)
+    }
+
+    fn run(&self) -> Run {
+        self.control.run.or_withheld(self.control.withheld)
+    }
+
+    /// Returns the endpoint's status; the shell adds the fields that only it knows.
+    pub(crate) fn status(&self) -> EndpointStatus {
+        let state = self.state();
         let next_attempt_at = match state {
             EndpointState::RateLimited { until }
             | EndpointState::BackingOff { until }
@@ -444,6 +510,7 @@ impl EndpointMachine {
         };
         EndpointStatus {
             state,
+            stopped: self.run().stopped(),
             queued: self.tally.open.saturating_sub(u64::from(self.in_flight())),
             in_flight: self.in_flight(),
             window: self.window.size(),
@@ -497,6 +564,9 @@ const SHUT_FOR_LONG: Duration = Duration::from_secs(10);
 
 /// The most waiting retries of one endpoint in memory, without their alerts.
 const MAX_WAITING: usize = 1_024;
+
+/// The most tests of one endpoint in memory that arrive without a read. More are read one by one.
+const MAX_TESTS: usize = 16;
 
 /// The most ended attempts of one endpoint that are not recorded yet. Beyond this none starts.
 const MAX_UNRECORDED: usize = 1_024;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_WAITING, Rest, SHUT_FOR_LONG,
-    WaitingRetry,
+    Action, BYTES_AHEAD, EndpointMachine, MAX_BUFFERED, MAX_TESTS, MAX_WAITING, Rest,
+    SHUT_FOR_LONG, WaitingRetry,
 };
 use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
 use crate::domain::endpoint::policy::Ordering;
@@ -34,11 +34,14 @@ impl EndpointMachine {
                 continue;
             }
             self.tally.open += 1;
-            if self.unread.has_more(ReadKind::Queued) || self.room() == 0 {
+            if delivery.alert.is_test() && self.by_hand.len() < MAX_TESTS {
+                self.unread.see(id);
+                self.by_hand.push_back(delivery);
+            } else if self.unread.has_more(ReadKind::Queued) || self.room() == 0 {
                 self.unread.note_from(id);
             } else {
                 self.unread.see(id);
-                self.queue.push(self.policy.ordering, delivery);
+                self.enqueue(delivery);
             }
         }
         if let Missed::From { first, count } = missed {
@@ -89,7 +92,7 @@ impl EndpointMachine {
             let known = self.unread.may_have_seen(id)
                 && (self.unread.is_outdated(ReadKind::Queued, id) || self.is_in_memory(id));
             if !known && !self.forgotten.contains(id) {
-                self.queue.push(self.policy.ordering, delivery);
+                self.enqueue(delivery);
             }
         }
         self.unread.end_page(last, more);
@@ -167,7 +170,8 @@ impl EndpointMachine {
             }
             // Deliveries left for later are out of `due` already; this one is no longer open.
             if let Some(gone) = self.due.remove(id) {
-                self.tally.open = self.tally.open.saturating_sub(1);
+                let counted = u64::from(!gone.may_have_ended);
+                self.tally.open = self.tally.open.saturating_sub(counted);
                 if gone.closed_lane {
                     let company = gone.company.as_ref();
                     self.queue.open_lane(self.policy.ordering, company, *id);
@@ -179,7 +183,7 @@ impl EndpointMachine {
             .filter(|delivery| !self.forgotten.contains(delivery.id))
             .partition(|delivery| delivery.due_at.is_some());
         for delivery in new {
-            self.queue.push(self.policy.ordering, delivery);
+            self.enqueue(delivery);
         }
         // Each goes to the front, so in reverse order the earliest due ends up first.
         for delivery in due.into_iter().rev() {
@@ -268,7 +272,7 @@ impl EndpointMachine {
 
     /// Returns the number of bytes of bodies in memory.
     pub(crate) fn bytes_in_memory(&self) -> usize {
-        self.queue.bytes() + self.under_way.bytes()
+        self.queue.bytes() + self.bytes_by_hand() + self.under_way.bytes()
     }
 
     /// Returns how many deliveries of the backlog to read ahead: several rounds of the concurrency
@@ -357,6 +361,7 @@ impl EndpointMachine {
                 // A delivery that was never attempted is found only here, among those that wait.
                 closed_lane: delivery.due_at.is_some(),
                 at,
+                may_have_ended: false,
             };
             self.waiting.insert((at, delivery.id), due);
         }
@@ -406,6 +411,7 @@ impl EndpointMachine {
         // Deliveries in `due` that are read back already are in the queue too.
         let read_back = self.queue.count_among(&self.due);
         let known = self.queue.len() + self.due.len() - read_back
+            + self.count_by_hand()
             + self.under_way.len()
             + self.waiting.len();
         let known = u64::try_from(known).unwrap_or(u64::MAX);
@@ -423,8 +429,9 @@ impl EndpointMachine {
     }
 
     /// Returns `true` if a delivery is in memory, in any place.
-    fn is_in_memory(&self, id: DeliveryId) -> bool {
+    pub(super) fn is_in_memory(&self, id: DeliveryId) -> bool {
         self.due.contains_key(&id)
+            || self.has_test(id)
             || self.under_way.contains(id)
             || self.waiting.keys().any(|(_, waiting)| *waiting == id)
             || self.queue.contains(id)

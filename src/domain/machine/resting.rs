@@ -1,6 +1,6 @@
 //! An idle endpoint: it frees memory, and leaves its state to the endpoint's next subscriber.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::forgetting::Forgotten;
 use super::under_way::UnderWay;
@@ -36,7 +36,8 @@ impl EndpointMachine {
 
     /// Returns `true` if nothing is in flight and nothing is about to start.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.is_drained() && self.queue.is_blocked() && self.due.is_empty()
+        let waits = !self.queue.is_blocked() || !self.by_hand.is_empty() || !self.due.is_empty();
+        self.is_drained() && !waits
     }
 
     /// Returns `true` if the endpoint has rested and nothing has happened since.
@@ -72,7 +73,7 @@ impl EndpointMachine {
             Circuit::Closed | Circuit::Open { .. } => self.circuit,
         };
         RetiredState {
-            run: self.control.run,
+            run: self.control.run.clone(),
             // The next subscriber counts open deliveries again.
             tally: Tally {
                 open: 0,
@@ -109,6 +110,9 @@ impl EndpointMachine {
             self.under_way = UnderWay::default();
         }
         self.refused = Vec::new();
+        if self.by_hand.is_empty() {
+            self.by_hand = VecDeque::new();
+        }
         if !self.reads_deliveries() {
             self.forgotten = Forgotten::default();
         }

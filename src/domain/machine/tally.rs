@@ -2,6 +2,8 @@
 
 use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary};
 use crate::domain::deliveries::outcome::Outcome;
+use crate::domain::endpoint::recent::RecentResults;
+use crate::domain::endpoint::standing::Standing;
 use crate::domain::endpoint::status::{EndpointState, EndpointStatus};
 use crate::domain::machine::permits::PermitClass;
 use crate::domain::machine::run::Run;
@@ -24,6 +26,7 @@ pub(crate) struct Tally {
     pub(crate) consecutive_failures: u32,
     pub(crate) consecutive_transient: u32,
     pub(crate) last_attempt: Option<AttemptSummary>,
+    pub(crate) recent: RecentResults,
     pub(crate) health: Health,
 }
 
@@ -49,13 +52,31 @@ impl RetiredState {
     /// Returns the status of an endpoint without a subscriber.
     pub(crate) fn status(&self, url: WebhookUrl) -> EndpointStatus {
         let hold = self.hold.as_deref().copied();
-        let held = |hold: Hold| EndpointState::RateLimited { until: hold.until };
         EndpointStatus {
-            state: self.run.state().or(hold.map(held)).unwrap_or_default(),
+            stopped: self.run.stopped(),
+            state: self.state(),
             window: self.window.size(),
             held: hold,
             reports_lost: self.reports_lost,
             ..self.tally.status(url)
+        }
+    }
+}
+
+impl RetiredState {
+    fn state(&self) -> EndpointState {
+        let held = |hold: &Hold| EndpointState::RateLimited { until: hold.until };
+        let held = self.hold.as_deref().map(held);
+        self.run.state().or(held).unwrap_or_default()
+    }
+
+    /// Returns the standing of an endpoint without a subscriber. `withheld` is `true` if its
+    /// settings cannot be read.
+    pub(crate) fn standing(&self, withheld: bool) -> Standing {
+        let shut = self.run.or_withheld(withheld).state();
+        Standing {
+            kind: shut.unwrap_or_else(|| self.state()).kind(),
+            failing: self.tally.is_failing(),
         }
     }
 }
@@ -70,10 +91,16 @@ impl Tally {
             attempts: self.attempts,
             consecutive_failures: self.consecutive_failures,
             last_attempt: self.last_attempt,
+            recent: self.recent,
             failing_since: self.health.failing_since,
             warned_at: self.health.warned_at,
             ..EndpointStatus::untouched(url)
         }
+    }
+
+    /// Returns `true` if the last attempt failed, also if that was before the engine started.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.consecutive_failures > 0 || self.health.failing_since.is_some()
     }
 
     /// Counts an attempt that delivered.
@@ -97,6 +124,7 @@ impl Tally {
     pub(crate) fn count(&mut self, record: &AttemptRecord) {
         self.attempts += 1;
         self.last_attempt = Some(record.summary);
+        self.recent.push(record.outcome);
         match record.outcome {
             Outcome::Failed { .. } => return,
             Outcome::Delivered => self.delivered += 1,

@@ -17,6 +17,8 @@ use crate::domain::value::time::Timestamp;
 pub(super) struct UnderWay {
     attempts: HashMap<DeliveryId, UnderWayAttempt>,
     in_flight: usize,
+    /// Number of tests among them.
+    tests: usize,
     /// Total number of bytes of their bodies.
     bytes: usize,
 }
@@ -36,6 +38,8 @@ pub(super) struct InFlight {
     /// The permit's charge.
     pub(super) permit: Charge,
     pub(super) late: bool,
+    /// Whether it is a test, which says nothing about the endpoint.
+    pub(super) is_test: bool,
     /// Number of attempts in flight when it started, including itself.
     pub(super) at_once: u32,
 }
@@ -49,9 +53,11 @@ impl UnderWay {
             started_at,
             permit,
             late: false,
+            is_test: delivery.alert.is_test(),
             at_once,
         });
         let alert = delivery.alert;
+        let is_test = alert.is_test();
         self.bytes += alert.body.len();
         let attempt = UnderWayAttempt { alert, in_flight };
         let before = self.attempts.insert(delivery.id, attempt);
@@ -61,6 +67,7 @@ impl UnderWay {
         );
         let was_in_flight = before.is_some_and(|attempt| attempt.in_flight.is_some());
         self.in_flight += usize::from(!was_in_flight);
+        self.tests += usize::from(!was_in_flight && is_test);
     }
 
     /// Marks an attempt as ended and to be recorded, and returns its data; `None` if none was in
@@ -68,6 +75,7 @@ impl UnderWay {
     pub(super) fn end(&mut self, id: DeliveryId) -> Option<InFlight> {
         let ended = self.attempts.get_mut(&id)?.in_flight.take()?;
         self.in_flight -= 1;
+        self.tests = self.tests.saturating_sub(usize::from(ended.is_test));
         Some(ended)
     }
 
@@ -82,7 +90,7 @@ impl UnderWay {
             self.bytes = self.bytes.saturating_sub(attempt.alert.body.len());
             false
         });
-        self.in_flight = 0;
+        (self.in_flight, self.tests) = (0, 0);
         permits
     }
 
@@ -117,6 +125,11 @@ impl UnderWay {
 
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Returns the number of attempts in flight that are no tests.
+    pub(super) fn in_window(&self) -> usize {
+        self.in_flight.saturating_sub(self.tests)
     }
 
     /// Returns the number of ended attempts that are not recorded yet.

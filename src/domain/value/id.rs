@@ -116,6 +116,18 @@ text_id! {
 }
 
 impl EventId {
+    /// Returns `true` if it is the id of a test event ([`SendTest`](crate::SendTest)).
+    ///
+    /// Such an id begins with `webhook.test:`. No other event can have one.
+    pub fn is_test(&self) -> bool {
+        self.0.starts_with(TEST_PREFIX)
+    }
+
+    /// Returns the id of a test event.
+    pub(crate) fn of_test(id: Uuid) -> Self {
+        Self::from(format!("{TEST_PREFIX}{id}"))
+    }
+
     /// Returns `true` if `other` shares this id's text, rather than being an equal copy.
     pub(crate) fn is_the_very(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -224,6 +236,9 @@ impl fmt::Display for DeliveryId {
         fmt::Display::fmt(&self.0, f)
     }
 }
+
+/// The beginning of the ids of test events, and of no others.
+const TEST_PREFIX: &str = "webhook.test:";
 
 /// The namespace of alert ids. Changing it would change the ids of alerts that receivers already
 /// know.

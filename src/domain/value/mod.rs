@@ -7,6 +7,7 @@ pub(crate) mod backoff;
 pub(crate) mod id;
 pub(crate) mod millis;
 pub(crate) mod number;
+pub(crate) mod operator;
 pub(crate) mod pointer;
 pub(crate) mod secret;
 pub(crate) mod tagged;

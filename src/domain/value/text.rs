@@ -36,6 +36,9 @@ pub enum TextProblem {
     /// It holds a control character, such as a line break.
     #[error("holds a control character")]
     ControlCharacter,
+    /// It begins with `webhook.test:`, which is reserved for test events.
+    #[error("begins with `webhook.test:`, which is reserved for test events")]
+    Reserved,
     /// It goes into an HTTP header and holds something other than printable ASCII.
     #[error("holds a character that an HTTP header cannot carry")]
     NotHeaderSafe,
@@ -43,10 +46,22 @@ pub enum TextProblem {
 
 /// Checks a text that the application chose: not empty, not too long, no control characters.
 pub(crate) fn check_text(field: &'static str, text: &str) -> Result<(), InvalidText> {
+    check_text_within(field, text, MAX_TEXT_BYTES)
+}
+
+/// Like [`check_text`], with a bound of its own.
+pub(crate) fn check_text_within(
+    field: &'static str,
+    text: &str,
+    longest: usize,
+) -> Result<(), InvalidText> {
     let problem = if text.is_empty() {
         TextProblem::Empty
-    } else if text.len() > MAX_TEXT_BYTES {
-        TextProblem::TooLong
+    } else if text.len() > longest {
+        match longest {
+            MAX_TEXT_BYTES => TextProblem::TooLong,
+            _ => TextProblem::LongerThan(longest),
+        }
     } else if !is_plain(text) && text.chars().any(char::is_control) {
         TextProblem::ControlCharacter
     } else {

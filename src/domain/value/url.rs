@@ -106,6 +106,13 @@ impl WebhookUrl {
         port.and_then(|at| authority.get(..at)).unwrap_or(authority)
     }
 
+    /// Returns `true` if the URL contains this text, regardless of the case of ASCII letters.
+    pub(crate) fn contains(&self, part: &str) -> bool {
+        let (text, part) = (self.text.as_bytes(), part.as_bytes());
+        let same = |place: &[u8]| place.eq_ignore_ascii_case(part);
+        part.is_empty() || text.windows(part.len()).any(same)
+    }
+
     pub(crate) fn is_https(&self) -> bool {
         self.text.starts_with("https:")
     }
@@ -241,6 +248,23 @@ static HASHER: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_url_is_found_in_any_case() {
+        let url = WebhookUrl::parse("https://example.com/Hook?key=A1").unwrap();
+        for part in [
+            "",
+            "EXAMPLE",
+            "/hook?KEY",
+            "a1",
+            "https://example.com/Hook?key=A1",
+        ] {
+            assert!(url.contains(part), "{part}");
+        }
+        for part in ["example.org", "a12", "https://example.com/Hook?key=A1 "] {
+            assert!(!url.contains(part), "{part}");
+        }
+    }
 
     #[test]
     fn the_host_is_found_without_its_port() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use self::entry::StoredDelivery;
-use self::state::{EndpointQueue, State};
+use self::state::State;
 use super::claim::Claimed;
 use super::{
     Agreed, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, Count,
@@ -172,15 +172,16 @@ impl DeliveryStore for MemoryStore {
         done(Ok(self.state().open_summaries(after.as_ref(), limit)))
     }
 
+    fn resting_endpoints(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<(WebhookUrl, StoredEndpoint)>> {
+        done(Ok(self.state().resting_endpoints(after.as_ref(), limit)))
+    }
+
     fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
-        let kept = self.state();
-        let queue = kept.queue_of(url);
-        done(Ok(StoredEndpoint {
-            open: queue.map_or(0, EndpointQueue::open),
-            held_until: queue.and_then(|queue| queue.held_until),
-            health: kept.health.get(url).copied().unwrap_or_default(),
-            agreed: kept.agreed.get(url).cloned().unwrap_or_default(),
-        }))
+        done(Ok(self.state().endpoint(url)))
     }
 
     fn agree(&self, url: &WebhookUrl, agreed: Agreed) -> StoreFuture<()> {
@@ -284,6 +285,17 @@ impl RecordStore for MemoryStore {
         done(Ok(ended.collect()))
     }
 
+    fn make_due(
+        &self,
+        url: &WebhookUrl,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> StoreFuture<Option<WaitingDelivery>> {
+        let mut kept = self.state();
+        kept.note_time(now);
+        done(Ok(kept.make_due(url, id, now)))
+    }
+
     fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
         let count = self.state().matching(&query).count();
         done(Ok(u64::try_from(count).unwrap_or(u64::MAX)))
@@ -314,8 +326,12 @@ impl SettingsStore for MemoryStore {
             rules: kept.rules.values().cloned().collect(),
             clients: kept.clients.values().cloned().collect(),
             endpoints: kept.endpoints.values().cloned().collect(),
-            paused: kept.paused.iter().cloned().collect(),
-            disabled: kept.disabled.clone().into_iter().collect(),
+            paused: kept.paused.clone().into_iter().collect(),
+            disabled: kept
+                .disabled
+                .iter()
+                .map(|(url, (reason, stopped))| (url.clone(), *reason, stopped.clone()))
+                .collect(),
         }))
     }
 

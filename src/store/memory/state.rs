@@ -26,8 +26,8 @@ use crate::store::search::Search;
 use crate::store::{
     Agreed, Appended, AttemptRecord, BacklogLimits, Change, DeadLetterQuery, DeliveryQuery,
     ENDED_AT_ONCE, EndedDelivery, GivenUp, NewEvent, OpenDelivery, OpenPage, OpenQuery,
-    OpenSummary, Page, PageLimit, PastCredential, Redelivery, Retention, StoreError, StoredClock,
-    StoredEvent, WaitingDelivery, page_limit,
+    OpenSummary, Page, PageLimit, PastCredential, Redelivery, Retention, Stopped, StoreError,
+    StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery, page_limit,
 };
 
 /// Everything that the store keeps.
@@ -54,8 +54,8 @@ pub(super) struct State {
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) endpoints: BTreeMap<WebhookUrl, Endpoint>,
     pub(super) past: BTreeMap<String, PastCredential>,
-    pub(super) paused: BTreeSet<WebhookUrl>,
-    pub(super) disabled: BTreeMap<WebhookUrl, DisabledReason>,
+    pub(super) paused: BTreeMap<WebhookUrl, Stopped>,
+    pub(super) disabled: BTreeMap<WebhookUrl, (DisabledReason, Stopped)>,
     /// Removed endpoints, which are not called until a rule or a setting names them again.
     pub(super) removed: HashSet<WebhookUrl>,
     /// The health of failing endpoints.
@@ -93,7 +93,7 @@ impl State {
             clients: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             past: BTreeMap::new(),
-            paused: BTreeSet::new(),
+            paused: BTreeMap::new(),
             disabled: BTreeMap::new(),
             removed: HashSet::new(),
             health: BTreeMap::new(),
@@ -243,7 +243,12 @@ impl State {
             agree(&mut self.agreed, &record.url, (**agreed).clone());
         }
         if let Some(reason) = record.disabled {
-            self.disabled.insert(record.url.clone(), reason);
+            disable(
+                &mut self.disabled,
+                record.url.clone(),
+                reason,
+                Stopped::at(at),
+            );
         }
         entry.add_attempt(record);
         match record.outcome {
@@ -447,6 +452,32 @@ impl State {
         Some(ended)
     }
 
+    /// Makes a delivery of an endpoint due that waits for a retry.
+    pub(super) fn make_due(
+        &mut self,
+        url: &WebhookUrl,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> Option<WaitingDelivery> {
+        let entry = self.entries.get_mut(&id)?;
+        let DeliveryState::Waiting { due_at } = entry.state else {
+            return None;
+        };
+        if entry.url != *url {
+            return None;
+        }
+        let due_at = due_at.min(now);
+        let queue = self.queues.get_mut(&entry.queue)?;
+        queue.take(id, entry.state);
+        queue.waiting.insert((due_at, id));
+        entry.state = DeliveryState::Waiting { due_at };
+        Some(WaitingDelivery {
+            id,
+            due_at,
+            company_id: entry.alert.company_id.clone(),
+        })
+    }
+
     pub(super) fn redeliver(
         &mut self,
         limits: &MemoryLimits,
@@ -551,6 +582,36 @@ impl State {
         open_summaries.take(limit).collect()
     }
 
+    /// Returns the stored state of an endpoint.
+    pub(super) fn endpoint(&self, url: &WebhookUrl) -> StoredEndpoint {
+        let queue = self.queue_of(url);
+        StoredEndpoint {
+            open: queue.map_or(0, EndpointQueue::open),
+            held_until: queue.and_then(|queue| queue.held_until),
+            health: self.health.get(url).copied().unwrap_or_default(),
+            agreed: self.agreed.get(url).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Returns the endpoints after `after` of which only a state is stored, ordered by URL.
+    pub(super) fn resting_endpoints(
+        &self,
+        after: Option<&WebhookUrl>,
+        limit: usize,
+    ) -> Vec<(WebhookUrl, StoredEndpoint)> {
+        let held = self.queue_numbers.keys();
+        let urls = held.chain(self.health.keys()).chain(self.agreed.keys());
+        let urls: BTreeSet<_> = urls
+            .filter(|url| after.is_none_or(|after| *url > after))
+            .collect();
+        let states = urls
+            .into_iter()
+            .map(|url| (url.clone(), self.endpoint(url)));
+        let nothing = StoredEndpoint::default();
+        let resting = states.filter(|(_, state)| state.open == 0 && *state != nothing);
+        resting.take(limit).collect()
+    }
+
     fn backlog(&self, url: &WebhookUrl, queue: &EndpointQueue) -> Option<OpenSummary> {
         let waiting = queue.waiting.iter().map(|(_, id)| id);
         // Ids ascend with time, so the smallest id is the oldest delivery.
@@ -597,11 +658,11 @@ impl State {
             Change::RemoveEndpoint(url) => self.forget_endpoint(limits, url),
             Change::KeepPast(past) => drop(self.past.insert(past.key(), past)),
             Change::ForgetPast(key) => drop(self.past.remove(&key)),
-            Change::Pause(url) => {
-                self.paused.insert(url);
+            Change::Pause(url, stopped) => {
+                self.paused.entry(url).or_insert(stopped);
             }
-            Change::Disable(url, reason) => {
-                self.disabled.insert(url, reason);
+            Change::Disable(url, reason, stopped) => {
+                disable(&mut self.disabled, url, reason, stopped);
             }
             Change::Resume(url) => {
                 self.paused.remove(&url);
@@ -692,6 +753,18 @@ fn agree(kept: &mut BTreeMap<WebhookUrl, Agreed>, url: &WebhookUrl, agreed: Agre
         kept.remove(url);
     } else {
         kept.insert(url.clone(), agreed);
+    }
+}
+
+/// Disables an endpoint, unless it is disabled for this reason already.
+fn disable(
+    kept: &mut BTreeMap<WebhookUrl, (DisabledReason, Stopped)>,
+    url: WebhookUrl,
+    reason: DisabledReason,
+    stopped: Stopped,
+) {
+    if kept.get(&url).is_none_or(|(known, _)| *known != reason) {
+        kept.insert(url, (reason, stopped));
     }
 }
 

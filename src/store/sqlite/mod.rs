@@ -408,6 +408,14 @@ impl DeliveryStore for SqliteStore {
         self.read(move |connection| query::open_summaries(connection, after.as_ref(), limit))
     }
 
+    fn resting_endpoints(
+        &self,
+        after: Option<WebhookUrl>,
+        limit: usize,
+    ) -> StoreFuture<Vec<(WebhookUrl, StoredEndpoint)>> {
+        self.read(move |connection| query::resting_endpoints(connection, after.as_ref(), limit))
+    }
+
     fn endpoint_summary(&self, url: &WebhookUrl) -> StoreFuture<StoredEndpoint> {
         let url = url.clone();
         self.read(move |connection| query::endpoint(connection, &url))
@@ -496,6 +504,16 @@ impl RecordStore for SqliteStore {
     ) -> StoreFuture<Vec<EndedDelivery>> {
         let url = url.clone();
         self.write(0, move |writer| writer.end(&url, &ids, reason, now))
+    }
+
+    fn make_due(
+        &self,
+        url: &WebhookUrl,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> StoreFuture<Option<WaitingDelivery>> {
+        let url = url.clone();
+        self.write(0, move |writer| writer.make_due(&url, id, now))
     }
 
     fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {

@@ -201,6 +201,44 @@ pub(super) fn endpoint(
     Ok(known.optional().map_err(store_error)?.unwrap_or_default())
 }
 
+pub(super) fn resting_endpoints(
+    connection: &Connection,
+    after: Option<&WebhookUrl>,
+    limit: usize,
+) -> Result<Vec<(WebhookUrl, StoredEndpoint)>, StoreError> {
+    let sql = "SELECT e.url, e.held_until, e.health, e.agreed FROM webhook_endpoint e \
+               WHERE e.url > ?1 \
+                 AND (e.held_until IS NOT NULL OR e.health IS NOT NULL OR e.agreed IS NOT NULL) \
+                 AND NOT EXISTS (SELECT 1 FROM webhook_open o WHERE o.endpoint = e.id) \
+               ORDER BY e.url";
+    let after = after.map_or("", WebhookUrl::as_str);
+    let read = || {
+        let mut resting = Vec::new();
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut found = statement.query(params![after])?;
+        while resting.len() < limit
+            && let Some(row) = found.next()?
+        {
+            let url = match rows::url(row, 0) {
+                Ok(url) => url,
+                Err(error) => {
+                    skipped("URL of an endpoint", &error);
+                    continue;
+                }
+            };
+            let stored = StoredEndpoint {
+                open: 0,
+                held_until: known_or_not(&url, "hold", rows::maybe_time(row, 1)),
+                health: known_or_not(&url, "health", rows::maybe_json(row, 2)).unwrap_or_default(),
+                agreed: rows::agreed(row, 3, &url),
+            };
+            resting.push((url, stored));
+        }
+        Ok(resting)
+    };
+    read().map_err(store_error)
+}
+
 /// Returns a value of an endpoint, or `None` if it is unreadable: that must not stop the endpoint.
 fn known_or_not<T>(url: &WebhookUrl, what: &str, read: rusqlite::Result<Option<T>>) -> Option<T> {
     read.unwrap_or_else(|error| {

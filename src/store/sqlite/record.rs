@@ -12,7 +12,9 @@ use crate::domain::policy::health::Health;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::store::{Agreed, AttemptRecord, EndedDelivery, GivenUp, StoreError};
+use crate::store::{
+    Agreed, AttemptRecord, EndedDelivery, GivenUp, Stopped, StoreError, WaitingDelivery,
+};
 
 /// The data of an open delivery that `webhook_ended` needs.
 pub(super) struct Ending {
@@ -82,9 +84,7 @@ impl Writer<'_> {
             self.write_agreed(endpoint, agreed)?;
         }
         if let Some(reason) = record.disabled {
-            let sql = "UPDATE webhook_endpoint SET disabled = ?2 WHERE id = ?1";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            statement.execute(params![endpoint, rows::json(&reason)?])?;
+            self.disable_endpoint(endpoint, reason, &Stopped::at(record.summary.at))?;
         }
         Ok(())
     }
@@ -379,6 +379,42 @@ impl Writer<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Makes a delivery of an endpoint due that waits for a retry, and returns it.
+    pub(super) fn make_due(
+        &mut self,
+        url: &WebhookUrl,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<WaitingDelivery>, StoreError> {
+        self.note_time(now);
+        self.make_one_due(url, id, now).map_err(store_error)
+    }
+
+    fn make_one_due(
+        &self,
+        url: &WebhookUrl,
+        id: DeliveryId,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<WaitingDelivery>> {
+        let Some(endpoint) = self.known_endpoint(url)? else {
+            return Ok(None);
+        };
+        let sql = "UPDATE webhook_open SET due_at = MIN(due_at, ?3) \
+                   WHERE endpoint = ?1 AND id = ?2 AND due_at IS NOT NULL \
+                   RETURNING due_at, (SELECT company_id FROM webhook_alert a WHERE a.seq = alert)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let key = params![endpoint, int(id.get()), now.unix_millis()];
+        let made_due = statement.query_row(key, |row| {
+            let company: Option<String> = row.get(1)?;
+            Ok(WaitingDelivery {
+                id,
+                due_at: rows::time(row, 0)?,
+                company_id: company.map(Into::into),
+            })
+        });
+        made_due.optional()
     }
 
     /// Makes those of the given deliveries that are open dead letters.

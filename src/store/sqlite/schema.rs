@@ -141,7 +141,14 @@ const MIGRATIONS: [&str; 4] = [
      -- The delivery that was redelivered; NULL of redeliveries from before this version.
      ALTER TABLE webhook_redelivered ADD COLUMN of INTEGER;
      -- Redeliveries of everything that a filter finds, with their progress.
-     CREATE TABLE webhook_redelivery (id INTEGER PRIMARY KEY AUTOINCREMENT, json TEXT NOT NULL);",
+     CREATE TABLE webhook_redelivery (id INTEGER PRIMARY KEY AUTOINCREMENT, json TEXT NOT NULL);
+     -- When an endpoint was paused or disabled, by whom, and why; NULL where it is not known.
+     ALTER TABLE webhook_paused ADD COLUMN paused_at INTEGER;
+     ALTER TABLE webhook_paused ADD COLUMN paused_by TEXT;
+     ALTER TABLE webhook_paused ADD COLUMN note TEXT;
+     ALTER TABLE webhook_endpoint ADD COLUMN disabled_at INTEGER;
+     ALTER TABLE webhook_endpoint ADD COLUMN disabled_by TEXT;
+     ALTER TABLE webhook_endpoint ADD COLUMN disabled_note TEXT;",
 ];
 
 /// The version from which on deliveries are in the index by terms.

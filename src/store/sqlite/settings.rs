@@ -22,10 +22,13 @@ use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::policy::health::DisabledReason;
 use crate::domain::routing::client::Client;
 use crate::domain::routing::rule::Rule;
+use crate::domain::value::operator::{Note, Operator};
 use crate::domain::value::secret::exposed;
+use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::{
-    Change, Configuration, PastCredential, Readable, Setting, StoreError, UnreadableSetting,
+    Change, Configuration, PastCredential, Readable, Setting, Stopped, StoreError,
+    UnreadableSetting,
 };
 
 impl Writer<'_> {
@@ -48,10 +51,10 @@ impl Writer<'_> {
             Change::RemoveEndpoint(url) => self.remove_settings(url, encryption),
             Change::KeepPast(past) => sealing.put(PAST, &past.key(), past),
             Change::ForgetPast(key) => sealing.remove(PAST, key),
-            Change::Pause(url) => {
-                self.write("INSERT OR IGNORE INTO webhook_paused VALUES (?1)", url)
+            Change::Pause(url, stopped) => self.pause(url, stopped).map_err(store_error),
+            Change::Disable(url, reason, stopped) => {
+                self.disable(url, *reason, stopped).map_err(store_error)
             }
-            Change::Disable(url, reason) => self.disable(url, *reason),
             Change::Resume(url) => {
                 self.resume(url)?;
                 self.lift(url)
@@ -61,7 +64,8 @@ impl Writer<'_> {
 
     fn resume(&self, url: &WebhookUrl) -> Result<(), StoreError> {
         self.write(
-            "UPDATE webhook_endpoint SET disabled = NULL, health = NULL WHERE url = ?1",
+            "UPDATE webhook_endpoint SET disabled = NULL, disabled_at = NULL, disabled_by = NULL, \
+                    disabled_note = NULL, health = NULL WHERE url = ?1",
             url,
         )?;
         self.write("DELETE FROM webhook_paused WHERE url = ?1", url)
@@ -76,7 +80,7 @@ impl Writer<'_> {
             | Change::PutClient(_)
             | Change::RemoveClient(_)
             | Change::RemoveEndpoint(_)
-            | Change::Pause(_)
+            | Change::Pause(..)
             | Change::Disable(..)
             | Change::Resume(_)
             | Change::KeepPast(_)
@@ -117,13 +121,40 @@ impl Writer<'_> {
         Ok(found.optional()?.unwrap_or(false))
     }
 
-    fn disable(&mut self, url: &WebhookUrl, reason: DisabledReason) -> Result<(), StoreError> {
-        let endpoint = self.endpoint(url).map_err(store_error)?;
-        let reason = rows::json(&reason).map_err(store_error)?;
-        let sql = "UPDATE webhook_endpoint SET disabled = ?2 WHERE id = ?1";
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let written = statement.execute(params![endpoint, reason]);
-        written.map(drop).map_err(store_error)
+    /// Pauses an endpoint. A pause that is there already stays as it is.
+    fn pause(&self, url: &WebhookUrl, stopped: &Stopped) -> rusqlite::Result<()> {
+        let sql = "INSERT OR IGNORE INTO webhook_paused (url, paused_at, paused_by, note) \
+                   VALUES (?1, ?2, ?3, ?4)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let (at, by, note) = columns(stopped);
+        let written = statement.execute(params![url.as_str(), at, by, note]);
+        written.map(drop)
+    }
+
+    fn disable(
+        &mut self,
+        url: &WebhookUrl,
+        reason: DisabledReason,
+        stopped: &Stopped,
+    ) -> rusqlite::Result<()> {
+        let endpoint = self.endpoint(url)?;
+        self.disable_endpoint(endpoint, reason, stopped)
+    }
+
+    /// Disables an endpoint, unless it is disabled for this reason already.
+    pub(super) fn disable_endpoint(
+        &self,
+        endpoint: i64,
+        reason: DisabledReason,
+        stopped: &Stopped,
+    ) -> rusqlite::Result<()> {
+        let sql = "UPDATE webhook_endpoint \
+                   SET disabled = ?2, disabled_at = ?3, disabled_by = ?4, disabled_note = ?5 \
+                   WHERE id = ?1 AND disabled IS NOT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let (at, by, note) = columns(stopped);
+        let written = statement.execute(params![endpoint, rows::json(&reason)?, at, by, note]);
+        written.map(drop)
     }
 
     fn write(&self, sql: &str, url: &WebhookUrl) -> Result<(), StoreError> {
@@ -131,6 +162,24 @@ impl Writer<'_> {
         let written = statement.execute([url.as_str()]);
         written.map(drop).map_err(store_error)
     }
+}
+
+/// Returns a stop as its three columns.
+fn columns(stopped: &Stopped) -> (Option<i64>, Option<&str>, Option<&str>) {
+    (
+        stopped.at.map(Timestamp::unix_millis),
+        stopped.by.as_ref().map(Operator::as_str),
+        stopped.note.as_ref().map(Note::as_str),
+    )
+}
+
+/// Reads a stop from three columns. What is unreadable is unknown: the endpoint stays stopped.
+fn stopped(row: &Row<'_>, first: usize) -> Stopped {
+    let text = |column| row.get::<_, Option<String>>(column).ok().flatten();
+    let at = rows::maybe_time(row, first).ok().flatten();
+    at.map_or_else(Stopped::default, Stopped::at)
+        .by(text(first + 1).and_then(|by| Operator::new(by).ok()))
+        .note(text(first + 2).and_then(|note| Note::new(note).ok()))
 }
 
 /// Writes rows of settings; with a key, sealed and noted in the manifest.
@@ -211,7 +260,7 @@ pub(super) fn readable(
         rules: kept(settings(connection, encryption)?, &mut lost),
         clients: kept(settings(connection, encryption)?, &mut lost),
         endpoints: kept(settings(connection, encryption)?, &mut lost),
-        paused: kept(urls(connection, PAUSED)?, &mut lost),
+        paused: kept(paused(connection)?, &mut lost),
         disabled: kept(disabled(connection)?, &mut lost),
     };
     // Other methods return these; only their unreadable rows are listed here.
@@ -366,18 +415,27 @@ fn url(row: &Row<'_>, table: &'static str) -> Result<WebhookUrl, UnreadableSetti
     rows::url(row, 0).map_err(|_| unnamed(table, "its key is not a webhook URL"))
 }
 
-/// A disabled endpoint and the reason. With an unreadable reason it stays disabled.
-type Disabled = Result<(WebhookUrl, DisabledReason), UnreadableSetting>;
+/// A paused endpoint.
+type Paused = Result<(WebhookUrl, Stopped), UnreadableSetting>;
 
-fn disabled(connection: &Connection) -> Result<Vec<Disabled>, StoreError> {
-    let sql = "SELECT url, disabled FROM webhook_endpoint WHERE disabled IS NOT NULL ORDER BY url";
+fn paused(connection: &Connection) -> Result<Vec<Paused>, StoreError> {
+    let sql = "SELECT url, paused_at, paused_by, note FROM webhook_paused ORDER BY url";
     all(connection, sql, [], |row| {
-        let reason = rows::from_json(row, 1).unwrap_or(DisabledReason::Unreadable);
-        Ok(url(row, "webhook_endpoint").map(|url| (url, reason)))
+        Ok(url(row, "webhook_paused").map(|url| (url, stopped(row, 1))))
     })
 }
 
-const PAUSED: &str = "webhook_paused";
+/// A disabled endpoint and the reason. With an unreadable reason it stays disabled.
+type Disabled = Result<(WebhookUrl, DisabledReason, Stopped), UnreadableSetting>;
+
+fn disabled(connection: &Connection) -> Result<Vec<Disabled>, StoreError> {
+    let sql = "SELECT url, disabled, disabled_at, disabled_by, disabled_note \
+               FROM webhook_endpoint WHERE disabled IS NOT NULL ORDER BY url";
+    all(connection, sql, [], |row| {
+        let reason = rows::from_json(row, 1).unwrap_or(DisabledReason::Unreadable);
+        Ok(url(row, "webhook_endpoint").map(|url| (url, reason, stopped(row, 2))))
+    })
+}
 
 const REMOVED: &str = "webhook_removed";
 
@@ -431,7 +489,6 @@ mod tests {
     use crate::domain::routing::client::Client;
     use crate::domain::routing::rule::Rule;
     use crate::domain::signing::signer::SignatureHeaders;
-    use crate::domain::value::time::Timestamp;
 
     #[test]
     fn what_is_kept_has_its_secrets_when_it_is_read_again() {

@@ -6,18 +6,22 @@ use serde_json::Value;
 
 use crate::domain::authorisation::auth::Auth;
 use crate::domain::credentials::CredentialBook;
-use crate::domain::deliveries::outcome::DeadLetterReason;
+use crate::domain::deliveries::outcome::{DeadLetterReason, Outcome};
 use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::policy::health::DisabledReason;
 use crate::domain::routing::client::Client;
 use crate::domain::routing::filter::{Condition, Filter};
 use crate::domain::routing::rule::Rule;
-use crate::domain::value::id::DeliveryId;
+use crate::domain::value::id::{CompanyId, DeliveryId};
+use crate::domain::value::operator::{Note, Operator};
 use crate::store::{
-    Appended, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage, EndedDelivery, OpenQuery,
-    Progress, Redelivery, Retention, Store, StoreError, StoredClock,
+    Appended, AttemptRecord, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage, EndedDelivery,
+    OpenQuery, Progress, Redelivery, Retention, Stopped, Store, StoreError, StoredClock,
 };
 
-use super::fixtures::{A, B, alert, append, at, dead, delivered, event, failed, ids, url};
+use super::fixtures::{
+    A, B, alert, append, at, dead, delivered, event, failed, ids, progress, record, url,
+};
 
 pub(super) async fn discards_dead_letters(store: &impl Store) {
     let all = append(store, 2, A).await;
@@ -328,8 +332,8 @@ pub(super) async fn keeps_the_configuration(store: &impl Store) {
         Change::PutClient(Client::new("left").name("left")),
         Change::RemoveClient("left".into()),
         Change::PutEndpoint(endpoint.clone()),
-        Change::Pause(url(A)),
-        Change::Pause(url(B)),
+        Change::Pause(url(A), stopped_by("alice", 7)),
+        Change::Pause(url(B), Stopped::default()),
         Change::Resume(url(B)),
     ] {
         store.apply(change).await.unwrap();
@@ -338,11 +342,83 @@ pub(super) async fn keeps_the_configuration(store: &impl Store) {
     assert_eq!(kept.rules, [rule("r1"), rule("r2"), filtered]);
     assert_eq!(kept.clients, [Client::new("c").name("new")]);
     assert_eq!(kept.endpoints, [endpoint]);
-    assert_eq!(kept.paused, [url(A)]);
+    assert_eq!(kept.paused, [(url(A), stopped_by("alice", 7))]);
     store.apply(Change::RemoveEndpoint(url(A))).await.unwrap();
     let kept = store.configuration().await.unwrap();
     assert!(kept.endpoints.is_empty() && kept.paused.is_empty());
     keeps_credentials_of_the_past(store).await;
+}
+
+fn stopped_by(name: &str, seconds: i64) -> Stopped {
+    let stopped = Stopped::at(at(seconds)).by(Operator::new(name).ok());
+    stopped.note(Note::new("flooding us").ok())
+}
+
+pub(super) async fn makes_a_waiting_delivery_due(store: &impl Store) {
+    let all = append(store, 3, A).await;
+    let batch = vec![failed(all[0], A, 1, 60), failed(all[1], A, 1, 90)];
+    store.record(batch.into()).await.unwrap();
+    let make_due = async |id, to, seconds| store.make_due(&url(to), id, at(seconds)).await;
+    let made_due = match make_due(all[1], A, 30).await {
+        // A store may leave this out, if its documentation says so.
+        Err(StoreError::Unsupported(_)) => return,
+        made_due => made_due.unwrap().unwrap(),
+    };
+    assert_eq!((made_due.id, made_due.due_at), (all[1], at(30)));
+    let company = made_due.company_id.as_ref().map(CompanyId::as_str);
+    assert_eq!(company, Some("company"));
+    let waiting = async || {
+        let waiting = store.waiting(&url(A), 10).await.unwrap();
+        let due = waiting.iter().map(|it| (it.id, it.due_at));
+        due.collect::<Vec<_>>()
+    };
+    assert_eq!(waiting().await, [(all[1], at(30)), (all[0], at(60))]);
+    let loaded = store.load(&url(A), vec![all[1]]).await.unwrap();
+    assert_eq!(
+        loaded[0].progress,
+        progress(1),
+        "attempts and deadline stay"
+    );
+    let again = make_due(all[1], A, 40).await.unwrap().unwrap();
+    assert_eq!(again.due_at, at(30), "what is due earlier stays so");
+    let queued = make_due(all[2], A, 30).await.unwrap();
+    assert_eq!(queued, None, "it was never attempted");
+    assert_eq!(make_due(all[0], B, 30).await.unwrap(), None, "another's");
+    let ended = record(all[0], A, 2, Outcome::Delivered);
+    store.record(vec![ended].into()).await.unwrap();
+    assert_eq!(make_due(all[0], A, 30).await.unwrap(), None, "it has ended");
+    assert_eq!(waiting().await, [(all[1], at(30))]);
+}
+
+pub(super) async fn keeps_who_stopped_an_endpoint(store: &impl Store) {
+    let apply = async |change| store.apply(change).await.unwrap();
+    let paused = async || store.configuration().await.unwrap().paused;
+    let disabled = async || store.configuration().await.unwrap().disabled;
+    apply(Change::Pause(url(A), stopped_by("alice", 1))).await;
+    apply(Change::Pause(url(A), stopped_by("bob", 2))).await;
+    let first = [(url(A), stopped_by("alice", 1))];
+    assert_eq!(paused().await, first, "the first pause stays");
+    let by_hand = DisabledReason::Application;
+    for (name, seconds) in [("alice", 3), ("bob", 4)] {
+        let change = Change::Disable(url(A), by_hand, stopped_by(name, seconds));
+        apply(change).await;
+    }
+    let first = [(url(A), by_hand, stopped_by("alice", 3))];
+    assert_eq!(disabled().await, first);
+    let id = append(store, 1, A).await[0];
+    let gone = AttemptRecord {
+        disabled: Some(DisabledReason::Gone),
+        ..dead(id, A)
+    };
+    let ended_at = gone.summary.at;
+    store.record(vec![gone].into()).await.unwrap();
+    let by_itself = [(url(A), DisabledReason::Gone, Stopped::at(ended_at))];
+    assert_eq!(disabled().await, by_itself, "nobody's name is left on it");
+    apply(Change::Resume(url(A))).await;
+    assert!(paused().await.is_empty() && disabled().await.is_empty());
+    apply(Change::Disable(url(A), by_hand, Stopped::default())).await;
+    let unknown = [(url(A), by_hand, Stopped::default())];
+    assert_eq!(disabled().await, unknown, "nothing is left of the first");
 }
 
 async fn keeps_credentials_of_the_past(store: &impl Store) {

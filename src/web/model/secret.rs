@@ -1,5 +1,6 @@
-//! The parts of an endpoint that hold secrets, besides its authorisation. They go in, and never come
-//! back.
+//! The parts of an endpoint that hold secrets, besides its authorisation.
+//!
+//! They go in, and never come back.
 
 use std::fmt;
 

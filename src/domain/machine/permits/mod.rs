@@ -25,6 +25,8 @@ mod sites;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 use self::queue::{Holds, Queue, Rank};
 use self::sites::{ClientKey, Sites};
 use crate::domain::value::id::ClientId;
@@ -50,6 +52,39 @@ pub(crate) enum PermitClass {
 pub(crate) struct Charge {
     pub(crate) class: PermitClass,
     pub(crate) site: SiteId,
+}
+
+/// The use of the permits for attempts in flight, by the class of the endpoints.
+///
+/// Half of all permits are for prompt endpoints alone. Unproven and hanging endpoints share the
+/// other half with late attempts, and hanging ones start none while such attempts hold a quarter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PermitUse {
+    /// The limit on all attempts in flight.
+    pub limit: u32,
+    /// The limit on attempts of unproven and hanging endpoints.
+    pub limit_of_unproven: u32,
+    /// The limit at which hanging endpoints start no attempt.
+    pub limit_of_hanging: u32,
+    /// Attempts of endpoints that answer within a second.
+    pub prompt: u32,
+    /// Attempts of endpoints that have not answered yet, or answer later.
+    pub unproven: u32,
+    /// Attempts of endpoints that keep attempts waiting in vain.
+    pub hanging: u32,
+    /// Attempts of prompt endpoints that have not been answered within a second.
+    pub late: u32,
+    /// Endpoints that wait for a permit.
+    pub waiting: u64,
+}
+
+impl PermitUse {
+    /// Returns the number of permits taken.
+    pub fn taken(&self) -> u32 {
+        self.prompt + self.unproven + self.hanging + self.late
+    }
 }
 
 /// The position of a waiter until its turn comes.
@@ -80,6 +115,21 @@ impl<W> PermitBook<W> {
             sites: Sites::new(),
             queues: PerClass::default(),
             next_ticket: 0,
+        }
+    }
+
+    /// Returns the permits taken, the limits, and the number of waiters.
+    pub(crate) fn in_use(&self) -> PermitUse {
+        let waiting = PermitClass::ALL.map(|class| self.queues.of(class).len());
+        PermitUse {
+            limit: self.limit,
+            limit_of_unproven: self.limit / 2,
+            limit_of_hanging: self.limit / 4,
+            prompt: self.taken.prompt,
+            unproven: self.taken.unproven,
+            hanging: self.taken.hanging,
+            late: self.taken.late,
+            waiting: waiting.into_iter().sum(),
         }
     }
 

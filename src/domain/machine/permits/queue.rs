@@ -35,6 +35,8 @@ pub(super) struct Queue<W> {
     firsts: BTreeSet<(Rank, ClientKey)>,
     /// Number of first waiters by the permits that their endpoint holds.
     by_endpoint_holds: BTreeMap<u32, u32>,
+    /// Number of waiters.
+    len: u64,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl<W> Default for Queue<W> {
             clients: BTreeMap::new(),
             firsts: BTreeSet::new(),
             by_endpoint_holds: BTreeMap::new(),
+            len: 0,
         }
     }
 }
@@ -79,6 +82,11 @@ impl<W> Default for Queue<W> {
 impl<W> Queue<W> {
     pub(super) fn is_empty(&self) -> bool {
         self.firsts.is_empty()
+    }
+
+    /// Returns the number of waiters.
+    pub(super) fn len(&self) -> u64 {
+        self.len
     }
 
     /// Adds a waiter whose endpoint holds `endpoint_holds` permits.
@@ -101,6 +109,7 @@ impl<W> Queue<W> {
             standing: None,
         });
         queue.waiters.insert((endpoint_holds, ticket), waiter);
+        self.len += 1;
         self.settle((client, site), holds);
     }
 
@@ -113,6 +122,7 @@ impl<W> Queue<W> {
     ) -> Option<W> {
         let queue = self.clients.get_mut(&client)?.sites.get_mut(&site)?;
         let waiter = queue.waiters.remove(&key)?;
+        self.len -= 1;
         self.settle((client, site), holds);
         Some(waiter)
     }
@@ -131,6 +141,7 @@ impl<W> Queue<W> {
         let queue = queue.sites.get_mut(&site)?;
         queue.since = ticket;
         let (_, waiter) = queue.waiters.pop_first()?;
+        self.len -= 1;
         self.settle((client, site), holds(site));
         Some((site, waiter))
     }

@@ -1,6 +1,9 @@
 mod agreement;
+mod by_hand;
+mod making_due;
 mod memory;
 mod resting;
+mod standing;
 
 use super::*;
 use crate::domain::deliveries::answer::Answer;
@@ -498,7 +501,7 @@ fn a_store_that_is_asked_again_wakes_nobody_who_cannot_ask() {
     machine.on_agree_failed(NOW);
     assert!(pump(&mut machine, NOW).is_empty());
     assert_eq!(machine.next_wake(), Some(at(1)));
-    machine.end_change(NOW, Some(RunChange::Pause), &mut Vec::new());
+    machine.end_change(NOW, Some(RunChange::Pause(Arc::default())), &mut Vec::new());
     assert!(pump(&mut machine, at(1)).is_empty());
     assert!(machine.next_wake().is_none_or(|wake| wake > at(1)));
     machine.end_change(at(2), Some(RunChange::Resume), &mut Vec::new());
@@ -678,6 +681,8 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
             panic!("{actions:?}")
         };
         assert_eq!(record.disabled, Some(DisabledReason::Gone));
+        let since = machine.status().stopped.and_then(|stopped| stopped.at);
+        assert_eq!(since, Some(record.summary.at));
         if refused_first {
             machine.on_record_refused(NOW, record);
             machine.end_change(NOW, Some(RunChange::Resume), &mut Vec::new());
@@ -721,7 +726,10 @@ fn an_attempt_that_ends_while_a_change_is_written_is_recorded_after_it() {
         };
         let reason = (!written).then_some(DisabledReason::Gone);
         assert_eq!(
-            (record.disabled, machine.past().run.disabled),
+            (
+                record.disabled,
+                machine.past().run.disabled.map(|now| now.reason)
+            ),
             (reason, reason)
         );
     }

@@ -3,8 +3,9 @@
 use super::*;
 use crate::domain::deliveries::attempt::AttemptSummary;
 use crate::domain::endpoint::status::EndpointState;
+use crate::domain::endpoint::status::Stopped;
 use crate::domain::machine::resting::Rest;
-use crate::domain::machine::run::{Run, RunChange};
+use crate::domain::machine::run::{Disabling, Run, RunChange};
 use crate::domain::policy::agreed::Hold;
 use crate::domain::policy::breaker::Circuit;
 use crate::domain::policy::health::DisabledReason;
@@ -63,7 +64,8 @@ fn what_is_left_behind_is_gone_on_with() {
         (Some(at(60)), 7)
     );
     let mut paused = past;
-    paused.run.apply(RunChange::Pause);
+    let stopped = Arc::new(Stopped::at(at(2)));
+    paused.run.apply(RunChange::Pause(Arc::clone(&stopped)));
     paused.reports_lost = 2;
     paused.tally.open = 5;
     paused.tally.consecutive_failures = 4;
@@ -73,6 +75,7 @@ fn what_is_left_behind_is_gone_on_with() {
     paused.tally.last_attempt = Some(last);
     status = paused.status(machine.url.clone());
     assert_eq!(status.state, EndpointState::Paused);
+    assert_eq!(status.stopped.as_ref(), Some(&*stopped));
     assert_eq!((status.reports_lost, status.queued), (2, 5));
     assert_eq!(
         (status.consecutive_failures, status.last_attempt),
@@ -117,11 +120,15 @@ fn rest_comes_once_it_has_been_quiet_for_long() {
 #[test]
 fn settings_that_cannot_be_read_disable_an_endpoint() {
     let mut run = Run::default();
-    run.apply(RunChange::Disable(DisabledReason::Gone));
-    assert_eq!(run.or_withheld(false).disabled, Some(DisabledReason::Gone));
+    run.apply(RunChange::Disable(Disabling {
+        reason: DisabledReason::Gone,
+        stopped: Arc::default(),
+    }));
+    let reason = |run: Run| run.disabled.map(|disabling| disabling.reason);
+    assert_eq!(reason(run.or_withheld(false)), Some(DisabledReason::Gone));
     let unreadable = Some(DisabledReason::Unreadable);
-    assert_eq!(run.or_withheld(true).disabled, unreadable);
-    assert_eq!(Run::default().or_withheld(false).disabled, None);
+    assert_eq!(reason(run.or_withheld(true)), unreadable);
+    assert_eq!(reason(Run::default().or_withheld(false)), None);
 }
 
 #[test]

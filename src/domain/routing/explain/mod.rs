@@ -260,7 +260,7 @@ impl io::Write for Bounded {
 const MOST_MISSES: usize = 20;
 
 /// The most rules of one kind that are looked at.
-const MOST_LOOKED_AT: usize = 500;
+const MOST_LOOKED_AT: usize = 200;
 
 /// The most bytes shown of a value.
 const MOST_SHOWN: usize = 120;

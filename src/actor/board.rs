@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -121,6 +122,13 @@ impl Board {
     /// Calls `look` with the waits of each arbiter.
     pub(crate) fn each_waits(&self, mut look: impl FnMut(&Waits)) {
         self.all().for_each(|gauges| look(&gauges.waits.lock()));
+    }
+
+    /// Returns the longest time that an endpoint has waited for the engine; 0 if none waits.
+    pub(crate) fn lag(&self, now: Timestamp) -> Duration {
+        let mut lag = Duration::ZERO;
+        self.each_waits(|waits| lag = lag.max(waits.longest(now)));
+        lag
     }
 
     fn all(&self) -> impl Iterator<Item = &Gauges> {

@@ -12,14 +12,14 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 use uuid::Uuid;
 
-use super::State;
+use super::Shared;
 use super::operator::{Capability, Operator};
 use super::problems::{Code, Problem};
 use super::table::{Needs, Operation};
 
 /// Admits a request, and finishes its answer.
 pub(super) async fn pass<B: MessageBody + 'static>(
-    web: State,
+    web: Shared,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -42,7 +42,7 @@ pub(super) async fn pass<B: MessageBody + 'static>(
 }
 
 /// Checks everything that does not depend on the route's handler.
-async fn admit(web: &State, request: &ServiceRequest) -> Result<(Operator, Needs), Problem> {
+async fn admit(web: &Shared, request: &ServiceRequest) -> Result<(Operator, Needs), Problem> {
     let operator = web.access.check(request.request()).await?;
     if !request.method().is_safe() {
         check_site(request.headers())?;

@@ -82,7 +82,7 @@ pub fn openapi() -> Value {
 /// The API of an engine; see [`scope`].
 #[derive(Clone)]
 pub struct WebScope {
-    web: State,
+    web: Shared,
 }
 
 /// What every handler needs.
@@ -93,7 +93,7 @@ struct Web {
     body_limit: usize,
 }
 
-type State = Data<Web>;
+type Shared = Data<Web>;
 
 impl WebScope {
     /// Sets the size in bytes of the largest body taken, and of the largest line of a batch.

@@ -57,6 +57,14 @@
 //!
 //! **404.** No delivery has this id, or it is no longer stored.
 //!
+//! ## unknown-event
+//!
+//! **404.** No event has this id, or it is forgotten. Ask why for more.
+//!
+//! ## unknown-redelivery
+//!
+//! **404.** No redelivery by filter has this id, or it is forgotten.
+//!
 //! ## unknown-secret
 //!
 //! **404.** No secret of the endpoint has this fingerprint.
@@ -89,6 +97,18 @@
 //! ## still-open
 //!
 //! **409.** The delivery will be attempted anyway. To send it a second time, force it.
+//!
+//! ## changed-since
+//!
+//! **409.** More deliveries match than were expected. Look at the number again.
+//!
+//! ## endpoint-stopped
+//!
+//! **409.** The endpoint is paused, disabled, on hold, or behind an open circuit. Resume it first.
+//!
+//! ## not-open
+//!
+//! **409.** The delivery was delivered or given up. Redeliver it instead.
 //!
 //! ## last-secret
 //!
@@ -226,6 +246,8 @@ codes! {
     EndpointRemoved = "endpoint-removed", 409, "Endpoint was removed";
     StillOpen = "still-open", 409, "Delivery is still open";
     ChangedSince = "changed-since", 409, "Changed since it was shown";
+    EndpointStopped = "endpoint-stopped", 409, "Endpoint attempts nothing at present";
+    NotOpen = "not-open", 409, "Delivery is not open";
     LastSecret = "last-secret", 409, "Last secret";
     TooManySecrets = "too-many-secrets", 409, "Too many secrets";
     IdTaken = "id-taken", 409, "Event id is taken";

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
-use super::State;
+use super::Shared;
 use super::problems::{Code, Problem};
 
 /// The query of a request.
@@ -151,7 +151,7 @@ pub(super) fn media(
 
 /// Returns the largest body that the application lets in, in bytes.
 pub(super) fn body_limit(request: &HttpRequest) -> Result<usize, Problem> {
-    let web = request.app_data::<State>();
+    let web = request.app_data::<Shared>();
     web.map(|web| web.body_limit)
         .ok_or_else(|| Problem::new(Code::Internal, "the scope has lost its state"))
 }

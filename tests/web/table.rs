@@ -62,6 +62,10 @@ fn table() -> Vec<Row> {
         row("POST", "/endpoints/{id}/pause", Operate, None, 200),
         row("POST", "/endpoints/{id}/disable", Operate, None, 200),
         row("POST", "/endpoints/{id}/resume", Operate, None, 200),
+        row("POST", "/endpoints/{id}/test", Operate, json!({}), 202),
+        row("GET", "/overview", Read, None, 200),
+        row("GET", "/statistics", Read, None, 200),
+        row("GET", "/actions", Read, None, 200),
         row("GET", "/endpoints/{id}/secrets", Read, None, 200),
         row(
             "POST",
@@ -133,6 +137,7 @@ fn table() -> Vec<Row> {
             json!({ "force": true }),
             202,
         ),
+        row("POST", "/deliveries/{id}/attempt-now", Redeliver, None, 409),
         row("GET", "/dead-letters", Read, None, 200),
         row("GET", "/why", Read, None, 200),
         row(

@@ -159,11 +159,8 @@ impl Handler<GetOverview> for SupervisorActor {
 
     fn handle(&mut self, _: GetOverview, ctx: &mut Context<Self>) -> Self::Result {
         let (board, now) = (&self.shared.board, self.shared.clock.now());
-        let (mut lag, mut late_endpoints) = (Duration::ZERO, 0);
-        board.each_waits(|waits| {
-            lag = lag.max(waits.longest(now));
-            late_endpoints += waits.longer_than(LATE, now);
-        });
+        let mut late_endpoints = 0;
+        board.each_waits(|waits| late_endpoints += waits.longer_than(LATE, now));
         let ended = board.series(SeriesWindow::Minute, now);
         let ended = ended.last(RATE_SECONDS);
         let mut overview = Overview {
@@ -172,7 +169,7 @@ impl Handler<GetOverview> for SupervisorActor {
             open: board.open(),
             dead_lettered: board.dead_lettered(),
             permits: self.shared.permits.in_use(),
-            lag,
+            lag: board.lag(now),
             late_endpoints,
             rates: Rates::of(&ended, u32::try_from(RATE_SECONDS).unwrap_or(1)),
             store_error: self.shared.store.condition(),

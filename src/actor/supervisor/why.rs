@@ -96,6 +96,7 @@ impl Inquiry {
             event,
             deliveries: deliveries?,
             store_error: self.shared.store.condition(),
+            lag: self.shared.board.lag(self.shared.clock.now()),
             ..Facts::default()
         })
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::delivery::DeliveryView;
 use super::problem::ProblemDocument;
@@ -203,4 +203,26 @@ impl From<RefusedEntry> for RefusedView {
             reason: entry.reason,
         }
     }
+}
+
+/// A test event.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = TestEvent)]
+pub(in crate::web) struct TestGiven {
+    /// Its type. `webhook.test` by default.
+    #[schema(max_length = 256)]
+    pub(in crate::web) rule_type: Option<String>,
+    /// Its data. An example by default.
+    pub(in crate::web) data: Option<Value>,
+}
+
+/// A note of the operator.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::web) struct Noted {
+    /// Why: shown with the endpoint, and kept with the action.
+    #[param(max_length = 512)]
+    pub(in crate::web) note: Option<String>,
 }

@@ -10,6 +10,7 @@ pub(super) mod delivery;
 pub(super) mod document;
 pub(super) mod event;
 pub(super) mod meta;
+pub(super) mod overview;
 pub(super) mod page;
 pub(super) mod policy;
 pub(super) mod problem;

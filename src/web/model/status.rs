@@ -6,8 +6,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::page::{Limit, always};
 use super::reshape;
-use crate::actor::message::StatusFilter;
+use crate::actor::message::{EndpointSort, ListEndpoints, StatusFilter};
 use crate::domain::endpoint::id::EndpointId;
+use crate::domain::endpoint::standing::StateKind;
 use crate::domain::endpoint::status::EndpointStatus;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
@@ -31,6 +32,12 @@ pub(in crate::web) struct StatusView {
     /// Why it is `disabled`: `application`, `gone`, `failing`, `receiver_asked` or `unreadable`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// When and by whom it was paused or disabled, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<StoppedView>,
+    /// The last 20 results, oldest first: `delivered` or how an attempt ended otherwise.
+    #[serde(default)]
+    recent: Vec<String>,
     /// Number of open deliveries not in flight.
     queued: u64,
     /// Number of attempts in flight.
@@ -89,6 +96,21 @@ super::words! {
         /// It was disabled.
         Disabled,
     }
+}
+
+/// When and by whom an endpoint was paused or disabled.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Stopped)]
+pub(in crate::web) struct StoppedView {
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
+    /// The operator who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// The operator's note.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// The pause that a receiver asked for with `Retry-After`.
@@ -174,6 +196,11 @@ pub(in crate::web) struct EndpointFilter {
     /// Only endpoints in this condition.
     #[param(inline)]
     pub(in crate::web) state: Option<Condition>,
+    /// Only endpoints whose URL contains this text, regardless of the case of ASCII letters.
+    pub(in crate::web) q: Option<String>,
+    /// The order: by URL, or by need for attention, without those that are well. `url` by default.
+    #[param(inline)]
+    pub(in crate::web) sort: Option<Sort>,
     /// The most things on the page: 1 to 200, 50 by default.
     #[serde(skip_serializing_if = "always", default)]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]
@@ -195,7 +222,40 @@ super::words! {
     }
 }
 
+super::words! {
+    /// The order of endpoints.
+    Sort {
+        Url,
+        /// Those first that gave up most in the last hour, then those with most open deliveries,
+        /// then those in trouble for longest.
+        Attention,
+    }
+}
+
 impl EndpointFilter {
+    /// Returns the query among all endpoints, if it is one that needs the index of them.
+    pub(in crate::web) fn indexed(&self) -> Option<ListEndpoints> {
+        if self.sort != Some(Sort::Attention) && self.q.is_none() {
+            return None;
+        }
+        Some(ListEndpoints {
+            states: match self.state {
+                None | Some(Condition::Failing) => Vec::new(),
+                Some(Condition::Busy) => vec![StateKind::Delivering, StateKind::BackingOff],
+                Some(Condition::Paused) => vec![StateKind::Paused],
+                Some(Condition::Disabled) => vec![StateKind::Disabled],
+            },
+            failing: self.state == Some(Condition::Failing),
+            url_contains: self.q.clone(),
+            sort: match self.sort {
+                Some(Sort::Attention) => EndpointSort::Attention,
+                Some(Sort::Url) | None => EndpointSort::Url,
+            },
+            after: None,
+            limit: self.limit.get(),
+        })
+    }
+
     pub(in crate::web) fn filter(&self) -> StatusFilter {
         match self.state {
             None => StatusFilter::All,

@@ -7,6 +7,7 @@ use utoipa_actix_web::scope::Scope;
 
 use super::{Answer, Caller, Routing, State};
 use crate::domain::deliveries::delivery::{DeliveryDetails, DeliveryState};
+use crate::domain::endpoint::due::AttemptNowAnswer;
 use crate::domain::endpoint::id::EndpointId;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
@@ -25,7 +26,7 @@ use crate::web::refusals::unknown_endpoint;
 
 pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = scope.service(list).service(count).service(show);
-    scope.service(body).service(redeliver)
+    scope.service(body).service(redeliver).service(attempt_now)
 }
 
 /// List deliveries, newest first.
@@ -142,6 +143,35 @@ async fn redeliver(web: State, id: Path<String>, Body(again): Body<Again>) -> An
     let gone = || Problem::new(Code::UnknownDelivery, "delivery is no longer stored");
     let fresh = Redelivered::from(fresh.ok_or_else(gone)?);
     Ok(HttpResponse::Accepted().json(fresh))
+}
+
+/// Attempt a delivery now that waits for a retry.
+#[utoipa::path(
+    tag = "deliveries",
+    params(("id" = String, Path, description = "The delivery's id.")),
+    responses((status = 202, description = "It is attempted now, or already.", body = Redelivered)),
+    security(("token" = ["redeliver"]))
+)]
+#[post("/deliveries/{id}/attempt-now")]
+async fn attempt_now(web: State, id: Path<String>) -> Answer {
+    let id = delivery_id("id", &id)?;
+    match web.engine.attempt_now(id).await? {
+        AttemptNowAnswer::Started | AttemptNowAnswer::UnderWay => {
+            Ok(HttpResponse::Accepted().json(Redelivered::from(id)))
+        }
+        AttemptNowAnswer::Blocked { by } => {
+            let detail = format!("its endpoint is {by}; resume it first");
+            Err(Problem::new(Code::EndpointStopped, detail))
+        }
+        AttemptNowAnswer::NotOpen => {
+            let detail = "delivery has ended; redeliver it instead";
+            Err(Problem::new(Code::NotOpen, detail))
+        }
+        AttemptNowAnswer::Unknown => {
+            let detail = "no delivery has this id, or it is no longer stored";
+            Err(Problem::new(Code::UnknownDelivery, detail))
+        }
+    }
 }
 
 /// Returns everything stored of the delivery with an id.

@@ -7,25 +7,28 @@ use serde_json::Value;
 use utoipa_actix_web::scope::Scope;
 
 use super::{Answer, Routing, State, tagged};
-use crate::actor::message::ListStatus;
+use crate::actor::message::{ListEndpoints, ListStatus, SendTest};
 use crate::domain::endpoint::id::EndpointId;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::EndpointStatus;
+use crate::domain::value::operator::Note;
 use crate::domain::value::url::WebhookUrl;
 use crate::engine::{EndpointHandle, Engine};
-use crate::web::model::delivery::Removed;
+use crate::web::model::delivery::{Redelivered, Removed};
+use crate::web::model::event::{Noted, TestGiven};
 use crate::web::model::page::List;
 use crate::web::model::settings::{EndpointPatch, EndpointView, NewEndpoint};
 use crate::web::model::status::{EndpointFilter, StatusView};
 use crate::web::problems::{Code, Problem};
-use crate::web::read::{Patch, Query};
+use crate::web::read::{Body, Patch, Query};
 use crate::web::refusals::unknown_endpoint;
 use crate::web::{cursor, etag};
 
 pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = scope.service(list).service(create).service(show);
     let scope = scope.service(change).service(remove);
-    scope.service(pause).service(resume).service(disable)
+    let scope = scope.service(pause).service(resume).service(disable);
+    scope.service(test)
 }
 
 /// List endpoints, ordered by URL.
@@ -37,6 +40,9 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
 )]
 #[get("/endpoints")]
 async fn list(web: State, Query(filter): Query<EndpointFilter>) -> Answer {
+    if let Some(query) = filter.indexed() {
+        return listed(&web.engine, &filter, query).await;
+    }
     let limit = filter.limit.get();
     let after = match &filter.cursor {
         Some(given) => Some(place(&web.engine, &filter, given).await?),
@@ -60,6 +66,36 @@ async fn list(web: State, Query(filter): Query<EndpointFilter>) -> Answer {
     let shown = page.statuses.iter().map(StatusView::new);
     let list = List::new(shown.collect::<Result<_, _>>()?, next);
     Ok(HttpResponse::Ok().json(list))
+}
+
+/// Answers with a page of the index of all endpoints.
+async fn listed(engine: &Engine, filter: &EndpointFilter, query: ListEndpoints) -> Answer {
+    let after = match &filter.cursor {
+        None => None,
+        Some(given) => {
+            let place = cursor::place(filter, given)?;
+            let (rank, id) = place.split_once('-').ok_or_else(cursor::malformed)?;
+            let id = id.parse().map_err(|_| cursor::malformed())?;
+            let url = engine.find_endpoint(id).await?;
+            let url = url.ok_or_else(cursor::malformed)?;
+            let after = format!("{rank}-{url}").parse();
+            Some(after.map_err(|_| cursor::malformed())?)
+        }
+    };
+    let page = engine
+        .endpoints_by(ListEndpoints { after, ..query })
+        .await?;
+    let next = page.next.as_ref().and_then(|next| {
+        // The id in place of the URL, which may hold secrets.
+        let text = next.to_string();
+        let (rank, url) = text.split_once('-')?;
+        let id = EndpointId::of(&WebhookUrl::parse(url).ok()?);
+        Some(cursor::after(filter, &format!("{rank}-{id}")))
+    });
+    let shown = page.endpoints.iter();
+    let shown = shown.map(|listed| StatusView::new(&listed.status));
+    let page = List::new(shown.collect::<Result<_, _>>()?, next);
+    Ok(HttpResponse::Ok().json(page))
 }
 
 /// The number of endpoints examined for a page of those in one condition.
@@ -195,13 +231,13 @@ async fn remove(web: State, request: HttpRequest, id: Path<String>) -> Answer {
 /// Pause attempts to an endpoint. Its events are kept.
 #[utoipa::path(
     tag = "endpoints",
-    params(("id" = String, Path, description = "The endpoint's id.")),
+    params(("id" = String, Path, description = "The endpoint's id."), Noted),
     responses((status = 200, description = "The status.", body = StatusView)),
     security(("token" = ["operate"]))
 )]
 #[post("/endpoints/{id}/pause")]
-async fn pause(web: State, id: Path<String>) -> Answer {
-    let handle = find(&web.engine, &id).await?;
+async fn pause(web: State, id: Path<String>, Query(noted): Query<Noted>) -> Answer {
+    let handle = note(find(&web.engine, &id).await?, noted)?;
     handle.pause().await?;
     now(&handle).await
 }
@@ -223,15 +259,49 @@ async fn resume(web: State, id: Path<String>) -> Answer {
 /// Disable an endpoint, as for a customer who has left. Its events are kept.
 #[utoipa::path(
     tag = "endpoints",
-    params(("id" = String, Path, description = "The endpoint's id.")),
+    params(("id" = String, Path, description = "The endpoint's id."), Noted),
     responses((status = 200, description = "The status.", body = StatusView)),
     security(("token" = ["operate"]))
 )]
 #[post("/endpoints/{id}/disable")]
-async fn disable(web: State, id: Path<String>) -> Answer {
-    let handle = find(&web.engine, &id).await?;
+async fn disable(web: State, id: Path<String>, Query(noted): Query<Noted>) -> Answer {
+    let handle = note(find(&web.engine, &id).await?, noted)?;
     handle.disable().await?;
     now(&handle).await
+}
+
+/// Adds the operator's note.
+fn note(handle: EndpointHandle, noted: Noted) -> Result<EndpointHandle, Problem> {
+    let Some(text) = noted.note else {
+        return Ok(handle);
+    };
+    let note = Note::new(text).map_err(|error| Problem::parameter("note", error))?;
+    Ok(handle.note(note))
+}
+
+/// Send a test event to an endpoint now: one attempt, which does not count against its health.
+#[utoipa::path(
+    tag = "endpoints",
+    params(("id" = String, Path, description = "The endpoint's id.")),
+    request_body(content = TestGiven),
+    responses((status = 202, description = "The delivery.", body = Redelivered)),
+    security(("token" = ["operate"]))
+)]
+#[post("/endpoints/{id}/test")]
+async fn test(web: State, id: Path<String>, Body(given): Body<TestGiven>) -> Answer {
+    let id: EndpointId = id
+        .parse()
+        .map_err(|error| Problem::parameter("id", error))?;
+    let url = web.engine.find_endpoint(id).await?;
+    let mut test = SendTest::new(url.ok_or_else(unknown_endpoint)?);
+    if let Some(rule_type) = given.rule_type {
+        test = test.rule_type(rule_type);
+    }
+    if let Some(data) = given.data {
+        test = test.data(data);
+    }
+    let sent = Redelivered::from(web.engine.send_test(test).await?);
+    Ok(HttpResponse::Accepted().json(sent))
 }
 
 /// Returns a handle to the endpoint with an id.

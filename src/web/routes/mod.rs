@@ -11,6 +11,7 @@ mod deliveries;
 mod endpoints;
 mod events;
 mod meta;
+mod overview;
 pub(super) mod probes;
 mod redeliveries;
 mod rules;
@@ -27,7 +28,8 @@ use utoipa_actix_web::scope::Scope;
 
 use super::operator::Operator;
 use super::problems::{Code, Problem};
-use super::{State, etag};
+use super::{Shared, etag};
+use crate::engine::Engine;
 
 /// The service of a scope, which adding a route does not change.
 pub(super) trait Routing:
@@ -51,11 +53,32 @@ pub(super) fn add_all<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = deliveries::add(scope);
     let scope = dead_letters::add(scope);
     let scope = redeliveries::add(scope);
+    let scope = overview::add(scope);
     why::add(scope)
 }
 
 /// The answer of a handler.
 type Answer = Result<HttpResponse, Problem>;
+
+/// What a handler needs: the engine, on behalf of the caller, who is named in every change.
+struct State {
+    engine: Engine,
+}
+
+impl FromRequest for State {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
+        let web = request.app_data::<Shared>();
+        let caller = request.extensions().get::<Operator>().cloned();
+        let engine = web
+            .zip(caller)
+            .map(|(web, caller)| web.engine.by(&*caller.name));
+        let lost = || Problem::new(Code::Internal, "the scope has lost its state");
+        ready(engine.map(|engine| Self { engine }).ok_or_else(lost))
+    }
+}
 
 /// The caller, as the gate found it.
 struct Caller(Operator);

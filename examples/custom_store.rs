@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
-    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, DeadLetterQuery,
-    DeliveryQuery, EndedDelivery, GivenUp, MemoryStore, NewEvent, OpenDelivery, OpenPage,
-    OpenQuery, OpenSummary, PageLimit, PastCredential, Redelivery, Retention, StoreClaim,
-    StoreFuture, StoredClock, StoredEndpoint, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, Count, DeadLetterQuery,
+    DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, MemoryStore, NewEvent, OpenDelivery,
+    OpenPage, OpenQuery, OpenSummary, Page, PageLimit, PastCredential, Redelivery, RedeliveryId,
+    RedeliveryJob, RedeliveryStep, Retention, StoreClaim, StoreFuture, StoredClock, StoredEndpoint,
+    StoredEvent, WaitingDelivery,
 };
 use actix_webhooks::testing::store_conformance;
-use actix_webhooks::{AddressRange, DeadLetter, DeadLetterReason, Delivery, DeliveryId};
+use actix_webhooks::{AddressRange, DeadLetter, DeadLetterReason, Delivery, DeliveryId, EventId};
 use actix_webhooks::{Engine, Event, Rule, Timestamp, WebhookUrl};
 
 #[derive(Default)]
@@ -63,14 +64,15 @@ impl DeliveryStore for LoggingStore {
         // These have defaults; the trait says what a store without them cannot do.
         queued_within(url: &WebhookUrl, after: DeliveryId, limit: PageLimit) -> OpenPage;
         agree(url: &WebhookUrl, agreed: Agreed) -> ();
+        resting_endpoints(after: Option<WebhookUrl>, limit: usize) -> Vec<(WebhookUrl, StoredEndpoint)>;
     }
 }
 
 impl RecordStore for LoggingStore {
     forward! {
         attempts(id: DeliveryId) -> Vec<Attempt>;
-        deliveries(query: DeliveryQuery) -> Vec<Delivery>;
-        dead_letters(query: DeadLetterQuery) -> Vec<DeadLetter>;
+        deliveries(query: DeliveryQuery) -> Page<Delivery>;
+        dead_letters(query: DeadLetterQuery) -> Page<DeadLetter>;
         redeliver(which: Redelivery, now: Timestamp) -> Vec<(DeliveryId, WebhookUrl)>;
         discard(query: DeadLetterQuery) -> u64;
         prune(now: Timestamp, keep: Retention) -> u64;
@@ -80,6 +82,15 @@ impl RecordStore for LoggingStore {
         end(url: &WebhookUrl, ids: Vec<DeliveryId>, reason: DeadLetterReason, now: Timestamp)
             -> Vec<EndedDelivery>;
         count_dead_letters(query: DeadLetterQuery) -> u64;
+        count(query: DeliveryQuery, at_most: u64) -> Count;
+        delivery(id: DeliveryId) -> Option<DeliveryDetails>;
+        events(id: EventId) -> Vec<StoredEvent>;
+        make_due(url: &WebhookUrl, id: DeliveryId, now: Timestamp) -> Option<WaitingDelivery>;
+        begin_redelivery(which: Redelivery, now: Timestamp) -> RedeliveryJob;
+        go_on_redelivering(id: RedeliveryId, limit: usize, now: Timestamp)
+            -> Option<RedeliveryStep>;
+        stop_redelivery(id: RedeliveryId, now: Timestamp) -> Option<RedeliveryJob>;
+        redeliveries() -> Vec<RedeliveryJob>;
     }
 }
 

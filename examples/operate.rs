@@ -13,20 +13,23 @@
 //!     -d "{\"ruleType\":\"invoice.paid\",\"clientId\":\"$client\",\"data\":{\"number\":42}}"; echo
 //! done
 //!
-//! # Bolt says that nothing arrived. What became of its deliveries? (`reason` tells.)
+//! # Bolt says that nothing arrived. Why?
+//! curl -s -H "$alice" "$api/why?client=bolt&since=15m"
+//! # What became of its deliveries? (`reason` tells.)
 //! curl -s -H "$alice" "$api/deliveries?client=bolt&since=15m"
 //! # What did each attempt get? (The id is that of the delivery above.)
 //! curl -s -H "$alice" $api/deliveries/2
 //! # Is it only this delivery, or is the endpoint in trouble? Are others?
-//! curl -s -H "$alice" "$api/endpoints?state=failing"
+//! curl -s -H "$alice" "$api/overview"
 //! # What would be called how? Secrets are named, never shown.
 //! curl -s -H "$alice" $api/endpoints/<id of the endpoint>
 //! # Once the receiver is repaired: deliver it again.
 //! curl -s -H "$alice" -H 'Content-Type: application/json' $api/deliveries/2/redeliver -d '{}'
 //!
-//! # No rule matches this type: the receipt says `"deliveries":0,"rules":[]`.
+//! # No rule matches this type: the receipt says `"deliveries":0,"rules":[]`. Why?
 //! curl -s -H "$alice" -H 'Content-Type: application/json' $api/events \
-//!   -d '{"ruleType":"order.paid","clientId":"acme"}'; echo
+//!   -d '{"id":"order-1","ruleType":"order.paid","clientId":"acme"}'; echo
+//! curl -s -H "$alice" "$api/why?event=order-1"
 //! # Everything else that the API can do, for people and for programs:
 //! curl -s -H "$alice" $api/openapi.json
 //! ```

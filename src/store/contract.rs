@@ -6,8 +6,8 @@ use super::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, Count, DeadLetterQuery,
     DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery,
     OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit, PastCredential, Readable,
-    Redelivery, RedeliveryId, RedeliveryJob, RefusedEntry, Retention, StoreClaim, StoreError,
-    StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
+    Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep, RefusedEntry, Retention, StoreClaim,
+    StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -278,7 +278,7 @@ pub trait RecordStore: Send + Sync + 'static {
         id: RedeliveryId,
         limit: usize,
         now: Timestamp,
-    ) -> StoreFuture<Option<(RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>)>> {
+    ) -> StoreFuture<Option<RedeliveryStep>> {
         let (_, _, _) = (id, limit, now);
         Box::pin(std::future::ready(Err(StoreError::Unsupported(
             STEP_BY_STEP,

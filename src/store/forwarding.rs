@@ -86,10 +86,7 @@ macro_rules! forward_store {
                     id: $crate::store::RedeliveryId,
                     limit: usize,
                     now: $crate::domain::value::time::Timestamp
-                ) -> Option<(
-                    $crate::store::RedeliveryJob,
-                    Vec<($crate::domain::value::id::DeliveryId, $crate::domain::value::url::WebhookUrl)>
-                )>;
+                ) -> Option<$crate::store::RedeliveryStep>;
                 Other stop_redelivery(
                     id: $crate::store::RedeliveryId,
                     now: $crate::domain::value::time::Timestamp

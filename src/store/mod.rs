@@ -39,7 +39,7 @@ pub use self::queries::{
     DeadLetterQuery, DeliveryQuery, DeliveryStage, OpenQuery, OpenSummary, Redelivery,
 };
 pub(crate) use self::redelivering::{ENDED_AT_ONCE, REMEMBERED};
-pub use self::redelivering::{RedeliveryId, RedeliveryJob, RedeliveryState};
+pub use self::redelivering::{RedeliveryId, RedeliveryJob, RedeliveryState, RedeliveryStep};
 #[cfg(all(feature = "fuzzing", feature = "sqlite"))]
 pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 #[cfg(feature = "sqlite")]

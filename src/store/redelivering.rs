@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::queries::Redelivery;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::{OnWall, WallOffset};
 
 /// The id of a redelivery by filter: a number from the store, ascending.
@@ -64,6 +65,9 @@ pub struct RedeliveryJob {
     /// redelivered or discarded them first.
     pub skipped: u64,
 }
+
+/// A redelivery after a step, and the fresh deliveries of that step, each with its endpoint.
+pub type RedeliveryStep = (RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>);
 
 /// The state of a [`RedeliveryJob`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

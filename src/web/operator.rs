@@ -40,11 +40,11 @@ impl Operator {
 pub enum Capability {
     /// See endpoints, rules, clients and deliveries.
     Read,
-    /// See the beginnings of receivers' answers, which may hold personal data.
+    /// See what was sent, and the beginnings of receivers' answers; both may hold personal data.
     Bodies,
-    /// Redeliver.
+    /// Redeliver, and attempt now.
     Redeliver,
-    /// Pause, resume and disable endpoints; discard dead letters.
+    /// Pause, resume, disable and test endpoints; discard dead letters.
     Operate,
     /// Change rules, clients and endpoints.
     ///

@@ -101,10 +101,12 @@ impl fmt::Display for FailureFilter {
 
 impl From<Failure> for FailureFilter {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Status(status) => Self::Status(status),
-            Failure::Redirect(_) => Self::Redirect,
-            other => Self::Failure(other),
+        if let Failure::Status(status) = failure {
+            Self::Status(status)
+        } else if let Failure::Redirect(_) = failure {
+            Self::Redirect
+        } else {
+            Self::Failure(failure)
         }
     }
 }

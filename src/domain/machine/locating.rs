@@ -7,8 +7,8 @@ use crate::domain::value::id::DeliveryId;
 impl EndpointMachine {
     /// Returns where a delivery is; [`Place::Stored`] if it is not in memory. Searches the queue.
     pub(crate) fn locate(&self, id: DeliveryId) -> Place {
-        if let Some(started_at) = self.under_way.started_at(id) {
-            return started_at.map_or(Place::Recording, |since| Place::InFlight { since });
+        if let Some(place) = self.under_way.locate(id) {
+            return place;
         }
         if let Some(place) = self.queue.locate(id) {
             return place;

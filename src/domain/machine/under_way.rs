@@ -6,6 +6,7 @@ use foldhash::HashMap;
 
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::deliveries::delivery::OpenDelivery;
+use crate::domain::endpoint::place::Place;
 use crate::domain::machine::permits::Charge;
 use crate::domain::policy::retry::Progress;
 use crate::domain::value::id::DeliveryId;
@@ -106,12 +107,15 @@ impl UnderWay {
         Some(alert)
     }
 
-    /// Returns when an attempt that is under way started; `Some(None)` if it has ended and is to
-    /// be recorded.
-    pub(super) fn started_at(&self, id: DeliveryId) -> Option<Option<Timestamp>> {
+    /// Returns where a delivery is that has an attempt under way.
+    pub(super) fn locate(&self, id: DeliveryId) -> Option<Place> {
         let attempt = self.attempts.get(&id)?;
-        let in_flight = attempt.in_flight.as_ref();
-        Some(in_flight.map(|in_flight| in_flight.started_at))
+        Some(match &attempt.in_flight {
+            Some(in_flight) => Place::InFlight {
+                since: in_flight.started_at,
+            },
+            None => Place::Recording,
+        })
     }
 
     /// Returns the number of attempts in flight or to be recorded.

@@ -7,10 +7,10 @@ use super::entry::StoredDelivery;
 use super::state::State;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
-use crate::domain::value::url::WebhookUrl;
 use crate::store::search::Search;
 use crate::store::{
-    REMEMBERED, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryState, StoreError,
+    REMEMBERED, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryState, RedeliveryStep,
+    StoreError,
 };
 
 /// The redeliveries, and the number of the last one.
@@ -69,7 +69,7 @@ impl State {
         id: RedeliveryId,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Option<(RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>)>, StoreError> {
+    ) -> Result<Option<RedeliveryStep>, StoreError> {
         let Some(mut job) = self.jobs.jobs.get(&id).cloned() else {
             return Ok(None);
         };

@@ -16,8 +16,8 @@ use super::{
     Agreed, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, Count,
     DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, NewEvent,
     OpenDelivery, OpenPage, OpenQuery, OpenSummary, Page, PageLimit, PastCredential, Redelivery,
-    RedeliveryId, RedeliveryJob, Retention, Store, StoreClaim, StoreError, StoreFuture,
-    StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
+    RedeliveryId, RedeliveryJob, RedeliveryStep, Retention, Store, StoreClaim, StoreError,
+    StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -245,7 +245,7 @@ impl RecordStore for MemoryStore {
         id: RedeliveryId,
         limit: usize,
         now: Timestamp,
-    ) -> StoreFuture<Option<(RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>)>> {
+    ) -> StoreFuture<Option<RedeliveryStep>> {
         done(self.state().go_on(&self.limits, id, limit, now))
     }
 

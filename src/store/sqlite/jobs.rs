@@ -15,15 +15,11 @@ use super::writer::Writer;
 use super::{SqliteStore, query, search};
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
-use crate::domain::value::url::WebhookUrl;
 use crate::store::search::Search;
 use crate::store::{
     DeliveryQuery, DeliveryStage, REMEMBERED, Redelivery, RedeliveryId, RedeliveryJob,
-    RedeliveryState, Store as _, StoreError,
+    RedeliveryState, RedeliveryStep, Store as _, StoreError,
 };
-
-/// A redelivery after a step, with the fresh deliveries.
-type Done = (RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>);
 
 /// The deliveries that a step redelivers.
 #[derive(Clone, Debug)]
@@ -59,7 +55,7 @@ impl SqliteStore {
         id: RedeliveryId,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Option<Done>, StoreError> {
+    ) -> Result<Option<RedeliveryStep>, StoreError> {
         let next = self.inquire(move |connection| next(connection, id, limit));
         let Some((job, next)) = next.await? else {
             return Ok(None);
@@ -236,7 +232,7 @@ impl Writer<'_> {
         next: &NextStep,
         listed: bool,
         now: Timestamp,
-    ) -> rusqlite::Result<Option<Done>> {
+    ) -> rusqlite::Result<Option<RedeliveryStep>> {
         let Some(mut job) = job(self.connection, id)? else {
             return Ok(None);
         };

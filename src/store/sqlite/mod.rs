@@ -57,8 +57,8 @@ use super::{
     Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, Count, DeadLetterQuery,
     DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery,
     OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit, PastCredential, Readable,
-    Redelivery, RedeliveryId, RedeliveryJob, RefusedEntry, Retention, Store, StoreClaim,
-    StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
+    Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep, RefusedEntry, Retention, Store,
+    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -468,7 +468,7 @@ impl RecordStore for SqliteStore {
         id: RedeliveryId,
         limit: usize,
         now: Timestamp,
-    ) -> StoreFuture<Option<(RedeliveryJob, Vec<(DeliveryId, WebhookUrl)>)>> {
+    ) -> StoreFuture<Option<RedeliveryStep>> {
         Box::pin(self.clone().go_on(id, limit, now))
     }
 

@@ -135,8 +135,10 @@ async fn redeliver(store: &impl Store, known: &mut Vec<Known>, end: End) {
     });
 }
 
-type Case = (DeliveryQuery, fn(&Known) -> bool);
+type Finds = fn(&Known) -> bool;
+type Case = (DeliveryQuery, Finds);
 
+#[expect(clippy::too_many_lines, reason = "one case after another")]
 fn cases() -> Vec<Case> {
     let all = DeliveryQuery::default;
     let (event, rule) = ("e-12".into(), "r0".into());
@@ -266,7 +268,7 @@ fn cases() -> Vec<Case> {
             |known| matches!(known.end, End::GivenUp(_)) && known.is_client("c1") && known.to == A,
         ),
     ];
-    let failures: [(&str, fn(&Known) -> bool); 4] = [
+    let failures: [(&str, Finds); 4] = [
         ("404", |known| known.failure() == Some(Failure::Status(404))),
         ("5xx", |known| known.failure() == Some(Failure::Status(503))),
         ("timeout", |known| known.failure() == Some(Failure::Timeout)),
@@ -315,7 +317,7 @@ async fn in_pages(store: &impl Store, query: &DeliveryQuery) -> Vec<DeliveryId> 
 
 async fn finds_dead_letters(store: &impl Store, known: &[Known]) {
     let all = DeadLetterQuery::default;
-    let cases: [(DeadLetterQuery, fn(&Known) -> bool); 6] = [
+    let cases: [(DeadLetterQuery, Finds); 6] = [
         (all(), |_| true),
         (
             DeadLetterQuery {

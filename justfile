@@ -3,7 +3,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # What CI runs, in this order.
-steps := "fmt deny clippy fuzz-lock doc public-api sim crash clock examples bench package test"
+steps := "fmt deny clippy fuzz-lock doc public-api sim crash clock examples schema bench package test"
 
 features := "awc sqlite test-util verify web platform-roots fuzzing"
 
@@ -80,6 +80,10 @@ examples:
     cargo run --locked --features test-util --example custom_store
     .ci/receive
     .ci/embed
+
+# The API answers as its document says, whatever is sent to it (`SCHEMA_SECONDS=600` for longer).
+schema:
+    .ci/schema
 
 # The benchmark runs, for a short time, built like the tests: its figures mean nothing.
 bench:

@@ -35,7 +35,7 @@ pub(in crate::web) struct DeliveryView {
     /// The client's company that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     company_id: Option<String>,
-    #[serde(skip_deserializing)]
+    #[serde(default)]
     endpoint_id: String,
     #[schema(value_type = String, format = "uri")]
     url: WebhookUrl,
@@ -107,7 +107,7 @@ pub(in crate::web) struct DeadLetterView {
     /// The client's company that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     company_id: Option<String>,
-    #[serde(skip_deserializing)]
+    #[serde(default)]
     endpoint_id: String,
     #[schema(value_type = String, format = "uri")]
     url: WebhookUrl,
@@ -124,6 +124,12 @@ pub(in crate::web) struct DeadLetterView {
 /// Ids are numbers in the engine's JSON. Programs in JavaScript would lose digits of large ones.
 fn text_of_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     u64::deserialize(from).map(|id| id.to_string())
+}
+
+/// The same for an id that may be missing.
+pub(super) fn maybe_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let id: Option<u64> = Option::deserialize(from)?;
+    Ok(id.map(|id| id.to_string()))
 }
 
 impl DeliveryView {

@@ -95,7 +95,7 @@ impl From<Count> for Plan {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Redelivery)]
 pub(in crate::web) struct RedeliveryView {
-    #[serde(skip_deserializing)]
+    #[serde(default)]
     #[schema(example = "7")]
     id: String,
     #[schema(value_type = String, format = DateTime)]
@@ -113,7 +113,7 @@ pub(in crate::web) struct RedeliveryView {
     /// was first.
     skipped: u64,
     /// Number of deliveries that it has not dealt with.
-    #[serde(skip_deserializing)]
+    #[serde(default)]
     left: u64,
 }
 

@@ -160,6 +160,17 @@ pub(in crate::web) struct AlertServiceRule {
     notifiers: Notifiers,
 }
 
+/// A rule in the form that was asked for.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it documents an answer")]
+#[serde(untagged)]
+pub(in crate::web) enum RuleInAnyForm {
+    /// In the API's form.
+    Own(RuleView),
+    /// In the alert service's form, with `form=alert-service`.
+    AlertService(AlertServiceRule),
+}
+
 /// Where the alerts of a rule go.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -66,7 +66,7 @@ pub(in crate::web) struct EndpointView {
     client_certificate: Option<CertificateView>,
     /// The status. A `PATCH` ignores it.
     #[schema(read_only)]
-    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     status: Option<StatusView>,
 }
 

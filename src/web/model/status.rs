@@ -20,7 +20,7 @@ use crate::web::problems::Problem;
 #[schema(as = EndpointStatus)]
 pub(in crate::web) struct StatusView {
     /// The endpoint's id, derived from its URL.
-    #[serde(skip_deserializing)]
+    #[serde(default)]
     id: String,
     #[schema(value_type = String, format = "uri")]
     url: WebhookUrl,

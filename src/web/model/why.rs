@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::delivery::maybe_text;
 use super::page::Moment;
 use super::reshape;
 use crate::domain::endpoint::id::EndpointId;
@@ -81,14 +82,22 @@ pub(in crate::web) struct EvidenceView {
     event_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        default,
+        deserialize_with = "maybe_text"
+    )]
     #[schema(example = "42")]
     delivery_id: Option<String>,
     /// The delivery that it waits for.
-    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        default,
+        deserialize_with = "maybe_text"
+    )]
     #[schema(example = "41")]
     waits_for: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     endpoint_id: Option<String>,
     #[schema(value_type = Option<String>, format = "uri")]
     #[serde(skip_serializing_if = "Option::is_none")]

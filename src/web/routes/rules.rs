@@ -20,7 +20,9 @@ use crate::web::model::auth::AuthGiven;
 use crate::web::model::delivery::{Removal, Removed};
 use crate::web::model::page::List;
 use crate::web::model::reshape;
-use crate::web::model::rule::{AlertServiceRule, Form, RuleFilter, RuleForm, RulePatch, RuleView};
+use crate::web::model::rule::{
+    AlertServiceRule, Form, RuleFilter, RuleForm, RuleInAnyForm, RulePatch, RuleView,
+};
 use crate::web::problems::{Code, Problem};
 use crate::web::read::{Body, JSON, Patch, Query, Raw, parse};
 use crate::web::{cursor, etag};
@@ -42,7 +44,7 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
         status = 200,
         description = "A page of rules.",
         content(
-            (List<RuleView> = "application/json"),
+            (List<RuleInAnyForm> = "application/json"),
             (List<AlertServiceRule> = "application/vnd.alert-service.rule+json")
         )
     )),
@@ -85,7 +87,7 @@ async fn list(web: State, request: HttpRequest, Query(filter): Query<RuleFilter>
         status = 201,
         description = "The rule.",
         content(
-            (RuleView = "application/json"),
+            (RuleInAnyForm = "application/json"),
             (AlertServiceRule = "application/vnd.alert-service.rule+json")
         ),
         headers(
@@ -127,7 +129,7 @@ async fn create(
         status = 200,
         description = "The rule.",
         content(
-            (RuleView = "application/json"),
+            (RuleInAnyForm = "application/json"),
             (AlertServiceRule = "application/vnd.alert-service.rule+json")
         ),
         headers(("ETag" = String, description = "Its tag."))
@@ -163,7 +165,7 @@ async fn show(
             status = 200,
             description = "It is changed.",
             content(
-                (RuleView = "application/json"),
+                (RuleInAnyForm = "application/json"),
                 (AlertServiceRule = "application/vnd.alert-service.rule+json")
             ),
             headers(("ETag" = String, description = "Its new tag."))
@@ -172,7 +174,7 @@ async fn show(
             status = 201,
             description = "It is created.",
             content(
-                (RuleView = "application/json"),
+                (RuleInAnyForm = "application/json"),
                 (AlertServiceRule = "application/vnd.alert-service.rule+json")
             ),
             headers(("ETag" = String, description = "Its tag."))

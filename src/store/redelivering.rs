@@ -42,7 +42,7 @@ impl std::fmt::Display for RedeliveryId {
 #[non_exhaustive]
 pub struct RedeliveryJob {
     /// Its id.
-    #[serde(skip)]
+    #[serde(default)]
     pub id: RedeliveryId,
     /// What it redelivers. Its limit and its `before` are ignored.
     pub which: Redelivery,

@@ -144,6 +144,7 @@ impl Search {
     }
 
     /// Returns `true` if the end of a delivery must be looked at beyond its stage and time.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn asks_why(&self) -> bool {
         self.failure.is_some() || self.reason.is_some()
     }

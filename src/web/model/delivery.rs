@@ -122,7 +122,7 @@ pub(in crate::web) struct DeadLetterView {
 }
 
 /// Ids are numbers in the engine's JSON. Programs in JavaScript would lose digits of large ones.
-fn text_of_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(super) fn text_of_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     u64::deserialize(from).map(|id| id.to_string())
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::delivery::text_of_number;
 use super::page::Moment;
 use super::reshape;
 use crate::domain::deliveries::failure_filter::FailureFilter;
@@ -95,7 +96,7 @@ impl From<Count> for Plan {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Redelivery)]
 pub(in crate::web) struct RedeliveryView {
-    #[serde(default)]
+    #[serde(deserialize_with = "text_of_number")]
     #[schema(example = "7")]
     id: String,
     #[schema(value_type = String, format = DateTime)]
@@ -133,7 +134,6 @@ impl RedeliveryView {
     pub(in crate::web) fn new(job: &RedeliveryJob) -> Result<Self, Problem> {
         let shown: Self = reshape(job)?;
         Ok(Self {
-            id: job.id.to_string(),
             left: job.left(),
             ..shown
         })

@@ -57,7 +57,8 @@ pub struct RedeliveryJob {
     pub through: DeliveryId,
     /// The delivery after which it goes on.
     pub after: DeliveryId,
-    /// Number of deliveries that it found when it began.
+    /// Number of deliveries that it found when it began. Unless they are dead letters, they are
+    /// counted only up to a bound.
     pub total: u64,
     /// Number of deliveries that it has redelivered.
     pub done: u64,
@@ -126,6 +127,10 @@ impl RedeliveryJob {
             self.state = state;
             self.ended_at = Some(now);
         }
+        if self.state == RedeliveryState::Finished {
+            // Discarded or redelivered by others before their turn, they were not found again.
+            self.skipped = self.skipped.max(self.total.saturating_sub(self.done));
+        }
     }
 }
 
@@ -145,3 +150,33 @@ pub(crate) const ENDED_AT_ONCE: &str =
 
 /// The most redeliveries that a store remembers after their ends.
 pub(crate) const REMEMBERED: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::DeadLetterQuery;
+
+    fn job(total: u64) -> RedeliveryJob {
+        let which = Redelivery::DeadLetters(DeadLetterQuery::default());
+        let (id, through) = (RedeliveryId::new(1), DeliveryId::new(9));
+        RedeliveryJob::new(id, which, Timestamp::default(), through, total)
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_finished_redelivery_although_others_took_some() {
+        let mut job = job(5);
+        job.done = 3;
+        job.end(RedeliveryState::Finished, Timestamp::default());
+        assert_eq!((job.skipped, job.left()), (2, 0));
+    }
+
+    #[test]
+    fn what_a_stopped_redelivery_did_not_reach_is_left() {
+        let mut job = job(5);
+        job.done = 3;
+        job.end(RedeliveryState::Stopped, Timestamp::default());
+        assert_eq!((job.skipped, job.left()), (0, 2));
+        job.end(RedeliveryState::Finished, Timestamp::default());
+        assert_eq!(job.state, RedeliveryState::Stopped, "it had ended");
+    }
+}

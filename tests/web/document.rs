@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::support::serve;
 
-/// Writes the document anew if `OPENAPI_UPDATE` is set.
+/// Generates the document again if `OPENAPI_UPDATE` is set.
 #[test]
 fn the_committed_document_is_the_generated_one() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");

@@ -3,7 +3,8 @@
 //! A handler is an `async fn` with `#[utoipa::path]` over actix-web's own macro. The first names
 //! the capability that the route needs, as the scope of its security requirement; the gate reads it
 //! from there. To add a route: write its handler, and add it to its group's `add`. The table test
-//! in `tests/web` fails until it has a row there, and `docs/openapi.json` until it is generated again.
+//! in `tests/web` fails until it has a row there, and that of `docs/openapi.json` until the file is
+//! generated again.
 
 mod clients;
 mod dead_letters;

@@ -21,6 +21,8 @@
 //! curl -s -H "$alice" $api/deliveries/2
 //! # Is it only this delivery, or is the endpoint in trouble? Are others?
 //! curl -s -H "$alice" "$api/overview"
+//! # …and as it changes, until Ctrl-C:
+//! curl -sN -H "$alice" "$api/live?topics=overview,attempts"
 //! # What would be called how? Secrets are named, never shown.
 //! curl -s -H "$alice" $api/endpoints/<id of the endpoint>
 //! # Once the receiver is repaired: deliver it again.
@@ -105,8 +107,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
     signal::ctrl_c().await?;
+    // First the engine, which ends the streams of `/live`: the server waits for open connections.
+    engine.shutdown(Duration::from_secs(5)).await;
     handle.stop(true).await;
     serving.await??;
-    engine.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }

@@ -7,6 +7,7 @@ mod web {
     mod deliveries;
     mod document;
     mod hostile;
+    mod live;
     mod overview;
     mod publishing;
     mod rules;

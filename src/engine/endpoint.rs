@@ -2,16 +2,18 @@
 
 use super::Engine;
 use super::operating::OperateError;
+use super::watching::Updates;
 use crate::actor::message::{
     DisableEndpoint, GetEndpoint, GetStatus, PauseEndpoint, RemoveEndpoint, ResumeEndpoint,
     SendTest,
 };
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
-use crate::domain::endpoint::status::EndpointStatus;
+use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::operator::{Note, Operator};
 use crate::domain::value::text::InvalidText;
+use crate::domain::value::url::WebhookUrl;
 
 /// A handle to one endpoint of an engine; see [`Engine::endpoint`].
 #[derive(Clone, Debug)]
@@ -28,6 +30,50 @@ impl EndpointHandle {
     /// [`OperateError::Stopped`].
     pub async fn status(&self) -> Result<Option<EndpointStatus>, OperateError> {
         self.engine.ask_supervisor(GetStatus::new(&self.url)).await
+    }
+
+    /// Watches the endpoint's status. See [`Engine::watch_statuses`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`] if the URL is invalid; [`OperateError::Stopped`].
+    pub async fn watch_statuses(
+        &self,
+        capacity: usize,
+    ) -> Result<Updates<EndpointStatus>, OperateError> {
+        let url = self.checked()?;
+        self.engine.stream_statuses(Some(url), capacity).await
+    }
+
+    /// Watches the ends of attempts to the endpoint, and its deliveries given up without one. For
+    /// other endpoints nothing is built or sent. See [`Engine::watch_deliveries`].
+    ///
+    /// ```
+    /// use actix_webhooks::Engine;
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::builder().start().await?;
+    /// let endpoint = engine.endpoint("https://example.com/hooks");
+    /// let mut reports = endpoint.watch_deliveries(100).await?;
+    /// assert!(reports.try_next().is_none());
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`] if the URL is invalid; [`OperateError::Stopped`].
+    pub async fn watch_deliveries(
+        &self,
+        capacity: usize,
+    ) -> Result<Updates<DeliveryReport>, OperateError> {
+        let url = self.checked()?;
+        self.engine.stream_deliveries(Some(url), capacity).await
+    }
+
+    fn checked(&self) -> Result<WebhookUrl, OperateError> {
+        let url = WebhookUrl::parse(&self.url).map_err(InvalidEndpoint::from);
+        url.map_err(|error| OperateError::Endpoint(error.into()))
     }
 
     /// Returns the endpoint's settings, secrets included. See [`GetEndpoint`].

@@ -1,6 +1,10 @@
 //! Updates of an engine as streams, for applications without an actor to send them to.
 
 use std::pin::Pin;
+#[cfg(feature = "web")]
+use std::sync::Arc;
+#[cfg(feature = "web")]
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
@@ -9,6 +13,7 @@ use tokio::sync::mpsc;
 use super::{Engine, OperateError};
 use crate::actor::message::{StreamDeliveries, StreamStatuses};
 use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
+use crate::domain::value::url::WebhookUrl;
 
 /// A stream of an engine's updates from now on, which ends with the engine.
 ///
@@ -53,9 +58,7 @@ impl Engine {
         &self,
         capacity: usize,
     ) -> Result<Updates<EndpointStatus>, OperateError> {
-        let (updates, watch) = channel(capacity);
-        self.ask_supervisor(StreamStatuses(updates)).await?;
-        Ok(watch)
+        self.stream_statuses(None, capacity).await
     }
 
     /// Watches the ends of attempts, and deliveries given up without one, as
@@ -87,9 +90,52 @@ impl Engine {
         &self,
         capacity: usize,
     ) -> Result<Updates<DeliveryReport>, OperateError> {
+        self.stream_deliveries(None, capacity).await
+    }
+
+    pub(super) async fn stream_statuses(
+        &self,
+        of: Option<WebhookUrl>,
+        capacity: usize,
+    ) -> Result<Updates<EndpointStatus>, OperateError> {
         let (updates, watch) = channel(capacity);
-        self.ask_supervisor(StreamDeliveries(updates)).await?;
+        let stream = StreamStatuses { updates, of };
+        self.ask_supervisor(stream).await?;
         Ok(watch)
+    }
+
+    pub(super) async fn stream_deliveries(
+        &self,
+        of: Option<WebhookUrl>,
+        capacity: usize,
+    ) -> Result<Updates<DeliveryReport>, OperateError> {
+        let (updates, watch) = channel(capacity);
+        let stream = StreamDeliveries {
+            updates,
+            of,
+            left_out: None,
+        };
+        self.ask_supervisor(stream).await?;
+        Ok(watch)
+    }
+
+    /// Watches a sample of the ends of attempts: up to `capacity` at a time, and the number of
+    /// those left out. The others are neither built nor counted as lost.
+    #[cfg(feature = "web")]
+    pub(crate) async fn sample_deliveries(
+        &self,
+        of: Option<WebhookUrl>,
+        capacity: usize,
+    ) -> Result<(Updates<DeliveryReport>, Arc<AtomicU64>), OperateError> {
+        let (updates, watch) = channel(capacity);
+        let count = Arc::default();
+        let stream = StreamDeliveries {
+            updates,
+            of,
+            left_out: Some(Arc::clone(&count)),
+        };
+        self.ask_supervisor(stream).await?;
+        Ok((watch, count))
     }
 }
 

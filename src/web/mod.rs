@@ -36,6 +36,7 @@ mod cursor;
 mod etag;
 mod gate;
 mod hex;
+mod live;
 mod model;
 mod operator;
 pub mod problems;
@@ -53,6 +54,7 @@ use actix_web::web::{Data, PathConfig};
 use serde_json::Value;
 
 pub use self::access::{Access, Denied, InvalidAccess, MIN_TOKEN_BYTES, Token};
+use self::live::Live;
 pub use self::operator::{Capability, Operator};
 use self::problems::Problem;
 pub use self::routes::probes::{Probes, probes};
@@ -68,6 +70,7 @@ pub fn scope(engine: Engine, access: Access) -> WebScope {
             engine,
             access,
             body_limit: 2 * 1_024 * 1_024,
+            live: Live::new(DEFAULT_LISTENERS),
         }),
     }
 }
@@ -91,6 +94,7 @@ struct Web {
     access: Access,
     /// The largest body, in bytes.
     body_limit: usize,
+    live: Live,
 }
 
 type Shared = Data<Web>;
@@ -102,12 +106,34 @@ impl WebScope {
     /// [`EngineBuilder::max_body_bytes`](crate::EngineBuilder::max_body_bytes) limits what is sent.
     #[must_use]
     pub fn body_limit(self, bytes: usize) -> Self {
+        self.with(|web| Web {
+            body_limit: bytes,
+            ..web
+        })
+    }
+
+    /// Sets the maximum number of streams of `/live` open at once. Defaults to 100. One more is
+    /// answered with 429.
+    ///
+    /// Each holds at most the latest state and 20 attempts of each of its topics.
+    #[must_use]
+    pub fn max_listeners(self, count: usize) -> Self {
+        self.with(|web| Web {
+            live: Live::new(count),
+            ..web
+        })
+    }
+
+    /// Returns a scope with changed settings, of which nothing is mounted yet.
+    fn with(self, change: impl FnOnce(Web) -> Web) -> Self {
+        let web = Web {
+            engine: self.web.engine.clone(),
+            access: self.web.access.clone(),
+            body_limit: self.web.body_limit,
+            live: self.web.live.unused(),
+        };
         Self {
-            web: Data::new(Web {
-                engine: self.web.engine.clone(),
-                access: self.web.access.clone(),
-                body_limit: bytes,
-            }),
+            web: Data::new(change(web)),
         }
     }
 }
@@ -135,6 +161,9 @@ impl HttpServiceFactory for WebScope {
         api.register(config);
     }
 }
+
+/// The default of [`WebScope::max_listeners`].
+const DEFAULT_LISTENERS: usize = 100;
 
 /// Returns the document, made once.
 fn document() -> &'static Value {

@@ -150,6 +150,10 @@
 //!
 //! **422.** The engine refuses the endpoint's settings. `errors` points at the part.
 //!
+//! ## too-many-listeners
+//!
+//! **429.** As many streams of `/live` are open as may be. Close one, or try again.
+//!
 //! ## internal
 //!
 //! **500.** A bug in this crate. Report it with the request id.
@@ -258,6 +262,7 @@ codes! {
     InvalidRule = "invalid-rule", 422, "Rule is not valid";
     InvalidClient = "invalid-client", 422, "Client is not valid";
     InvalidEndpoint = "invalid-endpoint", 422, "Endpoint is not valid";
+    TooManyListeners = "too-many-listeners", 429, "Too many live streams";
     Internal = "internal", 500, "Internal error";
     StoreDamaged = "store-damaged", 500, "Delivery store is damaged";
     NotSupported = "not-supported", 501, "Store does not support this";

@@ -33,9 +33,12 @@ fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let name = error.path().to_string();
         let why = error.into_inner().to_string();
-        match why.strip_prefix("duplicate field `") {
-            Some(rest) => Problem::parameter(rest.trim_end_matches('`'), "given twice"),
-            None => Problem::parameter(&name, why),
+        // Of these two the path is that of the query as a whole.
+        let named = |start| Some(why.strip_prefix(start)?.trim_end_matches('`'));
+        match (named("duplicate field `"), named("missing field `")) {
+            (Some(name), _) => Problem::parameter(name, "given twice"),
+            (None, Some(name)) => Problem::parameter(name, "required"),
+            (None, None) => Problem::parameter(&name, why),
         }
     })
 }
@@ -236,6 +239,12 @@ mod tests {
         inner: Option<Vec<u8>>,
     }
 
+    #[derive(Debug, Deserialize)]
+    struct Required {
+        #[expect(dead_code, reason = "only its name matters")]
+        topics: String,
+    }
+
     fn named(problem: &Problem) -> Value {
         let mut document = serde_json::to_value(problem.document(None)).unwrap();
         document["errors"][0].take()
@@ -254,6 +263,8 @@ mod tests {
             assert_eq!(problem.code(), Code::InvalidParameter);
         }
         assert_eq!(query::<Given>("limit=3").unwrap().limit, Some(3));
+        let missing = query::<Required>("").unwrap_err();
+        assert_eq!(named(&missing)["parameter"], "topics");
     }
 
     #[test]

@@ -125,6 +125,16 @@ where
         answer
     }
 
+    /// Opens a stream of events of somebody who may do everything.
+    pub(crate) async fn open(&self, path: &str) -> BoxBody {
+        let request = request("GET", path).insert_header(bearer(TOKEN));
+        let response = call_service(&self.0, request.to_request()).await;
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        let kind = response.headers().get("content-type").unwrap();
+        assert_eq!(kind, "text/event-stream");
+        response.into_body()
+    }
+
     /// Sends a request of somebody who may do everything.
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let mut request = request(method, path).insert_header(bearer(TOKEN));

@@ -1,9 +1,13 @@
 //! Subscribing to statuses and reports.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use actix::{Message, Recipient};
 use tokio::sync::mpsc;
 
 use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
+use crate::domain::value::url::WebhookUrl;
 
 /// Watches the status of every endpoint: application → [`SupervisorActor`](crate::SupervisorActor).
 ///
@@ -44,12 +48,23 @@ use crate::domain::endpoint::status::{DeliveryReport, EndpointStatus};
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct WatchStatus(pub Recipient<EndpointStatus>);
+pub struct WatchStatus(
+    /// The watcher.
+    pub Recipient<EndpointStatus>,
+    /// The only endpoint to watch; `None` for all.
+    pub Option<WebhookUrl>,
+);
 
 impl WatchStatus {
-    /// Returns the message.
+    /// Returns the message, for all endpoints.
     pub fn new(recipient: Recipient<EndpointStatus>) -> Self {
-        Self(recipient)
+        Self(recipient, None)
+    }
+
+    /// Sends only the statuses of one endpoint. Nothing is built or sent for the others.
+    #[must_use]
+    pub fn of(self, url: WebhookUrl) -> Self {
+        Self(self.0, Some(url))
     }
 }
 
@@ -97,12 +112,23 @@ impl Message for WatchStatus {
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct WatchDeliveries(pub Recipient<DeliveryReport>);
+pub struct WatchDeliveries(
+    /// The watcher.
+    pub Recipient<DeliveryReport>,
+    /// The only endpoint to watch; `None` for all.
+    pub Option<WebhookUrl>,
+);
 
 impl WatchDeliveries {
-    /// Returns the message.
+    /// Returns the message, for all endpoints.
     pub fn new(recipient: Recipient<DeliveryReport>) -> Self {
-        Self(recipient)
+        Self(recipient, None)
+    }
+
+    /// Sends only the reports of one endpoint. Nothing is built or sent for the others.
+    #[must_use]
+    pub fn of(self, url: WebhookUrl) -> Self {
+        Self(self.0, Some(url))
     }
 }
 
@@ -118,12 +144,22 @@ impl Message for DeliveryReport {
     type Result = ();
 }
 
-/// Sends the updates of [`WatchStatus`] to a channel: engine → supervisor.
+/// Sends the updates of [`WatchStatus`] to a channel, of all endpoints or of one: engine →
+/// supervisor.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct StreamStatuses(pub(crate) mpsc::Sender<EndpointStatus>);
+pub(crate) struct StreamStatuses {
+    pub(crate) updates: mpsc::Sender<EndpointStatus>,
+    pub(crate) of: Option<WebhookUrl>,
+}
 
-/// Sends the updates of [`WatchDeliveries`] to a channel: engine → supervisor.
+/// Sends the updates of [`WatchDeliveries`] to a channel, of all endpoints or of one: engine →
+/// supervisor.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct StreamDeliveries(pub(crate) mpsc::Sender<DeliveryReport>);
+pub(crate) struct StreamDeliveries {
+    pub(crate) updates: mpsc::Sender<DeliveryReport>,
+    pub(crate) of: Option<WebhookUrl>,
+    /// Counts the reports for which there was no room, if that is no loss: of a sample.
+    pub(crate) left_out: Option<Arc<AtomicU64>>,
+}

@@ -163,7 +163,8 @@ impl RouterActor {
                 urls.push(url.clone());
             }
             self.shared.board.give_up(url, 1, *reason, event.at);
-            if self.shared.watchers.reports.is_watched() {
+            let reports = &self.shared.watchers.reports;
+            if reports.is_watched(url) {
                 let ended = EndedDelivery {
                     id: *id,
                     alert_id: alert.id,
@@ -172,8 +173,7 @@ impl RouterActor {
                     attempts_made: 0,
                 };
                 let at = event.at.on_wall(self.shared.clock.offset());
-                let report = DeliveryReport::given_up(url, &ended, *reason, at);
-                let full = self.shared.watchers.reports.tell(&report);
+                let full = reports.tell(url, || DeliveryReport::given_up(url, &ended, *reason, at));
                 *lost.entry(url).or_default() += full;
             }
         }

@@ -49,7 +49,7 @@ impl SubscriberActor {
 
     /// Sends the status to its watchers, if it has changed and the last update is long enough ago.
     pub(super) fn tell_status(&mut self, now: Timestamp) {
-        if self.feed.refused > 0 && !self.shared.watchers.statuses.is_watched() {
+        if self.feed.refused > 0 && !self.shared.watchers.statuses.is_watched(&self.url) {
             self.feed.refused = 0;
             if self.machine.is_at_rest() {
                 // The subscriber stayed only for a watcher that is gone.
@@ -60,12 +60,13 @@ impl SubscriberActor {
         let knows = self.machine.endpoint_is_read() || self.store_error.is_some();
         if !self.feed.changed
             || !knows
-            || !self.shared.watchers.statuses.is_watched()
+            || !self.shared.watchers.statuses.is_watched(&self.url)
             || self.feed.due_at(now) > Some(now)
         {
             return;
         }
-        let lost = self.shared.watchers.statuses.tell(&self.status());
+        let statuses = &self.shared.watchers.statuses;
+        let lost = statuses.tell(&self.url, || self.status());
         // A watcher without room gets a later status instead.
         self.feed = StatusFeed {
             told_at: Some(now),
@@ -82,7 +83,8 @@ impl SubscriberActor {
     /// Arms the timer for the next wake-up or status update. Returns `true` if it has fired.
     pub(super) fn poll_timer(&mut self, now: Timestamp, cx: &mut TaskContext<'_>) -> bool {
         let knows = self.machine.endpoint_is_read() || self.store_error.is_some();
-        let watched = self.feed.changed && knows && self.shared.watchers.statuses.is_watched();
+        let watched =
+            self.feed.changed && knows && self.shared.watchers.statuses.is_watched(&self.url);
         let status_at = self.feed.due_at(now).filter(|_| watched);
         let wake_at = [self.machine.next_wake(), status_at]
             .into_iter()
@@ -100,26 +102,13 @@ impl SubscriberActor {
             "attempt {} of delivery {id} to {url} finished: {summary}{}", summary.number,
             Then(record)
         );
-        if !self.shared.watchers.reports.is_watched() {
-            return;
+        let reports = &self.shared.watchers.reports;
+        if reports.is_watched(&record.url) {
+            let offset = self.shared.clock.offset();
+            self.feed.lost += reports.tell(&record.url, || {
+                DeliveryReport::of_attempt(alert, record).on_wall(offset)
+            });
         }
-        let report = DeliveryReport {
-            delivery_id: record.delivery_id,
-            alert_id: alert.id,
-            event_id: alert.event_id.clone(),
-            rule_id: alert.rule_id.clone(),
-            url: record.url.clone(),
-            attempt: record.summary.number,
-            outcome: record.outcome,
-            status: record.summary.status,
-            at: record.summary.at,
-            duration: record.summary.duration,
-            redirects: record.summary.redirects,
-            sent_twice: record.summary.sent_twice,
-            next_attempt_at: record.next_attempt_at,
-        };
-        let report = report.on_wall(self.shared.clock.offset());
-        self.feed.lost += self.shared.watchers.reports.tell(&report);
     }
 }
 

@@ -494,7 +494,7 @@ impl SubscriberActor {
             _ => self.active = None,
         }
         self.holdings.rest();
-        let untold = self.feed.changed && self.shared.watchers.statuses.is_watched();
+        let untold = self.feed.changed && self.shared.watchers.statuses.is_watched(&self.url);
         if self.may_leave() && !untold {
             self.guard.ask_to_retire();
         }

@@ -145,7 +145,7 @@ impl GivingUp {
     /// Returns their number.
     pub(super) async fn at_removed(&self, url: &WebhookUrl) -> Result<u64, StoreError> {
         let mut count = 0;
-        if !self.shared.watchers.reports.is_watched() {
+        if !self.shared.watchers.reports.is_watched(url) {
             // Without watchers, the store can end them all at once.
             return Ok(count);
         }
@@ -175,16 +175,13 @@ fn report(
     reason: DeadLetterReason,
     now: Timestamp,
 ) -> u64 {
-    if !shared.watchers.reports.is_watched() {
+    let reports = &shared.watchers.reports;
+    if !reports.is_watched(url) {
         return 0;
     }
     let at = now.on_wall(shared.clock.offset());
-    let reports = ended
-        .iter()
-        .map(|ended| DeliveryReport::given_up(url, ended, reason, at));
-    reports
-        .map(|report| shared.watchers.reports.tell(&report))
-        .sum()
+    let tell = |ended| reports.tell(url, || DeliveryReport::given_up(url, ended, reason, at));
+    ended.iter().map(tell).sum()
 }
 
 impl SupervisorActor {

@@ -328,36 +328,47 @@ impl Handler<ListStatus> for SupervisorActor {
 impl Handler<WatchStatus> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, WatchStatus(recipient): WatchStatus, _: &mut Context<Self>) {
+    fn handle(&mut self, WatchStatus(recipient, of): WatchStatus, _: &mut Context<Self>) {
         let watcher = Watcher::Actor(recipient);
-        self.shared.watchers.statuses.add(watcher);
+        self.shared.watchers.statuses.add(watcher, of);
     }
 }
 
 impl Handler<StreamStatuses> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, StreamStatuses(updates): StreamStatuses, _: &mut Context<Self>) {
+    fn handle(&mut self, StreamStatuses { updates, of }: StreamStatuses, _: &mut Context<Self>) {
         let watcher = Watcher::Channel(updates);
-        self.shared.watchers.statuses.add(watcher);
+        self.shared.watchers.statuses.add(watcher, of);
     }
 }
 
 impl Handler<StreamDeliveries> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, StreamDeliveries(updates): StreamDeliveries, _: &mut Context<Self>) {
-        let watcher = Watcher::Channel(updates);
-        self.shared.watchers.reports.add(watcher);
+    fn handle(
+        &mut self,
+        StreamDeliveries {
+            updates,
+            of,
+            left_out,
+        }: StreamDeliveries,
+        _: &mut Context<Self>,
+    ) {
+        let watcher = match left_out {
+            None => Watcher::Channel(updates),
+            Some(left_out) => Watcher::Sample(updates, left_out),
+        };
+        self.shared.watchers.reports.add(watcher, of);
     }
 }
 
 impl Handler<WatchDeliveries> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, WatchDeliveries(recipient): WatchDeliveries, _: &mut Context<Self>) {
+    fn handle(&mut self, WatchDeliveries(recipient, of): WatchDeliveries, _: &mut Context<Self>) {
         let watcher = Watcher::Actor(recipient);
-        self.shared.watchers.reports.add(watcher);
+        self.shared.watchers.reports.add(watcher, of);
     }
 }
 

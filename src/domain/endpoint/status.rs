@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::deliveries::attempt::AttemptSummary;
+use crate::domain::deliveries::alert::Alert;
+use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary};
 use crate::domain::deliveries::delivery::EndedDelivery;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::deliveries::outcome::Outcome;
@@ -275,6 +276,25 @@ pub struct DeliveryReport {
 }
 
 impl DeliveryReport {
+    /// Returns the report of an attempt.
+    pub(crate) fn of_attempt(alert: &Alert, record: &AttemptRecord) -> Self {
+        Self {
+            delivery_id: record.delivery_id,
+            alert_id: alert.id,
+            event_id: alert.event_id.clone(),
+            rule_id: alert.rule_id.clone(),
+            url: record.url.clone(),
+            attempt: record.summary.number,
+            outcome: record.outcome,
+            status: record.summary.status,
+            at: record.summary.at,
+            duration: record.summary.duration,
+            redirects: record.summary.redirects,
+            sent_twice: record.summary.sent_twice,
+            next_attempt_at: record.next_attempt_at,
+        }
+    }
+
     /// Returns the report of a delivery that was given up without an attempt.
     pub(crate) fn given_up(
         url: &WebhookUrl,
@@ -384,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_report_is_shown_in_wall_time() {
-        let alert = crate::domain::deliveries::alert::Alert::example(None);
+        let alert = Alert::example(None);
         let ended = EndedDelivery::new(DeliveryId::new(1), &alert, 2);
         let url = WebhookUrl::parse("http://a.test/").unwrap();
         let reason = DeadLetterReason::EndpointRemoved;

@@ -9,6 +9,7 @@ pub(super) mod client;
 pub(super) mod delivery;
 pub(super) mod document;
 pub(super) mod event;
+pub(super) mod live;
 pub(super) mod meta;
 pub(super) mod overview;
 pub(super) mod page;

@@ -11,10 +11,11 @@ mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod events;
+mod live;
 mod meta;
 mod overview;
 pub(super) mod probes;
-mod redeliveries;
+pub(super) mod redeliveries;
 mod rules;
 mod secrets;
 mod why;
@@ -55,6 +56,7 @@ pub(super) fn add_all<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = dead_letters::add(scope);
     let scope = redeliveries::add(scope);
     let scope = overview::add(scope);
+    let scope = live::add(scope);
     why::add(scope)
 }
 

@@ -9,7 +9,7 @@ use super::{Answer, Routing, State};
 use crate::actor::message::StartRedelivery;
 use crate::engine::Engine;
 use crate::store::{
-    Count, DeadLetterQuery, DeliveryQuery, DeliveryStage, Redelivery, RedeliveryId,
+    Count, DeadLetterQuery, DeliveryQuery, DeliveryStage, Redelivery, RedeliveryId, RedeliveryJob,
 };
 use crate::web::model::page::List;
 use crate::web::model::redelivery::{DryRun, Kind, Plan, RedeliveryView, Wanted};
@@ -136,10 +136,19 @@ async fn list(web: State) -> Answer {
 )]
 #[get("/redeliveries/{id}")]
 async fn show(web: State, id: Path<String>) -> Answer {
-    let id = read(&id)?;
-    let jobs = web.engine.redeliveries().await?;
-    let job = jobs.iter().find(|job| job.id == id).ok_or_else(unknown)?;
-    Ok(HttpResponse::Ok().json(RedeliveryView::new(job)?))
+    let job = find(&web.engine, read(&id)?).await?;
+    Ok(HttpResponse::Ok().json(RedeliveryView::new(&job)?))
+}
+
+/// Returns the redelivery with an id.
+pub(in crate::web) async fn find(
+    engine: &Engine,
+    id: RedeliveryId,
+) -> Result<RedeliveryJob, Problem> {
+    let jobs = engine.redeliveries().await?;
+    jobs.into_iter()
+        .find(|job| job.id == id)
+        .ok_or_else(unknown)
 }
 
 /// Stop a redelivery. What it has started goes on; what is left was not touched.

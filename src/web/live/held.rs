@@ -19,13 +19,20 @@ pub(super) struct Held {
 
 #[derive(Debug, Default)]
 struct OfTopic {
-    /// The latest state; `Some(None)` if the thing is gone.
-    state: Option<Option<Arc<Value>>>,
+    latest: Option<Latest>,
     /// Number of states that a later one has replaced.
     replaced: u64,
     attempts: VecDeque<Arc<AttemptRow>>,
     /// Number of attempts that are not among those.
     left_out: u64,
+}
+
+/// The latest that is known of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Latest {
+    State(Arc<Value>),
+    /// There is no such thing any more.
+    Gone,
 }
 
 /// Why a stream ends.
@@ -47,18 +54,17 @@ pub(super) enum Event {
 }
 
 impl Held {
-    /// Holds the state of a topic, in place of an earlier one that was not taken; `None` if the
-    /// thing is gone.
-    pub(super) fn put(&mut self, topic: Topic, state: Option<Arc<Value>>) {
+    /// Holds the latest of a topic, in place of something earlier that was not taken.
+    pub(super) fn put(&mut self, topic: Topic, latest: Latest) {
         let held = self.topics.entry(topic).or_default();
-        if held.state.replace(state).is_some() {
+        if held.latest.replace(latest).is_some() {
             held.replaced += 1;
         }
     }
 
     /// Holds the state that a listener begins with.
     pub(super) fn begin(&mut self, topic: Topic, state: Arc<Value>) {
-        self.topics.entry(topic).or_default().state = Some(Some(state));
+        self.topics.entry(topic).or_default().latest = Some(Latest::State(state));
     }
 
     /// Holds attempts, the newest at the cost of the oldest. `left_out` more are only counted.
@@ -82,16 +88,13 @@ impl Held {
     pub(super) fn take(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         for (topic, held) in std::mem::take(&mut self.topics) {
-            if let Some(state) = held.state {
-                let kind = if state.is_some() {
-                    topic.kind()
-                } else {
-                    "gone"
+            if let Some(latest) = held.latest {
+                let (kind, state) = match latest {
+                    Latest::State(state) => (topic.kind(), Some(state)),
+                    Latest::Gone => ("gone", None),
                 };
-                events.push(Event::Update(
-                    kind,
-                    Update::state(topic, held.replaced, state),
-                ));
+                let update = Update::state(topic, held.replaced, state);
+                events.push(Event::Update(kind, update));
             }
             if !held.attempts.is_empty() || held.left_out > 0 {
                 let update = Update::attempts(topic, held.left_out, held.attempts.into());
@@ -150,9 +153,9 @@ mod tests {
     fn a_later_state_takes_the_place_of_an_earlier_one_which_is_counted() {
         let mut held = Held::default();
         for state in 1..=3 {
-            held.put(Topic::Overview, Some(Arc::new(json!(state))));
+            held.put(Topic::Overview, Latest::State(Arc::new(json!(state))));
         }
-        held.put(Topic::Actions, None);
+        held.put(Topic::Actions, Latest::Gone);
         let expected = [
             (
                 "overview".to_owned(),
@@ -191,7 +194,7 @@ mod tests {
     fn the_end_comes_last() {
         let mut held = Held::default();
         held.end(End::Renew);
-        held.put(Topic::Overview, Some(Arc::new(json!(1))));
+        held.put(Topic::Overview, Latest::State(Arc::new(json!(1))));
         let taken = taken(&mut held);
         assert_eq!(taken.last().unwrap(), &("end".to_owned(), json!("renew")));
         assert_eq!(taken.len(), 2);

@@ -11,15 +11,15 @@ use actix::{
 };
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::held::{End, Held};
+use super::held::{End, Held, Latest};
 use super::look::{Seen, look};
 use super::stream::Listener;
 use super::topic::Topic;
 use super::{SAMPLE, TICK};
+use crate::actor::clock::Clock;
 use crate::domain::endpoint::status::DeliveryReport;
 use crate::engine::{Engine, OperateError, Updates};
 use crate::web::model::live::AttemptRow;
@@ -47,8 +47,8 @@ struct Watcher {
 /// A topic that is watched.
 #[derive(Default)]
 struct Watched {
-    /// What was shown last; `Some(None)` if the thing is gone.
-    shown: Option<Option<Arc<Value>>>,
+    /// What was shown last.
+    shown: Option<Latest>,
     sample: Option<Sample>,
 }
 
@@ -78,24 +78,23 @@ impl Hub {
 
     /// Hands out what has been found, if it is news.
     fn show(&mut self, topic: Topic, found: Result<Seen, Problem>) {
-        let state = match found {
-            Ok(seen) if seen.state.is_none() => return,
-            Ok(seen) => seen.state,
-            Err(problem) if problem.code().status() == 404 => None,
+        let latest = match found {
+            Ok(seen) => match seen.state {
+                Some(state) => Latest::State(state),
+                None => return,
+            },
+            Err(problem) if problem.code().status() == 404 => Latest::Gone,
             // The store cannot answer at present; the overview says so. The next tick asks again.
             Err(_) => return,
         };
         let watched = self.topics.entry(topic).or_default();
-        if watched.shown.as_ref() == Some(&state) {
+        if watched.shown.as_ref() == Some(&latest) {
             return;
         }
-        watched.shown = Some(state.clone());
-        for listener in self
-            .listeners
-            .iter()
-            .filter(|one| one.topics.contains(&topic))
-        {
-            listener.hold(|held| held.put(topic, state.clone()));
+        watched.shown = Some(latest.clone());
+        let watchers = self.listeners.iter();
+        for listener in watchers.filter(|one| one.topics.contains(&topic)) {
+            listener.hold(|held| held.put(topic, latest.clone()));
         }
     }
 
@@ -125,8 +124,9 @@ impl Hub {
     /// Ends streams that are old, and forgets listeners that are gone and topics that nobody
     /// watches.
     fn tidy_up(&mut self) {
+        let now = Clock::instant();
         for listener in &mut self.listeners {
-            if listener.since.elapsed() >= LONGEST {
+            if now.duration_since(listener.since) >= LONGEST {
                 listener.end(End::Renew);
             }
         }
@@ -185,7 +185,7 @@ impl Hub {
             topics,
             held: Arc::clone(&held),
             wake,
-            since: Instant::now(),
+            since: Clock::instant(),
             ending: false,
         });
         Listener { held, woken }

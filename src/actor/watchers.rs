@@ -1,5 +1,5 @@
-//! Watchers of statuses and reports, of all endpoints or of one. A slow watcher loses updates, which
-//! are counted; it never slows a delivery.
+//! Watchers of statuses and reports, of all endpoints or of one. A slow watcher loses updates,
+//! which are counted; it never slows a delivery.
 
 use std::cell::LazyCell;
 use std::collections::HashMap;

@@ -62,9 +62,11 @@ impl Held {
         }
     }
 
-    /// Holds the state that a listener begins with.
+    /// Holds the state that a listener begins with. What was before that, it has not missed.
     pub(super) fn begin(&mut self, topic: Topic, state: Arc<Value>) {
-        self.topics.entry(topic).or_default().latest = Some(Latest::State(state));
+        let held = self.topics.entry(topic).or_default();
+        held.latest = Some(Latest::State(state));
+        held.replaced = 0;
     }
 
     /// Holds attempts, the newest at the cost of the oldest. `left_out` more are only counted.
@@ -188,6 +190,23 @@ mod tests {
         // A count alone is told as well.
         held.add(Topic::Attempts, &[], 7);
         assert_eq!(taken(&mut held)[0].1["missed"], 7);
+    }
+
+    /// Two that begin at once are shown what each other has found.
+    #[test]
+    fn a_listener_has_missed_nothing_when_it_begins() {
+        let mut held = Held::default();
+        for state in 1..=2 {
+            held.put(Topic::Overview, Latest::State(Arc::new(json!(state))));
+        }
+        held.begin(Topic::Overview, Arc::new(json!(3)));
+        let [(_, update)] = &taken(&mut held)[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (&update["missed"], &update["state"]),
+            (&json!(0), &json!(3))
+        );
     }
 
     #[test]

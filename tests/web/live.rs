@@ -12,6 +12,7 @@ use actix_webhooks::testing::Reply;
 use actix_webhooks::{Engine, StartRedelivery, web};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::support::{Api, HOOK, HUSH, Served, TOKEN, bearer, id, serve, tokens};
 
@@ -29,8 +30,13 @@ impl Events {
         }
     }
 
-    /// Waits for the next event, and returns its name and data; `None` at the end.
+    /// Waits for the next event, an hour at most, and returns its name and data; `None` at the end.
     async fn next(&mut self) -> Option<(String, Value)> {
+        let event = timeout(Duration::from_hours(1), self.next_event()).await;
+        event.expect("an event or the end within an hour")
+    }
+
+    async fn next_event(&mut self) -> Option<(String, Value)> {
         while self.ready.is_empty() {
             let chunk = poll_fn(|cx| Pin::new(&mut self.body).poll_next(cx)).await?;
             let text = String::from_utf8(chunk.unwrap().to_vec()).unwrap();
@@ -299,9 +305,13 @@ async fn a_server_with_open_streams_stops_once_its_engine_has() {
     engine.shutdown(Duration::ZERO).await;
     for mut stream in streams {
         let mut text = String::new();
-        while let Some(chunk) = stream.next().await {
-            text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
-        }
+        let read = async {
+            while let Some(chunk) = stream.next().await {
+                text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+            }
+        };
+        let ended = timeout(Duration::from_mins(1), read).await;
+        ended.expect("the stream ends with the engine");
         assert!(
             text.ends_with("event: end\ndata: {\"reason\":\"shutting_down\"}\n\n"),
             "{text}"

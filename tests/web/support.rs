@@ -103,7 +103,9 @@ where
     pub(crate) async fn send(&self, request: TestRequest) -> Answer {
         let response = call_service(&self.0, request.to_request()).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = String::from_utf8(read_body(response).await.to_vec()).unwrap();
+        let body = tokio::time::timeout(Duration::from_hours(1), read_body(response));
+        let body = body.await.expect("the answer ends within an hour");
+        let text = String::from_utf8(body.to_vec()).unwrap();
         let answer = Answer {
             status,
             headers,

@@ -12,7 +12,7 @@ use actix::{
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::held::{End, Held, Latest};
 use super::look::{Seen, look};
@@ -92,9 +92,14 @@ impl Hub {
             return;
         }
         watched.shown = Some(latest.clone());
-        let watchers = self.listeners.iter();
-        for listener in watchers.filter(|one| one.topics.contains(&topic)) {
-            listener.hold(|held| held.put(topic, latest.clone()));
+        self.each_of(topic, |held| held.put(topic, latest.clone()));
+    }
+
+    /// Changes what is held for each listener to a topic.
+    fn each_of(&self, topic: Topic, change: impl Fn(&mut Held)) {
+        let listeners = self.listeners.iter();
+        for listener in listeners.filter(|one| one.topics.contains(&topic)) {
+            listener.hold(&change);
         }
     }
 
@@ -112,13 +117,7 @@ impl Hub {
         if rows.is_empty() && left_out == 0 {
             return;
         }
-        for listener in self
-            .listeners
-            .iter()
-            .filter(|one| one.topics.contains(&topic))
-        {
-            listener.hold(|held| held.add(topic, &rows, left_out));
-        }
+        self.each_of(topic, |held| held.add(topic, &rows, left_out));
     }
 
     /// Ends streams that are old, and forgets listeners that are gone and topics that nobody
@@ -158,7 +157,7 @@ impl Hub {
             }
             let looks = stream::iter(looks).map(|topic| {
                 let engine = &engine;
-                async move { (topic, look(engine, topic).await) }
+                async move { (topic, in_time(look(engine, topic)).await) }
             });
             Some(looks.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await)
         };
@@ -228,7 +227,7 @@ impl Handler<Listen> for Hub {
             }
             let mut found = Vec::new();
             for topic in topics {
-                let seen = look(&engine, topic).await?;
+                let seen = in_time(look(&engine, topic)).await?;
                 let sample = if topic.has_attempts() && !sampled.contains(&topic) {
                     let asked = engine.sample_deliveries(seen.url.clone(), SAMPLE).await?;
                     let (reports, left_out) = asked;
@@ -262,6 +261,15 @@ impl Handler<Listen> for Hub {
     }
 }
 
+/// Gives up a look that takes too long, so that one topic cannot hold up the others.
+async fn in_time(look: impl Future<Output = Result<Seen, Problem>>) -> Result<Seen, Problem> {
+    let late = |_| {
+        let detail = "the delivery store does not answer at present";
+        Problem::new(Code::StoreUnavailable, detail).retry_after(LATE)
+    };
+    timeout(LATE, look).await.map_err(late)?
+}
+
 /// Returns `true` if the engine has stopped or is about to.
 async fn is_ending(engine: &Engine) -> bool {
     engine.status().await.map_or(true, |status| status.draining)
@@ -272,8 +280,26 @@ fn too_many(max: usize) -> Problem {
     Problem::new(Code::TooManyListeners, detail).retry_after(Duration::from_secs(5))
 }
 
+/// The longest that a look may take.
+const LATE: Duration = Duration::from_secs(5);
+
 /// How many topics are looked at at once.
 const AT_ONCE: usize = 8;
 
 /// How long a stream lasts. The client connects again, so that its credentials are checked again.
 const LONGEST: Duration = Duration::from_mins(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tick waits for all its looks: a store that hangs would stop every stream.
+    #[actix_rt::test]
+    async fn a_look_that_does_not_end_is_given_up() {
+        tokio::time::pause();
+        let hanging = in_time(std::future::pending());
+        let given_up = timeout(Duration::from_mins(1), hanging).await;
+        let problem = given_up.expect("within a minute").err().unwrap();
+        assert_eq!(problem.code(), Code::StoreUnavailable);
+    }
+}

@@ -62,9 +62,9 @@ sim:
     SIM_SEEDS=1000 cargo test --locked --release --test sim
     SIM_FILE_SEEDS=40 cargo test --locked --release --test sim over_a_store_on_a_file
 
-# 20 rounds of crashes.
+# 20 rounds of crashes, and a redelivery of 50,000 dead letters with kills.
 crash:
-    CRASH_ROUNDS=20 cargo test --locked --release --test crash
+    CRASH_ROUNDS=20 CRASH_LETTERS=50000 cargo test --locked --release --test crash
 
 # The clock is set a hundred times.
 clock:

@@ -85,6 +85,7 @@
 //! | warn | `some dead letters were not redelivered, …` | | there was no room to redeliver all dead letters of a query |
 //! | info | `redelivery … has ended: … deliveries started again, … left` | `redelivery`, `done`, `left` | a redelivery by filter finished or was stopped |
 //! | error | `redelivery … could not go on; …` | `redelivery`, `error` | a store call failed |
+//! | error | `redelivery … does not advance: …` | `redelivery`, `delivery_id` | a step of the store did nothing |
 //! | error | `delivery … to … cannot be read in the delivery store and is now a dead letter: …` | `endpoint`, `delivery_id` | the delivery's row is damaged |
 //! | error | `… in the delivery store cannot be read and is left out: …` | `endpoint`, if there is one | a listed row, or a row about an endpoint, is damaged |
 //! | error | `stored rate limit, hold and circuit of endpoint … cannot be read; …` | `endpoint`, `error` | the endpoint's row is damaged |

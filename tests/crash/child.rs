@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::redelivery;
 use actix::System;
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
@@ -63,13 +64,16 @@ pub(crate) const REMOVED: &str = "removed";
 /// Paused in one life, and resumed in the next.
 pub(crate) const PAUSED: &str = "paused";
 
+/// Refused for good until the receiver is mended, and then redelivered by filter.
+pub(crate) const LETTERS: &str = "letters";
+
 /// Lines written when an endpoint was paused or resumed, and for the state found at the start.
 pub(crate) const PAUSE: &str = "!paused";
 pub(crate) const RESUME: &str = "!resumed";
 pub(crate) const FOUND_PAUSED: &str = "!found paused";
 pub(crate) const FOUND_RESUMED: &str = "!found resumed";
 
-const RULES: [&str; 7] = [RULE, ORDERED, HELD, OUTBOX, AGAIN, REMOVED, PAUSED];
+const RULES: [&str; 8] = [RULE, ORDERED, HELD, OUTBOX, AGAIN, REMOVED, PAUSED, LETTERS];
 
 /// A store with a short log, so that WAL checkpoints happen all the time.
 fn options(sealed: bool) -> SqliteOptions {
@@ -104,6 +108,8 @@ pub(crate) fn run(file: &Path, url: &str, life: &str, sealed: bool) {
         let engine = builder.start().await.expect("the engine starts");
         if life == LAST_LIFE {
             finish(&engine, &store, url).await;
+        } else if let Some(what) = life.strip_prefix(redelivery::LIFE) {
+            redelivery::work(&engine, &store, what).await;
         } else {
             if life != FULL_LIFE {
                 operate(&engine, &store, file, url, life);
@@ -114,13 +120,13 @@ pub(crate) fn run(file: &Path, url: &str, life: &str, sealed: bool) {
 }
 
 /// Writes a whole line at once, so that the parent never sees part of one.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").expect("the parent listens");
     out.flush().expect("the parent listens");
 }
 
-fn event(rule: &str, id: &str) -> Event {
+pub(crate) fn event(rule: &str, id: &str) -> Event {
     Event::new(rule, "client").id(id)
 }
 

@@ -10,6 +10,8 @@
 //! it was killed are removed from its files. Of four rounds, two begin with a file of an earlier
 //! version and may be killed during its migration, and one is sealed from its second life on. In
 //! one more round the disk is full for a while. (Full disks and losses of power on Linux only.)
+//! In the last round, a redelivery of `CRASH_LETTERS` dead letters (default 2,000) is killed and
+//! stopped on its way.
 
 #![expect(
     clippy::disallowed_methods,
@@ -19,6 +21,7 @@
 mod child;
 mod disk;
 mod receiver;
+mod redelivery;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
@@ -57,6 +60,7 @@ fn main() {
         all.add(&run_round(round, &receiver, &mut rng));
     }
     run_full_round(&receiver, &mut rng);
+    redelivery::run_round(&receiver, &mut rng);
     println!(
         "crash test: {} acknowledged, {} delivered, {} dead letters, {} sent again after {} kills, {} files cut back to what was synced: nothing lost",
         all.acknowledged, all.delivered, all.dead, all.duplicates, all.kills, all.cut

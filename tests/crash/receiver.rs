@@ -1,5 +1,6 @@
 //! The receiver of all rounds, in the parent, which is never killed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -20,18 +21,22 @@ pub(crate) struct Request {
 pub(crate) struct Receiver {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<Request>>>,
+    /// Whether the alerts of [`child::LETTERS`] are accepted; they are refused until then.
+    mended: Arc<AtomicBool>,
 }
 
 impl Receiver {
     pub(crate) fn start() -> Self {
         let requests = Arc::<Mutex<Vec<Request>>>::default();
+        let mended = Arc::<AtomicBool>::default();
         let (sender, port) = channel();
-        let noted = Arc::clone(&requests);
+        let (noted, accepts) = (Arc::clone(&requests), Arc::clone(&mended));
         std::thread::spawn(move || {
             actix_rt::System::new().block_on(async {
                 let server = HttpServer::new(move || {
                     App::new()
                         .app_data(web::Data::from(Arc::clone(&noted)))
+                        .app_data(web::Data::from(Arc::clone(&accepts)))
                         .default_service(web::to(answer))
                 })
                 .workers(1)
@@ -47,7 +52,13 @@ impl Receiver {
         Self {
             url: format!("http://127.0.0.1:{port}/"),
             requests,
+            mended,
         }
+    }
+
+    /// Accepts the alerts of [`child::LETTERS`] from now on.
+    pub(crate) fn mend(&self) {
+        self.mended.store(true, Ordering::SeqCst);
     }
 
     /// Returns the requests since the previous call.
@@ -62,6 +73,7 @@ async fn answer(
     request: HttpRequest,
     _: web::Bytes,
     requests: web::Data<Mutex<Vec<Request>>>,
+    mended: web::Data<AtomicBool>,
 ) -> HttpResponse {
     let header = |name: &str| {
         let value = request.headers().get(name).expect("the engine sends it");
@@ -75,6 +87,8 @@ async fn answer(
         // Becomes a dead letter, which is then redelivered.
         (child::AGAIN, ..) if !requests.iter().any(|before| before.alert == alert) => 400,
         (child::AGAIN, ..) => 200,
+        (child::LETTERS, ..) if mended.load(Ordering::SeqCst) => 200,
+        (child::LETTERS, ..) => 400,
         (child::RULE, b'0', b'0'..=b'3', _) => 400,
         (child::REMOVED, ..) | (_, b'1', _, 1) | (_, b'2', b'0'..=b'3', _) => 503,
         _ => 200,

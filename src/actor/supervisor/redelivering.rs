@@ -4,7 +4,8 @@
 //! subscribers know of the last one, so it never gets ahead of them. Redeliveries under way go on
 //! when an engine starts.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use actix::fut::{ready, wrap_future};
@@ -18,6 +19,7 @@ use futures_util::future::join_all;
 use super::SupervisorActor;
 use crate::actor::acting::Act;
 use crate::actor::message::{ListRedeliveries, StartRedelivery, StopRedelivery};
+use crate::domain::value::id::DeliveryId;
 use crate::domain::value::wall::OnWall as _;
 use crate::store::{RedeliveryId, RedeliveryJob, RedeliveryState, StoreError};
 
@@ -87,13 +89,14 @@ impl Handler<ListRedeliveries> for SupervisorActor {
     }
 }
 
-/// The redeliveries that this engine works on.
-pub(super) type Redelivering = HashSet<RedeliveryId>;
+/// The redeliveries that this engine works on, each with the place that its last step reached.
+pub(super) type Redelivering = HashMap<RedeliveryId, Option<DeliveryId>>;
 
 impl SupervisorActor {
     /// Works on a redelivery until it ends or the engine shuts down.
     fn go_on(&mut self, id: RedeliveryId, ctx: &mut Context<Self>) {
-        if self.redelivering.insert(id) {
+        if let Entry::Vacant(new) = self.redelivering.entry(id) {
+            new.insert(None);
             self.redeliver_step(id, ctx);
         }
     }
@@ -110,7 +113,8 @@ impl SupervisorActor {
         let step = wrap_future::<_, Self>(step).then(move |done, supervisor, ctx| {
             let (told, next) = match done {
                 Ok(Some((job, fresh))) => {
-                    let next = Self::next_step(&job);
+                    let before = supervisor.redelivering.insert(id, Some(job.after));
+                    let next = next_step(&job, before.flatten());
                     (supervisor.tell_redelivered(&fresh, ctx), next)
                 }
                 Ok(None) => (Vec::new(), None),
@@ -131,22 +135,6 @@ impl SupervisorActor {
         ctx.spawn(step);
     }
 
-    /// Returns the wait before the next step of a redelivery; `None` if it has ended.
-    fn next_step(job: &RedeliveryJob) -> Option<Duration> {
-        match job.state {
-            RedeliveryState::Running => Some(Duration::ZERO),
-            RedeliveryState::WaitingForRoom => Some(PAUSE),
-            RedeliveryState::Finished | RedeliveryState::Stopped => {
-                let (id, done, left) = (job.id, job.done, job.left());
-                log::info!(
-                    redelivery = id.get(), done, left;
-                    "redelivery {id} has ended: {done} deliveries started again, {left} left"
-                );
-                None
-            }
-        }
-    }
-
     fn after_step(&mut self, id: RedeliveryId, next: Option<Duration>, ctx: &mut Context<Self>) {
         match next {
             None => drop(self.redelivering.remove(&id)),
@@ -160,8 +148,57 @@ impl SupervisorActor {
     }
 }
 
+/// Returns the wait before the next step of a redelivery, whose last step began after the delivery
+/// `before`; `None` if it has ended.
+fn next_step(job: &RedeliveryJob, before: Option<DeliveryId>) -> Option<Duration> {
+    let (id, after) = (job.id, job.after);
+    match job.state {
+        RedeliveryState::Running if before == Some(after) => {
+            // A store of the application's own may do this. Without a wait, it would go on at once
+            // for ever.
+            log::error!(
+                redelivery = id.get(), delivery_id = after.get();
+                "redelivery {id} does not advance: the store did a step and is still at delivery \
+                 {after}; retrying in {} s", PAUSE.as_secs()
+            );
+            Some(PAUSE)
+        }
+        RedeliveryState::Running => Some(Duration::ZERO),
+        RedeliveryState::WaitingForRoom => Some(PAUSE),
+        RedeliveryState::Finished | RedeliveryState::Stopped => {
+            let (done, left) = (job.done, job.left());
+            log::info!(
+                redelivery = id.get(), done, left;
+                "redelivery {id} has ended: {done} deliveries started again, {left} left"
+            );
+            None
+        }
+    }
+}
+
 /// The number of deliveries that one step redelivers.
 const STEP: usize = 200;
 
 /// The wait for room, and after an error of the store.
 const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::value::time::Timestamp;
+    use crate::store::{DeadLetterQuery, Redelivery};
+
+    #[test]
+    fn a_redelivery_that_does_not_advance_waits_before_its_next_step() {
+        let which = Redelivery::DeadLetters(DeadLetterQuery::default());
+        let (id, through) = (RedeliveryId::new(1), DeliveryId::new(9));
+        let mut job = RedeliveryJob::new(id, which, Timestamp::default(), through, 9);
+        job.after = DeliveryId::new(3);
+        assert_eq!(next_step(&job, None), Some(Duration::ZERO));
+        let earlier = Some(DeliveryId::new(2));
+        assert_eq!(next_step(&job, earlier), Some(Duration::ZERO));
+        assert_eq!(next_step(&job, Some(job.after)), Some(PAUSE));
+        job.state = RedeliveryState::Finished;
+        assert_eq!(next_step(&job, Some(job.after)), None);
+    }
+}

@@ -150,15 +150,16 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    AskWhy, AttemptNow, By, CountDeadLetters, CountDeliveries, DisableEndpoint, DiscardDeadLetters,
-    EndClient, EndDeliveries, EndRule, EndpointCursor, EndpointError, EndpointPage, EndpointSort,
-    EngineStatus, ExplainRouting, FindEndpoint, GetDelivery, GetEndpoint, GetEngine, GetEvent,
-    GetOverview, GetSeries, GetStatus, InvalidCursor, ListActions, ListAttempts, ListClients,
-    ListDeadLetters, ListDeliveries, ListEndpoints, ListRedeliveries, ListRefused, ListRules,
-    ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint,
-    PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule,
-    ResumeEndpoint, RuleError, SendTest, StartRedelivery, StatusFilter, StatusPage, StopRedelivery,
-    TestError, WatchDeliveries, WatchStatus,
+    AskWhy, AttemptNow, By, ClientPage, CountDeadLetters, CountDeliveries, DisableEndpoint,
+    DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointCursor, EndpointError,
+    EndpointPage, EndpointSort, EngineStatus, ExplainRouting, FindClients, FindEndpoint, FindRules,
+    GetClient, GetDelivery, GetEndpoint, GetEngine, GetEvent, GetOverview, GetRule, GetSeries,
+    GetStatus, InvalidCursor, ListActions, ListAttempts, ListClients, ListDeadLetters,
+    ListDeliveries, ListEndpoints, ListRedeliveries, ListRefused, ListRules, ListStatus,
+    ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
+    Redeliver, Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError,
+    RulePage, SendTest, StartRedelivery, StatusFilter, StatusPage, StopRedelivery, TestError,
+    WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -201,6 +202,7 @@ pub use crate::domain::policy::retry::RetryPolicy;
 pub use crate::domain::routing::client::Client;
 pub use crate::domain::routing::explain::{Explanation, MissReason, RuleMiss};
 pub use crate::domain::routing::filter::{Condition, Expected, Filter, InvalidFilter};
+pub use crate::domain::routing::query::{ClientQuery, RuleQuery};
 pub use crate::domain::routing::rule::{InvalidRule, Rule};
 pub use crate::domain::signing::signature::{InvalidSecret, SigningSecret};
 pub use crate::domain::signing::signer::{EndpointSecret, SignatureHeaders};

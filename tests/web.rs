@@ -6,6 +6,7 @@ mod web {
     mod changes;
     mod deliveries;
     mod document;
+    mod finding;
     mod hostile;
     mod live;
     mod overview;

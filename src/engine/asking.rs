@@ -1,12 +1,16 @@
-//! Questions about events and deliveries as methods.
+//! Questions about events, deliveries, rules and clients as methods.
 
 use super::{Engine, OperateError};
 use crate::actor::message::{
-    AskWhy, CountDeadLetters, CountDeliveries, GetDelivery, GetEvent, ListRedeliveries,
-    ListRefused, StartRedelivery, StopRedelivery,
+    AskWhy, ClientPage, CountDeadLetters, CountDeliveries, FindClients, FindRules, GetClient,
+    GetDelivery, GetEvent, GetRule, ListRedeliveries, ListRefused, RulePage, StartRedelivery,
+    StopRedelivery,
 };
 use crate::domain::deliveries::delivery::DeliveryDetails;
-use crate::domain::value::id::{DeliveryId, EventId};
+use crate::domain::routing::client::Client;
+use crate::domain::routing::query::{ClientQuery, RuleQuery};
+use crate::domain::routing::rule::Rule;
+use crate::domain::value::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::why::Why;
 use crate::store::{
     Count, DeadLetterQuery, DeliveryQuery, RedeliveryId, RedeliveryJob, RefusedEntry, StoredEvent,
@@ -57,6 +61,41 @@ impl Engine {
         page: ListRefused,
     ) -> Result<Vec<RefusedEntry>, OperateError> {
         Ok(self.ask_supervisor(page).await??)
+    }
+}
+
+/// # Questions about rules and clients
+impl Engine {
+    /// Returns a page of the rules that a query finds, ordered by id. See [`FindRules`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn find_rules(&self, query: RuleQuery) -> Result<RulePage, OperateError> {
+        self.ask_router(FindRules::new(query)).await
+    }
+
+    /// Returns the rule with an id; `None` if there is none. See [`GetRule`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn rule(&self, id: impl Into<RuleId>) -> Result<Option<Rule>, OperateError> {
+        self.ask_router(GetRule::new(id)).await
+    }
+
+    /// Returns a page of the clients that a query finds, ordered by id. See [`FindClients`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn find_clients(&self, query: ClientQuery) -> Result<ClientPage, OperateError> {
+        self.ask_router(FindClients::new(query)).await
+    }
+
+    /// Returns the client with an id; `None` if none was put. See [`GetClient`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn client(&self, id: impl Into<ClientId>) -> Result<Option<Client>, OperateError> {
+        self.ask_router(GetClient::new(id)).await
     }
 }
 

@@ -507,7 +507,7 @@ impl Engine {
         }
     }
 
-    async fn ask_router<M>(&self, message: M) -> Result<M::Result, OperateError>
+    pub(super) async fn ask_router<M>(&self, message: M) -> Result<M::Result, OperateError>
     where
         M: Message<Result: Send> + Send + 'static,
         RouterActor: Handler<M>,

@@ -6,8 +6,9 @@ use std::time::Duration;
 use actix_webhooks::store::{DeadLetterQuery, DeliveryQuery, StoreError};
 use actix_webhooks::testing::Reply;
 use actix_webhooks::{
-    Client, DeliveryId, EndDeliveries, EndpointError, EndpointState, Engine, ExplainRouting,
-    InvalidEndpoint, ListStatus, OperateError, Outcome, PublishError, Rule, RuleError,
+    Client, ClientQuery, DeliveryId, EndDeliveries, EndpointError, EndpointState, Engine,
+    ExplainRouting, InvalidEndpoint, ListStatus, OperateError, Outcome, PublishError, Rule,
+    RuleError, RuleQuery,
 };
 use futures_util::StreamExt;
 
@@ -103,6 +104,55 @@ fn rules_and_clients_are_put_listed_and_removed() {
         sim.publish("of the rule").await;
         assert_eq!(engine.end_rule("rule").await.unwrap(), 1);
         assert!(engine.rules().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn rules_and_clients_are_found_in_pages_and_by_their_ids() {
+    simulate(async |sim| {
+        let engine = &sim.engine;
+        for number in 0..5 {
+            let rule = Rule::new(format!("r{number}"), "invoice.*").client("client");
+            let rule = rule.webhook(OTHER).unwrap();
+            engine.put_rule(rule).await.unwrap();
+            let client = Client::new(format!("bank-{number}"));
+            engine.put_client(client).await.unwrap();
+        }
+        let mut query = RuleQuery {
+            contains: Some("INVOICE".to_owned()),
+            limit: 2,
+            ..RuleQuery::default()
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = engine.find_rules(query.clone()).await.unwrap();
+            assert!(page.rules.len() <= 2);
+            found.extend(ids(&page.rules).into_iter().map(str::to_owned));
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ["r0", "r1", "r2", "r3", "r4"]);
+        let rule = engine.rule("r3").await.unwrap().unwrap();
+        assert_eq!((rule.id.as_str(), rule.webhooks.len()), ("r3", 1));
+        assert_eq!(engine.rule("r").await.unwrap(), None);
+        let clients = ClientQuery {
+            contains: Some("K-".to_owned()),
+            after: Some("bank-2".into()),
+            limit: 1,
+        };
+        let page = engine.find_clients(clients.clone()).await.unwrap();
+        assert_eq!(page.clients, [Client::new("bank-3")]);
+        let after = page.next;
+        assert_eq!(after.as_ref().unwrap(), "bank-3");
+        let last = ClientQuery { after, ..clients };
+        let page = engine.find_clients(last).await.unwrap();
+        assert_eq!(page.clients, [Client::new("bank-4")]);
+        assert_eq!(page.next, None);
+        let client = engine.client("bank-0").await.unwrap();
+        assert_eq!(client, Some(Client::new("bank-0")));
+        assert_eq!(engine.client("bank-9").await.unwrap(), None);
     });
 }
 
@@ -206,6 +256,8 @@ async fn stopped(engine: &Engine) -> Vec<OperateError> {
             .await
             .unwrap_err(),
         engine.rules().await.unwrap_err(),
+        engine.rule("rule").await.unwrap_err(),
+        engine.find_rules(RuleQuery::default()).await.unwrap_err(),
         engine
             .explain(ExplainRouting::new("t", "c"))
             .await
@@ -214,6 +266,11 @@ async fn stopped(engine: &Engine) -> Vec<OperateError> {
         engine.remove_rule("rule").await.unwrap_err(),
         engine.end_rule("rule").await.unwrap_err(),
         engine.clients().await.unwrap_err(),
+        engine.client("c").await.unwrap_err(),
+        engine
+            .find_clients(ClientQuery::default())
+            .await
+            .unwrap_err(),
         engine.put_client(Client::new("c")).await.unwrap_err(),
         engine.remove_client("c").await.unwrap_err(),
         engine.end_client("c").await.unwrap_err(),

@@ -6,21 +6,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::fut::wrap_future;
-use actix::{ActorContext as _, AsyncContext as _, Context, Handler, MessageResult};
+use actix::{ActorContext as _, AsyncContext as _, Context, Handler};
 use futures_util::FutureExt as _;
 
 use super::RouterActor;
 use super::publisher::{BatchAnswer, Publisher};
 use crate::actor::acting::Act;
 use crate::actor::message::{
-    CheckEndpoints, Close, EndClient, EndDeliveries, EndOpen, EndRule, ExplainRouting,
-    KnowEndpoints, ListClients, ListRules, LookIntoOutbox, Publish, PublishAtOnce, PublishBatch,
-    PublishInLine, PutClient, PutRule, Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
+    CheckEndpoints, Close, EndClient, EndDeliveries, EndOpen, EndRule, KnowEndpoints,
+    LookIntoOutbox, Publish, PublishAtOnce, PublishBatch, PublishInLine, PutClient, PutRule,
+    Receipt, RemoveClient, RemoveRule, RuleError, Terminate,
 };
 use crate::actor::reply::{Answerer, Deferred};
-use crate::domain::events::event::{Event, discard};
-use crate::domain::routing::client::Client;
-use crate::domain::routing::rule::Rule;
+use crate::domain::events::event::Event;
 use crate::domain::value::id::{ClientId, RuleId};
 use crate::error::PublishError;
 use crate::store::{Change, PastCredential, Setting};
@@ -216,33 +214,6 @@ impl RouterActor {
         let credentials = &self.shared.credentials;
         credentials.write(|book| book.remove_rule(id));
         self.rules.remove(id).is_some()
-    }
-}
-
-impl Handler<ListRules> for RouterActor {
-    type Result = Vec<Rule>;
-
-    fn handle(&mut self, _: ListRules, _: &mut Context<Self>) -> Vec<Rule> {
-        self.rules.iter().map(|rule| Rule::clone(rule)).collect()
-    }
-}
-
-impl Handler<ExplainRouting> for RouterActor {
-    type Result = MessageResult<ExplainRouting>;
-
-    fn handle(&mut self, asked: ExplainRouting, _: &mut Context<Self>) -> Self::Result {
-        let explanation = self.rules.explain(asked.traits());
-        // It is not checked like an event, so its data may be nested without limit.
-        asked.data.into_iter().for_each(discard);
-        MessageResult(explanation)
-    }
-}
-
-impl Handler<ListClients> for RouterActor {
-    type Result = Vec<Client>;
-
-    fn handle(&mut self, _: ListClients, _: &mut Context<Self>) -> Vec<Client> {
-        self.clients.values().cloned().collect()
     }
 }
 

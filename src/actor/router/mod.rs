@@ -6,6 +6,7 @@
 //! receives its deliveries in the order of their ids.
 
 mod append;
+mod finding;
 mod from_outbox;
 mod handlers;
 mod line;
@@ -54,8 +55,10 @@ use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreEr
 ///
 /// It answers [`Publish`](crate::Publish), [`PublishBatch`](crate::PublishBatch),
 /// [`PutRule`](crate::PutRule), [`RemoveRule`](crate::RemoveRule), [`ListRules`](crate::ListRules),
-/// [`ExplainRouting`](crate::ExplainRouting), [`PutClient`](crate::PutClient) and
-/// [`RemoveClient`](crate::RemoveClient), and those that change
+/// [`FindRules`](crate::FindRules), [`GetRule`](crate::GetRule),
+/// [`ExplainRouting`](crate::ExplainRouting), [`PutClient`](crate::PutClient),
+/// [`RemoveClient`](crate::RemoveClient), [`ListClients`](crate::ListClients),
+/// [`FindClients`](crate::FindClients) and [`GetClient`](crate::GetClient), and those that change
 /// something also inside [`By`](crate::By).
 pub struct RouterActor {
     pub(super) shared: Arc<EngineContext>,

@@ -6,5 +6,6 @@ pub(crate) mod client;
 pub(crate) mod explain;
 pub(crate) mod filter;
 mod neighbours;
+pub(crate) mod query;
 pub(crate) mod rule;
 pub(crate) mod table;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::routing::rule::Rule;
-use crate::domain::value::id::ClientId;
+use crate::domain::value::id::{ClientId, RuleId};
 
 /// All rules, by type and client, and by client.
 #[derive(Debug, Default)]
@@ -119,7 +119,21 @@ impl Neighbours {
         &'a self,
         client: &ClientId,
     ) -> impl Iterator<Item = &'a Arc<Rule>> + use<'a> {
-        beginning_at(&self.by_client, before("", Some(client.clone()), Client))
+        self.of_client_after(client, None)
+    }
+
+    /// Returns the rules that name this client and come after this one, by id.
+    pub(super) fn of_client_after<'a>(
+        &'a self,
+        client: &ClientId,
+        after: Option<&RuleId>,
+    ) -> impl Iterator<Item = &'a Arc<Rule>> + use<'a> {
+        let mut first = before("", Some(client.clone()), Client);
+        if let Some(after) = after {
+            // No text is between a text and the same text with a zero behind it.
+            Arc::make_mut(&mut first.0).id = RuleId::from(format!("{after}\0"));
+        }
+        beginning_at(&self.by_client, first)
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -90,6 +91,13 @@ impl RoutingTable {
     /// Returns the rule with this id.
     pub(crate) fn get(&self, id: &RuleId) -> Option<&Arc<Rule>> {
         self.rules.get(id)
+    }
+
+    /// Returns the rules after this one, or all, ordered by id.
+    pub(super) fn after(&self, id: Option<&RuleId>) -> impl Iterator<Item = &Arc<Rule>> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        let rules = self.rules.range::<RuleId, _>((from, Bound::Unbounded));
+        rules.map(|(_, rule)| rule)
     }
 
     /// Returns every rule, ordered by id.

@@ -83,6 +83,13 @@ pub(crate) fn check_header_text(field: &'static str, text: &str) -> Result<(), I
     }
 }
 
+/// Returns `true` if a text contains this part, regardless of the case of ASCII letters.
+pub(crate) fn contains(text: &str, part: &str) -> bool {
+    let (text, part) = (text.as_bytes(), part.as_bytes());
+    let same = |place: &[u8]| place.eq_ignore_ascii_case(part);
+    part.is_empty() || text.windows(part.len()).any(same)
+}
+
 /// Returns `true` if a text is printable ASCII only, as nearly all are.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| (0x20..0x7f).contains(&byte))

@@ -9,6 +9,8 @@ use std::sync::{Arc, LazyLock};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
+use crate::domain::value::text::contains;
+
 /// The longest URL accepted, in bytes.
 pub const MAX_URL_BYTES: usize = 8 * 1024;
 
@@ -108,9 +110,7 @@ impl WebhookUrl {
 
     /// Returns `true` if the URL contains this text, regardless of the case of ASCII letters.
     pub(crate) fn contains(&self, part: &str) -> bool {
-        let (text, part) = (self.text.as_bytes(), part.as_bytes());
-        let same = |place: &[u8]| place.eq_ignore_ascii_case(part);
-        part.is_empty() || text.windows(part.len()).any(same)
+        contains(&self.text, part)
     }
 
     pub(crate) fn is_https(&self) -> bool {

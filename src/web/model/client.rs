@@ -32,6 +32,8 @@ pub(in crate::web) struct ClientView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::web) struct ClientFilter {
+    /// Only clients whose id contains this text, regardless of the case of ASCII letters.
+    pub(in crate::web) q: Option<String>,
     /// The most things on the page: 1 to 200, 50 by default.
     #[serde(skip_serializing_if = "always", default)]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]

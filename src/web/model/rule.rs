@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::AuthView;
 use super::page::{Limit, always};
 use super::reshape;
+use crate::domain::endpoint::id::EndpointId;
 use crate::domain::events::projection::Projection;
 use crate::domain::routing::filter::Filter;
 use crate::domain::routing::rule::Rule;
@@ -251,8 +252,13 @@ pub(in crate::web) struct RuleFilter {
     pub(in crate::web) client: Option<String>,
     /// Only rules with exactly this rule type.
     pub(in crate::web) rule_type: Option<String>,
+    /// Only rules whose alerts go to the endpoint with this id.
+    #[param(value_type = Option<String>)]
+    pub(in crate::web) endpoint: Option<EndpointId>,
     /// Only rules that are enabled, or only those that are not.
     pub(in crate::web) enabled: Option<bool>,
+    /// Only rules whose id or type contains this text, regardless of the case of ASCII letters.
+    pub(in crate::web) q: Option<String>,
     /// `alert-service` for the alert service's form, as the media type
     /// `application/vnd.alert-service.rule+json` does. Rules with several webhooks are left out.
     #[serde(skip_serializing_if = "always")]
@@ -265,18 +271,4 @@ pub(in crate::web) struct RuleFilter {
     /// The `next` of the page before.
     #[serde(skip_serializing_if = "always")]
     pub(in crate::web) cursor: Option<String>,
-}
-
-impl RuleFilter {
-    pub(in crate::web) fn passes(&self, rule: &Rule) -> bool {
-        let client = rule.client_id.as_ref().map(ClientId::as_str);
-        self.client
-            .as_deref()
-            .is_none_or(|asked| client == Some(asked))
-            && self
-                .rule_type
-                .as_ref()
-                .is_none_or(|asked| rule.rule_type == *asked)
-            && self.enabled.is_none_or(|asked| rule.enabled == asked)
-    }
 }

@@ -6,6 +6,7 @@ use utoipa_actix_web::scope::Scope;
 
 use super::{Answer, Routing, State, changed, tagged};
 use crate::domain::routing::client::Client;
+use crate::domain::routing::query::ClientQuery;
 use crate::engine::Engine;
 use crate::web::model::auth::AuthGiven;
 use crate::web::model::client::{ClientFilter, ClientView};
@@ -29,15 +30,16 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
 )]
 #[get("/clients")]
 async fn list(web: State, Query(filter): Query<ClientFilter>) -> Answer {
-    let after = match &filter.cursor {
-        Some(given) => cursor::place(&filter, given)?,
-        None => String::new(),
+    let after = filter.cursor.as_deref();
+    let after = after.map(|given| cursor::place(&filter, given));
+    let query = ClientQuery {
+        contains: filter.q.clone(),
+        after: after.transpose()?.map(Into::into),
+        limit: filter.limit.get(),
     };
-    let mut clients = web.engine.clients().await?;
-    clients.retain(|client| *client.id.as_str() > *after);
-    let last = super::cut(&mut clients, filter.limit.get());
-    let next = last.map(|client| cursor::after(&filter, client.id.as_str()));
-    let shown = clients.iter().map(ClientView::from).collect();
+    let page = web.engine.find_clients(query).await?;
+    let next = page.next.map(|id| cursor::after(&filter, id.as_str()));
+    let shown = page.clients.iter().map(ClientView::from).collect();
     Ok(HttpResponse::Ok().json(List::new(shown, next)))
 }
 
@@ -184,8 +186,7 @@ fn check(request: &HttpRequest, client: Option<&Client>) -> Result<(), Problem> 
 }
 
 async fn find(engine: &Engine, id: &str) -> Result<Option<Client>, Problem> {
-    let clients = engine.clients().await?;
-    Ok(clients.into_iter().find(|client| client.id == *id))
+    Ok(engine.client(id).await?)
 }
 
 async fn known(engine: &Engine, id: &str) -> Result<Client, Problem> {

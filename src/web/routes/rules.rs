@@ -12,7 +12,10 @@ use futures_util::future::LocalBoxFuture;
 use utoipa_actix_web::scope::Scope;
 use uuid::Uuid;
 
+use super::deliveries::url_of;
 use super::{Answer, Routing, State, changed, tagged};
+use crate::actor::message::RulePage;
+use crate::domain::routing::query::RuleQuery;
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::RuleId;
 use crate::engine::Engine;
@@ -52,20 +55,10 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
 )]
 #[get("/rules")]
 async fn list(web: State, request: HttpRequest, Query(filter): Query<RuleFilter>) -> Answer {
-    let after = match &filter.cursor {
-        Some(given) => cursor::place(&filter, given)?,
-        None => String::new(),
-    };
-    let form = form_of_answer(&request, filter.form);
-    let listed = |rule: &Rule| {
-        let in_form = form.is_none() || rule.webhooks.len() == 1;
-        in_form && *rule.id.as_str() > *after && filter.passes(rule)
-    };
-    let mut rules = web.engine.rules().await?;
-    rules.retain(listed);
-    let last = super::cut(&mut rules, filter.limit.get());
-    let next = last.map(|rule| cursor::after(&filter, rule.id.as_str()));
-    if form.is_some() {
+    let page = web.engine.find_rules(query(&web.engine, &filter).await?);
+    let RulePage { rules, next, .. } = page.await?;
+    let next = next.map(|id| cursor::after(&filter, id.as_str()));
+    if form_of_answer(&request, filter.form).is_some() {
         let shown = rules.iter().filter_map(AlertServiceRule::new).collect();
         let mut answer = HttpResponse::Ok();
         answer.insert_header((CONTENT_TYPE, content_type(&request)));
@@ -73,6 +66,21 @@ async fn list(web: State, request: HttpRequest, Query(filter): Query<RuleFilter>
     }
     let shown = rules.iter().map(RuleView::new).collect::<Result<_, _>>()?;
     Ok(HttpResponse::Ok().json(List::new(shown, next)))
+}
+
+/// Returns the query of a filter.
+async fn query(engine: &Engine, filter: &RuleFilter) -> Result<RuleQuery, Problem> {
+    let after = filter.cursor.as_deref();
+    let after = after.map(|given| cursor::place(filter, given));
+    Ok(RuleQuery {
+        client_id: filter.client.as_deref().map(Into::into),
+        rule_type: filter.rule_type.clone(),
+        url: url_of(engine, filter.endpoint).await?,
+        enabled: filter.enabled,
+        contains: filter.q.clone(),
+        after: after.transpose()?.map(Into::into),
+        limit: filter.limit.get(),
+    })
 }
 
 /// Create a rule under an id that the service gives it, or under the one in the body.
@@ -411,8 +419,7 @@ fn check(request: &HttpRequest, rule: Option<&Rule>) -> Result<(), Problem> {
 }
 
 async fn find(engine: &Engine, id: &str) -> Result<Option<Rule>, Problem> {
-    let rules = engine.rules().await?;
-    Ok(rules.into_iter().find(|rule| rule.id == *id))
+    Ok(engine.rule(id).await?)
 }
 
 async fn known(engine: &Engine, id: &str) -> Result<Rule, Problem> {

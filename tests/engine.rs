@@ -9,6 +9,7 @@ mod engine {
     mod bad_input;
     mod bodies;
     mod bound;
+    mod client_status;
     mod clocks;
     mod ending;
     mod facade;

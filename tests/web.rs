@@ -4,6 +4,7 @@ mod web {
     mod access;
     mod answers;
     mod changes;
+    mod clients;
     mod deliveries;
     mod document;
     mod finding;

@@ -2,9 +2,9 @@
 
 use super::{Engine, OperateError};
 use crate::actor::message::{
-    AskWhy, ClientPage, CountDeadLetters, CountDeliveries, FindClients, FindRules, GetClient,
-    GetDelivery, GetEvent, GetRule, ListRedeliveries, ListRefused, RulePage, StartRedelivery,
-    StopRedelivery,
+    AskWhy, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries, FindClients, FindRules,
+    GetClient, GetClientStatus, GetDelivery, GetEvent, GetRule, ListRedeliveries, ListRefused,
+    RulePage, StartRedelivery, StopRedelivery,
 };
 use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::routing::client::Client;
@@ -96,6 +96,18 @@ impl Engine {
     /// [`OperateError::Stopped`].
     pub async fn client(&self, id: impl Into<ClientId>) -> Result<Option<Client>, OperateError> {
         self.ask_router(GetClient::new(id)).await
+    }
+
+    /// Returns the number of a client's rules, open deliveries and dead letters, its endpoints by
+    /// state, and when one of them last accepted a delivery. See [`GetClientStatus`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn client_status(
+        &self,
+        id: impl Into<ClientId>,
+    ) -> Result<ClientStatus, OperateError> {
+        Ok(self.ask_router(GetClientStatus::new(id)).await??)
     }
 }
 

@@ -370,6 +370,20 @@ pub trait RecordStore: Send + Sync + 'static {
         Box::pin(async move { Ok(u64::try_from(letters.await?.len()).unwrap_or(u64::MAX)) })
     }
 
+    /// Returns the number of dead letters that a query finds, ignoring its limit.
+    ///
+    /// It counts up to `at_most`, and may stop after a number of dead letters looked at. Defaults
+    /// to counting one page.
+    fn count_dead_letters_to(&self, query: DeadLetterQuery, at_most: u64) -> StoreFuture<Count> {
+        let limit = usize::try_from(at_most).unwrap_or(usize::MAX);
+        let page = self.dead_letters(DeadLetterQuery { limit, ..query });
+        Box::pin(async move {
+            let page = page.await?;
+            let count = u64::try_from(page.len()).unwrap_or(u64::MAX);
+            Ok(Count::new(count.min(at_most), page.next.is_some()))
+        })
+    }
+
     /// Forgets records older than `keep` allows at `now`.
     ///
     /// Returns the number of deliveries forgotten.

@@ -77,6 +77,8 @@ macro_rules! forward_store {
                 Other dead_letters(query: $crate::store::DeadLetterQuery)
                     -> $crate::store::Page<$crate::domain::deliveries::dead_letter::DeadLetter>;
                 Other count_dead_letters(query: $crate::store::DeadLetterQuery) -> u64;
+                Other count_dead_letters_to(query: $crate::store::DeadLetterQuery, at_most: u64)
+                    -> $crate::store::Count;
                 Other discard(query: $crate::store::DeadLetterQuery) -> u64;
                 Other redeliver(which: $crate::store::Redelivery, now: $crate::domain::value::time::Timestamp)
                     -> Vec<($crate::domain::value::id::DeliveryId, $crate::domain::value::url::WebhookUrl)>;

@@ -267,6 +267,7 @@ async fn stopped(engine: &Engine) -> Vec<OperateError> {
         engine.end_rule("rule").await.unwrap_err(),
         engine.clients().await.unwrap_err(),
         engine.client("c").await.unwrap_err(),
+        engine.client_status("c").await.unwrap_err(),
         engine
             .find_clients(ClientQuery::default())
             .await

@@ -108,12 +108,13 @@ fn a_client_sent_back_as_it_is_shown_changes_nothing_secrets_included() {
     serve(async |api, sim| {
         let shown = api.get("/clients/client").await.expect(200);
         let view = shown.json();
-        assert_eq!(
-            view,
-            json!({ "id": "client", "name": "Dave", "auth": { "kind": "raw" } })
-        );
         let again = api.put("/clients/client", view.clone()).await.expect(200);
-        assert_eq!((again.etag(), again.json()), (shown.etag(), view.clone()));
+        assert_eq!(again.etag(), shown.etag());
+        assert_eq!(
+            again.json(),
+            json!({ "id": "client", "name": "Dave", "auth": { "kind": "raw" } }),
+            "without its status"
+        );
         let put = api
             .put("/clients/client/auth", view["auth"].clone())
             .await

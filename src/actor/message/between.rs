@@ -1,5 +1,6 @@
 //! Messages between the actors.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::domain::endpoint::due::AttemptNowAnswer;
 use crate::domain::endpoint::place::Place;
 use crate::domain::endpoint::policy::EndpointPolicy;
 use crate::domain::endpoint::settings::Endpoint;
+use crate::domain::endpoint::standing::EndpointCounts;
 use crate::domain::endpoint::status::{EndpointStatus, ShutdownReport};
 use crate::domain::events::event::Event;
 use crate::domain::machine::run::RunChange;
@@ -243,6 +245,11 @@ impl<M: Message> Message for AskSubscriber<M> {
 
 /// The maximum number of subscribers asked, because each may retire or panic.
 const SUBSCRIBERS_ASKED: u32 = 3;
+
+/// Counts these endpoints by state, as far as they are known: router → supervisor.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "EndpointCounts")]
+pub(crate) struct CountEndpoints(pub(crate) BTreeSet<WebhookUrl>);
 
 /// Starts no more attempts, and answers when none is in flight: supervisor → subscriber.
 #[derive(Clone, Copy, Debug, Message)]

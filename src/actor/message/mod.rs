@@ -6,6 +6,7 @@
 
 mod asking;
 mod between;
+mod client_status;
 mod deliveries;
 mod endpoints;
 mod finding;
@@ -21,6 +22,7 @@ mod why;
 
 pub use self::asking::*;
 pub(crate) use self::between::*;
+pub use self::client_status::*;
 pub use self::deliveries::*;
 pub use self::endpoints::*;
 pub use self::finding::*;

@@ -6,6 +6,7 @@
 //! receives its deliveries in the order of their ids.
 
 mod append;
+mod client_status;
 mod finding;
 mod from_outbox;
 mod handlers;
@@ -58,8 +59,8 @@ use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreEr
 /// [`FindRules`](crate::FindRules), [`GetRule`](crate::GetRule),
 /// [`ExplainRouting`](crate::ExplainRouting), [`PutClient`](crate::PutClient),
 /// [`RemoveClient`](crate::RemoveClient), [`ListClients`](crate::ListClients),
-/// [`FindClients`](crate::FindClients) and [`GetClient`](crate::GetClient), and those that change
-/// something also inside [`By`](crate::By).
+/// [`FindClients`](crate::FindClients), [`GetClient`](crate::GetClient) and
+/// [`GetClientStatus`](crate::GetClientStatus), and those that change something also inside [`By`](crate::By).
 pub struct RouterActor {
     pub(super) shared: Arc<EngineContext>,
     supervisor: Addr<SupervisorActor>,

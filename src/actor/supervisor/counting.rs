@@ -3,9 +3,12 @@
 
 use std::sync::Arc;
 
+use actix::{Context, Handler, MessageResult};
+
 use super::{Subscriber, SupervisorActor};
 use crate::actor::board::Place;
-use crate::domain::endpoint::standing::Standing;
+use crate::actor::message::CountEndpoints;
+use crate::domain::endpoint::standing::{EndpointCounts, Standing};
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::watch::attention::Note;
 
@@ -96,5 +99,22 @@ impl SupervisorActor {
             Counted::Running(place) => place.close(),
         }
         standing
+    }
+}
+
+impl Handler<CountEndpoints> for SupervisorActor {
+    type Result = MessageResult<CountEndpoints>;
+
+    fn handle(
+        &mut self,
+        CountEndpoints(urls): CountEndpoints,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let mut counts = EndpointCounts::default();
+        let entries = urls.iter().filter_map(|url| self.endpoints.get(url));
+        for standing in entries.filter_map(|entry| entry.counted.standing()) {
+            counts.add(standing, 1);
+        }
+        MessageResult(counts)
     }
 }

@@ -1,5 +1,6 @@
 //! Queries among rules and clients: which ones they find, a page at a time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,16 @@ impl ClientQuery {
     }
 }
 
+/// The rules that name a client.
+#[derive(Debug, Default)]
+pub(crate) struct OfClient {
+    pub(crate) count: usize,
+    /// `true` if there are more than were counted.
+    pub(crate) more: bool,
+    /// The URLs of the counted ones, each once.
+    pub(crate) urls: BTreeSet<WebhookUrl>,
+}
+
 /// What a query has found: some of the things, and the last one looked at if more may follow.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found<T> {
@@ -129,6 +140,20 @@ impl RoutingTable {
             }
             None => Found::among(self.after(after), limit, finds),
         }
+    }
+
+    /// Returns the rules that name a client, counted up to `most`.
+    pub(crate) fn of_client(&self, client: &ClientId, most: usize) -> OfClient {
+        let mut of_client = OfClient::default();
+        for rule in self.neighbours.of_client(client) {
+            if of_client.count == most {
+                of_client.more = true;
+                break;
+            }
+            of_client.count += 1;
+            of_client.urls.extend(rule.webhooks.iter().cloned());
+        }
+        of_client
     }
 }
 
@@ -216,6 +241,19 @@ mod tests {
             ..RuleQuery::default()
         };
         check(&disabled, 1, &["a"], None);
+    }
+
+    #[test]
+    fn the_rules_of_a_client_are_counted_up_to_a_bound_with_each_url_once() {
+        let of_dave = |most| {
+            let found = table().of_client(&"dave".into(), most);
+            (found.count, found.more, found.urls.len())
+        };
+        assert_eq!(of_dave(9), (3, false, 2));
+        assert_eq!(of_dave(3), (3, false, 2));
+        assert_eq!(of_dave(2), (2, true, 1));
+        let nobody = table().of_client(&"nobody".into(), 9);
+        assert_eq!((nobody.count, nobody.urls.len()), (0, 0));
     }
 
     #[test]

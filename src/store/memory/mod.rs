@@ -301,6 +301,15 @@ impl RecordStore for MemoryStore {
         done(Ok(u64::try_from(count).unwrap_or(u64::MAX)))
     }
 
+    fn count_dead_letters_to(&self, query: DeadLetterQuery, at_most: u64) -> StoreFuture<Count> {
+        let limit = usize::try_from(at_most).unwrap_or(usize::MAX);
+        let state = self.state();
+        let mut found = state.matching(&query);
+        let count = found.by_ref().take(limit).count();
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        done(Ok(Count::new(count, found.next().is_some())))
+    }
+
     fn prune(&self, now: Timestamp, keep: Retention) -> StoreFuture<u64> {
         done(Ok(self.state().prune(now, keep)))
     }

@@ -113,7 +113,7 @@ fn total(connection: &Connection, which: &Redelivery) -> Result<u64, StoreError>
                     stage: Some(stage),
                     ..ended.clone()
                 };
-                Ok(search::count(connection, &ended, u64::MAX)?.count)
+                Ok(search::count(connection, &Search::from(&ended), u64::MAX)?.count)
             };
             match ended.stage {
                 None => Ok(count(DeliveryStage::Delivered)? + count(DeliveryStage::DeadLettered)?),

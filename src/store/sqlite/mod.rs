@@ -67,6 +67,7 @@ use crate::domain::value::id::{DeliveryId, EventId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::store::prelude::*;
+use crate::store::search::Search;
 
 /// Keeps everything in one SQLite file, and acknowledges nothing before it is on the disk.
 ///
@@ -432,7 +433,7 @@ impl RecordStore for SqliteStore {
     }
 
     fn count(&self, query: DeliveryQuery, at_most: u64) -> StoreFuture<Count> {
-        self.inquire(move |connection| search::count(connection, &query, at_most))
+        self.inquire(move |connection| search::count(connection, &Search::from(&query), at_most))
     }
 
     fn delivery(&self, id: DeliveryId) -> StoreFuture<Option<DeliveryDetails>> {
@@ -518,6 +519,10 @@ impl RecordStore for SqliteStore {
 
     fn count_dead_letters(&self, query: DeadLetterQuery) -> StoreFuture<u64> {
         self.inquire(move |connection| query::count_dead_letters(connection, &query))
+    }
+
+    fn count_dead_letters_to(&self, query: DeadLetterQuery, at_most: u64) -> StoreFuture<Count> {
+        self.inquire(move |connection| search::count(connection, &Search::from(&query), at_most))
     }
 
     fn retention(&self) -> Option<Retention> {

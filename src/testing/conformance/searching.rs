@@ -6,7 +6,7 @@ use crate::domain::deliveries::outcome::{DeadLetterReason, Failure, Outcome};
 use crate::domain::deliveries::reason_kind::ReasonKind;
 use crate::domain::value::id::{AlertId, CompanyId, DeliveryId};
 use crate::store::{
-    Alert, AttemptRecord, DeadLetterQuery, DeliveryQuery, DeliveryStage, NewAlert, NewEvent,
+    Alert, AttemptRecord, Count, DeadLetterQuery, DeliveryQuery, DeliveryStage, NewAlert, NewEvent,
     Redelivery, Store, Unmatched,
 };
 
@@ -363,8 +363,15 @@ async fn finds_dead_letters(store: &impl Store, known: &[Known]) {
         let ids: Vec<_> = found.iter().map(|letter| letter.delivery_id).collect();
         let expected: Vec<_> = expected.iter().map(|known| known.id).collect();
         assert_eq!(ids, expected, "{query:?}");
-        let count = store.count_dead_letters(query).await.unwrap();
-        assert_eq!(count, u64::try_from(expected.len()).unwrap());
+        let all = u64::try_from(expected.len()).unwrap();
+        let count = store.count_dead_letters(query.clone()).await.unwrap();
+        assert_eq!(count, all);
+        for at_most in [1, all, 10_000] {
+            let query = query.clone();
+            let count = store.count_dead_letters_to(query, at_most).await.unwrap();
+            let expected = Count::new(all.min(at_most), all > at_most);
+            assert_eq!(count, expected, "at most {at_most}");
+        }
     }
 }
 

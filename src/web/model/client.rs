@@ -1,12 +1,18 @@
 //! Clients.
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::AuthView;
+use super::delivery::CountView;
+use super::overview::CountsView;
 use super::page::{Limit, always};
+use super::reshape;
+use crate::actor::message::ClientStatus;
 use crate::domain::routing::client::Client;
 use crate::domain::value::id::ClientId;
+use crate::domain::value::time::Timestamp;
 use crate::web::problems::{Code, Problem};
 
 /// One of the application's customers.
@@ -25,6 +31,34 @@ pub(in crate::web) struct ClientView {
     #[schema(read_only)]
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<AuthView>,
+    /// The status, where one client is shown. A `PUT` ignores it.
+    #[schema(read_only)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        default,
+        deserialize_with = "ignored"
+    )]
+    status: Option<ClientStatusView>,
+}
+
+/// The status of a client.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ClientStatus)]
+pub(in crate::web) struct ClientStatusView {
+    /// Number of rules that name the client.
+    rules: CountView,
+    /// The endpoints of these rules by state.
+    endpoints: CountsView,
+    /// Number of open deliveries.
+    open: CountView,
+    /// Number of dead letters.
+    dead_letters: CountView,
+    /// When one of its receivers last accepted a delivery; absent if none is found among the newest
+    /// 10,000.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_delivered_at: Option<Timestamp>,
 }
 
 /// A page of clients.
@@ -49,11 +83,36 @@ impl From<&Client> for ClientView {
             id: Some(client.id.clone()),
             name: client.name.clone(),
             auth: client.auth.as_ref().map(AuthView::from),
+            status: None,
         }
     }
 }
 
+/// Reads anything, and keeps nothing of it.
+fn ignored<'de, D: Deserializer<'de>, T>(from: D) -> Result<Option<T>, D::Error> {
+    IgnoredAny::deserialize(from).map(|_| None)
+}
+
+impl ClientStatusView {
+    pub(in crate::web) fn new(status: &ClientStatus) -> Result<Self, Problem> {
+        Ok(Self {
+            rules: status.rules.into(),
+            endpoints: reshape(&status.endpoints)?,
+            open: status.open.into(),
+            dead_letters: status.dead_letters.into(),
+            last_delivered_at: status.last_delivered_at,
+        })
+    }
+}
+
 impl ClientView {
+    pub(in crate::web) fn with_status(self, status: ClientStatusView) -> Self {
+        Self {
+            status: Some(status),
+            ..self
+        }
+    }
+
     /// Returns the client to put under `id`. The authorisation of the current one stays.
     pub(in crate::web) fn with_id(
         self,

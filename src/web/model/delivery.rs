@@ -368,7 +368,7 @@ pub(in crate::web) struct Unsigned {
     pub(in crate::web) unsigned: bool,
 }
 
-/// A number of deliveries.
+/// A number of things.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Count)]

@@ -9,7 +9,7 @@ use crate::domain::routing::client::Client;
 use crate::domain::routing::query::ClientQuery;
 use crate::engine::Engine;
 use crate::web::model::auth::AuthGiven;
-use crate::web::model::client::{ClientFilter, ClientView};
+use crate::web::model::client::{ClientFilter, ClientStatusView, ClientView};
 use crate::web::model::delivery::{Removal, Removed};
 use crate::web::model::page::List;
 use crate::web::problems::{Code, Problem};
@@ -43,7 +43,7 @@ async fn list(web: State, Query(filter): Query<ClientFilter>) -> Answer {
     Ok(HttpResponse::Ok().json(List::new(shown, next)))
 }
 
-/// Show a client.
+/// Show a client: its settings without secrets, and its status.
 #[utoipa::path(
     tag = "clients",
     params(("id" = String, Path, description = "The client's id.")),
@@ -58,7 +58,9 @@ async fn list(web: State, Query(filter): Query<ClientFilter>) -> Answer {
 #[get("/clients/{id}")]
 async fn show(web: State, id: Path<String>) -> Answer {
     let client = known(&web.engine, &id).await?;
-    tagged(HttpResponse::Ok(), &client, &ClientView::from(&client))
+    let status = web.engine.client_status(client.id.clone()).await?;
+    let view = ClientView::from(&client).with_status(ClientStatusView::new(&status)?);
+    tagged(HttpResponse::Ok(), &client, &view)
 }
 
 /// Put a client as a whole. Its authorisation stays.

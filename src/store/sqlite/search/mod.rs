@@ -56,19 +56,18 @@ pub(super) fn dead_letters(
     })
 }
 
-/// Counts deliveries, up to `at_most`.
+/// Counts what a search finds, up to `at_most`.
 pub(super) fn count(
     connection: &Connection,
-    query: &DeliveryQuery,
+    search: &Search,
     at_most: u64,
 ) -> Result<Count, StoreError> {
-    let search = Search::from(query);
     let mut count = 0;
     let mut add = |_: Delivery| {
         count += 1;
         count > at_most
     };
-    let stopped = walk(connection, &search, COUNTED, &mut add).map_err(store_error)?;
+    let stopped = walk(connection, search, COUNTED, &mut add).map_err(store_error)?;
     Ok(Count::new(
         count.min(at_most),
         count > at_most || stopped.is_some(),

@@ -4,11 +4,11 @@ use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse, delete, get, put};
 use utoipa_actix_web::scope::Scope;
 
-use super::{Answer, Routing, State, changed, tagged};
+use super::edit::Editable;
+use super::{Answer, Routing, State, tagged};
 use crate::domain::routing::client::Client;
 use crate::domain::routing::query::ClientQuery;
-use crate::engine::Engine;
-use crate::web::model::auth::AuthGiven;
+use crate::engine::{Engine, OperateError};
 use crate::web::model::client::{ClientFilter, ClientStatusView, ClientView};
 use crate::web::model::delivery::{Removal, Removed};
 use crate::web::model::page::List;
@@ -18,7 +18,7 @@ use crate::web::{cursor, etag};
 
 pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = scope.service(list).service(show).service(put_client);
-    scope.service(remove).service(put_auth).service(delete_auth)
+    scope.service(remove)
 }
 
 /// List clients, ordered by id. Only those that were put are listed.
@@ -57,7 +57,7 @@ async fn list(web: State, Query(filter): Query<ClientFilter>) -> Answer {
 )]
 #[get("/clients/{id}")]
 async fn show(web: State, id: Path<String>) -> Answer {
-    let client = known(&web.engine, &id).await?;
+    let client = Client::known(&web.engine, &id).await?;
     let status = web.engine.client_status(client.id.clone()).await?;
     let view = ClientView::from(&client).with_status(ClientStatusView::new(&status)?);
     tagged(HttpResponse::Ok(), &client, &view)
@@ -125,7 +125,7 @@ async fn remove(
     Query(removal): Query<Removal>,
 ) -> Answer {
     let _changing = web.engine.changing().await;
-    let client = known(&web.engine, &id).await?;
+    let client = Client::known(&web.engine, &id).await?;
     check(&request, Some(&client))?;
     let dead_lettered = if removal.end_deliveries {
         web.engine.end_client(client.id).await?
@@ -134,52 +134,6 @@ async fn remove(
         0
     };
     Ok(HttpResponse::Ok().json(Removed { dead_lettered }))
-}
-
-/// Set the authorisation of calls for a client, unless a rule has its own.
-#[utoipa::path(
-    tag = "secrets",
-    params(
-        ("id" = String, Path, description = "The client's id."),
-        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
-    ),
-    request_body(content = AuthGiven),
-    responses((status = 204, description = "It is set.")),
-    security(("token" = ["configure"]))
-)]
-#[put("/clients/{id}/auth")]
-async fn put_auth(
-    web: State,
-    request: HttpRequest,
-    id: Path<String>,
-    Body(auth): Body<AuthGiven>,
-) -> Answer {
-    let _changing = web.engine.changing().await;
-    let mut client = known(&web.engine, &id).await?;
-    check(&request, Some(&client))?;
-    client.auth = Some(auth.complete(client.auth.as_ref())?);
-    web.engine.put_client(client.clone()).await?;
-    changed(&client)
-}
-
-/// Leave the authorisation of calls for a client to the endpoint.
-#[utoipa::path(
-    tag = "secrets",
-    params(
-        ("id" = String, Path, description = "The client's id."),
-        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
-    ),
-    responses((status = 204, description = "There is none.")),
-    security(("token" = ["configure"]))
-)]
-#[delete("/clients/{id}/auth")]
-async fn delete_auth(web: State, request: HttpRequest, id: Path<String>) -> Answer {
-    let _changing = web.engine.changing().await;
-    let mut client = known(&web.engine, &id).await?;
-    check(&request, Some(&client))?;
-    client.auth = None;
-    web.engine.put_client(client.clone()).await?;
-    changed(&client)
 }
 
 fn check(request: &HttpRequest, client: Option<&Client>) -> Result<(), Problem> {
@@ -191,7 +145,14 @@ async fn find(engine: &Engine, id: &str) -> Result<Option<Client>, Problem> {
     Ok(engine.client(id).await?)
 }
 
-async fn known(engine: &Engine, id: &str) -> Result<Client, Problem> {
-    let found = find(engine, id).await?;
-    found.ok_or_else(|| Problem::new(Code::UnknownClient, "no client has this id; put it first"))
+impl Editable for Client {
+    async fn known(engine: &Engine, id: &str) -> Result<Self, Problem> {
+        let found = find(engine, id).await?;
+        found
+            .ok_or_else(|| Problem::new(Code::UnknownClient, "no client has this id; put it first"))
+    }
+
+    async fn put(self, engine: &Engine) -> Result<(), OperateError> {
+        engine.put_client(self).await
+    }
 }

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use serde_json::Value;
 use utoipa_actix_web::scope::Scope;
 
+use super::edit::Editable;
 use super::{Answer, Routing, State, tagged};
 use crate::actor::message::{ListEndpoints, ListStatus, SendTest};
 use crate::domain::endpoint::id::EndpointId;
@@ -13,7 +14,7 @@ use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::endpoint::status::EndpointStatus;
 use crate::domain::value::operator::Note;
 use crate::domain::value::url::WebhookUrl;
-use crate::engine::{EndpointHandle, Engine};
+use crate::engine::{EndpointHandle, Engine, OperateError};
 use crate::web::model::delivery::{Redelivered, Removed};
 use crate::web::model::event::{Noted, TestGiven};
 use crate::web::model::page::List;
@@ -314,6 +315,16 @@ pub(super) async fn find(engine: &Engine, id: &str) -> Result<EndpointHandle, Pr
         .await?
         .ok_or_else(unknown_endpoint)?;
     Ok(engine.endpoint(&url))
+}
+
+impl Editable for Endpoint {
+    async fn known(engine: &Engine, id: &str) -> Result<Self, Problem> {
+        Ok(find(engine, id).await?.settings().await?)
+    }
+
+    async fn put(self, engine: &Engine) -> Result<(), OperateError> {
+        engine.put_endpoint(self).await
+    }
 }
 
 async fn status(handle: &EndpointHandle) -> Result<EndpointStatus, Problem> {

@@ -6,9 +6,11 @@
 //! in `tests/web` fails until it has a row there, and that of `docs/openapi.json` until the file is
 //! generated again.
 
+mod auth;
 mod clients;
 mod dead_letters;
 mod deliveries;
+mod edit;
 mod endpoints;
 mod events;
 mod live;
@@ -49,6 +51,7 @@ pub(super) fn add_all<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = meta::add(scope);
     let scope = endpoints::add(scope);
     let scope = secrets::add(scope);
+    let scope = auth::add(scope);
     let scope = rules::add(scope);
     let scope = clients::add(scope);
     let scope = events::add(scope);

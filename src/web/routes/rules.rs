@@ -13,13 +13,13 @@ use utoipa_actix_web::scope::Scope;
 use uuid::Uuid;
 
 use super::deliveries::url_of;
-use super::{Answer, Routing, State, changed, tagged};
+use super::edit::Editable;
+use super::{Answer, Routing, State, tagged};
 use crate::actor::message::RulePage;
 use crate::domain::routing::query::RuleQuery;
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::RuleId;
-use crate::engine::Engine;
-use crate::web::model::auth::AuthGiven;
+use crate::engine::{Engine, OperateError};
 use crate::web::model::delivery::{Removal, Removed};
 use crate::web::model::page::List;
 use crate::web::model::reshape;
@@ -27,7 +27,7 @@ use crate::web::model::rule::{
     AlertServiceRule, Form, RuleFilter, RuleForm, RuleInAnyForm, RulePatch, RuleView,
 };
 use crate::web::problems::{Code, Problem};
-use crate::web::read::{Body, JSON, Patch, Query, Raw, parse};
+use crate::web::read::{JSON, Patch, Query, Raw, parse};
 use crate::web::{cursor, etag};
 
 /// The media type of a rule in the alert service's form.
@@ -35,8 +35,7 @@ const ALERT_SERVICE: &str = "application/vnd.alert-service.rule+json";
 
 pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = scope.service(list).service(create).service(show);
-    let scope = scope.service(put_rule).service(change).service(remove);
-    scope.service(put_auth).service(delete_auth)
+    scope.service(put_rule).service(change).service(remove)
 }
 
 /// List rules, ordered by id.
@@ -151,7 +150,7 @@ async fn show(
     id: Path<String>,
     Query(form): Query<RuleForm>,
 ) -> Answer {
-    let rule = known(&web.engine, &id).await?;
+    let rule = Rule::known(&web.engine, &id).await?;
     let form = form_of_answer(&request, form.form);
     shown(&request, HttpResponse::Ok(), &rule, form)
 }
@@ -231,7 +230,7 @@ async fn put_rule(
 #[patch("/rules/{id}")]
 async fn change(web: State, request: HttpRequest, id: Path<String>, patch: Patch) -> Answer {
     let _changing = web.engine.changing().await;
-    let before = known(&web.engine, &id).await?;
+    let before = Rule::known(&web.engine, &id).await?;
     check(&request, Some(&before))?;
     let target = reshape(&RuleView::new(&before)?)?;
     let view: RuleView = patch.apply(target)?;
@@ -259,7 +258,7 @@ async fn remove(
     Query(removal): Query<Removal>,
 ) -> Answer {
     let _changing = web.engine.changing().await;
-    let rule = known(&web.engine, &id).await?;
+    let rule = Rule::known(&web.engine, &id).await?;
     check(&request, Some(&rule))?;
     let dead_lettered = if removal.end_deliveries {
         web.engine.end_rule(rule.id).await?
@@ -268,52 +267,6 @@ async fn remove(
         0
     };
     Ok(HttpResponse::Ok().json(Removed { dead_lettered }))
-}
-
-/// Set the authorisation of a rule's calls, before that of its client and of the endpoint.
-#[utoipa::path(
-    tag = "secrets",
-    params(
-        ("id" = String, Path, description = "The rule's id."),
-        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
-    ),
-    request_body(content = AuthGiven),
-    responses((status = 204, description = "It is set.")),
-    security(("token" = ["configure"]))
-)]
-#[put("/rules/{id}/auth")]
-async fn put_auth(
-    web: State,
-    request: HttpRequest,
-    id: Path<String>,
-    Body(auth): Body<AuthGiven>,
-) -> Answer {
-    let _changing = web.engine.changing().await;
-    let mut rule = known(&web.engine, &id).await?;
-    check(&request, Some(&rule))?;
-    rule.auth = Some(auth.complete(rule.auth.as_ref())?);
-    web.engine.put_rule(rule.clone()).await?;
-    changed(&rule)
-}
-
-/// Leave the authorisation of a rule's calls to its client or the endpoint.
-#[utoipa::path(
-    tag = "secrets",
-    params(
-        ("id" = String, Path, description = "The rule's id."),
-        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
-    ),
-    responses((status = 204, description = "There is none.")),
-    security(("token" = ["configure"]))
-)]
-#[delete("/rules/{id}/auth")]
-async fn delete_auth(web: State, request: HttpRequest, id: Path<String>) -> Answer {
-    let _changing = web.engine.changing().await;
-    let mut rule = known(&web.engine, &id).await?;
-    check(&request, Some(&rule))?;
-    rule.auth = None;
-    web.engine.put_rule(rule.clone()).await?;
-    changed(&rule)
 }
 
 /// A rule in one of two forms, before it is parsed.
@@ -422,7 +375,13 @@ async fn find(engine: &Engine, id: &str) -> Result<Option<Rule>, Problem> {
     Ok(engine.rule(id).await?)
 }
 
-async fn known(engine: &Engine, id: &str) -> Result<Rule, Problem> {
-    let found = find(engine, id).await?;
-    found.ok_or_else(|| Problem::new(Code::UnknownRule, "no rule has this id"))
+impl Editable for Rule {
+    async fn known(engine: &Engine, id: &str) -> Result<Self, Problem> {
+        let found = find(engine, id).await?;
+        found.ok_or_else(|| Problem::new(Code::UnknownRule, "no rule has this id"))
+    }
+
+    async fn put(self, engine: &Engine) -> Result<(), OperateError> {
+        engine.put_rule(self).await
+    }
 }

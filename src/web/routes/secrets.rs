@@ -10,14 +10,13 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use utoipa_actix_web::scope::Scope;
 use zeroize::Zeroizing;
 
+use super::edit::edit;
 use super::endpoints::find;
-use super::{Answer, Routing, State, changed};
+use super::{Answer, Routing, State};
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::signing::signature::{InvalidSecret, MAX_SIGNING_SECRETS, SigningSecret};
 use crate::domain::signing::signer::EndpointSecret;
 use crate::domain::value::time::Timestamp;
-use crate::web::etag;
-use crate::web::model::auth::AuthGiven;
 use crate::web::model::delivery::Unsigned;
 use crate::web::model::secret::{
     CertificateGiven, HeaderGiven, NewSecret, Rotation, SecretView, fingerprint_of,
@@ -27,10 +26,7 @@ use crate::web::read::{Body, Query};
 
 pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = scope.service(list).service(rotate).service(delete_secret);
-    let scope = scope
-        .service(put_auth)
-        .service(delete_auth)
-        .service(put_headers);
+    let scope = scope.service(put_headers);
     scope.service(put_certificate).service(delete_certificate)
 }
 
@@ -86,7 +82,7 @@ async fn rotate(
     };
     let now = web.engine.status().await?.now;
     let end = now + Duration::from_millis(grace);
-    edit(&web, &request, &id, |mut endpoint| {
+    edit(&web, &request, &id, |mut endpoint: Endpoint| {
         rotate_to(&mut endpoint.secrets, secret, now, end)?;
         Ok(endpoint)
     })
@@ -151,7 +147,7 @@ async fn delete_secret(
     Query(confirmed): Query<Unsigned>,
 ) -> Answer {
     let (id, fingerprint) = path.into_inner();
-    edit(&web, &request, &id, |mut endpoint| {
+    edit(&web, &request, &id, |mut endpoint: Endpoint| {
         let before = endpoint.secrets.len();
         endpoint
             .secrets
@@ -165,52 +161,6 @@ async fn delete_secret(
             return Err(Problem::new(Code::LastSecret, detail));
         }
         Ok(endpoint)
-    })
-    .await
-}
-
-/// Set the authorisation of an endpoint's calls, if neither their rule nor their client has any.
-#[utoipa::path(
-    tag = "secrets",
-    params(
-        ("id" = String, Path, description = "The endpoint's id."),
-        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
-    ),
-    request_body(content = AuthGiven),
-    responses((status = 204, description = "It is set.")),
-    security(("token" = ["configure"]))
-)]
-#[put("/endpoints/{id}/auth")]
-async fn put_auth(
-    web: State,
-    request: HttpRequest,
-    id: Path<String>,
-    Body(auth): Body<AuthGiven>,
-) -> Answer {
-    edit(&web, &request, &id, |endpoint| {
-        let auth = Some(auth.complete(endpoint.auth.as_ref())?);
-        Ok(Endpoint { auth, ..endpoint })
-    })
-    .await
-}
-
-/// Remove the authorisation of an endpoint's calls.
-#[utoipa::path(
-    tag = "secrets",
-    params(
-        ("id" = String, Path, description = "The endpoint's id."),
-        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
-    ),
-    responses((status = 204, description = "There is none.")),
-    security(("token" = ["configure"]))
-)]
-#[delete("/endpoints/{id}/auth")]
-async fn delete_auth(web: State, request: HttpRequest, id: Path<String>) -> Answer {
-    edit(&web, &request, &id, |endpoint| {
-        Ok(Endpoint {
-            auth: None,
-            ..endpoint
-        })
     })
     .await
 }
@@ -233,7 +183,7 @@ async fn put_headers(
     id: Path<String>,
     Body(headers): Body<Vec<HeaderGiven>>,
 ) -> Answer {
-    edit(&web, &request, &id, |endpoint| {
+    edit(&web, &request, &id, |endpoint: Endpoint| {
         let headers = HeaderGiven::complete(headers, &endpoint.headers)?;
         Ok(Endpoint {
             headers,
@@ -261,7 +211,7 @@ async fn put_certificate(
     id: Path<String>,
     Body(certificate): Body<CertificateGiven>,
 ) -> Answer {
-    edit(&web, &request, &id, |endpoint| {
+    edit(&web, &request, &id, |endpoint: Endpoint| {
         let identity = certificate.complete(endpoint.client_identity.as_ref())?;
         Ok(Endpoint {
             client_identity: Some(identity),
@@ -283,26 +233,11 @@ async fn put_certificate(
 )]
 #[delete("/endpoints/{id}/client-certificate")]
 async fn delete_certificate(web: State, request: HttpRequest, id: Path<String>) -> Answer {
-    edit(&web, &request, &id, |endpoint| {
+    edit(&web, &request, &id, |endpoint: Endpoint| {
         Ok(Endpoint {
             client_identity: None,
             ..endpoint
         })
     })
     .await
-}
-
-/// Changes an endpoint, if it is still the one that the caller has read.
-async fn edit(
-    web: &State,
-    request: &HttpRequest,
-    id: &str,
-    change: impl FnOnce(Endpoint) -> Result<Endpoint, Problem>,
-) -> Answer {
-    let _changing = web.engine.changing().await;
-    let before = find(&web.engine, id).await?.settings().await?;
-    etag::check(request, Some(&etag::of(&before)?))?;
-    let after = change(before)?;
-    web.engine.put_endpoint(after.clone()).await?;
-    changed(&after)
 }

@@ -8,6 +8,7 @@ mod web {
     mod deliveries;
     mod document;
     mod finding;
+    mod headers;
     mod hostile;
     mod live;
     mod overview;

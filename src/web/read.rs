@@ -56,10 +56,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     }
 }
 
-/// A merge patch (RFC 7386).
-pub(super) struct Patch(Map<String, Value>);
+/// A merge patch (RFC 7386), in a type of its own or as JSON.
+pub(super) struct Patch<T = Map<String, Value>>(pub(super) T);
 
-impl FromRequest for Patch {
+impl<T: DeserializeOwned + 'static> FromRequest for Patch<T> {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 

@@ -92,6 +92,13 @@ fn table() -> Vec<Row> {
             204,
         ),
         row(
+            "PATCH",
+            "/endpoints/{id}/headers",
+            Configure,
+            json!({ "X-A": null }),
+            204,
+        ),
+        row(
             "PUT",
             "/endpoints/{id}/client-certificate",
             Configure,

@@ -7,10 +7,12 @@ use std::fmt;
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::given_or_kept;
+use crate::domain::endpoint::invalid::MAX_HEADERS;
 use crate::domain::endpoint::settings::{ClientIdentity, EndpointHeader};
 use crate::domain::signing::signature::SigningSecret;
 use crate::domain::signing::signer::EndpointSecret;
@@ -74,6 +76,80 @@ impl HeaderGiven {
         complete.collect()
     }
 }
+
+/// A merge patch (RFC 7386) on the headers of an endpoint, by name: a value sets a header, `null`
+/// removes it. The case of a name does not matter.
+#[derive(Debug, ToSchema)]
+#[schema(
+    as = HeadersPatch,
+    value_type = BTreeMap<String, Option<String>>,
+    example = json!({ "X-Api-Key": "the new value", "X-Old": null })
+)]
+pub(in crate::web) struct HeadersPatch(Vec<(String, Option<Secret>)>);
+
+impl<'de> Deserialize<'de> for HeadersPatch {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(EachHeader).map(Self)
+    }
+}
+
+/// Reads the entries of a patch, each name once.
+struct EachHeader;
+
+impl<'de> Visitor<'de> for EachHeader {
+    type Value = Vec<(String, Option<Secret>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of header values by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let mut headers: Self::Value = Vec::new();
+        while let Some((name, value)) = from.next_entry::<String, _>()? {
+            let mut earlier = headers.iter();
+            if earlier.any(|(other, _)| other.eq_ignore_ascii_case(&name)) {
+                return Err(A::Error::custom("a header is named twice; name it once"));
+            }
+            if headers.len() == MAX_PATCHED {
+                let why = format!("more than {MAX_PATCHED} headers; patch them in two requests");
+                return Err(A::Error::custom(why));
+            }
+            headers.push((name, value));
+        }
+        Ok(headers)
+    }
+}
+
+impl HeadersPatch {
+    /// Returns what the patch makes of headers.
+    ///
+    /// A header that is new is dropped by redirects to another origin; of the others only the value
+    /// changes.
+    pub(in crate::web) fn applied_to(
+        self,
+        mut headers: Vec<EndpointHeader>,
+    ) -> Vec<EndpointHeader> {
+        for (name, value) in self.0 {
+            let Some(value) = value else {
+                headers.retain(|known| !known.name.eq_ignore_ascii_case(&name));
+                continue;
+            };
+            let mut all = headers.iter_mut();
+            match all.find(|known| known.name.eq_ignore_ascii_case(&name)) {
+                Some(known) => known.value = value,
+                None => headers.push(EndpointHeader {
+                    name,
+                    value,
+                    dropped_across_origins: yes(),
+                }),
+            }
+        }
+        headers
+    }
+}
+
+/// The most headers in one patch: as many as an endpoint may have are replaced by as many others.
+const MAX_PATCHED: usize = 2 * MAX_HEADERS;
 
 /// A signing secret, without the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::web::Path;
-use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, put};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -19,14 +19,14 @@ use crate::domain::signing::signer::EndpointSecret;
 use crate::domain::value::time::Timestamp;
 use crate::web::model::delivery::Unsigned;
 use crate::web::model::secret::{
-    CertificateGiven, HeaderGiven, NewSecret, Rotation, SecretView, fingerprint_of,
+    CertificateGiven, HeaderGiven, HeadersPatch, NewSecret, Rotation, SecretView, fingerprint_of,
 };
 use crate::web::problems::{Code, Problem};
-use crate::web::read::{Body, Query};
+use crate::web::read::{Body, Patch, Query};
 
 pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = scope.service(list).service(rotate).service(delete_secret);
-    let scope = scope.service(put_headers);
+    let scope = scope.service(put_headers).service(patch_headers);
     scope.service(put_certificate).service(delete_certificate)
 }
 
@@ -185,6 +185,34 @@ async fn put_headers(
 ) -> Answer {
     edit(&web, &request, &id, |endpoint: Endpoint| {
         let headers = HeaderGiven::complete(headers, &endpoint.headers)?;
+        Ok(Endpoint {
+            headers,
+            ..endpoint
+        })
+    })
+    .await
+}
+
+/// Change headers of an endpoint's calls by a merge patch: a value sets a header, `null` removes it.
+#[utoipa::path(
+    tag = "secrets",
+    params(
+        ("id" = String, Path, description = "The endpoint's id."),
+        ("If-Match" = Option<String>, Header, description = "The tag that it must still have.")
+    ),
+    request_body(content = HeadersPatch, content_type = "application/merge-patch+json"),
+    responses((status = 204, description = "They are changed.")),
+    security(("token" = ["configure"]))
+)]
+#[patch("/endpoints/{id}/headers")]
+async fn patch_headers(
+    web: State,
+    request: HttpRequest,
+    id: Path<String>,
+    Patch(patch): Patch<HeadersPatch>,
+) -> Answer {
+    edit(&web, &request, &id, |endpoint: Endpoint| {
+        let headers = patch.applied_to(endpoint.headers);
         Ok(Endpoint {
             headers,
             ..endpoint

@@ -12,8 +12,8 @@ use actix_webhooks::store::{
     NewEvent, SqliteOptions, SqliteStore,
 };
 use actix_webhooks::{
-    AlertId, AskWhy, AttemptSummary, DeadLetterReason, Engine, Failure, Outcome, Rule, Timestamp,
-    WebhookUrl,
+    AlertId, AskWhy, AttemptSummary, DeadLetterReason, EndpointSort, Engine, Event, Failure,
+    ListEndpoints, Outcome, Rule, Timestamp, WebhookUrl,
 };
 use bytes::Bytes;
 
@@ -51,6 +51,7 @@ async fn ask_all(folder: &Path, deliveries: usize) {
     fill(&store, deliveries, endpoints).await;
     println!("  filled in {:.0} s", begun.elapsed().as_secs_f64());
     let engine = start(&store, endpoints).await;
+    fail(&engine, endpoints / 100).await;
     let each = Duration::from_secs(if deliveries < 100_000 { 1 } else { 5 });
     let (mut alone, mut asked) = (Vec::new(), Vec::new());
     let mut taken: Vec<(&str, Vec<f64>)> = QUESTIONS.map(|name| (name, Vec::new())).into();
@@ -114,6 +115,21 @@ async fn start(store: &SqliteStore, endpoints: usize) -> Engine {
     builder.start().await.expect("the engine starts")
 }
 
+/// Publishes an event to each of some endpoints, and waits until all of them fail: nobody listens.
+async fn fail(engine: &Engine, endpoints: usize) {
+    let events = (0..endpoints).map(|number| Event::new(format!("type-{number}"), "client"));
+    for receipt in engine.publish_all(events).await.expect("it runs") {
+        receipt.expect("it is accepted");
+    }
+    let failing = async || {
+        let overview = engine.overview().await.expect("an answer");
+        few(overview.endpoints.failing)
+    };
+    while failing().await < endpoints {
+        pause().await;
+    }
+}
+
 /// Appends and records batches for a while, and returns how many deliveries a second. Meanwhile
 /// asks the engine, if there is one.
 async fn load(
@@ -153,7 +169,10 @@ async fn load(
     futures_util::join!(loading, asking).0
 }
 
-const QUESTIONS: [&str; 7] = [
+const QUESTIONS: [&str; 10] = [
+    "overview",
+    "endpoints by attention",
+    "status of a client",
     "deliveries of a rare client",
     "deliveries given up",
     "dead letters that failed with 503",
@@ -167,6 +186,23 @@ async fn ask(engine: &Engine, question: &str) {
     let all = DeliveryQuery::default;
     let limit = 50;
     let found = match question {
+        "overview" => {
+            let overview = engine.overview().await.expect("an answer");
+            few(overview.endpoints.failing)
+        }
+        "endpoints by attention" => {
+            let query = ListEndpoints {
+                sort: EndpointSort::Attention,
+                limit,
+                ..ListEndpoints::default()
+            };
+            let page = engine.endpoints_by(query).await.expect("an answer");
+            page.endpoints.len()
+        }
+        "status of a client" => {
+            let status = engine.client_status("client-1").await.expect("an answer");
+            few(status.dead_letters.count)
+        }
         "deliveries of a rare client" => {
             let client_id = Some("rare".into());
             let query = DeliveryQuery {
@@ -215,7 +251,7 @@ async fn ask(engine: &Engine, question: &str) {
             let client_id = Some("client-1".into());
             let query = DeliveryQuery { client_id, ..all() };
             let count = engine.count_deliveries(query).await.expect("an answer");
-            usize::try_from(count.count).expect("it is small")
+            few(count.count)
         }
         _ => {
             let why = engine.why(AskWhy::event("event-101")).await;
@@ -223,6 +259,10 @@ async fn ask(engine: &Engine, question: &str) {
         }
     };
     assert!(found > 0, "{question} found nothing");
+}
+
+fn few(count: u64) -> usize {
+    usize::try_from(count).expect("it is small")
 }
 
 fn ids(appended: Appended) -> Vec<actix_webhooks::DeliveryId> {

@@ -16,13 +16,14 @@ use crate::IN_FLIGHT;
 use crate::measure::{Meter, Sample};
 
 /// Publishes for the duration `run`, waits until everything is delivered, and returns the
-/// throughput.
-pub(crate) fn run(
+/// throughput. Meanwhile keeps what `beside` has started for the engine.
+pub(crate) fn run<T>(
     urls: &[String],
     arbiters: usize,
     run: Duration,
     kept: Kept,
     over: Over,
+    beside: impl FnOnce(&Engine) -> T,
 ) -> Sample {
     System::new().block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
@@ -36,6 +37,7 @@ pub(crate) fn run(
             }
         };
         let engine = builder.start().await.expect("the engine starts");
+        let _beside = beside(&engine);
         let meter = Meter::start();
         // Enough publishers to keep the store busy: on disk each waits for the disk most of the
         // time.

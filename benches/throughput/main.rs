@@ -7,8 +7,8 @@
 //! `cargo bench -- quick` takes a minute and only checks that everything runs. `cargo bench --
 //! 2000` sets the milliseconds per measurement. `cargo bench -- memory 100 1 5000` (or `bare`, or
 //! `disk`) makes a single measurement for a profiler; the arguments are endpoints, arbiters and
-//! milliseconds. `cargo bench -- routing` measures routing alone, `cargo bench -- asking 1000000`
-//! operators' questions.
+//! milliseconds. `cargo bench -- routing` measures routing alone, `cargo bench -- live` the
+//! listeners of `/live`, `cargo bench -- asking 1000000` operators' questions.
 
 mod asking;
 mod bare;
@@ -16,6 +16,7 @@ mod delivering;
 mod durable;
 mod idle;
 mod isolation;
+mod live;
 mod measure;
 mod receiver;
 mod routing;
@@ -23,6 +24,7 @@ mod routing;
 use std::time::Duration;
 
 use self::delivering::{Kept, Over};
+use self::live::Listeners;
 use self::measure::{Sample, median};
 use self::receiver::Receiver;
 
@@ -64,6 +66,12 @@ fn main() {
         idle::run(endpoints.parse().expect("a count"));
         return;
     }
+    if let [command, port] = &arguments[..]
+        && command == live::COMMAND
+    {
+        live::run_listeners(port.parse().expect("a port"));
+        return;
+    }
     if let [command, deliveries] = &arguments[..]
         && command == asking::COMMAND
     {
@@ -95,6 +103,12 @@ fn main() {
         routing::run(Duration::from_millis(500), 7);
         return;
     }
+    if let [command] = &arguments[..]
+        && command == "live"
+    {
+        live::run(Duration::from_millis(2_000), 11);
+        return;
+    }
     let quick = arguments.iter().any(|argument| argument == "quick");
     let millis = arguments
         .iter()
@@ -124,6 +138,7 @@ fn main() {
     routing::run(run.min(Duration::from_millis(500)), rounds);
     idle::run_apart(if quick { 10_000 } else { 100_000 });
     isolation::run(run, rounds);
+    live::run(run, rounds);
     durable::run_apart(quick);
     asking::run_apart(quick);
 }
@@ -142,14 +157,20 @@ fn start_again_with_large_pages() {
 /// Makes one measurement with its own receiver.
 fn alone(which: &str, endpoints: usize, arbiters: usize, run: Duration) {
     let receiver = Receiver::start(endpoints, 0);
-    let deliver = |kept, over| delivering::run(&receiver.urls, arbiters, run, kept, over);
+    let urls = &receiver.urls;
+    let deliver = |kept, over| delivering::run(urls, arbiters, run, kept, over, |_| ());
+    let watched = |kept| delivering::run(urls, arbiters, run, kept, Over::Awc, Listeners::start);
     let measured = match which {
         "bare" => bare::run(&receiver.urls, arbiters, run),
         "memory" => deliver(Kept::InMemory, Over::Awc),
         "disk" => deliver(Kept::OnDisk, Over::Awc),
         "memory-http" => deliver(Kept::InMemory, Over::Http),
         "disk-http" => deliver(Kept::OnDisk, Over::Http),
-        other => panic!("there is bare, memory, disk, memory-http and disk-http, not {other}"),
+        "memory-watched" => watched(Kept::InMemory),
+        "disk-watched" => watched(Kept::OnDisk),
+        other => {
+            panic!("there is bare, and memory and disk, also with -http or -watched; not {other}")
+        }
     };
     println!("{measured}");
 }

@@ -14,7 +14,7 @@
 //! done
 //!
 //! # Bolt says that nothing arrived. Why?
-//! curl -s -H "$alice" "$api/why?client=bolt&since=15m"
+//! curl -s -H "$alice" -H 'Accept: text/plain' "$api/why?client=bolt&since=15m"
 //! # What became of its deliveries? (`reason` tells.)
 //! curl -s -H "$alice" "$api/deliveries?client=bolt&since=15m"
 //! # What did each attempt get? (The id is that of the delivery above.)

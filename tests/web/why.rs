@@ -4,7 +4,7 @@ use actix_webhooks::Rule;
 use actix_webhooks::testing::Reply;
 use serde_json::{Value, json};
 
-use super::support::{HOOK, id, serve};
+use super::support::{HOOK, TOKEN, bearer, id, request, serve};
 
 fn codes(why: &Value) -> Vec<&str> {
     let findings = why["findings"].as_array().unwrap();
@@ -44,6 +44,23 @@ fn why_says_what_happened_to_an_event_and_what_can_be_done() {
         }
         let unknown = api.get("/why?event=nothing").await.expect(200).json();
         assert_eq!(codes(&unknown), ["event-unknown"]);
+    });
+}
+
+#[test]
+fn why_is_told_in_words_to_a_terminal() {
+    serve(async |api, sim| {
+        sim.receivers.on(HOOK, [Reply::status(503)]);
+        sim.publish("paid").await;
+        sim.sleep(300).await;
+        let asked = request("GET", "/why?event=paid").insert_header(bearer(TOKEN));
+        let asked = asked.insert_header(("accept", "text/plain"));
+        let answer = api.send(asked).await.expect(200);
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+        let lines: Vec<&str> = answer.text.lines().collect();
+        assert!(lines[0].starts_with("1. given-up: "), "{lines:?}");
+        assert_eq!(lines.last(), Some(&"   to do: redeliver the delivery"));
+        assert_eq!(lines.len(), 4, "{lines:?}");
     });
 }
 

@@ -4,6 +4,7 @@
 
 mod finding;
 mod of_delivery;
+mod shown;
 #[cfg(test)]
 mod tests;
 

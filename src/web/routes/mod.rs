@@ -24,7 +24,7 @@ mod why;
 
 use actix_web::Error;
 use actix_web::dev::{ServiceFactory, ServiceRequest};
-use actix_web::http::header::ETAG;
+use actix_web::http::header::{ACCEPT, ETAG};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::future::{Ready, ready};
 use serde::Serialize;
@@ -98,6 +98,13 @@ impl FromRequest for Caller {
         let lost = || Problem::new(Code::Internal, "the gate has lost the caller");
         ready(found.map(Self).ok_or_else(lost))
     }
+}
+
+/// Returns `true` if a request asks for an answer of this media type.
+fn accepts(request: &HttpRequest, media: &str) -> bool {
+    let accepted = request.headers().get_all(ACCEPT);
+    let mut named = accepted.filter_map(|text| text.to_str().ok());
+    named.any(|text| text.contains(media))
 }
 
 /// Answers with a thing that can be changed: its tag covers its secrets.

@@ -1,7 +1,7 @@
 //! Rules, in the API's form and in the alert service's.
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use actix_web::http::header::{CONTENT_TYPE, LOCATION};
 use actix_web::web::Path;
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, delete, get, patch, post, put,
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::deliveries::url_of;
 use super::edit::Editable;
-use super::{Answer, Routing, State, tagged};
+use super::{Answer, Routing, State, accepts, tagged};
 use crate::actor::message::RulePage;
 use crate::domain::routing::query::RuleQuery;
 use crate::domain::routing::rule::Rule;
@@ -327,11 +327,7 @@ impl GivenRule {
 
 /// Returns the form that an answer is asked for in.
 fn form_of_answer(request: &HttpRequest, asked: Option<Form>) -> Option<Form> {
-    let mut accepted = request
-        .headers()
-        .get_all(ACCEPT)
-        .filter_map(|text| text.to_str().ok());
-    let by_media = accepted.any(|text| text.contains(ALERT_SERVICE));
+    let by_media = accepts(request, ALERT_SERVICE);
     asked.or(by_media.then_some(Form::AlertService))
 }
 

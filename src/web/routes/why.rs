@@ -1,10 +1,11 @@
 //! Why a receiver got nothing, and what an event would match.
 
-use actix_web::{HttpResponse, get, post};
+use actix_web::http::header::ContentType;
+use actix_web::{HttpRequest, HttpResponse, get, post};
 use utoipa_actix_web::scope::Scope;
 
 use super::deliveries::{delivery_id, instant, url_of};
-use super::{Answer, Routing, State};
+use super::{Answer, Routing, State, accepts};
 use crate::actor::message::{AskWhy, ExplainRouting};
 use crate::engine::Engine;
 use crate::store::DeliveryQuery;
@@ -17,17 +18,30 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
 }
 
 /// Why did a receiver get nothing, or what did it get?
+///
+/// As text for a terminal if `Accept` names `text/plain`.
 #[utoipa::path(
     tag = "why",
     params(Question),
-    responses((status = 200, description = "What was found.", body = WhyView)),
+    responses((
+        status = 200,
+        description = "What was found.",
+        content((WhyView = "application/json"), (String = "text/plain"))
+    )),
     security(("token" = ["read"]))
 )]
 #[get("/why")]
-async fn why(web: State, Query(question): Query<Question>) -> Answer {
+async fn why(web: State, request: HttpRequest, Query(question): Query<Question>) -> Answer {
     let question = asked(&web.engine, question).await?;
     let why = web.engine.why(question).await?;
-    Ok(HttpResponse::Ok().json(WhyView::new(&why)?))
+    Ok(if accepts(&request, TEXT) {
+        let text = format!("{why}\n");
+        HttpResponse::Ok()
+            .content_type(ContentType::plaintext())
+            .body(text)
+    } else {
+        HttpResponse::Ok().json(WhyView::new(&why)?)
+    })
 }
 
 async fn asked(engine: &Engine, question: Question) -> Result<AskWhy, Problem> {
@@ -83,3 +97,6 @@ async fn explain(web: State, Body(probe): Body<Probe>) -> Answer {
     let explanation = web.engine.explain(asked).await?;
     Ok(HttpResponse::Ok().json(ExplanationView::new(&explanation)?))
 }
+
+/// The media type of an answer as text.
+const TEXT: &str = "text/plain";

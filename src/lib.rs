@@ -153,13 +153,13 @@ pub use crate::actor::message::{
     AskWhy, AttemptNow, By, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries,
     DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointCursor,
     EndpointError, EndpointPage, EndpointSort, EngineStatus, ExplainRouting, FindClients,
-    FindEndpoint, FindRules, GetClient, GetClientStatus, GetDelivery, GetEndpoint, GetEngine,
-    GetEvent, GetOverview, GetRule, GetSeries, GetStatus, InvalidCursor, ListActions, ListAttempts,
-    ListClients, ListDeadLetters, ListDeliveries, ListEndpoints, ListRedeliveries, ListRefused,
-    ListRules, ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch, PutClient,
-    PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries, RemoveClient, RemoveEndpoint,
-    RemoveRule, ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery, StatusFilter,
-    StatusPage, StopRedelivery, TestError, WatchDeliveries, WatchStatus,
+    FindEndpoint, FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEndpoint,
+    GetEngine, GetEvent, GetOverview, GetRule, GetSeries, GetStatus, InvalidCursor, ListActions,
+    ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListEndpoints, ListRedeliveries,
+    ListRefused, ListRules, ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch,
+    PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries, RemoveClient,
+    RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery,
+    StatusFilter, StatusPage, StopRedelivery, TestError, UrlPage, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;

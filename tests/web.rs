@@ -14,6 +14,7 @@ mod web {
     mod overview;
     mod publishing;
     mod rules;
+    mod search;
     mod support;
     mod table;
     mod why;

@@ -1,10 +1,10 @@
-//! Questions about events, deliveries, rules and clients as methods.
+//! Questions as methods.
 
 use super::{Engine, OperateError};
 use crate::actor::message::{
-    AskWhy, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries, FindClients, FindRules,
-    GetClient, GetClientStatus, GetDelivery, GetEvent, GetRule, ListRedeliveries, ListRefused,
-    RulePage, StartRedelivery, StopRedelivery,
+    AskWhy, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries, FindClients,
+    FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEvent, GetRule,
+    ListRedeliveries, ListRefused, RulePage, StartRedelivery, StopRedelivery, UrlPage,
 };
 use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::routing::client::Client;
@@ -64,8 +64,17 @@ impl Engine {
     }
 }
 
-/// # Questions about rules and clients
+/// # Questions about endpoints, rules and clients
 impl Engine {
+    /// Returns URLs of endpoints by a part of the URL or by the beginning of the id. See
+    /// [`FindEndpoints`].
+    ///
+    /// # Errors
+    /// [`OperateError::Stopped`].
+    pub async fn find_endpoints(&self, page: FindEndpoints) -> Result<UrlPage, OperateError> {
+        self.ask_supervisor(page).await
+    }
+
     /// Returns a page of the rules that a query finds, ordered by id. See [`FindRules`].
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use actix_webhooks::store::{DeadLetterQuery, DeliveryQuery, StoreError};
 use actix_webhooks::testing::Reply;
 use actix_webhooks::{
     Client, ClientQuery, DeliveryId, EndDeliveries, EndpointError, EndpointState, Engine,
-    ExplainRouting, InvalidEndpoint, ListStatus, OperateError, Outcome, PublishError, Rule,
-    RuleError, RuleQuery,
+    ExplainRouting, FindEndpoints, InvalidEndpoint, ListStatus, OperateError, Outcome,
+    PublishError, Rule, RuleError, RuleQuery,
 };
 use futures_util::StreamExt;
 
@@ -257,6 +257,10 @@ async fn stopped(engine: &Engine) -> Vec<OperateError> {
             .unwrap_err(),
         engine.rules().await.unwrap_err(),
         engine.rule("rule").await.unwrap_err(),
+        engine
+            .find_endpoints(FindEndpoints::new("a"))
+            .await
+            .unwrap_err(),
         engine.find_rules(RuleQuery::default()).await.unwrap_err(),
         engine
             .explain(ExplainRouting::new("t", "c"))

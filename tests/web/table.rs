@@ -66,6 +66,7 @@ fn table() -> Vec<Row> {
         row("GET", "/overview", Read, None, 200),
         row("GET", "/statistics", Read, None, 200),
         row("GET", "/actions", Read, None, 200),
+        row("GET", "/search", Read, None, 200),
         row("GET", "/live", Read, None, 200),
         row("GET", "/endpoints/{id}/secrets", Read, None, 200),
         row(
@@ -193,6 +194,7 @@ impl Row {
         };
         let path = match self.path {
             "/why" => "/why?event=first",
+            "/search" => "/search?q=first",
             // It ends after ten minutes, which are soon over here.
             "/live" => "/live?topics=actions",
             other => other,

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
-use foldhash::{HashMap, HashMapExt as _};
-
 use super::EndpointEntry;
 use crate::domain::endpoint::id::EndpointId;
 use crate::domain::value::url::WebhookUrl;
@@ -16,7 +14,7 @@ use crate::domain::value::url::WebhookUrl;
 #[derive(Debug, Default)]
 pub(super) struct Endpoints {
     by_url: BTreeMap<WebhookUrl, EndpointEntry>,
-    by_id: Option<HashMap<EndpointId, WebhookUrl>>,
+    by_id: Option<BTreeMap<EndpointId, WebhookUrl>>,
 }
 
 impl Endpoints {
@@ -43,13 +41,22 @@ impl Endpoints {
 
     /// Returns the URL of the endpoint with this id.
     pub(super) fn find(&mut self, id: EndpointId) -> Option<&WebhookUrl> {
+        self.ids().get(&id)
+    }
+
+    /// Returns the URLs of the endpoints whose ids begin with a text, ordered by id.
+    pub(super) fn with_id_like(&mut self, text: &str) -> impl Iterator<Item = &WebhookUrl> {
+        let range = EndpointId::beginning_with(text);
+        let found = range.map(|range| self.ids().range(range));
+        found.into_iter().flatten().map(|(_, url)| url)
+    }
+
+    fn ids(&mut self) -> &BTreeMap<EndpointId, WebhookUrl> {
         let by_url = &self.by_url;
-        let ids = self.by_id.get_or_insert_with(|| {
-            let mut ids = HashMap::with_capacity(by_url.len());
-            ids.extend(by_url.keys().map(|url| (EndpointId::of(url), url.clone())));
-            ids
-        });
-        ids.get(&id)
+        self.by_id.get_or_insert_with(|| {
+            let ids = by_url.keys();
+            ids.map(|url| (EndpointId::of(url), url.clone())).collect()
+        })
     }
 }
 
@@ -83,7 +90,14 @@ mod tests {
         endpoints.know(url(2));
         assert!(found(&mut endpoints, 2), "known after the first question");
         assert_eq!(endpoints.get(&url(2)).unwrap().restarts, 7);
+        let one = EndpointId::of(&url(1)).to_string();
+        let like = |endpoints: &mut Endpoints, text: &str| {
+            endpoints.with_id_like(text).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(like(&mut endpoints, &one[..20]), [url(1)]);
+        assert!(like(&mut endpoints, "a.test").is_empty());
         endpoints.remove(&url(1));
+        assert!(like(&mut endpoints, &one).is_empty());
         assert!(!found(&mut endpoints, 1) && found(&mut endpoints, 2));
         assert_eq!(endpoints.len(), 1);
     }

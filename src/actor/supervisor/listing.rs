@@ -19,15 +19,15 @@ use crate::domain::watch::series::SeriesWindow;
 use crate::store::page_limit;
 
 /// The endpoints chosen for a page.
-struct Chosen {
-    urls: Vec<WebhookUrl>,
+pub(super) struct Chosen {
+    pub(super) urls: Vec<WebhookUrl>,
     examined: usize,
-    next: Option<EndpointCursor>,
+    pub(super) next: Option<EndpointCursor>,
 }
 
 impl SupervisorActor {
     /// Chooses the endpoints of a page, and examines a bounded number for it.
-    fn choose(&self, query: &ListEndpoints) -> Chosen {
+    pub(super) fn choose(&self, query: &ListEndpoints) -> Chosen {
         let limit = page_limit(query.limit);
         let (mut urls, mut examined, mut last) = (Vec::new(), 0, query.after.clone());
         loop {

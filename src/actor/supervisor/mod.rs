@@ -10,6 +10,7 @@ mod attempting;
 mod clock;
 mod counting;
 mod ending;
+mod finding;
 mod giving_up;
 mod known;
 mod life;
@@ -60,6 +61,7 @@ use crate::store::{Retention, Setting, UnreadableSetting};
 /// [`PauseEndpoint`](crate::PauseEndpoint), [`DisableEndpoint`](crate::DisableEndpoint),
 /// [`ResumeEndpoint`](crate::ResumeEndpoint), [`GetStatus`](crate::GetStatus),
 /// [`ListStatus`](crate::ListStatus), [`ListEndpoints`](crate::ListEndpoints),
+/// [`FindEndpoints`](crate::FindEndpoints),
 /// [`GetOverview`](crate::GetOverview), [`GetSeries`](crate::GetSeries),
 /// [`WatchStatus`](crate::WatchStatus),
 /// [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver),

@@ -4,6 +4,7 @@
 //! derived from it is the same in every process, and needs no column in a store.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use ring::digest::{SHA256, digest};
@@ -38,6 +39,17 @@ impl EndpointId {
         let whole = digest(&SHA256, url.as_str().as_bytes());
         let half = whole.as_ref().iter().take(16);
         Self(half.fold(0, |id, byte| (id << 8) | u128::from(*byte)))
+    }
+
+    /// Returns the ids that begin with a text: `ep_` and 1 to 32 digits. `None` if none can.
+    pub(crate) fn beginning_with(text: &str) -> Option<RangeInclusive<Self>> {
+        let digits = text.strip_prefix(PREFIX)?;
+        if digits.is_empty() || digits.len() > DIGITS {
+            return None;
+        }
+        let first = format!("{PREFIX}{digits:0<DIGITS$}").parse().ok()?;
+        let last = format!("{PREFIX}{digits:f<DIGITS$}").parse().ok()?;
+        Some(first..=last)
     }
 }
 
@@ -102,6 +114,22 @@ mod tests {
             id("https://example.com/hooks?"),
             id("https://example.com/hooks")
         );
+    }
+
+    #[test]
+    fn an_id_is_among_those_that_begin_like_it() {
+        let one = id("https://example.com/hooks");
+        let text = one.to_string();
+        for end in 4..=text.len() {
+            let range = EndpointId::beginning_with(&text[..end]).unwrap();
+            assert!(range.contains(&one), "{}", &text[..end]);
+        }
+        assert_eq!(EndpointId::beginning_with(&text), Some(one..=one));
+        let other = EndpointId::beginning_with("ep_eae0").unwrap();
+        assert!(!other.contains(&one));
+        for wrong in ["", "ep_", "ea", "ep_x", "ep_EA", &format!("{text}0")] {
+            assert!(EndpointId::beginning_with(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) mod policy;
 pub(super) mod problem;
 pub(super) mod redelivery;
 pub(super) mod rule;
+pub(super) mod search;
 pub(super) mod secret;
 pub(super) mod settings;
 pub(super) mod status;

@@ -56,32 +56,32 @@ pub(super) fn always<T>(_: &T) -> bool {
     true
 }
 
-/// The number of things on a page: 1 to 200, 50 by default.
+/// The number of things on a page: 1 to `MOST`, 50 by default, or `MOST` if that is less.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(in crate::web) struct Limit(u16);
+pub(in crate::web) struct Limit<const MOST: u16 = 200>(u16);
 
-impl Limit {
+impl<const MOST: u16> Limit<MOST> {
     pub(in crate::web) fn get(self) -> usize {
         usize::from(self.0)
     }
 }
 
-impl Default for Limit {
+impl<const MOST: u16> Default for Limit<MOST> {
     fn default() -> Self {
-        Self(50)
+        Self(MOST.min(50))
     }
 }
 
-impl<'de> Deserialize<'de> for Limit {
+impl<'de, const MOST: u16> Deserialize<'de> for Limit<MOST> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(from)?;
         let number = text
             .parse()
             .ok()
-            .filter(|number| (1..=200).contains(number));
+            .filter(|number| (1..=MOST).contains(number));
         number
             .map(Self)
-            .ok_or_else(|| D::Error::custom("must be a number from 1 to 200"))
+            .ok_or_else(|| D::Error::custom(format_args!("must be a number from 1 to {MOST}")))
     }
 }
 

@@ -19,6 +19,7 @@ mod overview;
 pub(super) mod probes;
 pub(super) mod redeliveries;
 mod rules;
+mod search;
 mod secrets;
 mod why;
 
@@ -59,6 +60,7 @@ pub(super) fn add_all<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = dead_letters::add(scope);
     let scope = redeliveries::add(scope);
     let scope = overview::add(scope);
+    let scope = search::add(scope);
     let scope = live::add(scope);
     why::add(scope)
 }

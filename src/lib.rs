@@ -155,11 +155,12 @@ pub use crate::actor::message::{
     EndpointError, EndpointPage, EndpointSort, EngineStatus, ExplainRouting, FindClients,
     FindEndpoint, FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEndpoint,
     GetEngine, GetEvent, GetOverview, GetRule, GetSeries, GetStatus, InvalidCursor, ListActions,
-    ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListEndpoints, ListRedeliveries,
-    ListRefused, ListRules, ListStatus, ListUnreadable, PauseEndpoint, Publish, PublishBatch,
-    PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries, RemoveClient,
-    RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery,
-    StatusFilter, StatusPage, StopRedelivery, TestError, UrlPage, WatchDeliveries, WatchStatus,
+    ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListEndpointAttempts,
+    ListEndpoints, ListRedeliveries, ListRefused, ListRules, ListStatus, ListUnreadable,
+    PauseEndpoint, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver,
+    Redeliveries, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, RulePage,
+    SendTest, StartRedelivery, StatusFilter, StatusPage, StopRedelivery, TestError, UrlPage,
+    WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -168,7 +169,7 @@ pub use crate::domain::authorisation::auth::Auth;
 pub use crate::domain::authorisation::oauth2::{
     ClientCredentials, CredentialsPlacement, FormParameter,
 };
-pub use crate::domain::deliveries::attempt::{Attempt, AttemptSummary};
+pub use crate::domain::deliveries::attempt::{Attempt, AttemptSummary, EndpointAttempt};
 pub use crate::domain::deliveries::dead_letter::DeadLetter;
 pub use crate::domain::deliveries::delivery::{Delivery, DeliveryDetails, DeliveryState};
 pub use crate::domain::deliveries::failure_filter::{FailureFilter, InvalidFailureFilter};
@@ -220,6 +221,7 @@ pub use crate::domain::watch::series::{FailureCounts, Series, SeriesPoint, Serie
 pub use crate::domain::why::{Evidence, Finding, FindingCode, Remedy, Why};
 pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
 pub use crate::error::{BuildError, InvalidSetting, Overload, PublishError};
+pub use crate::store::InvalidCursor;
 
 /// The examples in the README and the guides, compiled and run.
 #[cfg(doctest)]

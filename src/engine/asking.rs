@@ -4,7 +4,8 @@ use super::{Engine, OperateError};
 use crate::actor::message::{
     AskWhy, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries, FindClients,
     FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEvent, GetRule,
-    ListRedeliveries, ListRefused, RulePage, StartRedelivery, StopRedelivery, UrlPage,
+    ListEndpointAttempts, ListRedeliveries, ListRefused, RulePage, StartRedelivery, StopRedelivery,
+    UrlPage,
 };
 use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::routing::client::Client;
@@ -13,7 +14,8 @@ use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, DeliveryId, EventId, RuleId};
 use crate::domain::why::Why;
 use crate::store::{
-    Count, DeadLetterQuery, DeliveryQuery, RedeliveryId, RedeliveryJob, RefusedEntry, StoredEvent,
+    AttemptPage, Count, DeadLetterQuery, DeliveryQuery, RedeliveryId, RedeliveryJob, RefusedEntry,
+    StoredEvent,
 };
 
 /// # Questions
@@ -33,6 +35,18 @@ impl Engine {
     /// [`OperateError::Store`], [`OperateError::Stopped`].
     pub async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryDetails>, OperateError> {
         Ok(self.ask_supervisor(GetDelivery::new(id)).await??)
+    }
+
+    /// Returns the attempts of all deliveries of an endpoint, the latest first. See
+    /// [`ListEndpointAttempts`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn endpoint_attempts(
+        &self,
+        list: ListEndpointAttempts,
+    ) -> Result<AttemptPage, OperateError> {
+        Ok(self.ask_supervisor(list).await??)
     }
 
     /// Returns the number of deliveries that a query finds, counted up to 10,000. See

@@ -4,8 +4,8 @@ use super::Engine;
 use super::operating::OperateError;
 use super::watching::Updates;
 use crate::actor::message::{
-    DisableEndpoint, GetEndpoint, GetStatus, PauseEndpoint, RemoveEndpoint, ResumeEndpoint,
-    SendTest,
+    DisableEndpoint, GetEndpoint, GetStatus, ListEndpointAttempts, PauseEndpoint, RemoveEndpoint,
+    ResumeEndpoint, SendTest,
 };
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
@@ -14,6 +14,7 @@ use crate::domain::value::id::DeliveryId;
 use crate::domain::value::operator::{Note, Operator};
 use crate::domain::value::text::InvalidText;
 use crate::domain::value::url::WebhookUrl;
+use crate::store::{AttemptPage, AttemptQuery};
 
 /// A handle to one endpoint of an engine; see [`Engine::endpoint`].
 #[derive(Clone, Debug)]
@@ -74,6 +75,33 @@ impl EndpointHandle {
     fn checked(&self) -> Result<WebhookUrl, OperateError> {
         let url = WebhookUrl::parse(&self.url).map_err(InvalidEndpoint::from);
         url.map_err(|error| OperateError::Endpoint(error.into()))
+    }
+
+    /// Returns the attempts of all deliveries of the endpoint, the latest first. See
+    /// [`ListEndpointAttempts`].
+    ///
+    /// ```
+    /// use actix_webhooks::Engine;
+    /// use actix_webhooks::store::AttemptQuery;
+    ///
+    /// # #[actix_rt::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let engine = Engine::builder().start().await?;
+    /// let endpoint = engine.endpoint("https://example.com/hooks");
+    /// for found in endpoint.attempts(AttemptQuery::default()).await?.items {
+    ///     println!("{}: {}", found.event_id, found.attempt.summary);
+    /// }
+    /// # engine.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`] if the URL is invalid; [`OperateError::Store`],
+    /// [`OperateError::Stopped`].
+    pub async fn attempts(&self, query: AttemptQuery) -> Result<AttemptPage, OperateError> {
+        let list = ListEndpointAttempts::new(self.checked()?, query);
+        self.engine.endpoint_attempts(list).await
     }
 
     /// Returns the endpoint's settings, secrets included. See [`GetEndpoint`].

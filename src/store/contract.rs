@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, Count, DeadLetterQuery,
-    DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery,
-    OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit, PastCredential, Readable,
-    Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep, RefusedEntry, Retention, StoreClaim,
-    StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptPage, AttemptQuery, AttemptRecord, Change, Configuration,
+    Count, DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded,
+    NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit,
+    PastCredential, Readable, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep,
+    RefusedEntry, Retention, StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint,
+    StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -190,6 +191,19 @@ pub trait DeliveryStore: Send + Sync + 'static {
 pub trait RecordStore: Send + Sync + 'static {
     /// Returns the finished attempts of a delivery that are still kept, the first one first.
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>>;
+
+    /// Returns the finished attempts of all deliveries of an endpoint that are still kept, the
+    /// latest first.
+    ///
+    /// The store may stop after a number of deliveries looked at, as for
+    /// [`deliveries`](Self::deliveries). [`AttemptPage`] says in which order it may put them.
+    /// Defaults to [`StoreError::Unsupported`].
+    fn attempts_of(&self, url: &WebhookUrl, query: AttemptQuery) -> StoreFuture<AttemptPage> {
+        let (_, _) = (url, query);
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "listing the attempts of an endpoint",
+        ))))
+    }
 
     /// Returns deliveries, newest first.
     ///

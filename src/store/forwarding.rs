@@ -99,6 +99,7 @@ macro_rules! forward_store {
             }
 
             forward_store! { @of_url
+                Other attempts_of(query: $crate::store::AttemptQuery) -> $crate::store::AttemptPage;
                 Rare open_of(
                     which: $crate::store::OpenQuery,
                     after: $crate::domain::value::id::DeliveryId,

@@ -4,6 +4,7 @@
 //! [`MemoryStore`] is not. Another implementation must pass `testing::store_conformance` (feature
 //! `test-util`), and is passed to [`EngineBuilder::store`](crate::EngineBuilder::store).
 
+pub(crate) mod attempts;
 mod claim;
 mod contract;
 mod error;
@@ -24,6 +25,7 @@ mod unreadable;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use self::attempts::{AttemptCursor, AttemptPage, AttemptQuery};
 pub use self::claim::StoreClaim;
 pub use self::contract::{DeliveryStore, OutboxStore, RecordStore, SettingsStore, Store};
 pub use self::error::{Cause, StoreError};
@@ -33,7 +35,7 @@ pub use self::events::{
 pub use self::given_up::GivenUp;
 pub use self::limits::{BacklogLimits, BacklogUnit, Overflow, Retention, WhenFull};
 pub use self::memory::{MemoryLimits, MemoryStore};
-pub use self::page::{Count, Page};
+pub use self::page::{Count, InvalidCursor, Page};
 pub(crate) use self::queries::page_limit;
 pub use self::queries::{
     DeadLetterQuery, DeliveryQuery, DeliveryStage, OpenQuery, OpenSummary, Redelivery,

@@ -106,6 +106,13 @@ impl Count {
     }
 }
 
+/// A text that is not a cursor: an [`EndpointCursor`](crate::EndpointCursor) or an
+/// [`AttemptCursor`](super::AttemptCursor).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cursor is not one of this list; begin without one")]
+#[non_exhaustive]
+pub struct InvalidCursor;
+
 #[cfg(test)]
 mod tests {
     use super::*;

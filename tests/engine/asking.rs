@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix_webhooks::store::{
-    BacklogLimits, DeadLetterQuery, DeliveryQuery, MemoryLimits, MemoryStore, RedeliveryState,
+    AttemptQuery, BacklogLimits, DeadLetterQuery, DeliveryQuery, MemoryLimits, MemoryStore,
+    RedeliveryState,
 };
 use actix_webhooks::testing::Reply;
 use actix_webhooks::{
@@ -60,6 +61,31 @@ fn a_delivery_is_shown_with_its_body_and_what_repeats_it() {
         assert_eq!(repeated.redelivery_of, Some(id));
         let unknown = sim.engine.delivery(DeliveryId::new(99)).await.unwrap();
         assert_eq!(unknown, None);
+    });
+}
+
+#[test]
+fn attempts_of_an_endpoint_are_listed_in_wall_time_over_all_its_deliveries() {
+    simulate(async |sim| {
+        sim.receivers
+            .on(HOOK, [Reply::status(503), Reply::status(200)]);
+        sim.publish("a").await;
+        sim.publish("b").await;
+        sim.sleep(60).await;
+        let endpoint = sim.engine.endpoint(HOOK);
+        let list = async || endpoint.attempts(AttemptQuery::default()).await.unwrap();
+        let before = list().await.items;
+        let events: Vec<_> = before.iter().map(|found| found.event_id.as_str()).collect();
+        assert_eq!(events, ["a", "b", "a"]);
+        sim.clock.set_forward(Duration::from_hours(1));
+        sim.sleep(5).await;
+        let after = list().await.items;
+        let moved = after[0]
+            .attempt
+            .summary
+            .at
+            .since(before[0].attempt.summary.at);
+        assert_eq!(moved, Duration::from_hours(1));
     });
 }
 

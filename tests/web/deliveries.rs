@@ -153,3 +153,50 @@ fn dead_letters_are_discarded_by_a_filter() {
         assert_eq!(left["data"].as_array().unwrap().len(), 1);
     });
 }
+
+#[test]
+fn the_latest_attempts_of_an_endpoint_are_listed_over_all_its_deliveries() {
+    serve(async |api, sim| {
+        sim.receivers
+            .on(HOOK, [Reply::body(503, "table is locked")]);
+        sim.publish("first").await;
+        sim.sleep(5).await;
+        sim.receivers.on(HOOK, [Reply::status(200)]);
+        sim.publish("second").await;
+        sim.sleep(60).await;
+        let path = format!("/endpoints/{}/attempts", id(HOOK));
+        let page = api.get(&path).await.expect(200).json();
+        let shown = |page: &Value| {
+            let data = page["data"].as_array().unwrap().iter();
+            let shown = data.map(|found| json!([found["eventId"], found["number"]]));
+            shown.collect::<Vec<_>>()
+        };
+        let expected = [
+            json!(["first", 2]),
+            json!(["second", 1]),
+            json!(["first", 1]),
+        ];
+        assert_eq!(shown(&page), expected);
+        assert_eq!(
+            (&page["next"], &page["searchedTo"]),
+            (&json!(null), &json!(null))
+        );
+        let failed = api.get(&format!("{path}?failed=true")).await.expect(200);
+        let failed = &failed.json()["data"];
+        assert_eq!(failed.as_array().unwrap().len(), 1);
+        assert_eq!(failed[0]["failure"]["status"], 503);
+        assert_eq!(failed[0]["excerpt"], "table is locked");
+        let reader = request("GET", &path).insert_header(bearer("read-0123456789abcdef"));
+        let seen = api.send(reader).await.expect(200).json();
+        assert_eq!(seen["data"][2].get("excerpt"), None, "that needs `bodies`");
+        let first = api.get(&format!("{path}?limit=2")).await.expect(200).json();
+        let next = first["next"].as_str().unwrap();
+        let rest = api.get(&format!("{path}?limit=2&cursor={next}")).await;
+        assert_eq!(shown(&rest.expect(200).json()), expected[2..]);
+        let other = api.get(&format!("{path}?failed=true&cursor={next}")).await;
+        assert_eq!(other.expect(400).code(), "cursor-of-another-query");
+        let unknown = "/endpoints/ep_00000000000000000000000000000000/attempts";
+        let unknown = api.get(unknown).await.expect(404);
+        assert_eq!(unknown.code(), "unknown-endpoint");
+    });
+}

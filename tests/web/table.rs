@@ -63,6 +63,7 @@ fn table() -> Vec<Row> {
         row("POST", "/endpoints/{id}/disable", Operate, None, 200),
         row("POST", "/endpoints/{id}/resume", Operate, None, 200),
         row("POST", "/endpoints/{id}/test", Operate, json!({}), 202),
+        row("GET", "/endpoints/{id}/attempts", Read, None, 200),
         row("GET", "/overview", Read, None, 200),
         row("GET", "/statistics", Read, None, 200),
         row("GET", "/actions", Read, None, 200),

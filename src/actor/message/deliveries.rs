@@ -10,7 +10,10 @@ use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::endpoint::due::AttemptNowAnswer;
 use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
-use crate::store::{DeadLetterQuery, DeliveryQuery, Page, Redelivery, StoreError};
+use crate::domain::value::url::WebhookUrl;
+use crate::store::{
+    AttemptPage, AttemptQuery, DeadLetterQuery, DeliveryQuery, Page, Redelivery, StoreError,
+};
 
 /// Redelivers a delivery or dead letters, each as a fresh delivery of the same alert: application →
 /// [`SupervisorActor`](crate::SupervisorActor).
@@ -295,6 +298,48 @@ impl ListAttempts {
 
 impl Message for ListAttempts {
     type Result = Result<Vec<Attempt>, StoreError>;
+}
+
+/// Lists the finished attempts of all deliveries of an endpoint, the latest first: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
+///
+/// The endpoint need not be known any more. [`AttemptPage`] says how far one page looks.
+///
+/// ```
+/// use actix_webhooks::store::AttemptQuery;
+/// use actix_webhooks::{Engine, ListEndpointAttempts, WebhookUrl};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// let url = WebhookUrl::parse("https://example.com/hooks")?;
+/// let failed = AttemptQuery { failed: Some(true), limit: 20, ..AttemptQuery::default() };
+/// let list = ListEndpointAttempts::new(url, failed);
+/// for found in engine.supervisor().send(list).await??.items {
+///     println!("{}: {}", found.event_id, found.attempt.summary);
+/// }
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ListEndpointAttempts {
+    /// The endpoint.
+    pub url: WebhookUrl,
+    /// Which attempts, and how many.
+    pub query: AttemptQuery,
+}
+
+impl ListEndpointAttempts {
+    /// Returns the message.
+    pub fn new(url: WebhookUrl, query: AttemptQuery) -> Self {
+        Self { url, query }
+    }
+}
+
+impl Message for ListEndpointAttempts {
+    type Result = Result<AttemptPage, StoreError>;
 }
 
 /// Discards the dead letters of a query, at most 1,000 per message: application →

@@ -11,6 +11,7 @@ use crate::domain::value::url::WebhookUrl;
 use crate::domain::watch::overview::{ListedEndpoint, Overview};
 use crate::domain::watch::rank::Rank;
 use crate::domain::watch::series::{Series, SeriesWindow};
+use crate::store::InvalidCursor;
 
 /// Requests the state of the engine on one page: application →
 /// [`SupervisorActor`](crate::SupervisorActor).
@@ -136,12 +137,6 @@ pub struct EndpointCursor {
     pub(crate) rank: Rank,
     pub(crate) url: WebhookUrl,
 }
-
-/// A text that is not an [`EndpointCursor`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cursor is not one of this list; begin without one")]
-#[non_exhaustive]
-pub struct InvalidCursor;
 
 impl fmt::Display for EndpointCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,14 +6,14 @@ use futures_util::FutureExt as _;
 use super::SupervisorActor;
 use crate::actor::message::{
     CountDeadLetters, CountDeliveries, GetDelivery, GetEvent, ListAttempts, ListDeadLetters,
-    ListDeliveries, ListRefused,
+    ListDeliveries, ListEndpointAttempts, ListRefused,
 };
 use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::{Delivery, DeliveryDetails};
 use crate::domain::value::wall::OnWall;
 use crate::store::{
-    Count, Page, RefusedEntry, Store, StoreError, StoreFuture, StoredEvent, page_limit,
+    AttemptPage, Count, Page, RefusedEntry, Store, StoreError, StoreFuture, StoredEvent, page_limit,
 };
 
 impl SupervisorActor {
@@ -59,6 +59,18 @@ impl Handler<ListAttempts> for SupervisorActor {
 
     fn handle(&mut self, ListAttempts { id }: ListAttempts, _: &mut Context<Self>) -> Self::Result {
         self.ask(|store| store.attempts(id))
+    }
+}
+
+impl Handler<ListEndpointAttempts> for SupervisorActor {
+    type Result = ResponseFuture<Result<AttemptPage, StoreError>>;
+
+    fn handle(
+        &mut self,
+        ListEndpointAttempts { url, query }: ListEndpointAttempts,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        self.ask(|store| store.attempts_of(&url, query))
     }
 }
 

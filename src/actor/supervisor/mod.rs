@@ -69,6 +69,7 @@ use crate::store::{Retention, Setting, UnreadableSetting};
 /// [`ListRedeliveries`](crate::ListRedeliveries), [`ListDeliveries`](crate::ListDeliveries),
 /// [`CountDeliveries`](crate::CountDeliveries), [`GetDelivery`](crate::GetDelivery),
 /// [`GetEvent`](crate::GetEvent), [`ListAttempts`](crate::ListAttempts),
+/// [`ListEndpointAttempts`](crate::ListEndpointAttempts),
 /// [`ListDeadLetters`](crate::ListDeadLetters), [`DiscardDeadLetters`](crate::DiscardDeadLetters),
 /// [`ListRefused`](crate::ListRefused), [`EndDeliveries`](crate::EndDeliveries),
 /// [`AttemptNow`](crate::AttemptNow), [`SendTest`](crate::SendTest),

@@ -11,7 +11,7 @@ use crate::domain::deliveries::outcome::{Failure, Outcome};
 use crate::domain::policy::agreed::Agreed;
 use crate::domain::policy::health::{DisabledReason, Health};
 use crate::domain::policy::retry::Progress;
-use crate::domain::value::id::DeliveryId;
+use crate::domain::value::id::{ClientId, DeliveryId, EventId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::{OnWall, WallOffset};
@@ -225,6 +225,43 @@ impl From<&AttemptRecord> for Attempt {
     }
 }
 
+/// A finished attempt among those of all deliveries of its endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct EndpointAttempt {
+    /// The delivery that was attempted.
+    pub delivery_id: DeliveryId,
+    /// The event that it delivers.
+    pub event_id: EventId,
+    /// The type of the rule that the event matched.
+    pub rule_type: String,
+    /// The client whose event it is.
+    pub client_id: ClientId,
+    /// The attempt.
+    #[serde(flatten)]
+    pub attempt: Attempt,
+}
+
+impl EndpointAttempt {
+    /// Returns an attempt with what it delivered.
+    pub fn new(
+        delivery_id: DeliveryId,
+        event_id: EventId,
+        rule_type: impl Into<String>,
+        client_id: ClientId,
+        attempt: Attempt,
+    ) -> Self {
+        Self {
+            delivery_id,
+            event_id,
+            rule_type: rule_type.into(),
+            client_id,
+            attempt,
+        }
+    }
+}
+
 impl OnWall for AttemptSummary {
     fn on_wall(self, offset: WallOffset) -> Self {
         Self {
@@ -238,6 +275,15 @@ impl OnWall for Attempt {
     fn on_wall(self, offset: WallOffset) -> Self {
         Self {
             summary: self.summary.on_wall(offset),
+            ..self
+        }
+    }
+}
+
+impl OnWall for EndpointAttempt {
+    fn on_wall(self, offset: WallOffset) -> Self {
+        Self {
+            attempt: self.attempt.on_wall(offset),
             ..self
         }
     }

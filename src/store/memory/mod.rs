@@ -1,5 +1,6 @@
 //! A store in memory: the fastest one, and lost with the process.
 
+mod attempts;
 mod entry;
 mod jobs;
 mod remembered;
@@ -13,11 +14,11 @@ use self::entry::StoredDelivery;
 use self::state::State;
 use super::claim::Claimed;
 use super::{
-    Agreed, Appended, Attempt, AttemptRecord, BacklogLimits, Change, Configuration, Count,
-    DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, NewEvent,
-    OpenDelivery, OpenPage, OpenQuery, OpenSummary, Page, PageLimit, PastCredential, Redelivery,
-    RedeliveryId, RedeliveryJob, RedeliveryStep, Retention, Store, StoreClaim, StoreError,
-    StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptPage, AttemptQuery, AttemptRecord, BacklogLimits, Change,
+    Configuration, Count, DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp,
+    NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, Page, PageLimit, PastCredential,
+    Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep, Retention, Store, StoreClaim,
+    StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -195,6 +196,10 @@ impl RecordStore for MemoryStore {
         let kept = self.state();
         let found = kept.find(id);
         done(Ok(found.map(StoredDelivery::attempts).unwrap_or_default()))
+    }
+
+    fn attempts_of(&self, url: &WebhookUrl, query: AttemptQuery) -> StoreFuture<AttemptPage> {
+        done(Ok(self.state().attempts_of(url, &query)))
     }
 
     fn discard(&self, query: DeadLetterQuery) -> StoreFuture<u64> {

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod append;
+mod attempts;
 mod checkpointer;
 mod clock;
 mod error;
@@ -54,11 +55,12 @@ use self::writer::{Job, Task, Writer, WriterState};
 use super::claim::Claimed;
 use super::given_up::GivenUps;
 use super::{
-    Agreed, Appended, Attempt, AttemptRecord, Change, Configuration, Count, DeadLetterQuery,
-    DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded, NewEvent, OpenDelivery,
-    OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit, PastCredential, Readable,
-    Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep, RefusedEntry, Retention, Store,
-    StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
+    Agreed, Appended, Attempt, AttemptPage, AttemptQuery, AttemptRecord, Change, Configuration,
+    Count, DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded,
+    NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit,
+    PastCredential, Readable, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep,
+    RefusedEntry, Retention, Store, StoreClaim, StoreError, StoreFuture, StoredClock,
+    StoredEndpoint, StoredEvent, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -426,6 +428,11 @@ impl DeliveryStore for SqliteStore {
 impl RecordStore for SqliteStore {
     fn attempts(&self, id: DeliveryId) -> StoreFuture<Vec<Attempt>> {
         self.inquire(move |connection| query::attempts(connection, id))
+    }
+
+    fn attempts_of(&self, url: &WebhookUrl, query: AttemptQuery) -> StoreFuture<AttemptPage> {
+        let url = url.clone();
+        self.inquire(move |connection| attempts::attempts_of(connection, &url, &query))
     }
 
     fn deliveries(&self, query: DeliveryQuery) -> StoreFuture<Page<Delivery>> {

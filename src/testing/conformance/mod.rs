@@ -7,6 +7,7 @@
     reason = "a suite of tests"
 )]
 
+mod attempts;
 mod fixtures;
 mod operators;
 mod removed;
@@ -23,6 +24,7 @@ use crate::store::{
     NewEvent, PageLimit, Progress, Redelivery, Stopped, Store, StoreError,
 };
 
+use self::attempts::lists_the_attempts_of_an_endpoint;
 use self::fixtures::{
     A, B, alert, append, at, dead, delivered, event, failed, ids, progress, record, url,
 };
@@ -61,6 +63,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     lists_what_a_query_asks_for(&make().await).await;
     Box::pin(finds_what_any_query_asks_for(&make().await)).await;
     finds_an_event_by_its_id(&make().await).await;
+    lists_the_attempts_of_an_endpoint(&make().await).await;
     redelivers_as_fresh_deliveries(&make().await).await;
     buries_what_a_removed_endpoint_had_open(&make().await).await;
     Box::pin(gives_up_what_comes_for_a_removed_endpoint(&make().await)).await;

@@ -4,6 +4,7 @@
 //! are strings, endpoints also have an id, and secrets are described instead of being `null`. So a
 //! type of the engine becomes one of these by way of its JSON ([`reshape`]), and back.
 
+pub(super) mod attempts;
 pub(super) mod auth;
 pub(super) mod client;
 pub(super) mod delivery;

@@ -6,6 +6,7 @@
 //! in `tests/web` fails until it has a row there, and that of `docs/openapi.json` until the file is
 //! generated again.
 
+mod attempts;
 mod auth;
 mod clients;
 mod dead_letters;
@@ -51,6 +52,7 @@ impl<T> Routing for T where
 pub(super) fn add_all<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = meta::add(scope);
     let scope = endpoints::add(scope);
+    let scope = attempts::add(scope);
     let scope = secrets::add(scope);
     let scope = auth::add(scope);
     let scope = rules::add(scope);

@@ -4,8 +4,8 @@ use super::{Engine, OperateError};
 use crate::actor::message::{
     AskWhy, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries, FindClients,
     FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEvent, GetRule,
-    ListEndpointAttempts, ListRedeliveries, ListRefused, RulePage, StartRedelivery, StopRedelivery,
-    UrlPage,
+    ListEndpointAttempts, ListRedeliveries, ListRefused, PlanRedelivery, RedeliveryPlan, RulePage,
+    StartRedelivery, StopRedelivery, UrlPage,
 };
 use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::routing::client::Client;
@@ -148,6 +148,18 @@ impl Engine {
 
 /// # Redeliveries by filter
 impl Engine {
+    /// Returns what a redelivery by filter would redeliver, without starting it. See
+    /// [`PlanRedelivery`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn plan_redelivery(
+        &self,
+        which: PlanRedelivery,
+    ) -> Result<RedeliveryPlan, OperateError> {
+        Ok(self.ask_supervisor(which).await??)
+    }
+
     /// Redelivers everything that a filter finds, step by step. See [`StartRedelivery`].
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::{
     NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit,
     PastCredential, Readable, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep,
     RefusedEntry, Retention, StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint,
-    StoredEvent, WaitingDelivery,
+    StoredEvent, Survey, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -278,6 +278,18 @@ pub trait RecordStore: Send + Sync + 'static {
         let (_, _) = (which, now);
         Box::pin(std::future::ready(Err(StoreError::Unsupported(
             STEP_BY_STEP,
+        ))))
+    }
+
+    /// Looks at the deliveries that a redelivery by filter finds, without redelivering any.
+    ///
+    /// It counts up to `at_most`, the newest first, and may stop after a number of deliveries
+    /// looked at. Those that would be passed over, because their endpoint was removed, count too.
+    /// Defaults to [`StoreError::Unsupported`].
+    fn survey(&self, which: Redelivery, at_most: u64) -> StoreFuture<Survey> {
+        let (_, _) = (which, at_most);
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "planning a redelivery",
         ))))
     }
 

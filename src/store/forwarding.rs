@@ -84,6 +84,7 @@ macro_rules! forward_store {
                     -> Vec<($crate::domain::value::id::DeliveryId, $crate::domain::value::url::WebhookUrl)>;
                 Other begin_redelivery(which: $crate::store::Redelivery, now: $crate::domain::value::time::Timestamp)
                     -> $crate::store::RedeliveryJob;
+                Other survey(which: $crate::store::Redelivery, at_most: u64) -> $crate::store::Survey;
                 Other go_on_redelivering(
                     id: $crate::store::RedeliveryId,
                     limit: usize,

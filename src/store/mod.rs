@@ -40,8 +40,10 @@ pub(crate) use self::queries::page_limit;
 pub use self::queries::{
     DeadLetterQuery, DeliveryQuery, DeliveryStage, OpenQuery, OpenSummary, Redelivery,
 };
-pub(crate) use self::redelivering::{ENDED_AT_ONCE, REMEMBERED};
-pub use self::redelivering::{RedeliveryId, RedeliveryJob, RedeliveryState, RedeliveryStep};
+pub(crate) use self::redelivering::{ENDED_AT_ONCE, REMEMBERED, Surveyor};
+pub use self::redelivering::{
+    RedeliveryId, RedeliveryJob, RedeliveryState, RedeliveryStep, Survey,
+};
 #[cfg(all(feature = "fuzzing", feature = "sqlite"))]
 pub(crate) use self::sqlite::fuzzing as sqlite_fuzzing;
 #[cfg(feature = "sqlite")]

@@ -1,8 +1,13 @@
 //! Redeliveries of everything that a filter finds, step by step.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::page::Count;
 use super::queries::Redelivery;
+use super::search::Search;
+use crate::domain::deliveries::delivery::{Delivery, DeliveryState};
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
@@ -144,6 +149,85 @@ impl OnWall for RedeliveryJob {
     }
 }
 
+/// The deliveries that a redelivery by filter finds, taken together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Survey {
+    /// Their number, counted up to a bound.
+    pub count: Count,
+    /// The endpoints of those counted, ordered by URL, with the number of deliveries to each.
+    pub endpoints: Vec<(WebhookUrl, u64)>,
+    /// The time of the oldest of those counted: when it was given up, if dead letters are
+    /// redelivered, otherwise when it was accepted. It is the time that the filter's `since` and
+    /// `until` compare.
+    pub oldest: Option<Timestamp>,
+    /// The same of the newest.
+    pub newest: Option<Timestamp>,
+}
+
+/// Makes a [`Survey`] of deliveries, one after the other.
+#[derive(Debug)]
+pub(crate) struct Surveyor {
+    at_most: u64,
+    of_dead_letters: bool,
+    count: Count,
+    endpoints: BTreeMap<WebhookUrl, u64>,
+    oldest: Option<Timestamp>,
+    newest: Option<Timestamp>,
+}
+
+impl Surveyor {
+    /// Returns the surveyor of a search, who counts up to `at_most`.
+    pub(crate) fn new(search: &Search, at_most: u64) -> Self {
+        Self {
+            at_most,
+            of_dead_letters: search.listed,
+            count: Count::default(),
+            endpoints: BTreeMap::new(),
+            oldest: None,
+            newest: None,
+        }
+    }
+
+    /// Counts a delivery. Returns `true` if it is one too many, so that no more need to follow.
+    pub(crate) fn is_over_with(&mut self, delivery: &Delivery) -> bool {
+        if self.count.count >= self.at_most {
+            self.stop();
+            return true;
+        }
+        self.count.count += 1;
+        let at = match delivery.state {
+            DeliveryState::DeadLettered { at, .. } if self.of_dead_letters => at,
+            DeliveryState::DeadLettered { .. }
+            | DeliveryState::Delivered { .. }
+            | DeliveryState::Queued
+            | DeliveryState::Waiting { .. } => delivery.accepted_at,
+        };
+        self.oldest = Some(self.oldest.map_or(at, |oldest| oldest.min(at)));
+        self.newest = self.newest.max(Some(at));
+        match self.endpoints.get_mut(&delivery.url) {
+            Some(count) => *count += 1,
+            None => drop(self.endpoints.insert(delivery.url.clone(), 1)),
+        }
+        false
+    }
+
+    /// Notes that there may be more than were counted.
+    pub(crate) fn stop(&mut self) {
+        self.count.at_least = true;
+    }
+
+    /// Returns the survey.
+    pub(crate) fn survey(self) -> Survey {
+        Survey {
+            count: self.count,
+            endpoints: self.endpoints.into_iter().collect(),
+            oldest: self.oldest,
+            newest: self.newest,
+        }
+    }
+}
+
 /// What [`Redeliver`](crate::Redeliver) cannot do.
 pub(crate) const ENDED_AT_ONCE: &str =
     "redelivering deliveries of a query at once; start a redelivery step by step";
@@ -154,7 +238,60 @@ pub(crate) const REMEMBERED: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::deliveries::outcome::DeadLetterReason;
+    use crate::domain::value::id::AlertId;
     use crate::store::DeadLetterQuery;
+
+    #[test]
+    fn a_survey_stops_at_its_bound_and_has_the_endpoints_and_times_of_those_counted() {
+        let delivery = |id, to: &str, accepted_at, given_up_at| {
+            let state = DeliveryState::DeadLettered {
+                at: Timestamp::from_unix_millis(given_up_at),
+                reason: DeadLetterReason::BacklogFull,
+            };
+            let url = WebhookUrl::parse(to).unwrap();
+            let accepted_at = Timestamp::from_unix_millis(accepted_at);
+            Delivery {
+                id: DeliveryId::new(id),
+                alert_id: AlertId::from_uuid(uuid::Uuid::nil()),
+                event_id: "e".into(),
+                rule_id: "r".into(),
+                rule_type: "t".to_owned(),
+                client_id: "c".into(),
+                company_id: None,
+                url,
+                accepted_at,
+                state,
+                attempts_made: 0,
+                last_attempt: None,
+            }
+        };
+        let (a, b) = ("http://a.test/", "http://b.test/");
+        let found = [
+            delivery(4, b, 4, 14),
+            delivery(3, a, 3, 23),
+            delivery(2, b, 2, 12),
+            delivery(1, a, 1, 11),
+        ];
+        let survey = |listed, at_most| {
+            let search = Search {
+                listed,
+                ..Search::default()
+            };
+            let mut surveyor = Surveyor::new(&search, at_most);
+            let over = found.iter().filter(|found| surveyor.is_over_with(found));
+            (over.count(), surveyor.survey())
+        };
+        let at = |millis| Some(Timestamp::from_unix_millis(millis));
+        let (over, all) = survey(true, 4);
+        assert_eq!((over, all.count), (0, Count::new(4, false)));
+        assert_eq!((all.oldest, all.newest), (at(11), at(23)));
+        let (over, some) = survey(false, 3);
+        assert_eq!((over, some.count), (1, Count::new(3, true)));
+        assert_eq!((some.oldest, some.newest), (at(2), at(4)));
+        let of = |url: &str, count| (WebhookUrl::parse(url).unwrap(), count);
+        assert_eq!(some.endpoints, [of(a, 1), of(b, 2)]);
+    }
 
     fn job(total: u64) -> RedeliveryJob {
         let which = Redelivery::DeadLetters(DeadLetterQuery::default());

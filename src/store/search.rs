@@ -1,6 +1,7 @@
 //! A search over deliveries: what [`DeliveryQuery`] and [`DeadLetterQuery`] ask for, in one form.
 
-use super::queries::{DeadLetterQuery, DeliveryQuery, DeliveryStage, page_limit};
+use super::error::StoreError;
+use super::queries::{DeadLetterQuery, DeliveryQuery, DeliveryStage, Redelivery, page_limit};
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::deliveries::delivery::DeliveryState;
 use crate::domain::deliveries::failure_filter::FailureFilter;
@@ -101,6 +102,22 @@ impl From<&DeadLetterQuery> for Search {
 }
 
 impl Search {
+    /// Returns the search of a redelivery by filter.
+    pub(crate) fn of_redelivery(which: &Redelivery) -> Result<Self, StoreError> {
+        let search = match which {
+            Redelivery::DeadLetters(query) => Self::from(query),
+            Redelivery::Ended(query) => Self::from(query),
+            Redelivery::One(_) => {
+                let single = "redelivering a single delivery step by step";
+                return Err(StoreError::Unsupported(single));
+            }
+        };
+        Ok(Self {
+            before: None,
+            ..search
+        })
+    }
+
     /// Returns `true` if the search finds a delivery. Whether it is listed is not compared.
     pub(crate) fn finds(&self, id: DeliveryId, facts: &Facts<'_>) -> bool {
         let alert = facts.alert;

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use actix_webhooks::store::{
-    AttemptQuery, BacklogLimits, DeadLetterQuery, DeliveryQuery, MemoryLimits, MemoryStore,
+    AttemptQuery, BacklogLimits, Count, DeadLetterQuery, DeliveryQuery, MemoryLimits, MemoryStore,
     RedeliveryState,
 };
 use actix_webhooks::testing::Reply;
+use actix_webhooks::transport::Answer;
 use actix_webhooks::{
-    AlertId, AskWhy, DeliveryId, FindingCode, Ordering, Rule, StartRedelivery, Why,
+    AlertId, AskWhy, DeliveryId, EndpointState, FindingCode, Ordering, PlanRedelivery, Rule,
+    StartRedelivery, Why,
 };
 
 use super::support::{HOOK, Sim, event, plain, simulate, simulate_with};
@@ -164,6 +166,59 @@ fn deliveries_that_were_delivered_are_redelivered_by_filter() {
             .collect();
         assert_eq!(events, ["a", "b", "c", "b"]);
     });
+}
+
+#[test]
+fn a_plan_says_what_a_redelivery_would_redeliver_and_who_would_not_take_it() {
+    const OTHER: &str = "https://other.test/hook";
+    let rule = Rule::new("rule", "*").webhook(HOOK).unwrap();
+    let rule = rule.webhook(OTHER).unwrap();
+    simulate_with(
+        move |builder| builder.rule(rule).endpoint(plain(HOOK)),
+        async |sim| {
+            sim.receivers.on(HOOK, [Reply::status(400)]);
+            sim.receivers.on(OTHER, [Reply::status(400)]);
+            for id in ["a", "b", "c"] {
+                sim.publish(id).await;
+                sim.sleep(10).await;
+            }
+            sim.clock.set_forward(Duration::from_hours(1));
+            sim.sleep(5).await;
+            let all = PlanRedelivery::dead_letters(DeadLetterQuery::default());
+            let plan = async || sim.engine.plan_redelivery(all.clone()).await.unwrap();
+            let free = plan().await;
+            assert_eq!((free.count, free.endpoints), (Count::new(6, false), 2));
+            assert_eq!((free.blocked_endpoints, &free.blocked[..]), (0, &[][..]));
+            let (oldest, newest) = (free.oldest.unwrap(), free.newest.unwrap());
+            assert_eq!(newest.since(oldest), Duration::from_secs(20));
+            let letters = sim.dead_letters().await;
+            assert_eq!(newest, letters[0].at, "in wall time");
+            let later = Answer::new(429).retry_after("600");
+            sim.receivers.on(OTHER, [Reply::answer(later)]);
+            sim.publish("d").await;
+            sim.sleep(5).await;
+            sim.engine.endpoint(HOOK).disable().await.unwrap();
+            let stopped = plan().await;
+            assert_eq!(stopped.blocked_endpoints, 2);
+            let shown = stopped.blocked.iter();
+            let shown = shown.map(|blocked| (blocked.url.as_str(), blocked.deliveries));
+            assert_eq!(shown.collect::<Vec<_>>(), [(HOOK, 4), (OTHER, 3)]);
+            let by: Vec<_> = stopped.blocked.iter().map(|blocked| &blocked.by).collect();
+            assert!(
+                matches!(by[0], Some(EndpointState::Disabled { .. })),
+                "{by:?}"
+            );
+            let status = sim.status(OTHER).await;
+            assert!(matches!(status.state, EndpointState::RateLimited { .. }));
+            assert_eq!(by[1].as_ref(), Some(&status.state), "until the same time");
+            let few = sim
+                .engine
+                .plan_redelivery(all.clone().at_most(2))
+                .await
+                .unwrap();
+            assert_eq!((few.count, few.endpoints), (Count::new(2, true), 2));
+        },
+    );
 }
 
 /// With an endpoint that holds one open delivery, a redelivery waits before the second one.

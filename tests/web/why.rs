@@ -122,7 +122,10 @@ fn dead_letters_are_redelivered_by_filter_after_a_look_at_their_number() {
         let plan = api.post("/redeliveries?dryRun=true", wanted.clone()).await;
         assert_eq!(
             plan.expect(200).json(),
-            json!({ "count": 7, "atLeast": false })
+            json!({
+                "count": 7, "atLeast": false, "endpoints": 1, "blockedEndpoints": 0, "blocked": [],
+                "oldest": "2026-01-01T00:00:00.000Z", "newest": "2026-01-01T00:00:00.000Z",
+            })
         );
         let mut expecting = wanted.clone();
         expecting["expected"] = json!(6);
@@ -156,6 +159,34 @@ fn dead_letters_are_redelivered_by_filter_after_a_look_at_their_number() {
         assert_eq!(again["redeliveryOf"], "1");
         let body = api.get("/deliveries/8/body").await.expect(200);
         assert!(body.text.contains("\"AlertId\""), "{body:?}");
+    });
+}
+
+#[test]
+fn a_plan_names_the_endpoints_that_would_not_take_their_deliveries() {
+    serve(async |api, sim| {
+        sim.receivers.on(HOOK, [Reply::status(400)]);
+        sim.publish("a").await;
+        sim.sleep(5).await;
+        let plan = async || {
+            let wanted = json!({ "of": "ended", "since": "1h" });
+            let plan = api.post("/redeliveries?dryRun=true", wanted).await;
+            plan.expect(200).json()
+        };
+        sim.engine.endpoint(HOOK).pause().await.unwrap();
+        let paused = plan().await;
+        assert_eq!(paused["blockedEndpoints"], 1);
+        let blocked = json!([{
+            "endpoint": id(HOOK), "url": HOOK, "deliveries": 1, "why": "paused", "text": "paused",
+        }]);
+        assert_eq!(paused["blocked"], blocked);
+        sim.engine.endpoint(HOOK).remove().await.unwrap();
+        let removed = plan().await;
+        assert_eq!(removed["blocked"][0]["why"], "removed");
+        assert_eq!(
+            (&removed["count"], &removed["endpoints"]),
+            (&json!(1), &json!(1))
+        );
     });
 }
 

@@ -156,4 +156,4 @@ impl Message for ListRefused {
 }
 
 /// The number at which counting stops by default.
-const COUNTED: u64 = 10_000;
+pub(super) const COUNTED: u64 = 10_000;

@@ -3,8 +3,12 @@
 use actix::Message;
 use serde::{Deserialize, Serialize};
 
+use super::asking::COUNTED;
+use crate::domain::endpoint::status::EndpointState;
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::store::{
-    DeadLetterQuery, DeliveryQuery, Redelivery, RedeliveryId, RedeliveryJob, StoreError,
+    Count, DeadLetterQuery, DeliveryQuery, Redelivery, RedeliveryId, RedeliveryJob, StoreError,
 };
 
 /// Redelivers everything that a filter finds, oldest first, step by step: application →
@@ -91,4 +95,109 @@ impl ListRedeliveries {
 
 impl Message for ListRedeliveries {
     type Result = Result<Vec<RedeliveryJob>, StoreError>;
+}
+
+/// Asks what a redelivery by filter would redeliver, without starting it: application →
+/// [`SupervisorActor`](crate::SupervisorActor).
+///
+/// ```
+/// use actix_webhooks::store::DeadLetterQuery;
+/// use actix_webhooks::{Engine, PlanRedelivery};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// let all = DeadLetterQuery::default();
+/// let plan = engine.supervisor().send(PlanRedelivery::dead_letters(all)).await??;
+/// println!("{} dead letters to {} endpoints", plan.count.count, plan.endpoints);
+/// for blocked in &plan.blocked {
+///     println!("{} takes nothing now", blocked.url);
+/// }
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PlanRedelivery {
+    /// What would be redelivered. Its limit and its `before` are ignored.
+    pub which: Redelivery,
+    /// The number at which counting stops. Defaults to 10,000.
+    pub at_most: u64,
+}
+
+impl PlanRedelivery {
+    /// Returns the message for the dead letters that a query finds.
+    pub fn dead_letters(query: DeadLetterQuery) -> Self {
+        Self::new(Redelivery::DeadLetters(query))
+    }
+
+    /// Returns the message for deliveries that have ended, also those that were delivered.
+    pub fn ended(query: DeliveryQuery) -> Self {
+        Self::new(Redelivery::Ended(query))
+    }
+
+    /// Sets the number at which counting stops. Defaults to 10,000.
+    #[must_use]
+    pub fn at_most(mut self, count: u64) -> Self {
+        self.at_most = count;
+        self
+    }
+
+    pub(crate) fn new(which: Redelivery) -> Self {
+        let at_most = COUNTED;
+        Self { which, at_most }
+    }
+}
+
+impl Message for PlanRedelivery {
+    type Result = Result<RedeliveryPlan, StoreError>;
+}
+
+/// What a redelivery by filter would redeliver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct RedeliveryPlan {
+    /// Number of deliveries. If there may be more, the rest of the plan is about those counted: the
+    /// newest ones.
+    #[serde(flatten)]
+    pub count: Count,
+    /// Number of their endpoints.
+    pub endpoints: u64,
+    /// The time of the oldest delivery: when it was given up, if dead letters are redelivered,
+    /// otherwise when it was accepted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub oldest: Option<Timestamp>,
+    /// The same of the newest one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub newest: Option<Timestamp>,
+    /// Number of the endpoints that would not take their deliveries now.
+    pub blocked_endpoints: u64,
+    /// Those of them with most deliveries, at most 100, ordered by that number.
+    pub blocked: Vec<BlockedEndpoint>,
+}
+
+/// An endpoint that would not take now what would be redelivered to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct BlockedEndpoint {
+    /// The endpoint.
+    pub url: WebhookUrl,
+    /// Number of deliveries to it.
+    pub deliveries: u64,
+    /// Its state: paused, disabled, on hold, or behind an open circuit. Its deliveries wait until
+    /// that ends. `None` if it was removed and may not be called: its deliveries are passed over.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<EndpointState>,
+}
+
+impl BlockedEndpoint {
+    /// Returns `true` if its state is one in which nothing starts.
+    pub(crate) fn is_still(&self) -> bool {
+        let kind = self.by.as_ref().map(EndpointState::kind);
+        kind.is_none_or(|kind| kind.is_stopped())
+    }
 }

@@ -16,6 +16,7 @@ mod known;
 mod life;
 mod listing;
 mod operators;
+mod planning;
 mod redelivering;
 mod removal;
 mod shards;
@@ -65,6 +66,7 @@ use crate::store::{Retention, Setting, UnreadableSetting};
 /// [`GetOverview`](crate::GetOverview), [`GetSeries`](crate::GetSeries),
 /// [`WatchStatus`](crate::WatchStatus),
 /// [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver),
+/// [`PlanRedelivery`](crate::PlanRedelivery),
 /// [`StartRedelivery`](crate::StartRedelivery), [`StopRedelivery`](crate::StopRedelivery),
 /// [`ListRedeliveries`](crate::ListRedeliveries), [`ListDeliveries`](crate::ListDeliveries),
 /// [`CountDeliveries`](crate::CountDeliveries), [`GetDelivery`](crate::GetDelivery),

@@ -10,7 +10,7 @@ use crate::domain::value::time::Timestamp;
 use crate::store::search::Search;
 use crate::store::{
     REMEMBERED, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryState, RedeliveryStep,
-    StoreError,
+    StoreError, Survey, Surveyor,
 };
 
 /// The redeliveries, and the number of the last one.
@@ -100,6 +100,18 @@ impl State {
         Ok(Some((job, fresh)))
     }
 
+    /// Looks at the deliveries that a redelivery finds, the newest first, up to `at_most`.
+    pub(super) fn survey(&self, which: &Redelivery, at_most: u64) -> Result<Survey, StoreError> {
+        let all = (DeliveryId::default(), DeliveryId::new(self.last_id));
+        let found = self.to_redeliver(which, all.0, all.1)?;
+        let mut surveyor = Surveyor::new(&Search::of_redelivery(which)?, at_most);
+        let newest_first = found.iter().rev();
+        let mut shown = newest_first.filter_map(|id| Some(self.find(*id)?.shown(*id)));
+        // It stops at the first one too many.
+        let _ = shown.any(|delivery| surveyor.is_over_with(&delivery));
+        Ok(surveyor.survey())
+    }
+
     /// Returns the deliveries after `after` that a redelivery finds, oldest first.
     fn to_redeliver(
         &self,
@@ -107,19 +119,7 @@ impl State {
         after: DeliveryId,
         through: DeliveryId,
     ) -> Result<Vec<DeliveryId>, StoreError> {
-        let search = match which {
-            Redelivery::DeadLetters(query) => Search::from(query),
-            Redelivery::Ended(query) => Search::from(query),
-            Redelivery::One(_) => {
-                return Err(StoreError::Unsupported(
-                    "redelivering a single delivery step by step",
-                ));
-            }
-        };
-        let search = Search {
-            before: None,
-            ..search
-        };
+        let search = Search::of_redelivery(which)?;
         let wanted = |(id, entry): &(&DeliveryId, &StoredDelivery)| {
             **id > after
                 && **id <= through

@@ -18,7 +18,7 @@ use super::{
     Configuration, Count, DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp,
     NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, Page, PageLimit, PastCredential,
     Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep, Retention, Store, StoreClaim,
-    StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, WaitingDelivery,
+    StoreError, StoreFuture, StoredClock, StoredEndpoint, StoredEvent, Survey, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -243,6 +243,10 @@ impl RecordStore for MemoryStore {
 
     fn begin_redelivery(&self, which: Redelivery, now: Timestamp) -> StoreFuture<RedeliveryJob> {
         done(self.state().begin_redelivery(which, now))
+    }
+
+    fn survey(&self, which: Redelivery, at_most: u64) -> StoreFuture<Survey> {
+        done(self.state().survey(&which, at_most))
     }
 
     fn go_on_redelivering(

@@ -91,17 +91,6 @@ fn job(connection: &Connection, id: RedeliveryId) -> rusqlite::Result<Option<Red
     statement.query_row([int(id.get())], read).optional()
 }
 
-/// Returns the search of a redelivery.
-fn search(which: &Redelivery) -> Result<Search, StoreError> {
-    match which {
-        Redelivery::DeadLetters(query) => Ok(Search::from(query)),
-        Redelivery::Ended(query) => Ok(Search::from(query)),
-        Redelivery::One(_) => Err(StoreError::Unsupported(
-            "redelivering a single delivery step by step",
-        )),
-    }
-}
-
 /// Returns the number of deliveries that a redelivery finds, counted up to a bound unless they are
 /// dead letters.
 fn total(connection: &Connection, which: &Redelivery) -> Result<u64, StoreError> {
@@ -121,7 +110,7 @@ fn total(connection: &Connection, which: &Redelivery) -> Result<u64, StoreError>
                 Some(stage) => count(stage),
             }
         }
-        Redelivery::One(_) => search(which).map(|_| 1),
+        Redelivery::One(_) => Search::of_redelivery(which).map(|_| 1),
     }
 }
 
@@ -137,7 +126,7 @@ fn next(
     if !job.is_on() {
         return Ok(Some((job, None)));
     }
-    let search = search(&job.which)?;
+    let search = Search::of_redelivery(&job.which)?;
     let next = step(connection, &search, &job, limit).map_err(store_error)?;
     Ok(Some((job, Some(next))))
 }
@@ -154,11 +143,7 @@ fn step(
         after: job.through,
     };
     let _snapshot = connection.unchecked_transaction()?;
-    let unbounded = Search {
-        before: None,
-        ..search.clone()
-    };
-    let Some(conditions) = Conditions::of(connection, &unbounded)? else {
+    let Some(conditions) = Conditions::of(connection, search)? else {
         return Ok(next);
     };
     let Some((first, _)) = first_from(connection, int(job.after.get()) + 1)? else {

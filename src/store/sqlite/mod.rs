@@ -26,6 +26,7 @@ mod seal;
 mod sealing;
 mod search;
 mod settings;
+mod survey;
 mod writer;
 
 use std::fmt;
@@ -60,7 +61,7 @@ use super::{
     NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit,
     PastCredential, Readable, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep,
     RefusedEntry, Retention, Store, StoreClaim, StoreError, StoreFuture, StoredClock,
-    StoredEndpoint, StoredEvent, WaitingDelivery,
+    StoredEndpoint, StoredEvent, Survey, WaitingDelivery,
 };
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::Delivery;
@@ -469,6 +470,10 @@ impl RecordStore for SqliteStore {
 
     fn begin_redelivery(&self, which: Redelivery, now: Timestamp) -> StoreFuture<RedeliveryJob> {
         Box::pin(self.clone().begin(which, now))
+    }
+
+    fn survey(&self, which: Redelivery, at_most: u64) -> StoreFuture<Survey> {
+        self.inquire(move |connection| survey::survey(connection, &which, at_most))
     }
 
     fn go_on_redelivering(

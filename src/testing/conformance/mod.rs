@@ -12,6 +12,7 @@ mod fixtures;
 mod operators;
 mod removed;
 mod searching;
+mod surveying;
 
 use bytes::Bytes;
 
@@ -37,6 +38,7 @@ use self::operators::{
 
 use self::removed::gives_up_what_comes_for_a_removed_endpoint;
 use self::searching::{finds_an_event_by_its_id, finds_what_any_query_asks_for};
+use self::surveying::surveys_what_a_redelivery_finds;
 
 /// Checks that a store keeps the contract of [`Store`]. `make` returns a new empty store for each
 /// call.
@@ -65,6 +67,7 @@ pub async fn store_conformance<S: Store>(make: impl AsyncFn() -> S) {
     finds_an_event_by_its_id(&make().await).await;
     lists_the_attempts_of_an_endpoint(&make().await).await;
     redelivers_as_fresh_deliveries(&make().await).await;
+    Box::pin(surveys_what_a_redelivery_finds(&make().await)).await;
     buries_what_a_removed_endpoint_had_open(&make().await).await;
     Box::pin(gives_up_what_comes_for_a_removed_endpoint(&make().await)).await;
     Box::pin(ends_open_deliveries_by_hand(&make().await)).await;

@@ -6,11 +6,15 @@ use utoipa::{IntoParams, ToSchema};
 use super::delivery::text_of_number;
 use super::page::Moment;
 use super::reshape;
+use crate::actor::message::{BlockedEndpoint, RedeliveryPlan};
 use crate::domain::deliveries::failure_filter::FailureFilter;
 use crate::domain::deliveries::reason_kind::ReasonKind;
 use crate::domain::endpoint::id::EndpointId;
+use crate::domain::endpoint::standing::StateKind;
+use crate::domain::endpoint::status::EndpointState;
 use crate::domain::value::time::Timestamp;
-use crate::store::{Count, RedeliveryJob};
+use crate::domain::value::url::WebhookUrl;
+use crate::store::RedeliveryJob;
 use crate::web::problems::Problem;
 
 /// What to redeliver. Without a filter everything of its kind.
@@ -46,7 +50,8 @@ pub(in crate::web) struct Wanted {
     /// Only those before this instant, or longer ago than this.
     #[schema(value_type = Option<String>)]
     pub(in crate::web) until: Option<Moment>,
-    /// The number that was shown before. If there are more now, nothing is redelivered.
+    /// The `count` that a dry run has shown. If there are more now, nothing is redelivered.
+    /// Counting stops at 10,000: what comes beyond that is not noticed.
     pub(in crate::web) expected: Option<u64>,
 }
 
@@ -61,12 +66,12 @@ super::words! {
     }
 }
 
-/// Whether to count only.
+/// Whether to plan only.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::web) struct DryRun {
-    /// `true` to count only, and redeliver nothing.
+    /// `true` to say what would be redelivered, and redeliver nothing.
     #[serde(default)]
     #[param(value_type = Option<bool>)]
     pub(in crate::web) dry_run: bool,
@@ -78,16 +83,89 @@ pub(in crate::web) struct DryRun {
 #[schema(as = RedeliveryPlan)]
 pub(in crate::web) struct Plan {
     count: u64,
-    /// Whether there may be more: counting stopped.
+    /// Whether there may be more: counting stopped. The rest is then about those counted.
     at_least: bool,
+    /// Number of their endpoints.
+    endpoints: u64,
+    /// When the oldest of them was given up, for dead letters, or accepted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest: Option<Timestamp>,
+    /// When the newest of them was given up, for dead letters, or accepted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest: Option<Timestamp>,
+    /// Number of the endpoints that would not take their deliveries now.
+    blocked_endpoints: u64,
+    /// Those of them with most deliveries, at most 100.
+    blocked: Vec<BlockedView>,
 }
 
-impl From<Count> for Plan {
-    fn from(count: Count) -> Self {
+/// An endpoint that would not take its deliveries now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BlockedEndpoint)]
+pub(in crate::web) struct BlockedView {
+    /// The endpoint's id.
+    endpoint: String,
+    #[schema(value_type = String, format = "uri")]
+    url: WebhookUrl,
+    /// Number of deliveries to it.
+    deliveries: u64,
+    why: BlockedBy,
+    /// The same in words, with the end or the reason.
+    #[schema(example = "on hold until 2026-03-01T12:00:00.250Z")]
+    text: String,
+}
+
+super::words! {
+    /// Why an endpoint takes nothing.
+    BlockedBy {
+        Paused,
+        Disabled,
+        /// Its receiver asked for a pause.
+        RateLimited,
+        /// Nothing is sent because attempts have failed.
+        CircuitOpen,
+        /// It was removed and may not be called; its deliveries are passed over.
+        Removed,
+    }
+}
+
+impl From<RedeliveryPlan> for Plan {
+    fn from(plan: RedeliveryPlan) -> Self {
+        let blocked = plan.blocked.into_iter();
         Self {
-            count: count.count,
-            at_least: count.at_least,
+            count: plan.count.count,
+            at_least: plan.count.at_least,
+            endpoints: plan.endpoints,
+            oldest: plan.oldest,
+            newest: plan.newest,
+            blocked_endpoints: plan.blocked_endpoints,
+            blocked: blocked.filter_map(BlockedView::new).collect(),
         }
+    }
+}
+
+impl BlockedView {
+    /// Returns the view; `None` of an endpoint that is not blocked.
+    fn new(blocked: BlockedEndpoint) -> Option<Self> {
+        let why = match blocked.by.as_ref().map(EndpointState::kind) {
+            None => BlockedBy::Removed,
+            Some(StateKind::Paused) => BlockedBy::Paused,
+            Some(StateKind::Disabled) => BlockedBy::Disabled,
+            Some(StateKind::RateLimited) => BlockedBy::RateLimited,
+            Some(StateKind::CircuitOpen) => BlockedBy::CircuitOpen,
+            Some(StateKind::Idle | StateKind::Delivering | StateKind::BackingOff) => return None,
+        };
+        let removed = || "removed; put it, or a rule that names it, again".to_owned();
+        Some(Self {
+            endpoint: EndpointId::of(&blocked.url).to_string(),
+            url: blocked.url,
+            deliveries: blocked.deliveries,
+            why,
+            text: blocked.by.map_or_else(removed, |state| state.to_string()),
+        })
     }
 }
 

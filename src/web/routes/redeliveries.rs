@@ -6,11 +6,9 @@ use utoipa_actix_web::scope::Scope;
 
 use super::deliveries::{instant, url_of};
 use super::{Answer, Routing, State};
-use crate::actor::message::StartRedelivery;
+use crate::actor::message::{PlanRedelivery, StartRedelivery};
 use crate::engine::Engine;
-use crate::store::{
-    Count, DeadLetterQuery, DeliveryQuery, DeliveryStage, Redelivery, RedeliveryId, RedeliveryJob,
-};
+use crate::store::{DeadLetterQuery, DeliveryQuery, Redelivery, RedeliveryId, RedeliveryJob};
 use crate::web::model::page::List;
 use crate::web::model::redelivery::{DryRun, Kind, Plan, RedeliveryView, Wanted};
 use crate::web::problems::{Code, Problem};
@@ -24,7 +22,7 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
         .service(stop)
 }
 
-/// Redeliver everything that a filter finds, oldest first; or, with `dryRun`, count it.
+/// Redeliver everything that a filter finds, oldest first; or, with `dryRun`, plan it.
 #[utoipa::path(
     tag = "redeliveries",
     params(DryRun),
@@ -39,22 +37,18 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
 async fn start(web: State, Query(run): Query<DryRun>, Body(wanted): Body<Wanted>) -> Answer {
     let which = which(&web.engine, &wanted).await?;
     if run.dry_run || wanted.expected.is_some() {
-        let count = count(&web.engine, &which).await?;
+        let plan = PlanRedelivery::new(which.clone());
+        let plan = web.engine.plan_redelivery(plan).await?;
         if run.dry_run {
-            return Ok(HttpResponse::Ok().json(Plan::from(count)));
+            return Ok(HttpResponse::Ok().json(Plan::from(plan)));
         }
-        if let Some(expected) = wanted.expected.filter(|expected| count.count > *expected) {
-            let now = count.count;
+        let now = plan.count.count;
+        if let Some(expected) = wanted.expected.filter(|expected| now > *expected) {
             let detail = format!("{now} deliveries match now, not {expected}; look at them again");
             return Err(Problem::new(Code::ChangedSince, detail));
         }
     }
-    let start = match which {
-        Redelivery::Ended(query) => StartRedelivery::ended(query),
-        Redelivery::DeadLetters(query) => StartRedelivery::dead_letters(query),
-        Redelivery::One(_) => return Err(unknown()),
-    };
-    let job = web.engine.start_redelivery(start).await?;
+    let job = web.engine.start_redelivery(StartRedelivery(which)).await?;
     Ok(HttpResponse::Accepted().json(RedeliveryView::new(&job)?))
 }
 
@@ -90,27 +84,6 @@ async fn which(engine: &Engine, wanted: &Wanted) -> Result<Redelivery, Problem> 
             ..DeliveryQuery::default()
         }),
     })
-}
-
-async fn count(engine: &Engine, which: &Redelivery) -> Result<Count, Problem> {
-    match which {
-        Redelivery::DeadLetters(query) => Ok(engine.count_dead_letters(query.clone()).await?),
-        Redelivery::Ended(query) => {
-            let mut count = Count::default();
-            for stage in [DeliveryStage::Delivered, DeliveryStage::DeadLettered] {
-                let stage = Some(stage);
-                let query = DeliveryQuery {
-                    stage,
-                    ..query.clone()
-                };
-                let some = engine.count_deliveries(query).await?;
-                count.count += some.count;
-                count.at_least |= some.at_least;
-            }
-            Ok(count)
-        }
-        Redelivery::One(_) => Err(unknown()),
-    }
 }
 
 /// List redeliveries, oldest first: those that go on, and at least the last 100 that have ended.

@@ -154,7 +154,7 @@ fn page(connection: &Connection, search: &Search) -> rusqlite::Result<Page<Deliv
 
 /// Calls `add` with the deliveries that a search finds, newest first, until it returns `true`.
 /// Returns the id of the last candidate if there were more than `most`.
-fn walk(
+pub(super) fn walk(
     connection: &Connection,
     search: &Search,
     most: usize,
@@ -290,7 +290,7 @@ pub(super) fn first_from(connection: &Connection, id: i64) -> rusqlite::Result<O
 const LOOKED_AT: usize = 10_000;
 
 /// The most candidates that a count looks at.
-const COUNTED: usize = 50_000;
+pub(super) const COUNTED: usize = 50_000;
 
 /// The milliseconds by which the times of acceptance of neighbours may be out of order.
 const SLACK: i64 = 60_000;

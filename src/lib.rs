@@ -150,17 +150,12 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    AskWhy, AttemptNow, BlockedEndpoint, By, ClientPage, ClientStatus, CountDeadLetters,
-    CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule,
-    EndpointCursor, EndpointError, EndpointPage, EndpointSort, EngineStatus, ExplainRouting,
-    FindClients, FindEndpoint, FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery,
-    GetEndpoint, GetEngine, GetEvent, GetOverview, GetRule, GetSeries, GetStatus, InvalidCursor,
+    AskWhy, AttemptNow, BlockedEndpoint, By, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointCursor, EndpointError, EndpointPage, EndpointSort, EngineStatus, ExplainRouting, FindClients, FindEndpoint, FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEndpoint, GetEndpointStatistics, GetEngine, GetEvent, GetOverview, GetRule, GetSeries, GetStatus, InvalidCursor,
     ListActions, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListEndpointAttempts,
     ListEndpoints, ListRedeliveries, ListRefused, ListRules, ListStatus, ListUnreadable,
     PauseEndpoint, PlanRedelivery, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt,
     Redeliver, Redeliveries, RedeliveryPlan, RemoveClient, RemoveEndpoint, RemoveRule,
-    ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery, StatusFilter, StatusPage,
-    StopRedelivery, TestError, UrlPage, WatchDeliveries, WatchStatus,
+    ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery, StatusFilter, StatusPage, StopRedelivery, TestError, UrlPage, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -217,7 +212,10 @@ pub use crate::domain::value::text::{InvalidText, TextProblem};
 pub use crate::domain::value::time::{InvalidTimestamp, Timestamp};
 pub use crate::domain::value::url::{InvalidUrl, WebhookUrl};
 pub use crate::domain::watch::overview::{EndpointAttention, ListedEndpoint, Overview, Rates};
-pub use crate::domain::watch::series::{FailureCounts, Series, SeriesPoint, SeriesWindow};
+pub use crate::domain::watch::series::{
+    AttemptCounts, EndpointStatistics, FailureCounts, Series, SeriesPoint, SeriesWindow,
+    StatisticsPoint,
+};
 pub use crate::domain::why::{Evidence, Finding, FindingCode, Remedy, Why};
 pub use crate::engine::{EndpointHandle, Engine, EngineBuilder, OperateError, Updates};
 pub use crate::error::{BuildError, InvalidSetting, Overload, PublishError};

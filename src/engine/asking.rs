@@ -12,6 +12,13 @@ use crate::domain::routing::client::Client;
 use crate::domain::routing::query::{ClientQuery, RuleQuery};
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, DeliveryId, EventId, RuleId};
+    AskWhy, CountDeadLetters, CountDeliveries, GetDelivery, GetEndpointStatistics, GetEvent,
+    ListEndpointAttempts, ListRedeliveries, ListRefused, PlanRedelivery, RedeliveryPlan,
+    StartRedelivery, StopRedelivery,
+};
+use crate::domain::deliveries::delivery::DeliveryDetails;
+use crate::domain::value::id::{DeliveryId, EventId};
+use crate::domain::watch::series::EndpointStatistics;
 use crate::domain::why::Why;
 use crate::store::{
     AttemptPage, Count, DeadLetterQuery, DeliveryQuery, RedeliveryId, RedeliveryJob, RefusedEntry,
@@ -47,6 +54,18 @@ impl Engine {
         list: ListEndpointAttempts,
     ) -> Result<AttemptPage, OperateError> {
         Ok(self.ask_supervisor(list).await??)
+    }
+
+    /// Returns counts of the attempts of one endpoint over time, from the store. See
+    /// [`GetEndpointStatistics`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
+    pub async fn endpoint_statistics(
+        &self,
+        get: GetEndpointStatistics,
+    ) -> Result<EndpointStatistics, OperateError> {
+        Ok(self.ask_supervisor(get).await??)
     }
 
     /// Returns the number of deliveries that a query finds, counted up to 10,000. See

@@ -4,8 +4,8 @@ use super::Engine;
 use super::operating::OperateError;
 use super::watching::Updates;
 use crate::actor::message::{
-    DisableEndpoint, GetEndpoint, GetStatus, ListEndpointAttempts, PauseEndpoint, RemoveEndpoint,
-    ResumeEndpoint, SendTest,
+    DisableEndpoint, GetEndpoint, GetEndpointStatistics, GetStatus, ListEndpointAttempts,
+    PauseEndpoint, RemoveEndpoint, ResumeEndpoint, SendTest,
 };
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
@@ -14,6 +14,7 @@ use crate::domain::value::id::DeliveryId;
 use crate::domain::value::operator::{Note, Operator};
 use crate::domain::value::text::InvalidText;
 use crate::domain::value::url::WebhookUrl;
+use crate::domain::watch::series::{EndpointStatistics, SeriesWindow};
 use crate::store::{AttemptPage, AttemptQuery};
 
 /// A handle to one endpoint of an engine; see [`Engine::endpoint`].
@@ -102,6 +103,20 @@ impl EndpointHandle {
     pub async fn attempts(&self, query: AttemptQuery) -> Result<AttemptPage, OperateError> {
         let list = ListEndpointAttempts::new(self.checked()?, query);
         self.engine.endpoint_attempts(list).await
+    }
+
+    /// Returns counts of the endpoint's attempts over time, from the store. See
+    /// [`GetEndpointStatistics`].
+    ///
+    /// # Errors
+    /// [`OperateError::Endpoint`] if the URL is invalid; [`OperateError::Store`],
+    /// [`OperateError::Stopped`].
+    pub async fn statistics(
+        &self,
+        window: SeriesWindow,
+    ) -> Result<EndpointStatistics, OperateError> {
+        let get = GetEndpointStatistics::new(self.checked()?, window);
+        self.engine.endpoint_statistics(get).await
     }
 
     /// Returns the endpoint's settings, secrets included. See [`GetEndpoint`].

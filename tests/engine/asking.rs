@@ -10,7 +10,7 @@ use actix_webhooks::testing::Reply;
 use actix_webhooks::transport::Answer;
 use actix_webhooks::{
     AlertId, AskWhy, DeliveryId, EndpointState, FindingCode, Ordering, PlanRedelivery, Rule,
-    StartRedelivery, Why,
+    SeriesWindow, StartRedelivery, Why,
 };
 
 use super::support::{HOOK, Sim, event, plain, simulate, simulate_with};
@@ -88,6 +88,29 @@ fn attempts_of_an_endpoint_are_listed_in_wall_time_over_all_its_deliveries() {
             .at
             .since(before[0].attempt.summary.at);
         assert_eq!(moved, Duration::from_hours(1));
+    });
+}
+
+#[test]
+fn statistics_of_an_endpoint_end_at_a_bound_and_say_how_far_they_reach() {
+    simulate(async |sim| {
+        sim.receivers.on(HOOK, [Reply::status(400)]);
+        for number in 0..5_100 {
+            sim.publish(&number.to_string()).await;
+        }
+        sim.sleep(60).await;
+        let endpoint = sim.engine.endpoint(HOOK);
+        let hour = endpoint.statistics(SeriesWindow::Hour).await.unwrap();
+        assert_eq!(hour.total.attempts, 5_000);
+        assert_eq!(hour.total.failed.client_error, 5_000);
+        assert!(hour.searched_to.is_some(), "there are more");
+        let minutes = hour.points.iter().map(|point| point.counts.attempts);
+        assert_eq!(minutes.sum::<u64>(), 5_000);
+        sim.sleep(3_600).await;
+        sim.publish("late").await;
+        sim.sleep(1).await;
+        let hour = endpoint.statistics(SeriesWindow::Hour).await.unwrap();
+        assert_eq!(hour.total.attempts, 1);
     });
 }
 

@@ -1,7 +1,7 @@
 //! The state of the engine, endpoints by attention, operators' actions, tests, attempts by hand.
 
 use actix_webhooks::testing::Reply;
-use actix_webhooks::{Endpoint, RetryPolicy};
+use actix_webhooks::{Endpoint, RetryPolicy, Rule};
 use serde_json::json;
 
 use super::support::{HOOK, id, serve};
@@ -146,5 +146,35 @@ fn a_test_is_sent_and_a_waiting_delivery_attempted_at_once() {
         sim.engine.endpoint(HOOK).pause().await.unwrap();
         let blocked = api.post("/deliveries/3/attempt-now", json!({})).await;
         assert_eq!(blocked.expect(409).code(), "endpoint-stopped");
+    });
+}
+
+#[test]
+fn statistics_of_one_endpoint_count_its_attempts_and_nobody_elses() {
+    const OTHER: &str = "https://other.test/";
+    serve(async |api, sim| {
+        let rule = Rule::new("second", "*").webhook(OTHER).unwrap();
+        sim.engine.put_rule(rule).await.unwrap();
+        sim.receivers
+            .on(HOOK, [Reply::status(503), Reply::status(200)]);
+        sim.publish("paid").await;
+        sim.sleep(70).await;
+        let path = format!("/statistics?window=hour&endpoint={}", id(HOOK));
+        let shown = api.get(&path).await.expect(200).json();
+        let points = shown["points"].as_array().unwrap();
+        assert_eq!((points.len(), &shown["stepMs"]), (60, &json!(60_000)));
+        let before = &points[58];
+        assert_eq!(before["at"], "2026-01-01T00:00:00.000Z");
+        assert_eq!(
+            (&before["attempts"], &before["delivered"]),
+            (&json!(2), &json!(1))
+        );
+        assert_eq!(before["failed"]["serverError"], 1);
+        assert!(before["p99Ms"].is_number() && before.get("deadLettered").is_none());
+        assert_eq!(shown["total"]["attempts"], 2);
+        assert_eq!(shown.get("searchedTo"), None, "all were looked at");
+        let unknown = "/statistics?endpoint=ep_00000000000000000000000000000000";
+        let unknown = api.get(unknown).await.expect(404);
+        assert_eq!(unknown.code(), "unknown-endpoint");
     });
 }

@@ -10,8 +10,8 @@ use crate::domain::endpoint::standing::StateKind;
 use crate::domain::value::url::WebhookUrl;
 use crate::domain::watch::overview::{ListedEndpoint, Overview};
 use crate::domain::watch::rank::Rank;
-use crate::domain::watch::series::{Series, SeriesWindow};
-use crate::store::InvalidCursor;
+use crate::domain::watch::series::{EndpointStatistics, Series, SeriesWindow};
+use crate::store::{InvalidCursor, StoreError};
 
 /// Requests the state of the engine on one page: application →
 /// [`SupervisorActor`](crate::SupervisorActor).
@@ -55,6 +55,29 @@ impl GetSeries {
     /// Returns the message.
     pub fn new(window: SeriesWindow) -> Self {
         Self { window }
+    }
+}
+
+/// Requests counts of the attempts of one endpoint over time, with its failures by kind and the
+/// durations: application → [`SupervisorActor`](crate::SupervisorActor).
+///
+/// The answer comes from the store: from up to 5,000 attempts, in the order of
+/// [`ListEndpointAttempts`](crate::ListEndpointAttempts). It says how far they reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Message)]
+#[rtype(result = "Result<EndpointStatistics, StoreError>")]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct GetEndpointStatistics {
+    /// The endpoint. It need not be known any more.
+    pub url: WebhookUrl,
+    /// The time to cover.
+    pub window: SeriesWindow,
+}
+
+impl GetEndpointStatistics {
+    /// Returns the message.
+    pub fn new(url: WebhookUrl, window: SeriesWindow) -> Self {
+        Self { url, window }
     }
 }
 

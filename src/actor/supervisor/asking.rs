@@ -1,19 +1,26 @@
 //! Questions of operators that the store answers.
 
+use std::sync::Arc;
+
 use actix::{Context, Handler, ResponseFuture};
 use futures_util::FutureExt as _;
 
 use super::SupervisorActor;
 use crate::actor::message::{
-    CountDeadLetters, CountDeliveries, GetDelivery, GetEvent, ListAttempts, ListDeadLetters,
-    ListDeliveries, ListEndpointAttempts, ListRefused,
+    CountDeadLetters, CountDeliveries, GetDelivery, GetEndpointStatistics, GetEvent, ListAttempts,
+    ListDeadLetters, ListDeliveries, ListEndpointAttempts, ListRefused,
 };
-use crate::domain::deliveries::attempt::Attempt;
+use crate::actor::shared::EngineContext;
+use crate::domain::deliveries::attempt::{Attempt, AttemptSummary};
 use crate::domain::deliveries::dead_letter::DeadLetter;
 use crate::domain::deliveries::delivery::{Delivery, DeliveryDetails};
+use crate::domain::value::time::Timestamp;
+use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::OnWall;
+use crate::domain::watch::series::EndpointStatistics;
 use crate::store::{
-    AttemptPage, Count, Page, RefusedEntry, Store, StoreError, StoreFuture, StoredEvent, page_limit,
+    AttemptPage, AttemptQuery, Count, Page, RefusedEntry, Store, StoreError, StoreFuture,
+    StoredEvent, page_limit,
 };
 
 impl SupervisorActor {
@@ -74,6 +81,54 @@ impl Handler<ListEndpointAttempts> for SupervisorActor {
     }
 }
 
+impl Handler<GetEndpointStatistics> for SupervisorActor {
+    type Result = ResponseFuture<Result<EndpointStatistics, StoreError>>;
+
+    fn handle(
+        &mut self,
+        GetEndpointStatistics { url, window }: GetEndpointStatistics,
+        _: &mut Context<Self>,
+    ) -> Self::Result {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let (now, offset) = (shared.clock.now(), shared.clock.offset());
+            let latest = latest_attempts(&shared, &url, window.begin(now));
+            let (attempts, searched_to) = latest.await?;
+            let statistics = EndpointStatistics::of(&attempts, window, now, searched_to);
+            Ok(statistics.on_wall(offset))
+        })
+    }
+}
+
+/// Returns the latest attempts of an endpoint, back to an instant or up to a bound, and the time of
+/// the oldest one if there are more.
+async fn latest_attempts(
+    shared: &EngineContext,
+    url: &WebhookUrl,
+    back_to: Timestamp,
+) -> Result<(Vec<AttemptSummary>, Option<Timestamp>), StoreError> {
+    let mut query = AttemptQuery {
+        limit: COUNTED_AT_ONCE,
+        ..AttemptQuery::default()
+    };
+    let (mut attempts, mut reached) = (Vec::new(), None);
+    for _ in 0..COUNTED_PAGES {
+        let page = shared.call(|store| store.attempts_of(url, query)).await?;
+        let found = page.items.iter().map(|found| found.attempt.summary);
+        attempts.extend(found);
+        if page.next.is_none() {
+            return Ok((attempts, None));
+        }
+        query.before = page.next;
+        let oldest = attempts.iter().map(|attempt| attempt.at).min();
+        reached = oldest.or(page.searched_to);
+        if reached.is_some_and(|reached| reached < back_to) {
+            break;
+        }
+    }
+    Ok((attempts, reached))
+}
+
 impl Handler<GetDelivery> for SupervisorActor {
     type Result = ResponseFuture<Result<Option<DeliveryDetails>, StoreError>>;
 
@@ -129,3 +184,9 @@ impl Handler<ListRefused> for SupervisorActor {
         Box::pin(self.shared.call(|store| store.refused(after, limit)))
     }
 }
+
+/// The number of attempts that statistics ask the store for at once.
+const COUNTED_AT_ONCE: usize = 1_000;
+
+/// The most times that they ask: they count up to 5,000 attempts.
+const COUNTED_PAGES: usize = 5;

@@ -64,6 +64,7 @@ use crate::store::{Retention, Setting, UnreadableSetting};
 /// [`ListStatus`](crate::ListStatus), [`ListEndpoints`](crate::ListEndpoints),
 /// [`FindEndpoints`](crate::FindEndpoints),
 /// [`GetOverview`](crate::GetOverview), [`GetSeries`](crate::GetSeries),
+/// [`GetEndpointStatistics`](crate::GetEndpointStatistics),
 /// [`WatchStatus`](crate::WatchStatus),
 /// [`WatchDeliveries`](crate::WatchDeliveries), [`Redeliver`](crate::Redeliver),
 /// [`PlanRedelivery`](crate::PlanRedelivery),

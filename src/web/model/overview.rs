@@ -10,7 +10,7 @@ use crate::domain::endpoint::action::OperatorAction;
 use crate::domain::endpoint::id::EndpointId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::watch::overview::Overview;
-use crate::domain::watch::series::{Series, SeriesWindow};
+use crate::domain::watch::series::{EndpointStatistics, Series, SeriesWindow};
 use crate::web::problems::Problem;
 
 /// The state of the engine. Everything is in memory; nothing is counted for it.
@@ -95,7 +95,7 @@ impl OverviewView {
     }
 }
 
-/// Which time is shown.
+/// Which time is shown, and of which endpoint.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -103,6 +103,9 @@ pub(in crate::web) struct Window {
     /// The last minute by second, or the last hour or day by minute. `hour` by default.
     #[param(inline)]
     pub(in crate::web) window: Option<WindowName>,
+    /// Only attempts to the endpoint with this id: those among its latest 5,000.
+    #[param(value_type = Option<String>)]
+    pub(in crate::web) endpoint: Option<EndpointId>,
 }
 
 super::words! {
@@ -129,6 +132,32 @@ pub(in crate::web) struct SeriesView {
     #[schema(value_type = f64)]
     step_ms: Number,
     points: Vec<PointView>,
+    /// All steps together, for one endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<TotalView>,
+    /// For one endpoint, if not all of its attempts were looked at: the time of the oldest one
+    /// that was. Earlier ones are not counted, and later ones only of the deliveries looked at.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    searched_to: Option<Timestamp>,
+}
+
+/// What ended in all steps together.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SeriesTotal)]
+pub(in crate::web) struct TotalView {
+    attempts: u64,
+    delivered: u64,
+    failed: FailuresView,
+    /// The median duration, estimated.
+    #[schema(value_type = Option<f64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p50_ms: Option<Number>,
+    /// The duration that 99 of 100 attempts do not exceed, estimated.
+    #[schema(value_type = Option<f64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99_ms: Option<Number>,
 }
 
 /// What ended in one step.
@@ -142,7 +171,9 @@ pub(in crate::web) struct PointView {
     attempts: u64,
     delivered: u64,
     failed: FailuresView,
-    dead_lettered: u64,
+    /// Number of deliveries given up. Absent for one endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_lettered: Option<u64>,
     #[schema(value_type = Option<f64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     p50_ms: Option<Number>,
@@ -168,6 +199,10 @@ pub(in crate::web) struct FailuresView {
 impl SeriesView {
     pub(in crate::web) fn new(series: &Series) -> Result<Self, Problem> {
         reshape(series)
+    }
+
+    pub(in crate::web) fn of_endpoint(statistics: &EndpointStatistics) -> Result<Self, Problem> {
+        reshape(statistics)
     }
 }
 

@@ -29,7 +29,7 @@ async fn overview(web: State) -> Answer {
     Ok(HttpResponse::Ok().json(OverviewView::new(&overview)?))
 }
 
-/// Attempts by second or minute.
+/// Attempts by second or minute: of all endpoints together, or of one from its latest attempts.
 #[utoipa::path(
     tag = "overview",
     params(Window),
@@ -37,10 +37,16 @@ async fn overview(web: State) -> Answer {
     security(("token" = ["read"]))
 )]
 #[get("/statistics")]
-async fn statistics(web: State, Query(window): Query<Window>) -> Answer {
-    let window = window.window.unwrap_or(WindowName::Hour);
-    let series = web.engine.series(window.into()).await?;
-    Ok(HttpResponse::Ok().json(SeriesView::new(&series)?))
+async fn statistics(web: State, Query(Window { window, endpoint }): Query<Window>) -> Answer {
+    let window = window.unwrap_or(WindowName::Hour);
+    let series = match url_of(&web.engine, endpoint).await? {
+        None => SeriesView::new(&web.engine.series(window.into()).await?)?,
+        Some(url) => {
+            let endpoint = web.engine.endpoint(&url);
+            SeriesView::of_endpoint(&endpoint.statistics(window.into()).await?)?
+        }
+    };
+    Ok(HttpResponse::Ok().json(series))
 }
 
 /// What did operators do? The newest first, at most 100.

@@ -1,11 +1,14 @@
 //! Counts of attempts per second and per minute, without a query.
 
+mod of_endpoint;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::deliveries::attempt::AttemptRecord;
+pub use self::of_endpoint::{AttemptCounts, EndpointStatistics, StatisticsPoint};
+use crate::domain::deliveries::attempt::{AttemptRecord, AttemptSummary};
 use crate::domain::deliveries::outcome::{Failure, Outcome};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::wall::{OnWall, WallOffset};
@@ -33,6 +36,19 @@ impl SeriesWindow {
             Self::Hour => (Step::Minute, 60),
             Self::Day => (Step::Minute, MINUTES),
         }
+    }
+
+    /// Returns when a window that ends now begins.
+    pub(crate) fn begin(self, now: Timestamp) -> Timestamp {
+        let (step, _) = self.steps();
+        step.begin(self.first_step(now))
+    }
+
+    /// Returns the number of the first step of a window that ends now.
+    fn first_step(self, now: Timestamp) -> i64 {
+        let (step, count) = self.steps();
+        let back = i64::try_from(count).unwrap_or(0) - 1;
+        step.number(now).saturating_sub(back)
     }
 }
 
@@ -219,28 +235,42 @@ impl Sum {
     /// Returns the sum of no meters over the steps of a window that ends with the current one.
     pub(crate) fn new(window: SeriesWindow, now: Timestamp) -> Self {
         let (step, count) = window.steps();
-        let back = i64::try_from(count).unwrap_or(0) - 1;
         Self {
             step,
-            first: step.number(now).saturating_sub(back),
+            first: window.first_step(now),
             tallies: vec![Tally::default(); count],
         }
     }
 
     pub(crate) fn add(&mut self, meter: &Meter) {
         for (number, tally) in &meter.ring(self.step).tallies {
-            let place = usize::try_from(number.saturating_sub(self.first)).ok();
-            if let Some(sum) = place.and_then(|place| self.tallies.get_mut(place)) {
+            if let Some(sum) = self.step(*number) {
                 sum.add(tally);
             }
         }
     }
 
+    /// Returns the counts of a step; `None` if it is outside the window.
+    fn step(&mut self, number: i64) -> Option<&mut Tally> {
+        let place = usize::try_from(number.saturating_sub(self.first)).ok()?;
+        self.tallies.get_mut(place)
+    }
+
+    /// Returns the counts of the step at an instant; `None` if it is outside the window.
+    fn at(&mut self, at: Timestamp) -> Option<&mut Tally> {
+        self.step(self.step.number(at))
+    }
+
+    /// Returns the counts of each step with the instant at which it begins.
+    fn tallies(&self) -> impl Iterator<Item = (Timestamp, &Tally)> {
+        let numbers = self.first..;
+        let steps = numbers.zip(&self.tallies);
+        steps.map(|(number, tally)| (self.step.begin(number), tally))
+    }
+
     /// Returns one point per step.
     pub(crate) fn series(&self) -> Series {
-        let numbers = self.first..;
-        let points = numbers.zip(&self.tallies);
-        let points = points.map(|(number, tally)| tally.point(self.step.begin(number)));
+        let points = self.tallies().map(|(at, tally)| tally.point(at));
         Series {
             step: self.step.length(),
             points: points.collect(),
@@ -302,7 +332,12 @@ struct Tally {
 
 impl Tally {
     fn count(&mut self, record: &AttemptRecord) {
-        let summary = &record.summary;
+        self.count_attempt(&record.summary);
+        let given_up = u32::from(is_dead_letter(record));
+        self.dead_lettered = self.dead_lettered.saturating_add(given_up);
+    }
+
+    fn count_attempt(&mut self, summary: &AttemptSummary) {
         match summary.failure {
             None => self.delivered = self.delivered.saturating_add(1),
             Some(failure) => {
@@ -311,8 +346,6 @@ impl Tally {
                 }
             }
         }
-        let given_up = u32::from(is_dead_letter(record));
-        self.dead_lettered = self.dead_lettered.saturating_add(given_up);
         self.durations.count(summary.duration);
     }
 
@@ -325,7 +358,7 @@ impl Tally {
         self.durations.add(&other.durations);
     }
 
-    fn point(&self, at: Timestamp) -> SeriesPoint {
+    fn failures(&self) -> FailureCounts {
         let [
             client_error,
             server_error,
@@ -335,7 +368,7 @@ impl Tally {
             tls,
             not_sent,
         ] = self.failed.map(u64::from);
-        let failed = FailureCounts {
+        FailureCounts {
             client_error,
             server_error,
             other_status,
@@ -343,7 +376,11 @@ impl Tally {
             connection,
             tls,
             not_sent,
-        };
+        }
+    }
+
+    fn point(&self, at: Timestamp) -> SeriesPoint {
+        let failed = self.failures();
         SeriesPoint {
             at,
             attempts: u64::from(self.delivered) + failed.total(),

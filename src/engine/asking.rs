@@ -13,7 +13,7 @@ use crate::domain::routing::query::{ClientQuery, RuleQuery};
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, DeliveryId, EventId, RuleId};
     AskWhy, CountDeadLetters, CountDeliveries, GetDelivery, GetEndpointStatistics, GetEvent,
-    ListEndpointAttempts, ListRedeliveries, ListRefused, PlanRedelivery, RedeliveryPlan,
+    GetOutbox, ListEndpointAttempts, ListRedeliveries, ListRefused, PlanRedelivery, RedeliveryPlan,
     StartRedelivery, StopRedelivery,
 };
 use crate::domain::deliveries::delivery::DeliveryDetails;
@@ -21,8 +21,8 @@ use crate::domain::value::id::{DeliveryId, EventId};
 use crate::domain::watch::series::EndpointStatistics;
 use crate::domain::why::Why;
 use crate::store::{
-    AttemptPage, Count, DeadLetterQuery, DeliveryQuery, RedeliveryId, RedeliveryJob, RefusedEntry,
-    StoredEvent,
+    AttemptPage, Count, DeadLetterQuery, DeliveryQuery, OutboxSummary, RedeliveryId, RedeliveryJob,
+    RefusedEntry, StoredEvent,
 };
 
 /// # Questions
@@ -83,6 +83,14 @@ impl Engine {
     /// [`OperateError::Store`], [`OperateError::Stopped`].
     pub async fn count_dead_letters(&self, query: DeadLetterQuery) -> Result<Count, OperateError> {
         Ok(self.ask_supervisor(CountDeadLetters::new(query)).await??)
+    }
+
+    /// Returns the number of events in the outbox, and the first that waits. See [`GetOutbox`].
+    ///
+    /// # Errors
+    /// [`OperateError::Store`], also if the store has no outbox; [`OperateError::Stopped`].
+    pub async fn outbox(&self) -> Result<OutboxSummary, OperateError> {
+        Ok(self.ask_supervisor(GetOutbox::new()).await??)
     }
 
     /// Returns outbox events that were set aside, oldest first. See [`ListRefused`].

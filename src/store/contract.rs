@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{
     Agreed, Appended, Attempt, AttemptPage, AttemptQuery, AttemptRecord, Change, Configuration,
     Count, DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded,
-    NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit,
-    PastCredential, Readable, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep,
+    NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, OutboxEntry, OutboxSummary, Page,
+    PageLimit, PastCredential, Readable, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep,
     RefusedEntry, Retention, StoreClaim, StoreError, StoreFuture, StoredClock, StoredEndpoint,
     StoredEvent, Survey, WaitingDelivery,
 };
@@ -492,6 +492,17 @@ pub trait OutboxStore: Send + Sync + 'static {
     fn refused(&self, after: u64, limit: usize) -> StoreFuture<Vec<RefusedEntry>> {
         let (_, _) = (after, limit);
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// Counts the events in the outbox, and returns the first that waits.
+    ///
+    /// It counts waiting events up to `at_most`, and may stop after a number of events looked at.
+    /// Defaults to [`StoreError::Unsupported`], for stores without an outbox.
+    fn outbox_summary(&self, at_most: u64) -> StoreFuture<OutboxSummary> {
+        let _ = at_most;
+        Box::pin(std::future::ready(Err(StoreError::Unsupported(
+            "an outbox",
+        ))))
     }
 
     /// Returns `true` if there is an outbox to check. Defaults to `false`.

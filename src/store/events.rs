@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Overflow;
+use super::{Count, Overflow};
 use crate::domain::deliveries::alert::Alert;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::events::content::ContentDigest;
@@ -160,6 +160,58 @@ impl RefusedEntry {
             seq,
             event_id,
             reason,
+        }
+    }
+}
+
+/// The events in the outbox, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct OutboxSummary {
+    /// The events that were not routed yet.
+    pub waiting: Count,
+    /// The first of them; `None` if none waits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub oldest: Option<OldestInOutbox>,
+    /// The events that were set aside, because they can never be routed.
+    pub refused: Count,
+}
+
+impl OutboxSummary {
+    /// Returns the summary of an outbox in which nothing waits if `oldest` is `None`.
+    pub fn new(waiting: Count, oldest: Option<OldestInOutbox>, refused: Count) -> Self {
+        Self {
+            waiting,
+            oldest,
+            refused,
+        }
+    }
+}
+
+/// The first event that waits in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct OldestInOutbox {
+    /// Its place in the outbox.
+    pub seq: u64,
+    /// Its id, if it can be read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event_id: Option<EventId>,
+    /// When it happened, as its publisher says, by the wall clock. The outbox does not know when
+    /// it was stored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub occurred_at: Option<Timestamp>,
+}
+
+impl From<OutboxEntry> for OldestInOutbox {
+    fn from(entry: OutboxEntry) -> Self {
+        let event = entry.event.ok();
+        Self {
+            seq: entry.seq,
+            occurred_at: event.as_ref().map(|event| event.occurred_at),
+            event_id: event.map(|event| event.id),
         }
     }
 }

@@ -141,6 +141,7 @@ macro_rules! forward_store {
                 Other outbox(after: u64, limit: usize) -> Vec<$crate::store::OutboxEntry>;
                 Other reject_outbox(seq: u64, reason: String) -> ();
                 Other refused(after: u64, limit: usize) -> Vec<$crate::store::RefusedEntry>;
+                Other outbox_summary(at_most: u64) -> $crate::store::OutboxSummary;
             }
         }
 

@@ -30,7 +30,8 @@ pub use self::claim::StoreClaim;
 pub use self::contract::{DeliveryStore, OutboxStore, RecordStore, SettingsStore, Store};
 pub use self::error::{Cause, StoreError};
 pub use self::events::{
-    Appended, NewAlert, NewEvent, OutboxEntry, RefusedEntry, StoredEvent, Unmatched,
+    Appended, NewAlert, NewEvent, OldestInOutbox, OutboxEntry, OutboxSummary, RefusedEntry,
+    StoredEvent, Unmatched,
 };
 pub use self::given_up::GivenUp;
 pub use self::limits::{BacklogLimits, BacklogUnit, Overflow, Retention, WhenFull};

@@ -380,3 +380,48 @@ fn what_is_set_aside_holds_nobody_up() {
         crash(engine).await;
     });
 }
+
+#[actix_rt::test]
+async fn the_outbox_is_counted_up_to_a_bound_and_shows_what_has_waited_longest() {
+    let life = Life::new();
+    let store = SqliteStore::open(life.file()).unwrap();
+    let mut shop = shop(&life);
+    let order = shop.transaction().unwrap();
+    for number in 0..5 {
+        let at = Timestamp::from_unix_millis(1_000 * number);
+        let large = "x".repeat(100_000);
+        let event = event(&format!("e-{number}")).occurred_at(at);
+        SqliteStore::publish_in(&order, &event.data(large)).unwrap();
+    }
+    order.commit().unwrap();
+    let count = async |at_most| {
+        let outbox = store.outbox_summary(at_most).await.unwrap();
+        let (waiting, refused) = (outbox.waiting, outbox.refused);
+        let counts = [waiting, refused].map(|of| (of.count, of.at_least));
+        (counts, outbox.oldest)
+    };
+    let (counts, oldest) = count(5).await;
+    assert_eq!(counts, [(5, false), (0, false)]);
+    let oldest = oldest.unwrap();
+    assert_eq!((oldest.seq, oldest.event_id.unwrap()), (1, "e-0".into()));
+    assert_eq!(oldest.occurred_at, Some(Timestamp::from_unix_millis(0)));
+    store
+        .reject_outbox(1, "too large".to_owned())
+        .await
+        .unwrap();
+    let (counts, oldest) = count(3).await;
+    assert_eq!(counts, [(3, true), (1, true)]);
+    assert_eq!(oldest.unwrap().seq, 2);
+    assert_eq!(count(4).await.0, [(4, false), (1, false)]);
+    shop.execute("UPDATE webhook_outbox SET event = 7 WHERE seq = 2", [])
+        .unwrap();
+    let oldest = count(10).await.1.unwrap();
+    assert_eq!(
+        (oldest.seq, oldest.event_id),
+        (2, None),
+        "it cannot be read"
+    );
+    shop.execute("DELETE FROM webhook_outbox WHERE refused IS NULL", [])
+        .unwrap();
+    assert_eq!(count(10).await, ([(0, false), (1, false)], None));
+}

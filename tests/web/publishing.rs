@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 
 use actix_webhooks::Rule;
+#[cfg(feature = "sqlite")]
+use actix_webhooks::{
+    Event, Timestamp, rusqlite::Connection, store::SqliteStore, testing::Blocking,
+};
 use serde_json::{Value, json};
 
 use super::support::{HOOK, TOKEN, bearer, request, serve};
@@ -143,4 +147,49 @@ fn a_batch_ends_at_its_limits() {
         let long = batch(api, "x".repeat(3 * 1_024 * 1_024)).await;
         assert_eq!((long.len(), &long[0]["status"]), (1, &json!(413)));
     });
+}
+
+#[test]
+fn a_store_without_an_outbox_says_so() {
+    serve(async |api, _| {
+        let none = api.get("/outbox").await.expect(501);
+        assert_eq!(none.code(), "not-supported");
+        assert!(none.text.contains("outbox"), "{none:?}");
+    });
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn the_outbox_of_a_store_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Blocking(SqliteStore::open(folder.path().join("webhooks.db")).unwrap());
+    let file = Connection::open(folder.path().join("webhooks.db")).unwrap();
+    let wait = move || {
+        let mut file = file;
+        let order = file.transaction().unwrap();
+        let at = Timestamp::from_unix_millis(0);
+        for id in ["paid", "sent"] {
+            let event = Event::new("thing.happened", "client").id(id);
+            SqliteStore::publish_in(&order, &event.occurred_at(at)).unwrap();
+        }
+        order.commit().unwrap();
+    };
+    super::support::serve_with(
+        super::support::tokens(),
+        |builder| builder.store(store),
+        async |api, _| {
+            let empty = api.get("/outbox").await.expect(200).json();
+            let nothing = json!({
+                "waiting": 0, "atLeast": false, "refused": 0, "refusedAtLeast": false,
+            });
+            assert_eq!(empty, nothing);
+            wait();
+            let outbox = api.get("/outbox").await.expect(200).json();
+            assert_eq!(outbox["waiting"], 2);
+            let oldest = json!({
+                "seq": 1, "eventId": "paid", "occurredAt": "1970-01-01T00:00:00.000Z",
+            });
+            assert_eq!(outbox["oldest"], oldest);
+        },
+    );
 }

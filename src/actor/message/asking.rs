@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::value::id::{DeliveryId, EventId};
-use crate::store::{Count, DeadLetterQuery, DeliveryQuery, RefusedEntry, StoreError, StoredEvent};
+use crate::store::{
+    Count, DeadLetterQuery, DeliveryQuery, OutboxSummary, RefusedEntry, StoreError, StoredEvent,
+};
 
 /// Counts deliveries, up to a bound: application → [`SupervisorActor`](crate::SupervisorActor).
 ///
@@ -153,6 +155,58 @@ impl ListRefused {
 
 impl Message for ListRefused {
     type Result = Result<Vec<RefusedEntry>, StoreError>;
+}
+
+/// Counts the events in the outbox: application → [`SupervisorActor`](crate::SupervisorActor).
+///
+/// The answer is [`StoreError::Unsupported`] if the store has no outbox.
+///
+/// ```
+/// use actix_webhooks::store::StoreError;
+/// use actix_webhooks::{Engine, GetOutbox};
+///
+/// # #[actix_rt::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let engine = Engine::builder().start().await?;
+/// match engine.supervisor().send(GetOutbox::new()).await? {
+///     Ok(outbox) => println!("{} events wait to be routed", outbox.waiting.count),
+///     Err(StoreError::Unsupported(_)) => println!("this store has no outbox"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # engine.shutdown(std::time::Duration::ZERO).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct GetOutbox {
+    /// The number at which counting waiting events stops. Defaults to 10,000.
+    pub at_most: u64,
+}
+
+impl Default for GetOutbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl GetOutbox {
+    /// Returns the message, which counts up to 10,000.
+    pub fn new() -> Self {
+        Self { at_most: COUNTED }
+    }
+
+    /// Sets the number at which counting stops. Defaults to 10,000.
+    #[must_use]
+    pub fn at_most(mut self, count: u64) -> Self {
+        self.at_most = count;
+        self
+    }
+}
+
+impl Message for GetOutbox {
+    type Result = Result<OutboxSummary, StoreError>;
 }
 
 /// The number at which counting stops by default.

@@ -7,8 +7,8 @@ use futures_util::FutureExt as _;
 
 use super::SupervisorActor;
 use crate::actor::message::{
-    CountDeadLetters, CountDeliveries, GetDelivery, GetEndpointStatistics, GetEvent, ListAttempts,
-    ListDeadLetters, ListDeliveries, ListEndpointAttempts, ListRefused,
+    CountDeadLetters, CountDeliveries, GetDelivery, GetEndpointStatistics, GetEvent, GetOutbox,
+    ListAttempts, ListDeadLetters, ListDeliveries, ListEndpointAttempts, ListRefused,
 };
 use crate::actor::shared::EngineContext;
 use crate::domain::deliveries::attempt::{Attempt, AttemptSummary};
@@ -19,8 +19,8 @@ use crate::domain::value::url::WebhookUrl;
 use crate::domain::value::wall::OnWall;
 use crate::domain::watch::series::EndpointStatistics;
 use crate::store::{
-    AttemptPage, AttemptQuery, Count, Page, RefusedEntry, Store, StoreError, StoreFuture,
-    StoredEvent, page_limit,
+    AttemptPage, AttemptQuery, Count, OutboxSummary, Page, RefusedEntry, Store, StoreError,
+    StoreFuture, StoredEvent, page_limit,
 };
 
 impl SupervisorActor {
@@ -169,6 +169,15 @@ impl Handler<CountDeadLetters> for SupervisorActor {
         let query = query.in_engine_time(self.shared.clock.offset());
         let counted = self.shared.call(|store| store.count_dead_letters(query));
         Box::pin(counted.map(|counted| Ok(Count::new(counted?, false))))
+    }
+}
+
+impl Handler<GetOutbox> for SupervisorActor {
+    type Result = ResponseFuture<Result<OutboxSummary, StoreError>>;
+
+    fn handle(&mut self, GetOutbox { at_most }: GetOutbox, _: &mut Context<Self>) -> Self::Result {
+        // Its one time is the publisher's, by the wall clock.
+        Box::pin(self.shared.call(|store| store.outbox_summary(at_most)))
     }
 }
 

@@ -58,8 +58,8 @@ use super::given_up::GivenUps;
 use super::{
     Agreed, Appended, Attempt, AttemptPage, AttemptQuery, AttemptRecord, Change, Configuration,
     Count, DeadLetterQuery, DeliveryDetails, DeliveryQuery, EndedDelivery, GivenUp, Loaded,
-    NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, OutboxEntry, Page, PageLimit,
-    PastCredential, Readable, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep,
+    NewEvent, OpenDelivery, OpenPage, OpenQuery, OpenSummary, OutboxEntry, OutboxSummary, Page,
+    PageLimit, PastCredential, Readable, Redelivery, RedeliveryId, RedeliveryJob, RedeliveryStep,
     RefusedEntry, Retention, Store, StoreClaim, StoreError, StoreFuture, StoredClock,
     StoredEndpoint, StoredEvent, Survey, WaitingDelivery,
 };
@@ -617,6 +617,10 @@ impl OutboxStore for SqliteStore {
 
     fn refused(&self, after: u64, limit: usize) -> StoreFuture<Vec<RefusedEntry>> {
         self.inquire(move |connection| outbox::refused(connection, after, limit))
+    }
+
+    fn outbox_summary(&self, at_most: u64) -> StoreFuture<OutboxSummary> {
+        self.inquire(move |connection| outbox::summary(connection, at_most))
     }
 
     fn has_outbox(&self) -> bool {

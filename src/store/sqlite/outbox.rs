@@ -9,7 +9,7 @@ use super::query::all;
 use super::rows::{self, int, uint, where_unreadable};
 use super::writer::Writer;
 use crate::domain::events::event::{Event, InvalidEvent, MAX_DATA_DEPTH};
-use crate::store::{OutboxEntry, RefusedEntry, StoreError};
+use crate::store::{Count, OldestInOutbox, OutboxEntry, OutboxSummary, RefusedEntry, StoreError};
 
 /// Why an event was not put into the outbox. The transaction can go on without it.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +153,44 @@ pub(super) fn refused(
         Ok(RefusedEntry::new(seq, event.map(|event| event.id), reason))
     })
 }
+
+/// Counts the events in the outbox, the oldest first.
+pub(super) fn summary(connection: &Connection, at_most: u64) -> Result<OutboxSummary, StoreError> {
+    // All reads see the same state.
+    let _snapshot = connection.unchecked_transaction().map_err(store_error)?;
+    let (waiting, refused) = count(connection, at_most).map_err(store_error)?;
+    let oldest = outbox(connection, 0, 1)?.pop();
+    Ok(OutboxSummary::new(
+        waiting,
+        oldest.map(OldestInOutbox::from),
+        refused,
+    ))
+}
+
+fn count(connection: &Connection, at_most: u64) -> rusqlite::Result<(Count, Count)> {
+    // Asked for the type only, SQLite does not read past a large event for the reason beyond it.
+    let sql = "SELECT typeof(refused) = 'null' FROM webhook_outbox ORDER BY seq";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query([])?;
+    let (mut waiting, mut refused) = (Count::default(), Count::default());
+    while let Some(row) = found.next()? {
+        let is_waiting: bool = row.get(0)?;
+        if waiting.count + refused.count == LOOKED_AT || (is_waiting && waiting.count >= at_most) {
+            (waiting.at_least, refused.at_least) = (true, true);
+            break;
+        }
+        let count = if is_waiting {
+            &mut waiting
+        } else {
+            &mut refused
+        };
+        count.count += 1;
+    }
+    Ok((waiting, refused))
+}
+
+/// The most events that a summary looks at.
+const LOOKED_AT: u64 = 50_000;
 
 /// Reads an event from its JSON, to the full depth that an event may have: JSON readers stop
 /// earlier by default.

@@ -16,7 +16,8 @@ use crate::domain::value::id::{CompanyId, DeliveryId};
 use crate::domain::value::operator::{Note, Operator};
 use crate::store::{
     Appended, AttemptRecord, Change, DeadLetterQuery, DeliveryQuery, DeliveryStage, EndedDelivery,
-    OpenQuery, Progress, Redelivery, Retention, Stopped, Store, StoreError, StoredClock,
+    OpenQuery, OutboxSummary, Progress, Redelivery, Retention, Stopped, Store, StoreError,
+    StoredClock,
 };
 
 use super::fixtures::{
@@ -352,6 +353,15 @@ pub(super) async fn keeps_the_configuration(store: &impl Store) {
 fn stopped_by(name: &str, seconds: i64) -> Stopped {
     let stopped = Stopped::at(at(seconds)).by(Operator::new(name).ok());
     stopped.note(Note::new("flooding us").ok())
+}
+
+pub(super) async fn counts_its_outbox_if_it_has_one(store: &impl Store) {
+    let summary = store.outbox_summary(10).await;
+    if store.has_outbox() {
+        assert_eq!(summary.unwrap(), OutboxSummary::default());
+    } else {
+        assert!(matches!(summary, Err(StoreError::Unsupported(_))));
+    }
 }
 
 pub(super) async fn makes_a_waiting_delivery_due(store: &impl Store) {

@@ -6,13 +6,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::delivery::DeliveryView;
 use super::problem::ProblemDocument;
+use super::reshape;
 use crate::actor::message::Receipt;
 use crate::domain::deliveries::delivery::Delivery;
 use crate::domain::events::event::Event;
 use crate::domain::value::id::{ClientId, CompanyId, DataConnectionId, EventId, RuleId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
-use crate::store::{RefusedEntry, StoredEvent};
+use crate::store::{OutboxSummary, RefusedEntry, StoredEvent};
 use crate::web::problems::{Code, Problem};
 
 /// An event to publish.
@@ -178,6 +179,53 @@ impl EventView {
             id: id.to_owned(),
             accepted: accepted.collect(),
             deliveries: shown.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The events in the outbox.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Outbox)]
+pub(in crate::web) struct OutboxView {
+    /// Number of events that were not routed yet.
+    waiting: u64,
+    /// Whether more may wait: counting stopped.
+    at_least: bool,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest: Option<OldestView>,
+    /// Number of events that were set aside: `GET outbox/refused` lists them.
+    refused: u64,
+    /// Whether more may have been set aside.
+    refused_at_least: bool,
+}
+
+/// The first event that waits in the outbox.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = OldestInOutbox)]
+pub(in crate::web) struct OldestView {
+    /// Its place in the outbox.
+    seq: u64,
+    /// Its id, if it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    /// When it happened, as its publisher says.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    occurred_at: Option<Timestamp>,
+}
+
+impl OutboxView {
+    pub(in crate::web) fn new(outbox: &OutboxSummary) -> Result<Self, Problem> {
+        let oldest = outbox.oldest.as_ref();
+        Ok(Self {
+            waiting: outbox.waiting.count,
+            at_least: outbox.waiting.at_least,
+            oldest: oldest.map(reshape).transpose()?,
+            refused: outbox.refused.count,
+            refused_at_least: outbox.refused.at_least,
         })
     }
 }

@@ -17,14 +17,16 @@ use crate::actor::message::{ListRefused, Receipt};
 use crate::domain::events::event::Event;
 use crate::engine::Engine;
 use crate::store::DeliveryQuery;
-use crate::web::model::event::{EventGiven, EventView, LineResult, ReceiptView, RefusedView};
+use crate::web::model::event::{
+    EventGiven, EventView, LineResult, OutboxView, ReceiptView, RefusedView,
+};
 use crate::web::model::page::List;
 use crate::web::problems::{Code, Problem};
 use crate::web::read::{Body, body_limit, media, parse, too_large};
 
 pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
     let scope = scope.service(publish).service(publish_batch);
-    scope.service(show).service(refused)
+    scope.service(show).service(outbox).service(refused)
 }
 
 /// Show an event: when each client published it, also if no rule matched.
@@ -47,6 +49,19 @@ async fn show(web: State, id: Path<String>) -> Answer {
         return Err(Problem::new(Code::UnknownEvent, detail));
     }
     Ok(HttpResponse::Ok().json(EventView::new(&id, &events, &deliveries)?))
+}
+
+/// How many events wait in the outbox, counted up to 10,000, and since when? Without an outbox,
+/// the answer is `not-supported`.
+#[utoipa::path(
+    tag = "events",
+    responses((status = 200, description = "The outbox.", body = OutboxView)),
+    security(("token" = ["read"]))
+)]
+#[get("/outbox")]
+async fn outbox(web: State) -> Answer {
+    let outbox = web.engine.outbox().await?;
+    Ok(HttpResponse::Ok().json(OutboxView::new(&outbox)?))
 }
 
 /// List the events that were set aside in the outbox, oldest first, at most 1,000.

@@ -150,7 +150,17 @@ pub mod limits {
 pub use rusqlite;
 
 pub use crate::actor::message::{
-    AskWhy, AttemptNow, BlockedEndpoint, By, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule, EndpointCursor, EndpointError, EndpointPage, EndpointSort, EngineStatus, ExplainRouting, FindClients, FindEndpoint, FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEndpoint, GetEndpointStatistics, GetEngine, GetEvent, GetOutbox, GetOverview, GetRule, GetSeries, GetStatus, InvalidCursor, ListActions, ListAttempts, ListClients, ListDeadLetters, ListDeliveries, ListEndpointAttempts, ListEndpoints, ListRedeliveries, ListRefused, ListRules, ListStatus, ListUnreadable, PauseEndpoint, PlanRedelivery, Publish, PublishBatch, PutClient, PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries, RedeliveryPlan, RemoveClient, RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery, StatusFilter, StatusPage, StopRedelivery, TestError, UrlPage, WatchDeliveries, WatchStatus,
+    AskWhy, AttemptNow, BlockedEndpoint, By, ClientPage, ClientStatus, CountDeadLetters,
+    CountDeliveries, DisableEndpoint, DiscardDeadLetters, EndClient, EndDeliveries, EndRule,
+    EndpointCursor, EndpointError, EndpointPage, EndpointSort, EngineStatus, ExplainRouting,
+    FindClients, FindEndpoint, FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery,
+    GetEndpoint, GetEndpointStatistics, GetEngine, GetEvent, GetOutbox, GetOverview, GetRule,
+    GetSeries, GetStatus, InvalidCursor, ListActions, ListAttempts, ListClients, ListDeadLetters,
+    ListDeliveries, ListEndpointAttempts, ListEndpoints, ListRedeliveries, ListRefused, ListRules,
+    ListStatus, ListUnreadable, PauseEndpoint, PlanRedelivery, Publish, PublishBatch, PutClient,
+    PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries, RedeliveryPlan, RemoveClient,
+    RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery,
+    StatusFilter, StatusPage, StopRedelivery, TestError, UrlPage, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;

@@ -3,21 +3,15 @@
 use super::{Engine, OperateError};
 use crate::actor::message::{
     AskWhy, ClientPage, ClientStatus, CountDeadLetters, CountDeliveries, FindClients,
-    FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEvent, GetRule,
-    ListEndpointAttempts, ListRedeliveries, ListRefused, PlanRedelivery, RedeliveryPlan, RulePage,
-    StartRedelivery, StopRedelivery, UrlPage,
+    FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery, GetEndpointStatistics,
+    GetEvent, GetOutbox, GetRule, ListEndpointAttempts, ListRedeliveries, ListRefused,
+    PlanRedelivery, RedeliveryPlan, RulePage, StartRedelivery, StopRedelivery, UrlPage,
 };
 use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::routing::client::Client;
 use crate::domain::routing::query::{ClientQuery, RuleQuery};
 use crate::domain::routing::rule::Rule;
 use crate::domain::value::id::{ClientId, DeliveryId, EventId, RuleId};
-    AskWhy, CountDeadLetters, CountDeliveries, GetDelivery, GetEndpointStatistics, GetEvent,
-    GetOutbox, ListEndpointAttempts, ListRedeliveries, ListRefused, PlanRedelivery, RedeliveryPlan,
-    StartRedelivery, StopRedelivery,
-};
-use crate::domain::deliveries::delivery::DeliveryDetails;
-use crate::domain::value::id::{DeliveryId, EventId};
 use crate::domain::watch::series::EndpointStatistics;
 use crate::domain::why::Why;
 use crate::store::{

@@ -5,6 +5,7 @@
 //! `src/store/sqlite/fuzzing.rs`.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,5 +192,9 @@ where
 
     fn has_unread(&self) -> bool {
         false
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        None
     }
 }

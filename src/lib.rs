@@ -170,12 +170,15 @@ pub use crate::domain::authorisation::oauth2::{
     ClientCredentials, CredentialsPlacement, FormParameter,
 };
 pub use crate::domain::deliveries::attempt::{Attempt, AttemptSummary, EndpointAttempt};
+pub use crate::domain::deliveries::attempt::{Attempt, AttemptSummary};
+pub use crate::domain::deliveries::content_type::{ContentType, InvalidContentType};
 pub use crate::domain::deliveries::dead_letter::DeadLetter;
 pub use crate::domain::deliveries::delivery::{Delivery, DeliveryDetails, DeliveryState};
 pub use crate::domain::deliveries::failure_filter::{FailureFilter, InvalidFailureFilter};
 pub use crate::domain::deliveries::outcome::DeadLetterReason;
 pub use crate::domain::deliveries::outcome::{Failure, Outcome};
 pub use crate::domain::deliveries::reason_kind::ReasonKind;
+pub use crate::domain::deliveries::trace::AnswerTrace;
 pub use crate::domain::endpoint::action::{ActionKind, ActionResult, OperatorAction};
 pub use crate::domain::endpoint::address::{AddressRange, InvalidAddressRange};
 pub use crate::domain::endpoint::due::AttemptNowAnswer;

@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 
-use actix_webhooks::WebhookUrl;
 use actix_webhooks::fuzzing::{open_awc, open_http, request};
 use actix_webhooks::transport::{
     Alert, Answer, AwcTransport, Channel, EXCERPT_BYTES, Failure, HttpTransport, Request, Sent,
 };
+use actix_webhooks::{AnswerTrace, WebhookUrl};
 use bytes::Bytes;
 use tokio::io::{Join, join};
 use tokio::runtime::Runtime;
@@ -123,6 +123,8 @@ struct Exchange {
     result: Option<Result<Answer, Failure>>,
     /// The status of the answer, if it was read that far.
     status: Option<u16>,
+    /// What the answer is, if it was read that far.
+    trace: AnswerTrace,
     /// `true` if the connection may be used again.
     clean: bool,
 }
@@ -155,13 +157,14 @@ impl Exchange {
             limit,
             result: sent.map(|sent| sent.result),
             status: seen.get(),
+            trace: seen.trace(),
             clean,
         }
     }
 
     /// Compares with the same exchange, `cut` into smaller parts.
     fn check_cut(&self, cut: &Self) {
-        assert_eq!(self.status, cut.status);
+        assert_eq!((self.status, &self.trace), (cut.status, &cut.trace));
         match (&self.result, &cut.result) {
             (None, None) => assert_eq!(self.end, End::Silent),
             (Some(Err(whole)), Some(Err(cut))) => assert_eq!(whole, cut),
@@ -186,7 +189,7 @@ impl Exchange {
 
     /// Compares with the same exchange over awc.
     fn check_awc(&self, awc: &Self) {
-        assert_eq!(self.status, awc.status);
+        assert_eq!((self.status, &self.trace), (awc.status, &awc.trace));
         match (&self.result, &awc.result) {
             (None, None) => {}
             (Some(Err(ours)), Some(Err(awcs))) => assert_eq!(ours, awcs),

@@ -314,7 +314,7 @@ const ROWS: &str = r#"
 "#;
 
 /// Columns that are read, but not used to find rows.
-const COLUMNS: [&str; 41] = [
+const COLUMNS: [&str; 43] = [
     "UPDATE webhook_endpoint SET url = ?1",
     "UPDATE webhook_endpoint SET held_until = ?1",
     "UPDATE webhook_event SET first_alert = ?1",
@@ -345,6 +345,7 @@ const COLUMNS: [&str; 41] = [
     "UPDATE webhook_ended SET redirects = ?1",
     "UPDATE webhook_ended SET sent_twice = ?1",
     "UPDATE webhook_ended SET excerpt = ?1",
+    "UPDATE webhook_ended SET trace = ?1",
     "UPDATE webhook_attempt SET number = ?1",
     "UPDATE webhook_attempt SET at = ?1",
     "UPDATE webhook_attempt SET duration_ms = ?1",
@@ -353,6 +354,7 @@ const COLUMNS: [&str; 41] = [
     "UPDATE webhook_attempt SET redirects = ?1",
     "UPDATE webhook_attempt SET sent_twice = ?1",
     "UPDATE webhook_attempt SET excerpt = ?1",
+    "UPDATE webhook_attempt SET trace = ?1",
     "UPDATE webhook_rule SET json = ?1",
     "UPDATE webhook_paused SET url = ?1",
     "UPDATE webhook_outbox SET event = ?1",

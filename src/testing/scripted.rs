@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::domain::deliveries::trace::AnswerTrace;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::value::url::WebhookUrl;
 use crate::transport::{
@@ -49,6 +50,7 @@ struct Script {
 pub struct Reply {
     wait: Duration,
     kind: Kind,
+    trace: AnswerTrace,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +92,14 @@ pub struct SentTokenRequest {
 }
 
 impl Reply {
+    fn at_once(kind: Kind) -> Self {
+        Self {
+            wait: Duration::ZERO,
+            kind,
+            trace: AnswerTrace::new(),
+        }
+    }
+
     /// Answers at once with a status.
     pub fn status(status: u16) -> Self {
         Self::answer(Answer::new(status))
@@ -97,10 +107,7 @@ impl Reply {
 
     /// Answers at once.
     pub fn answer(answer: Answer) -> Self {
-        Self {
-            wait: Duration::ZERO,
-            kind: Kind::Answer(answer),
-        }
+        Self::at_once(Kind::Answer(answer))
     }
 
     /// Answers a token request at once with 200 and a bearer token that is valid for `expires_in`.
@@ -122,26 +129,24 @@ impl Reply {
 
     /// Fails at once without an answer.
     pub fn fail(failure: Failure) -> Self {
-        Self {
-            wait: Duration::ZERO,
-            kind: Kind::Fail(failure),
-        }
+        Self::at_once(Kind::Fail(failure))
     }
 
     /// Never answers.
     pub fn hang() -> Self {
-        Self {
-            wait: Duration::ZERO,
-            kind: Kind::Hang,
-        }
+        Self::at_once(Kind::Hang)
     }
 
     /// Panics inside the transport.
     pub fn panic() -> Self {
-        Self {
-            wait: Duration::ZERO,
-            kind: Kind::Panic,
-        }
+        Self::at_once(Kind::Panic)
+    }
+
+    /// Sets where the answer comes from, and what it is.
+    #[must_use]
+    pub fn traced(mut self, trace: AnswerTrace) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// Delays the reply by `wait`.
@@ -281,6 +286,7 @@ impl Channel for ScriptedChannel {
         let mut stage = self.transport.stage();
         let reply = stage.next_reply(&request);
         let endpoint = self.endpoint.url.clone();
+        let seen = request.seen.clone();
         #[expect(
             clippy::disallowed_methods,
             reason = "tests compare requests by tokio's clock"
@@ -297,7 +303,12 @@ impl Channel for ScriptedChannel {
         let under_way = UnderWay::begin(self.transport.clone());
         async move {
             let _under_way = under_way;
-            Sent::from(reply.play().await)
+            let trace = reply.trace.clone();
+            let result = reply.play().await;
+            if let Ok(answer) = &result {
+                seen.set_traced(answer.status, trace);
+            }
+            Sent::from(result)
         }
         .boxed_local()
     }

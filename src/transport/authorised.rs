@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::exchange::follow;
+use super::exchange::{follow, note_seen};
 use super::{Channel, Request};
 use crate::domain::deliveries::answer::Answer;
 use crate::domain::deliveries::attempt::Exchange;
@@ -31,7 +31,7 @@ pub(crate) async fn exchange_with_token(
     let attempt = send_with_token(&*channel, request, &policy, token, &mut progress);
     // On a timeout the inner future is dropped, and `progress` holds the result so far.
     drop(timeout(policy.timeout, attempt).await);
-    progress.status = seen.get().or(progress.status);
+    note_seen(&mut progress, &seen);
     progress
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::{Channel, Request, Sent};
+use super::{Channel, Request, Sent, StatusSeen};
 use crate::domain::deliveries::attempt::Exchange;
 use crate::domain::deliveries::outcome::Failure;
 use crate::domain::endpoint::policy::EndpointPolicy;
@@ -28,9 +28,15 @@ pub(crate) fn exchange(
         // On a timeout the inner future is dropped, and `progress` holds the result so far.
         let attempt = follow(&*channel, &mut request, &policy, &mut progress);
         drop(timeout(policy.timeout, attempt).await);
-        progress.status = request.seen.get().or(progress.status);
+        note_seen(&mut progress, &request.seen);
         progress
     }
+}
+
+/// Adds what is known of the last answer, even if the rest of it never came.
+pub(super) fn note_seen(progress: &mut Exchange, seen: &StatusSeen) {
+    progress.status = seen.get().or(progress.status);
+    progress.trace = seen.trace();
 }
 
 /// Sends a request and follows its redirects. `request` becomes the last request sent.

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
@@ -17,11 +18,15 @@ use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 use super::StatusSeen;
 use super::answer::{Body, Head, HeadReader, Piece};
 use super::wire::ByteStream;
+use crate::domain::deliveries::content_type::ContentType;
 use crate::domain::deliveries::outcome::Failure;
+use crate::domain::deliveries::trace::AnswerTrace;
 
 /// A connection.
 pub(super) struct Line<W> {
     wire: W,
+    /// Asked once, because a connection that was reset has no address any more.
+    peer: Option<SocketAddr>,
     /// Bytes received and not yet read.
     received: BytesMut,
     reader: HeadReader,
@@ -55,6 +60,7 @@ pub(super) struct Broken {
 impl<W: ByteStream> Line<W> {
     pub(super) fn new(wire: W) -> Self {
         Self {
+            peer: wire.peer(),
             wire,
             received: BytesMut::new(),
             reader: HeadReader::default(),
@@ -147,13 +153,13 @@ impl<W: ByteStream> Line<W> {
         }
         loop {
             match self.reader.take(&mut self.received) {
-                Ok(Some(head)) => {
-                    self.note(Some(head.answer.status));
+                Ok(Some(mut head)) => {
+                    self.note(Some(head.answer.status), head.content_type.take());
                     return Poll::Ready(Ok(head));
                 }
-                Ok(None) => self.note(self.reader.status()),
+                Ok(None) => self.note(self.reader.status(), None),
                 Err(unclear) => {
-                    self.note(unclear.status);
+                    self.note(unclear.status, None);
                     return Poll::Ready(Err(self.broken(Failure::Malformed)));
                 }
             }
@@ -161,9 +167,11 @@ impl<W: ByteStream> Line<W> {
         }
     }
 
-    pub(super) fn note(&self, status: Option<u16>) {
+    /// Notes what is known of the answer so far.
+    pub(super) fn note(&self, status: Option<u16>, content_type: Option<ContentType>) {
         if let (Some(status), Some(seen)) = (status, &self.exchange.seen) {
-            seen.set(status);
+            let trace = AnswerTrace::new().content_type(content_type);
+            seen.set_traced(status, trace.address(self.peer));
         }
     }
 

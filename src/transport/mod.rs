@@ -24,10 +24,10 @@ mod token;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, ready};
+use parking_lot::Mutex;
 
 /// The TLS library, re-exported for the argument of [`TransportBuilder::crypto_provider`].
 pub use rustls;
@@ -49,6 +49,7 @@ pub(crate) use self::connect::{Authority, Connect};
 pub(crate) use self::exchange::exchange;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::wire::ByteStream;
+use crate::domain::deliveries::trace::AnswerTrace;
 use crate::domain::endpoint::invalid::InvalidEndpoint;
 use crate::domain::endpoint::settings::Endpoint;
 use crate::domain::value::secret::Secret;
@@ -188,7 +189,7 @@ pub struct Request {
     /// `true` if the request carries credentials that identify the sender, as long as no redirect
     /// leads to another origin.
     pub(crate) shows_credentials: bool,
-    /// Receives the status of the answer as soon as it is known.
+    /// Receives the status of the answer, and where it came from, as soon as they are known.
     pub seen: StatusSeen,
 }
 
@@ -196,21 +197,39 @@ pub struct Request {
 ///
 /// The status is then on record even if the body is cut short or does not end within the timeout.
 #[derive(Clone, Debug, Default)]
-pub struct StatusSeen(Arc<AtomicU16>);
+pub struct StatusSeen(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    status: Option<u16>,
+    trace: AnswerTrace,
+}
 
 impl StatusSeen {
-    /// Notes a status, replacing any earlier one.
+    /// Notes the status of an answer of which no more is known, replacing any earlier one.
     pub fn set(&self, status: u16) {
-        self.0.store(status, Ordering::Relaxed);
+        self.set_traced(status, AnswerTrace::new());
+    }
+
+    /// Notes the status of an answer, where it came from and what it is, replacing any earlier one.
+    pub fn set_traced(&self, status: u16, trace: AnswerTrace) {
+        *self.0.lock() = Seen {
+            status: Some(status),
+            trace,
+        };
     }
 
     pub(crate) fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        *self.0.lock() = Seen::default();
     }
 
     /// Returns the last noted status.
     pub fn get(&self) -> Option<u16> {
-        // 0 marks "nothing noted": no HTTP status is 0.
-        Some(self.0.load(Ordering::Relaxed)).filter(|status| *status > 0)
+        self.0.lock().status
+    }
+
+    /// Returns where the answer with the last noted status came from, and what it is.
+    pub fn trace(&self) -> AnswerTrace {
+        self.0.lock().trace.clone()
     }
 }

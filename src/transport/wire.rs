@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -19,6 +20,9 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Returns `true` if there are unread bytes that a read may not find yet, or the connection has
     /// ended.
     fn has_unread(&self) -> bool;
+
+    /// Returns the address and port that the connection leads to, if they are known.
+    fn peer(&self) -> Option<SocketAddr>;
 }
 
 /// A connection over a socket.
@@ -38,6 +42,13 @@ impl ByteStream for Wire {
         match self {
             Self::Plain(tcp) => has_unread(tcp),
             Self::Tls(stream) => has_unread(stream.get_ref().0),
+        }
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(tcp) => tcp.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
         }
     }
 }

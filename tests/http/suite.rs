@@ -17,5 +17,6 @@ mod sloppy;
 mod smuggled;
 mod split;
 pub(crate) mod support;
+mod traced;
 mod upload;
 mod wire;

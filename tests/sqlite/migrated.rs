@@ -4,7 +4,7 @@
 //! each, three events were published for a client with a token. They went to an endpoint that
 //! accepted them, one that refused them for good, one that is busy (its retries wait; its rule has
 //! a token of its own), one that is paused and one that is disabled. One more event is in the
-//! outbox.
+//! outbox. `v4.sql` is the plain one as version 4 had left it after all of that was delivered.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{DeliveryQuery, Encryption, EncryptionKey, SqliteOptions, SqliteStore};
 use actix_webhooks::testing::{Blocking, Reply, ScriptedTransport, SimClock};
 use actix_webhooks::{
-    EndpointState, Engine, Event, GetStatus, ListDeadLetters, ListRules, ResumeEndpoint,
+    AnswerTrace, ContentType, DeliveryId, EndpointState, Engine, Event, GetStatus, ListDeadLetters,
+    ListRules, ResumeEndpoint,
 };
 use rusqlite::Connection;
 
@@ -21,6 +22,7 @@ use super::support::crash;
 
 const PLAIN: &str = include_str!("../fixtures/files/v2.sql");
 const SEALED: &str = include_str!("../fixtures/files/v2-sealed.sql");
+const FOUR: &str = include_str!("../fixtures/files/v4.sql");
 
 fn options(sealed: bool) -> SqliteOptions {
     SqliteOptions {
@@ -66,6 +68,49 @@ fn a_file_of_the_version_before_is_gone_on_with() {
         let all = actix_rt::System::new().block_on(all).unwrap();
         assert_eq!(all.len(), 20, "four events to five endpoints");
     }
+}
+
+/// Version 4 kept no traces of answers.
+#[test]
+fn attempts_of_a_file_of_version_4_are_listed_and_later_ones_have_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("webhooks.db");
+    write(&path, FOUR);
+    let receivers = ScriptedTransport::new();
+    let trace = AnswerTrace::new()
+        .content_type(ContentType::parse(b"text/html"))
+        .address("203.0.113.7:80".parse().ok());
+    receivers.on(
+        "http://gone.test/",
+        [Reply::status(400).traced(trace.clone())],
+    );
+    SimClock::run(async |clock| {
+        let store = SqliteStore::open(&path).unwrap();
+        let engine = Engine::builder().simulated(&clock, 1);
+        let engine = engine.store(Blocking(store)).transport(receivers.clone());
+        let engine = engine.start().await.unwrap();
+        let event = Event::new("thing.happened", "client").id("later");
+        engine.publish(event).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        crash(engine).await;
+    });
+    let store = SqliteStore::open(&path).unwrap();
+    let attempts = |id| {
+        let attempts = store.attempts(DeliveryId::new(id));
+        let attempts = actix_rt::System::new().block_on(attempts).unwrap();
+        let traces = attempts.into_iter().map(|attempt| attempt.trace);
+        traces.collect::<Vec<_>>()
+    };
+    let unknown = AnswerTrace::new();
+    assert_eq!(
+        attempts(1),
+        vec![unknown.clone(); 3],
+        "the one that was busy"
+    );
+    assert_eq!(attempts(3), vec![unknown; 1], "the dead letter");
+    let later: Vec<_> = (21..26).flat_map(attempts).collect();
+    assert_eq!(later.len(), 5);
+    assert_eq!(later.iter().filter(|found| **found == trace).count(), 1);
 }
 
 async fn goes_on(engine: &Engine, clock: &SimClock, receivers: &ScriptedTransport) {

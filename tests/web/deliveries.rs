@@ -1,7 +1,7 @@
 //! Deliveries, attempts and dead letters.
 
 use actix_webhooks::testing::Reply;
-use actix_webhooks::{Endpoint, RetryPolicy};
+use actix_webhooks::{AnswerTrace, ContentType, Endpoint, RetryPolicy};
 use serde_json::{Value, json};
 
 use super::support::{HOOK, bearer, id, request, serve};
@@ -16,8 +16,11 @@ fn ids(page: &Value) -> Vec<&str> {
 #[test]
 fn why_a_customer_got_nothing_is_found_out() {
     serve(async |api, sim| {
-        sim.receivers
-            .on(HOOK, [Reply::body(503, "table is locked")]);
+        let trace = AnswerTrace::new()
+            .content_type(ContentType::parse(b"text/plain; charset=utf-8"))
+            .address("203.0.113.7:443".parse().ok());
+        let busy = Reply::body(503, "table is locked").traced(trace);
+        sim.receivers.on(HOOK, [busy]);
         sim.publish("paid").await;
         sim.sleep(1).await;
         let page = api
@@ -49,6 +52,10 @@ fn why_a_customer_got_nothing_is_found_out() {
         let attempts = detail["attempts"].as_array().unwrap();
         assert_eq!(attempts.len(), 4);
         assert_eq!(attempts[3]["excerpt"], "table is locked");
+        assert_eq!(
+            (&attempts[3]["contentType"], &attempts[3]["address"]),
+            (&json!("text/plain"), &json!("203.0.113.7:443"))
+        );
         let reader = request("GET", "/deliveries/1").insert_header(bearer("read-0123456789abcdef"));
         let seen = api.send(reader).await.expect(200).json();
         assert_eq!(

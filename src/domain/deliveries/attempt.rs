@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::deliveries::answer::Answer;
 use crate::domain::deliveries::outcome::{Failure, Outcome};
+use crate::domain::deliveries::trace::AnswerTrace;
 use crate::domain::policy::agreed::Agreed;
 use crate::domain::policy::health::{DisabledReason, Health};
 use crate::domain::policy::retry::Progress;
@@ -102,6 +103,8 @@ pub(crate) struct Exchange {
     pub(crate) result: Result<Answer, Failure>,
     /// The last status received, including a redirect's.
     pub(crate) status: Option<u16>,
+    /// Where the answer with that status came from, and what it was.
+    pub(crate) trace: AnswerTrace,
     /// Number of redirects followed.
     pub(crate) redirects: u32,
     /// Whether a request was sent a second time on a new connection.
@@ -116,6 +119,7 @@ impl Exchange {
         Self {
             result: Err(failure),
             status: None,
+            trace: AnswerTrace::new(),
             redirects: 0,
             sent_twice: false,
             credentials_dropped: false,
@@ -167,6 +171,9 @@ pub struct AttemptRecord {
     pub disabled: Option<DisabledReason>,
     /// The beginning of the answer's body.
     pub excerpt: Bytes,
+    /// Where the last answer came from, and what it was; `None` if there is nothing to keep, as for
+    /// nearly all attempts that deliver.
+    pub trace: Option<Box<AnswerTrace>>,
 }
 
 impl AttemptRecord {
@@ -192,6 +199,7 @@ impl AttemptRecord {
             health: None,
             disabled: None,
             excerpt: Bytes::new(),
+            trace: None,
         }
     }
 }
@@ -207,6 +215,10 @@ pub struct Attempt {
     /// The beginning of the answer's body, at most
     /// [`EXCERPT_BYTES`](crate::transport::EXCERPT_BYTES); invalid UTF-8 is replaced.
     pub excerpt: String,
+    /// Where the last answer came from, and what it was, as far as it was kept. In JSON its fields
+    /// are flattened into the attempt.
+    #[serde(flatten)]
+    pub trace: AnswerTrace,
 }
 
 impl Attempt {
@@ -215,13 +227,21 @@ impl Attempt {
         Self {
             summary,
             excerpt: String::from_utf8_lossy(excerpt).into_owned(),
+            trace: AnswerTrace::new(),
         }
+    }
+
+    /// Sets where its last answer came from, and what it was.
+    #[must_use]
+    pub fn trace(self, trace: AnswerTrace) -> Self {
+        Self { trace, ..self }
     }
 }
 
 impl From<&AttemptRecord> for Attempt {
     fn from(record: &AttemptRecord) -> Self {
-        Self::new(record.summary, &record.excerpt)
+        let trace = record.trace.as_deref().cloned();
+        Self::new(record.summary, &record.excerpt).trace(trace.unwrap_or_default())
     }
 }
 

@@ -2,7 +2,7 @@
 //! be sent.
 
 use crate::domain::endpoint::invalid::InvalidEndpoint;
-use crate::domain::value::text::{InvalidText, TextProblem};
+use crate::domain::value::text::{InvalidText, TextProblem, is_token};
 
 /// Checks that a text is a type and a subtype, with or without parameters (RFC 9110 §8.3.1).
 pub(super) fn check_media_type(text: &str) -> Result<(), InvalidEndpoint> {
@@ -20,10 +20,6 @@ pub(super) fn check_media_type(text: &str) -> Result<(), InvalidEndpoint> {
             text.chars().take(64).collect(),
         ))
     }
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Checks that a header name is a token (RFC 9110 §5.6.2).

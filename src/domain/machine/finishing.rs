@@ -68,6 +68,8 @@ impl EndpointMachine {
             redirects: exchange.redirects,
             sent_twice: exchange.sent_twice,
         };
+        let excerpt = answer.map(|answer| answer.excerpt.clone());
+        let excerpt = excerpt.unwrap_or_default();
         let record = AttemptRecord {
             delivery_id: id,
             url: self.url.clone(),
@@ -79,9 +81,8 @@ impl EndpointMachine {
             agreed: self.agreed_since(before),
             health,
             disabled,
-            excerpt: answer
-                .map(|answer| answer.excerpt.clone())
-                .unwrap_or_default(),
+            trace: exchange.trace.kept(&summary, &excerpt),
+            excerpt,
         };
         if self.control.changing {
             self.refused.push(record);

@@ -9,6 +9,7 @@ use super::*;
 use crate::domain::deliveries::answer::Answer;
 use crate::domain::deliveries::attempt::Exchange;
 use crate::domain::deliveries::delivery::{Loaded, OpenDelivery, OpenPage, WaitingDelivery};
+use crate::domain::deliveries::outcome::Failure;
 use crate::domain::endpoint::stored::StoredEndpoint;
 use crate::domain::machine::permits::PermitBook;
 use crate::domain::machine::read::Found;
@@ -199,9 +200,7 @@ impl World {
         let exchange = Exchange {
             status: Some(answer.status),
             result: Ok(answer),
-            redirects: 0,
-            sent_twice: false,
-            credentials_dropped: false,
+            ..Exchange::failed(Failure::Timeout)
         };
         let mut actions = Vec::new();
         let id = DeliveryId::new(id);

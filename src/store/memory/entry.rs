@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::domain::deliveries::attempt::AttemptSummary;
 use crate::domain::deliveries::delivery::{Delivery, DeliveryState, EndedDelivery};
+use crate::domain::deliveries::trace::AnswerTrace;
 use crate::domain::value::id::DeliveryId;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
@@ -24,10 +25,18 @@ pub(super) struct StoredDelivery {
     pub(super) queue: u64,
     /// The delivery that this one repeats.
     pub(super) redelivery_of: Option<DeliveryId>,
-    /// The last attempt and its excerpt, which becomes text only when it is shown.
-    pub(super) last: Option<(AttemptSummary, Bytes)>,
+    /// The last attempt.
+    last: Option<StoredAttempt>,
     /// The attempts before the last one. Most deliveries have none.
-    earlier: Vec<(AttemptSummary, Bytes)>,
+    earlier: Vec<StoredAttempt>,
+}
+
+#[derive(Clone, Debug)]
+struct StoredAttempt {
+    summary: AttemptSummary,
+    /// It becomes text only when it is shown.
+    excerpt: Bytes,
+    trace: Option<Box<AnswerTrace>>,
 }
 
 impl StoredDelivery {
@@ -92,18 +101,21 @@ impl StoredDelivery {
     }
 
     pub(super) fn last_attempt(&self) -> Option<AttemptSummary> {
-        self.last.as_ref().map(|(summary, _)| *summary)
+        self.last.as_ref().map(|last| last.summary)
     }
 
     /// Returns the finished attempts, oldest first.
     pub(super) fn attempts(&self) -> Vec<Attempt> {
         let all = self.earlier.iter().chain(&self.last);
-        all.map(|(summary, excerpt)| Attempt::new(*summary, excerpt))
-            .collect()
+        all.map(StoredAttempt::shown).collect()
     }
 
     pub(super) fn add_attempt(&mut self, record: &AttemptRecord) {
-        let attempt = (record.summary, record.excerpt.clone());
+        let attempt = StoredAttempt {
+            summary: record.summary,
+            excerpt: record.excerpt.clone(),
+            trace: record.trace.clone(),
+        };
         self.earlier.extend(self.last.replace(attempt));
         self.progress = record.progress;
     }
@@ -117,6 +129,13 @@ impl StoredDelivery {
             state: self.state,
             last_failure: self.last_attempt().and_then(|last| last.failure),
         }
+    }
+}
+
+impl StoredAttempt {
+    fn shown(&self) -> Attempt {
+        let trace = self.trace.as_deref().cloned();
+        Attempt::new(self.summary, &self.excerpt).trace(trace.unwrap_or_default())
     }
 }
 

@@ -76,8 +76,8 @@ impl HotStatements<'_> {
             insert_ended: Prepared::new(
                 "INSERT INTO webhook_ended \
                  (id, endpoint, alert, accepted_at, ended_at, attempts_made, reason, listed, \
-                  duration_ms, status, failure, redirects, sent_twice, excerpt) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                  duration_ms, status, failure, redirects, sent_twice, excerpt, trace) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             ),
         }
     }

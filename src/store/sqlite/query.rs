@@ -289,14 +289,16 @@ pub(super) fn attempts(
     connection: &Connection,
     id: DeliveryId,
 ) -> Result<Vec<Attempt>, StoreError> {
-    let sql = "SELECT number, at, duration_ms, status, failure, redirects, sent_twice, excerpt \
+    let sql = "SELECT number, at, duration_ms, status, failure, redirects, sent_twice, excerpt, trace \
                FROM webhook_attempt WHERE delivery = ?1 \
-               UNION ALL SELECT attempts_made, ended_at, duration_ms, status, failure, redirects, sent_twice, excerpt \
+               UNION ALL SELECT attempts_made, ended_at, duration_ms, status, failure, redirects, sent_twice, excerpt, trace \
                FROM webhook_ended WHERE id = ?1 AND duration_ms IS NOT NULL ORDER BY 1";
     let read = |row: &Row<'_>| {
         let attempt = || {
             let summary = rows::summary(row, 0)?;
-            Ok(Attempt::new(summary, row.get_ref(7)?.as_blob()?))
+            let trace = rows::maybe_json(row, 8)?;
+            let attempt = Attempt::new(summary, row.get_ref(7)?.as_blob()?);
+            Ok(attempt.trace(trace.unwrap_or_default()))
         };
         match attempt() {
             Ok(attempt) => Ok(Some(attempt)),

@@ -148,8 +148,8 @@ impl Writer<'_> {
 
     fn insert_attempt(&self, record: &AttemptRecord) -> rusqlite::Result<()> {
         let sql = "INSERT OR IGNORE INTO webhook_attempt \
-                   (delivery, number, at, duration_ms, status, failure, redirects, sent_twice, excerpt) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                   (delivery, number, at, duration_ms, status, failure, redirects, sent_twice, excerpt, trace) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let summary = &record.summary;
         let failure = summary.failure.as_ref().map(rows::json).transpose()?;
         let inserted = self.connection.prepare_cached(sql)?.execute(params![
@@ -162,6 +162,7 @@ impl Writer<'_> {
             summary.redirects,
             summary.sent_twice,
             &record.excerpt[..],
+            record.trace.as_ref().map(rows::json).transpose()?,
         ]);
         inserted.map(drop)
     }
@@ -269,6 +270,7 @@ impl Writer<'_> {
             summary.redirects,
             summary.sent_twice,
             &record.excerpt[..],
+            record.trace.as_ref().map(rows::json).transpose()?,
         ]);
         inserted.map(drop)
     }

@@ -9,7 +9,7 @@ use super::search::index_all;
 use crate::store::StoreError;
 
 /// The migrations; each raises the version of a file by one. A released one is never changed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     // The store assigns ids in ascending order and never reuses one. `webhook_open` is small and
     // separate from what has ended, so that the hot path does not depend on how much is kept. Its
     // order is endpoint, then id, so that both reads of a subscriber are one walk.
@@ -149,6 +149,10 @@ const MIGRATIONS: [&str; 4] = [
      ALTER TABLE webhook_endpoint ADD COLUMN disabled_at INTEGER;
      ALTER TABLE webhook_endpoint ADD COLUMN disabled_by TEXT;
      ALTER TABLE webhook_endpoint ADD COLUMN disabled_note TEXT;",
+    // Where the last answer of an attempt came from, and what it was, as JSON; NULL of ordinary
+    // successes, and of all attempts from before this version.
+    "ALTER TABLE webhook_attempt ADD COLUMN trace TEXT;
+     ALTER TABLE webhook_ended ADD COLUMN trace TEXT;",
 ];
 
 /// The version from which on deliveries are in the index by terms.

@@ -96,6 +96,7 @@ pub(super) fn record(id: DeliveryId, to: &str, number: u32, outcome: Outcome) ->
         health: None,
         disabled: None,
         excerpt: Bytes::new(),
+        trace: None,
     }
 }
 

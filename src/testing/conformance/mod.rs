@@ -16,8 +16,10 @@ mod surveying;
 
 use bytes::Bytes;
 
+use crate::domain::deliveries::content_type::ContentType;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::deliveries::outcome::{Failure, Outcome};
+use crate::domain::deliveries::trace::AnswerTrace;
 use crate::domain::policy::health::{DisabledReason, Health};
 use crate::domain::value::id::{CompanyId, DeliveryId};
 use crate::store::{
@@ -354,6 +356,10 @@ async fn keeps_every_attempt(store: &impl Store) {
     first.summary.redirects = 2;
     first.summary.sent_twice = true;
     let summary = first.summary;
+    let trace = AnswerTrace::new()
+        .content_type(ContentType::parse(b"text/html"))
+        .address("203.0.113.7:443".parse().ok());
+    first.trace = Some(Box::new(trace.clone()));
     store.record(vec![first.clone()].into()).await.unwrap();
     // The same record again, as after a lost answer.
     store.record(vec![first].into()).await.unwrap();
@@ -363,6 +369,7 @@ async fn keeps_every_attempt(store: &impl Store) {
         (open[0].excerpt.as_str(), open[0].summary),
         ("busy", summary)
     );
+    assert_eq!(open[0].trace, trace);
     let shown = store.deliveries(DeliveryQuery::default()).await.unwrap();
     assert_eq!(shown[1].last_attempt, Some(summary), "of an open delivery");
     store
@@ -372,6 +379,8 @@ async fn keeps_every_attempt(store: &impl Store) {
     let ended = store.attempts(all[0]).await.unwrap();
     let numbers: Vec<_> = ended.iter().map(|attempt| attempt.summary.number).collect();
     assert_eq!(numbers, [1, 2], "attempts of one that has ended");
+    let traces: Vec<_> = ended.iter().map(|attempt| &attempt.trace).collect();
+    assert_eq!(traces, [&trace, &AnswerTrace::new()]);
     assert!(store.attempts(all[1]).await.unwrap().is_empty());
     let shown = store.deliveries(DeliveryQuery::default()).await.unwrap();
     let last = shown[1].last_attempt.unwrap();
@@ -379,7 +388,10 @@ async fn keeps_every_attempt(store: &impl Store) {
     let mut given_up = dead(all[1], A);
     given_up.summary.redirects = 3;
     given_up.summary.sent_twice = true;
+    given_up.trace = Some(Box::new(trace.clone()));
     store.record(vec![given_up].into()).await.unwrap();
+    let last = store.attempts(all[1]).await.unwrap();
+    assert_eq!(last[0].trace, trace, "of a last attempt");
     let letters = store
         .dead_letters(DeadLetterQuery::default())
         .await

@@ -8,12 +8,15 @@ use httparse::{Header, ParserConfig, Response, Status};
 use super::Unclear;
 use super::lenient::hides_framing;
 use crate::domain::deliveries::answer::{Answer, Directive};
+use crate::domain::deliveries::content_type::ContentType;
 
 /// The head of a final answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::transport) struct Head {
     /// The status and the headers that count. The body is still to come.
     pub(in crate::transport) answer: Answer,
+    /// What the body is. It does not count, so that both transports take it from here.
+    pub(in crate::transport) content_type: Option<ContentType>,
     pub(in crate::transport) framing: Framing,
     /// `true` if another exchange may follow on the connection, once the whole body is read.
     pub(in crate::transport) keeps: bool,
@@ -221,6 +224,7 @@ fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Par
     Ok(Parsed::Final(
         Head {
             answer: said.answer,
+            content_type: said.content_type,
             framing,
             keeps: persists && clear && framing != Framing::UntilClose,
             plain: said.plain && !old && grammar == Grammar::Strict,
@@ -232,6 +236,9 @@ fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Par
 /// The content of an answer's headers, as far as it counts.
 struct Said {
     answer: Answer,
+    content_type: Option<ContentType>,
+    /// `true` if there was a `Content-Type`.
+    typed: bool,
     length: Option<u64>,
     /// `true` if the same length was given more than once.
     repeated: bool,
@@ -256,6 +263,8 @@ impl Said {
     fn by(headers: &[Header<'_>], status: u16) -> Option<Self> {
         let mut said = Self {
             answer: Answer::new(status),
+            content_type: None,
+            typed: false,
             length: None,
             repeated: false,
             codings: None,
@@ -299,6 +308,10 @@ impl Said {
                     return Some(());
                 }
             }
+            12 if is("content-type") => {
+                self.take_content_type(header.value);
+                return Some(());
+            }
             // awc reads these headers differently.
             4 if is("host") => {}
             7 if is("upgrade") => {}
@@ -319,6 +332,14 @@ impl Said {
         // With two different values, it is not known which one counts.
         self.answer.location = location.filter(|_| same || !self.located);
         self.located = true;
+    }
+
+    fn take_content_type(&mut self, value: &[u8]) {
+        let found = ContentType::of_answer(self.answer.status, value);
+        let same = self.content_type == found;
+        // With two different values, it is not known which one counts.
+        self.content_type = found.filter(|_| same || !self.typed);
+        self.typed = true;
     }
 
     /// Returns `true` if the header is exactly `keep-alive`.

@@ -169,6 +169,26 @@ fn a_head_has_its_bounds() {
     assert_eq!(read(&drops), unclear(200));
 }
 
+#[test]
+fn a_head_says_what_the_body_is_unless_it_says_two_things() {
+    let typed = |status: u16, lines: &str| {
+        let head = format!("HTTP/1.1 {status} -\r\n{lines}Content-Length: 0\r\n\r\n");
+        let head = HeadReader::default().take(&mut BytesMut::from(&*head));
+        let head = head.unwrap().unwrap();
+        assert!(head.plain, "it makes no difference to awc");
+        head.content_type.map(String::from)
+    };
+    let html = Some("text/html".to_owned());
+    assert_eq!(typed(200, ""), None);
+    assert_eq!(typed(200, "content-type: Text/HTML; charset=x\r\n"), html);
+    let again = "Content-Type: text/html\r\n".repeat(3);
+    assert_eq!(typed(503, &again), html);
+    let other = "Content-Type: text/plain\r\n";
+    for lines in [format!("{again}{other}"), format!("{other}{again}")] {
+        assert_eq!(typed(200, &lines), None);
+    }
+}
+
 /// A head that arrives byte by byte must not cost quadratic time.
 #[test]
 fn a_head_that_drips_is_read_a_few_times_only() {

@@ -121,11 +121,11 @@ impl<C: Connect> Open<C> {
             let before = buffer.filled().len();
             ready!(line.poll_read_into(cx, buffer))?;
             let read = buffer.filled().get(before..).unwrap_or_default();
-            if let Some(status) = plain_and_whole(read)
+            if let Some(mut head) = plain_and_whole(read)
                 && line.may_follow()
                 && let Some(slot) = self.connecting.slot()
             {
-                line.note(Some(status));
+                line.note(Some(head.answer.status), head.content_type.take());
                 line.end(true);
                 self.phase = Phase::Waiting { kept: Some(slot) };
                 return Poll::Ready(Ok(true));
@@ -202,8 +202,8 @@ impl<C: Connect> Open<C> {
     }
 }
 
-/// Returns the status if `bytes` is exactly one answer that awc parses as this crate does.
-fn plain_and_whole(bytes: &[u8]) -> Option<u16> {
+/// Returns the head if `bytes` is exactly one answer that awc parses as this crate does.
+fn plain_and_whole(bytes: &[u8]) -> Option<Head> {
     let (head, length) = Head::at(bytes)?;
     let body = match head.framing {
         Framing::Empty => 0,
@@ -211,7 +211,7 @@ fn plain_and_whole(bytes: &[u8]) -> Option<u16> {
         Framing::Chunked | Framing::UntilClose => return None,
     };
     let whole = head.plain && head.keeps && length.checked_add(body) == Some(bytes.len());
-    whole.then_some(head.answer.status)
+    whole.then_some(head)
 }
 
 fn write_plain_head(head: &Head, received: usize, out: &mut BytesMut) {

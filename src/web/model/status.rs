@@ -160,6 +160,16 @@ pub(in crate::web) struct AttemptView {
     /// The beginning of the answer's body. Only for operators who may see `bodies`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     excerpt: Option<String>,
+    /// The media type of the answer, without parameters. Known only of attempts that failed, were
+    /// redirected, or were answered with a page; of a 2xx only the usual types.
+    #[schema(example = "text/html")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    content_type: Option<String>,
+    /// The address and port that the answer came from, maybe those of a proxy in front of the
+    /// receiver. Known of the same attempts.
+    #[schema(example = "203.0.113.7:443")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    address: Option<String>,
 }
 
 /// Why an attempt failed. The kinds are listed in `docs/lifecycle.md`.

@@ -89,9 +89,7 @@ fn finish(machine: &mut EndpointMachine, now: Timestamp, id: u64, answer: Answer
     let exchange = Exchange {
         status: Some(answer.status),
         result: Ok(answer),
-        redirects: 0,
-        sent_twice: false,
-        credentials_dropped: false,
+        ..Exchange::failed(Failure::Timeout)
     };
     let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
     machine.on_finished(now, DeliveryId::new(id), &exchange, &mut rng, &mut actions);
@@ -671,9 +669,7 @@ fn a_record_that_is_handed_out_again_disables_nothing_that_was_resumed_since() {
         let exchange = Exchange {
             status: Some(410),
             result: Ok(Answer::new(410)),
-            redirects: 0,
-            sent_twice: false,
-            credentials_dropped: false,
+            ..Exchange::failed(Failure::Timeout)
         };
         let (mut actions, mut rng) = (Vec::new(), Rng::with_seed(1));
         machine.on_finished(NOW, DeliveryId::new(1), &exchange, &mut rng, &mut actions);
@@ -710,9 +706,7 @@ fn an_attempt_that_ends_while_a_change_is_written_is_recorded_after_it() {
         let gone = Exchange {
             status: Some(410),
             result: Ok(Answer::new(410)),
-            redirects: 0,
-            sent_twice: false,
-            credentials_dropped: false,
+            ..Exchange::failed(Failure::Timeout)
         };
         machine.on_finished(NOW, DeliveryId::new(1), &gone, &mut rng, &mut actions);
         assert!(matches!(&actions[..], [Action::TellDisabled(_)]));

@@ -1,7 +1,7 @@
 //! Why, routing, events, and redeliveries by filter.
 
-use actix_webhooks::Rule;
 use actix_webhooks::testing::Reply;
+use actix_webhooks::{AnswerTrace, ContentType, Rule};
 use serde_json::{Value, json};
 
 use super::support::{HOOK, TOKEN, bearer, id, request, serve};
@@ -61,6 +61,20 @@ fn why_is_told_in_words_to_a_terminal() {
         assert!(lines[0].starts_with("1. given-up: "), "{lines:?}");
         assert_eq!(lines.last(), Some(&"   to do: redeliver the delivery"));
         assert_eq!(lines.len(), 4, "{lines:?}");
+fn a_log_in_page_is_no_receiver() {
+    serve(async |api, sim| {
+        let trace = AnswerTrace::new()
+            .content_type(ContentType::parse(b"text/html"))
+            .address("203.0.113.7:443".parse().ok());
+        let page = Reply::body(200, "<form>Sign in").traced(trace);
+        sim.receivers.on(HOOK, [page]);
+        sim.publish("paid").await;
+        sim.sleep(1).await;
+        let why = api.get("/why?event=paid").await.expect(200).json();
+        assert_eq!(codes(&why), ["suspicious-answer", "delivered"]);
+        let evidence = &why["findings"][0]["evidence"];
+        assert_eq!(evidence["contentType"], "text/html");
+        assert_eq!(evidence["address"], "203.0.113.7:443");
     });
 }
 

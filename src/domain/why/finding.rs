@@ -1,9 +1,11 @@
 //! The answer to why: findings, each with a code, a sentence, evidence and remedies.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::deliveries::content_type::ContentType;
 use crate::domain::value::id::{DeliveryId, EventId, RuleId};
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
@@ -66,6 +68,12 @@ pub struct Evidence {
     /// Status of the last answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
+    /// Media type of the last answer, if it was kept: see [`AnswerTrace`](crate::AnswerTrace).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub content_type: Option<ContentType>,
+    /// Address that the last answer came from, if it was kept.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub address: Option<SocketAddr>,
 }
 
 /// What was found, in the order in which findings are given. In JSON its name: `"no-rule"`.
@@ -113,7 +121,7 @@ pub enum FindingCode {
     Removed,
     /// It was delivered to another URL, because the receiver redirected.
     Redirected,
-    /// It was delivered, and the answer looks like a page for people.
+    /// It was delivered, and the answer was a page for people.
     SuspiciousAnswer,
     /// It was delivered.
     Delivered,

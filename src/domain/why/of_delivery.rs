@@ -2,7 +2,6 @@
 
 use super::DeliveryFacts;
 use super::finding::{Evidence, Finding, FindingCode, Remedy};
-use crate::domain::deliveries::attempt::Attempt;
 use crate::domain::deliveries::delivery::DeliveryState;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::endpoint::place::Place;
@@ -12,6 +11,7 @@ use crate::domain::value::time::Timestamp;
 /// Returns the findings about a delivery.
 pub(super) fn findings(facts: &DeliveryFacts, now: Timestamp) -> Vec<Finding> {
     let delivery = &facts.delivery;
+    let trace = facts.attempts.last().map(|last| &last.trace);
     let evidence = Evidence {
         event_id: Some(delivery.event_id.clone()),
         rule_id: Some(delivery.rule_id.clone()),
@@ -20,6 +20,8 @@ pub(super) fn findings(facts: &DeliveryFacts, now: Timestamp) -> Vec<Finding> {
         url: Some(delivery.url.clone()),
         attempts: Some(delivery.attempts_made),
         status: delivery.last_attempt.and_then(|last| last.status),
+        content_type: trace.and_then(|trace| trace.content_type.clone()),
+        address: trace.and_then(|trace| trace.address),
     };
     let mut findings = match delivery.state {
         DeliveryState::Delivered { at } => delivered(facts, at),
@@ -48,27 +50,33 @@ fn delivered(facts: &DeliveryFacts, at: Timestamp) -> Vec<Finding> {
     let text = format!("{to} has it: answered {answer} in {took} ms at {at}");
     let has_it = Finding::new(FindingCode::Delivered, text).since(at);
     let mut findings = vec![has_it.do_(Remedy::AskReceiver)];
+    let page = page(facts);
     if let Some(redirects) = last.map(|last| last.redirects).filter(|count| *count > 0) {
-        let text = format!("{to} redirected {redirects} times; another URL has taken it");
+        let who = match page {
+            Some(_) => "a page for people has answered there",
+            None => "another URL has taken it",
+        };
+        let text = format!("{to} redirected {redirects} times; {who}");
         let redirected = Finding::new(FindingCode::Redirected, text).since(at);
         findings.push(redirected.do_(Remedy::AskReceiver));
     }
-    if facts.attempts.last().is_some_and(is_a_page) {
-        let text = format!("{to} answered {answer} with a page for people, such as a log-in page");
+    if let Some(kind) = page {
+        let text = format!("{to} answered {answer} with {kind}, such as a log-in page");
         let page = Finding::new(FindingCode::SuspiciousAnswer, text).since(at);
         findings.push(page.do_(Remedy::AskReceiver).do_(Remedy::Redeliver));
     }
     findings
 }
 
-/// Returns `true` if the answer to an attempt begins like HTML.
-fn is_a_page(attempt: &Attempt) -> bool {
-    let start = attempt.excerpt.trim_start();
-    let begins = |tag: &str| {
-        let start = start.get(..tag.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(tag))
-    };
-    begins("<!doctype html") || begins("<html") || begins("<head") || begins("<title")
+/// Returns what the last answer was, in words, if a page has answered in place of a receiver.
+fn page(facts: &DeliveryFacts) -> Option<String> {
+    let last = facts.attempts.last()?;
+    if !last.trace.is_of_page(last.excerpt.as_bytes()) {
+        return None;
+    }
+    let content_type = last.trace.content_type.as_ref();
+    let kind = content_type.map_or_else(String::new, |kind| format!(" ({kind})"));
+    Some(format!("a page for people{kind}"))
 }
 
 fn given_up(facts: &DeliveryFacts, at: Timestamp, reason: DeadLetterReason) -> Finding {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::deliveries::attempt::AttemptSummary;
+use crate::domain::deliveries::content_type::ContentType;
 use crate::domain::deliveries::delivery::DeliveryState;
 use crate::domain::deliveries::outcome::{DeadLetterReason, Failure};
+use crate::domain::deliveries::trace::AnswerTrace;
 use crate::domain::endpoint::status::EndpointState;
 use crate::domain::policy::health::DisabledReason;
 use crate::domain::routing::explain::RuleMiss;
@@ -203,6 +205,57 @@ fn a_delivery_behind_another_names_it() {
     let evidence = &why.headline().unwrap().evidence;
     assert_eq!(evidence.waits_for, Some(DeliveryId::new(3)));
     assert_eq!(evidence.delivery_id, Some(DeliveryId::new(7)));
+}
+
+fn answered(content_type: &str, excerpt: &str, redirects: u32) -> Why {
+    let mut facts = delivery(DeliveryState::Delivered { at: NOW });
+    let mut last = facts.delivery.last_attempt.unwrap();
+    last.redirects = redirects;
+    facts.delivery.last_attempt = Some(last);
+    let trace = AnswerTrace::new()
+        .content_type(ContentType::parse(content_type.as_bytes()))
+        .address("203.0.113.7:443".parse().ok());
+    facts.attempts = vec![Attempt::new(last, excerpt.as_bytes()).trace(trace)];
+    why(&about(facts))
+}
+
+/// A comment or a script may stand before anything that only a page has.
+#[test]
+fn a_page_is_told_from_a_receiver_by_its_type() {
+    let found = answered("text/html", "<!-- v3 --><div>Sign in</div>", 0);
+    let headline = found.headline().unwrap();
+    assert_eq!(headline.code, FindingCode::SuspiciousAnswer);
+    let text = "https://a.test/hook answered 200 with a page for people (text/html), such as a log-in page";
+    assert_eq!(headline.text, text);
+    let evidence = &headline.evidence;
+    assert_eq!(
+        evidence.content_type.as_ref().unwrap().as_str(),
+        "text/html"
+    );
+    assert_eq!(evidence.address, "203.0.113.7:443".parse().ok());
+    assert_eq!(headline.remedies, [Remedy::AskReceiver, Remedy::Redeliver]);
+    for (content_type, excerpt) in [("text/html", "ok"), ("application/xml", "<ok/>"), ("", "")] {
+        let codes = answered(content_type, excerpt, 0);
+        let codes: Vec<_> = codes.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [FindingCode::Delivered], "{content_type}: {excerpt}");
+    }
+}
+
+#[test]
+fn a_redirect_to_a_page_is_no_redirect_to_a_receiver() {
+    for (excerpt, who) in [
+        ("<form>Sign in", "a page for people has answered there"),
+        ("ok", "another URL has taken it"),
+    ] {
+        let found = answered("text/html", excerpt, 1);
+        let headline = found.headline().unwrap();
+        assert_eq!(headline.code, FindingCode::Redirected);
+        let expected = format!("https://a.test/hook redirected 1 times; {who}");
+        assert_eq!(headline.text, expected);
+        let codes = found.findings.iter().map(|finding| finding.code);
+        let pages = codes.filter(|code| *code == FindingCode::SuspiciousAnswer);
+        assert_eq!(pages.count(), usize::from(excerpt != "ok"));
+    }
 }
 
 /// One receiver has it and another one does not: the one that does not is the headline.

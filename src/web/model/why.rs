@@ -108,6 +108,14 @@ pub(in crate::web) struct EvidenceView {
     /// Status of the last answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
+    /// Media type of the last answer, if it was kept.
+    #[schema(example = "text/html")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    content_type: Option<String>,
+    /// Address and port that the last answer came from, if they were kept.
+    #[schema(example = "203.0.113.7:443")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    address: Option<String>,
 }
 
 impl WhyView {

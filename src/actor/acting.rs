@@ -1,6 +1,7 @@
 //! Operators' messages: each is carried out, logged and kept, whoever sends it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::dev::MessageResponse;
 use actix::fut::wrap_future;
@@ -17,7 +18,9 @@ use super::message::{
 use super::reply::Deferred;
 use super::router::RouterActor;
 use super::shared::EngineContext;
+use super::store_call::StoreCall;
 use super::supervisor::SupervisorActor;
+use crate::domain::deliveries::delivery::DeliveryDetails;
 use crate::domain::endpoint::action::{ActionKind, ActionLog, ActionResult, OperatorAction};
 use crate::domain::endpoint::due::AttemptNowAnswer;
 use crate::domain::value::id::DeliveryId;
@@ -61,6 +64,21 @@ impl Begun {
             kind: M::KIND,
             note: message.written(),
         }
+    }
+
+    /// Looks up the endpoint of an action on one delivery.
+    ///
+    /// The look-up is begun before the action is carried out, so that it delays nothing.
+    async fn at_endpoint_of(
+        mut self,
+        delivery: Option<StoreCall<Option<DeliveryDetails>>>,
+    ) -> Self {
+        if let Some(found) = delivery
+            && let Ok(Ok(Some(found))) = tokio::time::timeout(FOUND_WITHIN, found).await
+        {
+            self.endpoint = Some(found.delivery.url);
+        }
+        self
     }
 
     /// Logs and keeps the action with its result.
@@ -173,12 +191,15 @@ where
     M: OperatorMessage<Result: Told>,
 {
     let begun = Begun::new(&mut message, operator);
+    let delivery = message.delivery();
+    let delivery = delivery.map(|id| shared.call(|store| store.delivery(id)));
     let (answer, answered) = oneshot::channel();
     actor.act(message, ctx).handle(ctx, Some(answer));
     let (answerer, deferred) = Deferred::new();
     ctx.spawn(wrap_future(async move {
         // Without an answer the engine has stopped, and the sender learns that.
         if let Ok(answer) = answered.await {
+            let begun = begun.at_endpoint_of(delivery).await;
             begun.end(&shared, answer.count(), answer.result());
             answerer.send(answer);
         }
@@ -232,6 +253,9 @@ impl Handler<ListActions> for SupervisorActor {
 
 /// The name in the log of an operator that was not named.
 const NOBODY: &str = "(unnamed)";
+
+/// The longest wait for the endpoint of an action's delivery, which holds up the answer.
+const FOUND_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest target of an action, in bytes.
 const MAX_TARGET_BYTES: usize = 512;

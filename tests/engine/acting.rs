@@ -181,6 +181,38 @@ fn every_change_is_kept_with_its_operator_target_count_and_result() {
     });
 }
 
+/// Whoever looks at an endpoint wants to know who touched its deliveries.
+#[test]
+fn an_action_on_one_delivery_is_listed_at_its_endpoint() {
+    simulate(async |sim| {
+        sim.receivers.on(HOOK, [502, 400].map(Reply::status));
+        sim.publish("a").await;
+        sim.sleep(1).await;
+        let id = sim.reports()[0].delivery_id;
+        let alice = sim.engine.by("alice");
+        alice.attempt_now(id).await.unwrap();
+        sim.sleep(1).await;
+        alice.redeliver(id).await.unwrap();
+        let target = id.to_string();
+        let expected = [
+            ("alice", ActionKind::Redeliver, target.as_str(), Some(1)),
+            ("alice", ActionKind::AttemptNow, target.as_str(), Some(1)),
+        ];
+        for about in [HOOK, target.as_str()] {
+            let kept = actions(&sim, ListActions::about(about)).await;
+            assert_eq!(shown(&kept), expected, "{about}");
+        }
+        let elsewhere = ListActions::about("http://other.test/");
+        assert!(actions(&sim, elsewhere).await.is_empty());
+        assert_eq!(
+            attempt_now(&sim, DeliveryId::new(99)).await,
+            AttemptNowAnswer::Unknown
+        );
+        assert_eq!(actions(&sim, ListActions::about(HOOK)).await.len(), 2);
+        assert_eq!(actions(&sim, ListActions::default()).await.len(), 3);
+    });
+}
+
 #[test]
 fn an_action_that_the_store_refuses_is_kept_with_the_error() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new(), NO_FAULTS, 1));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_webhooks::store::DeliveryQuery;
 use actix_webhooks::testing::{Reply, SimClock};
-use actix_webhooks::{AttemptNowAnswer, EndpointState};
+use actix_webhooks::{ActionKind, AttemptNowAnswer, EndpointState, ListActions};
 use rusqlite::Connection;
 
 use super::support::{HOOK, Life, crash, event, status};
@@ -86,6 +86,25 @@ fn a_retry_made_due_is_due_after_a_restart_and_keeps_its_number() {
         // The attempt may have begun before the engine ended; then it is made again.
         assert_eq!((numbers[0], numbers[1]), (1, 2), "{numbers:?}");
         assert_eq!(status(&engine).await.queued, 0);
+        crash(engine).await;
+    });
+}
+
+#[test]
+fn an_action_on_one_delivery_is_listed_at_its_endpoint() {
+    let life = Life::new();
+    life.receivers.on(HOOK, [502, 400].map(Reply::status));
+    SimClock::run(async |clock| {
+        let engine = life.start(&clock).await;
+        engine.publish(event("e")).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        let id = engine.deliveries(DeliveryQuery::default()).await.unwrap()[0].id;
+        engine.attempt_now(id).await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        engine.redeliver(id).await.unwrap();
+        let listed = engine.actions(ListActions::about(HOOK)).await.unwrap();
+        let kinds: Vec<_> = listed.iter().map(|it| it.action).collect();
+        assert_eq!(kinds, [ActionKind::Redeliver, ActionKind::AttemptNow]);
         crash(engine).await;
     });
 }

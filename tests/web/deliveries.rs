@@ -80,6 +80,12 @@ fn why_a_customer_got_nothing_is_found_out() {
             .expect(202)
             .json();
         assert_eq!(again, json!({ "deliveryId": "2" }));
+        let actions = format!("/actions?endpoint={}", id(HOOK));
+        let actions = api.get(&actions).await.expect(200).json();
+        assert_eq!(
+            (&actions["data"][0]["action"], &actions["data"][0]["target"]),
+            (&json!("redeliver"), &json!("1"))
+        );
         sim.sleep(1).await;
         assert_eq!(
             api.get("/deliveries/2").await.json()["delivery"]["state"],

@@ -9,7 +9,7 @@ use super::{
     RemoveRule, ResumeEndpoint, SendTest, StartRedelivery, StopRedelivery,
 };
 use crate::domain::endpoint::action::{ActionKind, OperatorAction};
-use crate::domain::value::id::{ClientId, RuleId};
+use crate::domain::value::id::{ClientId, DeliveryId, RuleId};
 use crate::domain::value::operator::{Note, Operator};
 use crate::domain::value::url::{WebhookUrl, shown};
 use crate::store::{DeadLetterQuery, Redelivery};
@@ -84,7 +84,8 @@ impl<M: Message> Message for By<M> {
 #[non_exhaustive]
 pub struct ListActions {
     /// Only actions about this target: an endpoint's URL in any spelling, or an id as in
-    /// [`OperatorAction::target`]. Defaults to all. `Debug` omits user info and query of a URL.
+    /// [`OperatorAction::target`]. Actions on one delivery are also listed at its endpoint.
+    /// Defaults to all. `Debug` omits user info and query of a URL.
     pub target: Option<String>,
     /// The maximum number of results. 0 means 100; more than 1,000 means 1,000.
     pub limit: usize,
@@ -132,6 +133,12 @@ pub(crate) trait OperatorMessage: Message {
 
     /// Returns the URL of the endpoint it is about, in any spelling.
     fn endpoint(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns the delivery it is about, if it is about one. Its endpoint then counts as the
+    /// action's.
+    fn delivery(&self) -> Option<DeliveryId> {
         None
     }
 
@@ -245,6 +252,10 @@ impl OperatorMessage for Redeliver {
     fn endpoint(&self) -> Option<&str> {
         endpoint_of(&self.0)
     }
+
+    fn delivery(&self) -> Option<DeliveryId> {
+        delivery_of(&self.0)
+    }
 }
 
 impl OperatorMessage for StartRedelivery {
@@ -263,6 +274,10 @@ impl OperatorMessage for StartRedelivery {
 
     fn endpoint(&self) -> Option<&str> {
         endpoint_of(&self.0)
+    }
+
+    fn delivery(&self) -> Option<DeliveryId> {
+        delivery_of(&self.0)
     }
 }
 
@@ -283,6 +298,13 @@ fn endpoint_of(which: &Redelivery) -> Option<&str> {
     url.map(WebhookUrl::as_str)
 }
 
+fn delivery_of(which: &Redelivery) -> Option<DeliveryId> {
+    match which {
+        Redelivery::One(id) => Some(*id),
+        Redelivery::DeadLetters(_) | Redelivery::Ended(_) => None,
+    }
+}
+
 impl OperatorMessage for DiscardDeadLetters {
     const KIND: ActionKind = ActionKind::DiscardDeadLetters;
 
@@ -300,6 +322,10 @@ impl OperatorMessage for AttemptNow {
 
     fn target(&self) -> String {
         self.id.to_string()
+    }
+
+    fn delivery(&self) -> Option<DeliveryId> {
+        Some(self.id)
     }
 }
 

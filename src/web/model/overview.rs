@@ -211,7 +211,7 @@ impl SeriesView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::web) struct ActionFilter {
-    /// Only actions about the endpoint with this id.
+    /// Only actions about the endpoint with this id, or about one delivery to it.
     #[param(value_type = Option<String>)]
     pub(in crate::web) endpoint: Option<EndpointId>,
     /// Only actions about this rule, client or delivery, by its id.

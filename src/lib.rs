@@ -155,12 +155,12 @@ pub use crate::actor::message::{
     EndpointCursor, EndpointError, EndpointPage, EndpointSort, EngineStatus, ExplainRouting,
     FindClients, FindEndpoint, FindEndpoints, FindRules, GetClient, GetClientStatus, GetDelivery,
     GetEndpoint, GetEndpointStatistics, GetEngine, GetEvent, GetOutbox, GetOverview, GetRule,
-    GetSeries, GetStatus, InvalidCursor, ListActions, ListAttempts, ListClients, ListDeadLetters,
-    ListDeliveries, ListEndpointAttempts, ListEndpoints, ListRedeliveries, ListRefused, ListRules,
-    ListStatus, ListUnreadable, PauseEndpoint, PlanRedelivery, Publish, PublishBatch, PutClient,
-    PutEndpoint, PutRule, Receipt, Redeliver, Redeliveries, RedeliveryPlan, RemoveClient,
-    RemoveEndpoint, RemoveRule, ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery,
-    StatusFilter, StatusPage, StopRedelivery, TestError, UrlPage, WatchDeliveries, WatchStatus,
+    GetSeries, GetStatus, ListActions, ListAttempts, ListClients, ListDeadLetters, ListDeliveries,
+    ListEndpointAttempts, ListEndpoints, ListRedeliveries, ListRefused, ListRules, ListStatus,
+    ListUnreadable, PauseEndpoint, PlanRedelivery, Publish, PublishBatch, PutClient, PutEndpoint,
+    PutRule, Receipt, Redeliver, Redeliveries, RedeliveryPlan, RemoveClient, RemoveEndpoint,
+    RemoveRule, ResumeEndpoint, RuleError, RulePage, SendTest, StartRedelivery, StatusFilter,
+    StatusPage, StopRedelivery, TestError, UrlPage, WatchDeliveries, WatchStatus,
 };
 pub use crate::actor::reply::Deferred;
 pub use crate::actor::router::RouterActor;
@@ -170,7 +170,6 @@ pub use crate::domain::authorisation::oauth2::{
     ClientCredentials, CredentialsPlacement, FormParameter,
 };
 pub use crate::domain::deliveries::attempt::{Attempt, AttemptSummary, EndpointAttempt};
-pub use crate::domain::deliveries::attempt::{Attempt, AttemptSummary};
 pub use crate::domain::deliveries::content_type::{ContentType, InvalidContentType};
 pub use crate::domain::deliveries::dead_letter::DeadLetter;
 pub use crate::domain::deliveries::delivery::{Delivery, DeliveryDetails, DeliveryState};

@@ -61,6 +61,10 @@ fn why_is_told_in_words_to_a_terminal() {
         assert!(lines[0].starts_with("1. given-up: "), "{lines:?}");
         assert_eq!(lines.last(), Some(&"   to do: redeliver the delivery"));
         assert_eq!(lines.len(), 4, "{lines:?}");
+    });
+}
+
+#[test]
 fn a_log_in_page_is_no_receiver() {
     serve(async |api, sim| {
         let trace = AnswerTrace::new()

@@ -88,6 +88,8 @@ pub(crate) fn contains(text: &str, part: &str) -> bool {
     let (text, part) = (text.as_bytes(), part.as_bytes());
     let same = |place: &[u8]| place.eq_ignore_ascii_case(part);
     part.is_empty() || text.windows(part.len()).any(same)
+}
+
 /// Returns `true` if a byte may be part of a token (RFC 9110 §5.6.2).
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)

@@ -64,6 +64,10 @@ impl Evidence {
             self.url.as_ref().map(|url| named("endpoint", url)),
             self.attempts.map(|count| format!("{count} attempts")),
             self.status.map(|status| format!("status {status}")),
+            self.content_type
+                .as_ref()
+                .map(|kind| format!("type {kind}")),
+            self.address.map(|address| format!("address {address}")),
         ];
         parts.into_iter().flatten().collect()
     }

@@ -60,7 +60,8 @@ use crate::store::{Appended, Change, NewAlert, NewEvent, PastCredential, StoreEr
 /// [`ExplainRouting`](crate::ExplainRouting), [`PutClient`](crate::PutClient),
 /// [`RemoveClient`](crate::RemoveClient), [`ListClients`](crate::ListClients),
 /// [`FindClients`](crate::FindClients), [`GetClient`](crate::GetClient) and
-/// [`GetClientStatus`](crate::GetClientStatus), and those that change something also inside [`By`](crate::By).
+/// [`GetClientStatus`](crate::GetClientStatus), and those that change something also inside
+/// [`By`](crate::By).
 pub struct RouterActor {
     pub(super) shared: Arc<EngineContext>,
     supervisor: Addr<SupervisorActor>,

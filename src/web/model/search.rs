@@ -53,7 +53,7 @@ super::words! {
 }
 
 impl Hit {
-    pub(in crate::web) fn new(kind: HitKind, id: impl ToString, text: impl Into<String>) -> Self {
+    pub(in crate::web) fn new(kind: HitKind, id: &impl ToString, text: impl Into<String>) -> Self {
         Self {
             kind,
             id: id.to_string(),

@@ -60,7 +60,7 @@ async fn delivery(engine: &Engine, q: &str) -> Result<Vec<Hit>, Problem> {
     let hit = found.map(|found| {
         let delivery = found.delivery;
         let text = format!("event {} to {}", delivery.event_id, delivery.url);
-        Hit::new(HitKind::Delivery, id, text)
+        Hit::new(HitKind::Delivery, &id, text)
     });
     Ok(hit.into_iter().collect())
 }
@@ -77,7 +77,7 @@ async fn alert(engine: &Engine, q: &str) -> Result<Vec<Hit>, Problem> {
     let found = engine.deliveries(query).await?;
     let hits = found.iter().map(|delivery| {
         let text = format!("event {} by rule {}", delivery.event_id, delivery.rule_id);
-        Hit::new(HitKind::Alert, id, text)
+        Hit::new(HitKind::Alert, &id, text)
     });
     Ok(hits.collect())
 }
@@ -94,7 +94,7 @@ async fn event(engine: &Engine, q: &str) -> Result<Vec<Hit>, Problem> {
             Some(client) => format!("of client {client}, accepted at {at}"),
             None => format!("accepted at {at}"),
         };
-        return Ok(vec![Hit::new(HitKind::Event, id, text)]);
+        return Ok(vec![Hit::new(HitKind::Event, &id, text)]);
     }
     // The ids of events may be forgotten before their deliveries are.
     let query = DeliveryQuery {
@@ -117,7 +117,7 @@ async fn endpoints(engine: &Engine, q: &str, limit: usize) -> Result<Vec<Hit>, P
         (query.after, query.limit) = (after, limit);
         let page = engine.find_endpoints(query).await?;
         let hits = page.urls.iter();
-        let hits = hits.map(|url| Hit::new(HitKind::Endpoint, EndpointId::of(url), url.as_str()));
+        let hits = hits.map(|url| Hit::new(HitKind::Endpoint, &EndpointId::of(url), url.as_str()));
         Ok((hits.collect(), page.next))
     })
     .await
@@ -218,7 +218,7 @@ mod tests {
     fn no_kind_crowds_out_another() {
         let hits = |kind, count: usize| -> Vec<Hit> {
             (0..count)
-                .map(|number| Hit::new(kind, number, ""))
+                .map(|number| Hit::new(kind, &number, ""))
                 .collect()
         };
         let found = || {

@@ -193,7 +193,7 @@ async fn put_headers(
     .await
 }
 
-/// Change headers of an endpoint's calls by a merge patch: a value sets a header, `null` removes it.
+/// Change headers of an endpoint's calls by a merge patch: a value sets one, `null` removes it.
 #[utoipa::path(
     tag = "secrets",
     params(

@@ -4,6 +4,7 @@ use actix::Message;
 use serde::{Deserialize, Serialize};
 
 use super::asking::COUNTED;
+use crate::domain::endpoint::standing::StateKind;
 use crate::domain::endpoint::status::EndpointState;
 use crate::domain::value::time::Timestamp;
 use crate::domain::value::url::WebhookUrl;
@@ -198,6 +199,6 @@ impl BlockedEndpoint {
     /// Returns `true` if its state is one in which nothing starts.
     pub(crate) fn is_still(&self) -> bool {
         let kind = self.by.as_ref().map(EndpointState::kind);
-        kind.is_none_or(|kind| kind.is_stopped())
+        kind.is_none_or(StateKind::is_stopped)
     }
 }

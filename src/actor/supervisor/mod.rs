@@ -74,7 +74,8 @@ use crate::store::{Retention, Setting, UnreadableSetting};
 /// [`GetEvent`](crate::GetEvent), [`ListAttempts`](crate::ListAttempts),
 /// [`ListEndpointAttempts`](crate::ListEndpointAttempts),
 /// [`ListDeadLetters`](crate::ListDeadLetters), [`DiscardDeadLetters`](crate::DiscardDeadLetters),
-/// [`GetOutbox`](crate::GetOutbox), [`ListRefused`](crate::ListRefused), [`EndDeliveries`](crate::EndDeliveries),
+/// [`GetOutbox`](crate::GetOutbox), [`ListRefused`](crate::ListRefused),
+/// [`EndDeliveries`](crate::EndDeliveries),
 /// [`AttemptNow`](crate::AttemptNow), [`SendTest`](crate::SendTest),
 /// [`ListActions`](crate::ListActions) and [`AskWhy`](crate::AskWhy), and those that change
 /// something also inside [`By`](crate::By).

@@ -224,7 +224,7 @@ fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Par
     Ok(Parsed::Final(
         Head {
             answer: said.answer,
-            content_type: said.content_type,
+            content_type: said.content_type.known(),
             framing,
             keeps: persists && clear && framing != Framing::UntilClose,
             plain: said.plain && !old && grammar == Grammar::Strict,
@@ -236,9 +236,7 @@ fn judge(head: &Response<'_, '_>, length: usize, grammar: Grammar) -> Result<Par
 /// The content of an answer's headers, as far as it counts.
 struct Said {
     answer: Answer,
-    content_type: Option<ContentType>,
-    /// `true` if there was a `Content-Type`.
-    typed: bool,
+    content_type: SaidType,
     length: Option<u64>,
     /// `true` if the same length was given more than once.
     repeated: bool,
@@ -248,6 +246,24 @@ struct Said {
     plain: bool,
     /// `true` if there was a `Location`.
     located: bool,
+}
+
+/// What an answer says about the type of its body.
+#[derive(Debug, PartialEq, Eq)]
+enum SaidType {
+    Unsaid,
+    Said(ContentType),
+    /// It is no type, or not a usual one, or there are two, and it is not known which one counts.
+    Unknown,
+}
+
+impl SaidType {
+    fn known(self) -> Option<ContentType> {
+        match self {
+            Self::Said(content_type) => Some(content_type),
+            Self::Unsaid | Self::Unknown => None,
+        }
+    }
 }
 
 /// What an answer says about its connection (RFC 9112 §9.3). `close` takes precedence.
@@ -263,8 +279,7 @@ impl Said {
     fn by(headers: &[Header<'_>], status: u16) -> Option<Self> {
         let mut said = Self {
             answer: Answer::new(status),
-            content_type: None,
-            typed: false,
+            content_type: SaidType::Unsaid,
             length: None,
             repeated: false,
             codings: None,
@@ -336,10 +351,12 @@ impl Said {
 
     fn take_content_type(&mut self, value: &[u8]) {
         let found = ContentType::of_answer(self.answer.status, value);
-        let same = self.content_type == found;
-        // With two different values, it is not known which one counts.
-        self.content_type = found.filter(|_| same || !self.typed);
-        self.typed = true;
+        let found = found.map_or(SaidType::Unknown, SaidType::Said);
+        if self.content_type == SaidType::Unsaid {
+            self.content_type = found;
+        } else if self.content_type != found {
+            self.content_type = SaidType::Unknown;
+        }
     }
 
     /// Returns `true` if the header is exactly `keep-alive`.

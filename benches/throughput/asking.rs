@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use actix::System;
 use actix_webhooks::store::prelude::*;
 use actix_webhooks::store::{
-    Alert, Appended, AttemptRecord, DeadLetterQuery, DeliveryQuery, DeliveryStage, NewAlert,
-    NewEvent, SqliteOptions, SqliteStore,
+    Alert, Appended, AttemptQuery, AttemptRecord, DeadLetterQuery, DeliveryQuery, DeliveryStage,
+    NewAlert, NewEvent, SqliteOptions, SqliteStore,
 };
 use actix_webhooks::{
     AlertId, AskWhy, AttemptSummary, DeadLetterReason, EndpointSort, Engine, Event, Failure,
-    ListEndpoints, Outcome, Rule, Timestamp, WebhookUrl,
+    FindEndpoints, ListEndpointAttempts, ListEndpoints, Outcome, PlanRedelivery, Rule, Timestamp,
+    WebhookUrl,
 };
 use bytes::Bytes;
 
@@ -169,7 +170,7 @@ async fn load(
     futures_util::join!(loading, asking).0
 }
 
-const QUESTIONS: [&str; 10] = [
+const QUESTIONS: [&str; 13] = [
     "overview",
     "endpoints by attention",
     "status of a client",
@@ -179,6 +180,9 @@ const QUESTIONS: [&str; 10] = [
     "delivery by webhook-id",
     "deliveries of an endpoint",
     "count of a client's deliveries",
+    "attempts of an endpoint",
+    "plan of redelivering all dead letters",
+    "endpoints by a part of their URL",
     "why, by event",
 ];
 
@@ -253,12 +257,37 @@ async fn ask(engine: &Engine, question: &str) {
             let count = engine.count_deliveries(query).await.expect("an answer");
             few(count.count)
         }
+        "attempts of an endpoint" => {
+            let latest = ListEndpointAttempts::new(url(1_234), AttemptQuery::default());
+            let page = engine.endpoint_attempts(latest).await.expect("an answer");
+            page.items.len()
+        }
+        "plan of redelivering all dead letters" => {
+            let all = PlanRedelivery::dead_letters(DeadLetterQuery::default());
+            let plan = engine.plan_redelivery(all).await.expect("an answer");
+            few(plan.endpoints)
+        }
+        "endpoints by a part of their URL" => by_part(engine, "9/1234").await,
         _ => {
             let why = engine.why(AskWhy::event("event-101")).await;
             why.expect("an answer").findings.len()
         }
     };
     assert!(found > 0, "{question} found nothing");
+}
+
+/// Returns the number of endpoints whose URL has a part, from as many pages as there are.
+async fn by_part(engine: &Engine, part: &str) -> usize {
+    let (mut page, mut found) = (FindEndpoints::new(part), 0);
+    loop {
+        let answer = engine.find_endpoints(page).await.expect("an answer");
+        found += answer.urls.len();
+        page = FindEndpoints::new(part);
+        page.after = answer.next;
+        if page.after.is_none() {
+            return found;
+        }
+    }
 }
 
 fn few(count: u64) -> usize {

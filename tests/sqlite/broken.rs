@@ -30,7 +30,7 @@ fn a_file_of_a_newer_version_is_left_alone() {
             opened,
             Err(StoreError::NewerSchema {
                 found: 99,
-                known: 4
+                known: 5
             })
         ),
         "{opened:?}"

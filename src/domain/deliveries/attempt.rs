@@ -64,6 +64,13 @@ impl AttemptSummary {
             sent_twice: false,
         }
     }
+
+    /// Returns what is kept of the trace of its last answer, whose body began with `excerpt`;
+    /// `None` for ordinary successes, of which nothing is kept.
+    pub(crate) fn kept(&self, trace: &AnswerTrace, excerpt: &[u8]) -> Option<Box<AnswerTrace>> {
+        let kept = self.failure.is_some() || self.redirects > 0 || trace.is_of_page(excerpt);
+        (kept && *trace != AnswerTrace::new()).then(|| Box::new(trace.clone()))
+    }
 }
 
 /// Shows how the attempt ended, with the status even if the rest of the answer failed: `answered
@@ -312,6 +319,7 @@ impl OnWall for EndpointAttempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::deliveries::content_type::ContentType;
 
     #[test]
     fn a_summary_says_in_words_how_an_attempt_ended() {
@@ -360,6 +368,26 @@ mod tests {
         );
         let dropped = CredentialsDropped(401);
         assert_eq!(said(Some(401), Some(dropped)), dropped.to_string());
+    }
+
+    #[test]
+    fn of_ordinary_successes_nothing_is_kept() {
+        let at = Timestamp::from_unix_millis(0);
+        let success = AttemptSummary::new(1, at, Duration::ZERO);
+        let trace = AnswerTrace::new().content_type(ContentType::parse(b"text/html"));
+        let kept = |summary: &AttemptSummary, excerpt: &str| {
+            let kept = summary.kept(&trace, excerpt.as_bytes());
+            kept.map(|kept| *kept) == Some(trace.clone())
+        };
+        assert!(!kept(&success, "ok"));
+        assert!(kept(&success, "<p>Log in"));
+        let mut redirected = success;
+        redirected.redirects = 1;
+        assert!(kept(&redirected, "ok"));
+        let mut failed = success;
+        failed.failure = Some(Failure::Status(403));
+        assert!(kept(&failed, ""));
+        assert_eq!(failed.kept(&AnswerTrace::new(), b""), None);
     }
 
     #[test]

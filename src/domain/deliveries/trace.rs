@@ -1,14 +1,13 @@
 //! Where an answer came from, and what it was. It tells a receiver from a page in its place.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::deliveries::attempt::AttemptSummary;
 use crate::domain::deliveries::content_type::ContentType;
 
 /// Where the last answer of an attempt came from, and what it was: the answer whose status is
-/// [`AttemptSummary::status`].
+/// [`AttemptSummary::status`](crate::AttemptSummary::status).
 ///
 /// A part that is not known is `None`. Only attempts that failed, were redirected, or were answered
 /// with a page for people have one; of all others nothing is kept.
@@ -64,13 +63,6 @@ impl AnswerTrace {
         let is_html = self.content_type.as_ref().is_some_and(ContentType::is_html);
         is_html || PAGE_STARTS.iter().any(begins)
     }
-
-    /// Returns what is kept of the trace of an attempt; `None` for ordinary successes, of which
-    /// nothing is kept.
-    pub(crate) fn kept(&self, summary: &AttemptSummary, excerpt: &[u8]) -> Option<Box<Self>> {
-        let kept = summary.failure.is_some() || summary.redirects > 0 || self.is_of_page(excerpt);
-        (kept && *self != Self::default()).then(|| Box::new(self.clone()))
-    }
 }
 
 /// The beginnings of a body that make it a page, whatever its type.
@@ -80,11 +72,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::domain::deliveries::outcome::Failure;
-    use crate::domain::value::time::Timestamp;
 
     fn of(content_type: &str) -> AnswerTrace {
         AnswerTrace::new().content_type(ContentType::parse(content_type.as_bytes()))
@@ -107,26 +95,6 @@ mod tests {
             let found = of(content_type).is_of_page(excerpt.as_bytes());
             assert_eq!(found, expected, "{content_type}: {excerpt}");
         }
-    }
-
-    #[test]
-    fn of_ordinary_successes_nothing_is_kept() {
-        let at = Timestamp::from_unix_millis(0);
-        let success = AttemptSummary::new(1, at, Duration::ZERO);
-        let trace = of("text/html").address("203.0.113.7:443".parse().ok());
-        let kept = |summary: &AttemptSummary, excerpt: &str| {
-            let kept = trace.kept(summary, excerpt.as_bytes());
-            kept.map(|kept| *kept) == Some(trace.clone())
-        };
-        assert!(!kept(&success, "ok"));
-        assert!(kept(&success, "<p>Log in"));
-        let mut redirected = success;
-        redirected.redirects = 1;
-        assert!(kept(&redirected, "ok"));
-        let mut failed = success;
-        failed.failure = Some(Failure::Status(403));
-        assert!(kept(&failed, ""));
-        assert_eq!(AnswerTrace::new().kept(&failed, b""), None);
     }
 
     #[test]

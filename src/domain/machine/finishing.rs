@@ -81,7 +81,7 @@ impl EndpointMachine {
             agreed: self.agreed_since(before),
             health,
             disabled,
-            trace: exchange.trace.kept(&summary, &excerpt),
+            trace: summary.kept(&exchange.trace, &excerpt),
             excerpt,
         };
         if self.control.changing {

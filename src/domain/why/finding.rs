@@ -1,7 +1,7 @@
 //! The answer to why: findings, each with a code, a sentence, evidence and remedies.
 
+use core::net::SocketAddr;
 use std::fmt;
-use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 

@@ -94,7 +94,7 @@ fn listen(port: u16) {
         .find(|line| line.starts_with("event: overview"))
         .expect("the state comes first");
     println!("heard");
-    let mut buffer = [0; 64 * 1_024];
+    let mut buffer = vec![0; 64 * 1_024];
     while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
 }
 

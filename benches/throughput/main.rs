@@ -106,7 +106,7 @@ fn main() {
     if let [command] = &arguments[..]
         && command == "live"
     {
-        live::run(Duration::from_millis(2_000), 11);
+        live::run(Duration::from_secs(2), 11);
         return;
     }
     let quick = arguments.iter().any(|argument| argument == "quick");

@@ -88,8 +88,7 @@ async fn answer(
         (child::AGAIN, ..) if !requests.iter().any(|before| before.alert == alert) => 400,
         (child::AGAIN, ..) => 200,
         (child::LETTERS, ..) if mended.load(Ordering::SeqCst) => 200,
-        (child::LETTERS, ..) => 400,
-        (child::RULE, b'0', b'0'..=b'3', _) => 400,
+        (child::LETTERS, ..) | (child::RULE, b'0', b'0'..=b'3', _) => 400,
         (child::REMOVED, ..) | (_, b'1', _, 1) | (_, b'2', b'0'..=b'3', _) => 503,
         _ => 200,
     };

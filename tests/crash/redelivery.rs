@@ -233,7 +233,7 @@ fn killed_at(child: &Child<'_>, place: usize, begun: usize, seen: &mut BTreeMap<
     }
     process.kill().expect("it can be killed");
     process.wait().expect("it has ended");
-    for line in lines.iter() {
+    for line in &lines {
         note(&line, seen);
     }
 }

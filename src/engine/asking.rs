@@ -82,7 +82,7 @@ impl Engine {
     /// Returns the number of events in the outbox, and the first that waits. See [`GetOutbox`].
     ///
     /// # Errors
-    /// [`OperateError::Store`], also if the store has no outbox; [`OperateError::Stopped`].
+    /// [`OperateError::Store`], [`OperateError::Stopped`].
     pub async fn outbox(&self) -> Result<OutboxSummary, OperateError> {
         Ok(self.ask_supervisor(GetOutbox::new()).await??)
     }

@@ -497,12 +497,15 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// Counts the events in the outbox, and returns the first that waits.
     ///
     /// It counts waiting events up to `at_most`, and may stop after a number of events looked at.
-    /// Defaults to [`StoreError::Unsupported`], for stores without an outbox.
+    /// Defaults to none without an outbox, and to [`StoreError::Unsupported`] with one.
     fn outbox_summary(&self, at_most: u64) -> StoreFuture<OutboxSummary> {
         let _ = at_most;
-        Box::pin(std::future::ready(Err(StoreError::Unsupported(
-            "an outbox",
-        ))))
+        let summary = if self.has_outbox() {
+            Err(StoreError::Unsupported("counting its outbox"))
+        } else {
+            Ok(OutboxSummary::default())
+        };
+        Box::pin(std::future::ready(summary))
     }
 
     /// Returns `true` if there is an outbox to check. Defaults to `false`.

@@ -159,20 +159,16 @@ impl Message for ListRefused {
 
 /// Counts the events in the outbox: application → [`SupervisorActor`](crate::SupervisorActor).
 ///
-/// The answer is [`StoreError::Unsupported`] if the store has no outbox.
+/// In a store without an outbox none waits.
 ///
 /// ```
-/// use actix_webhooks::store::StoreError;
 /// use actix_webhooks::{Engine, GetOutbox};
 ///
 /// # #[actix_rt::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let engine = Engine::builder().start().await?;
-/// match engine.supervisor().send(GetOutbox::new()).await? {
-///     Ok(outbox) => println!("{} events wait to be routed", outbox.waiting.count),
-///     Err(StoreError::Unsupported(_)) => println!("this store has no outbox"),
-///     Err(error) => return Err(error.into()),
-/// }
+/// let outbox = engine.supervisor().send(GetOutbox::new()).await??;
+/// println!("{} events wait to be routed", outbox.waiting.count);
 /// # engine.shutdown(std::time::Duration::ZERO).await;
 /// # Ok(())
 /// # }

@@ -51,8 +51,7 @@ async fn show(web: State, id: Path<String>) -> Answer {
     Ok(HttpResponse::Ok().json(EventView::new(&id, &events, &deliveries)?))
 }
 
-/// How many events wait in the outbox, counted up to 10,000, and since when? Without an outbox,
-/// the answer is `not-supported`.
+/// How many events wait in the outbox, counted up to 10,000, and since when? None without one.
 #[utoipa::path(
     tag = "events",
     responses((status = 200, description = "The outbox.", body = OutboxView)),

@@ -2,6 +2,7 @@
 
 use super::DeliveryFacts;
 use super::finding::{Evidence, Finding, FindingCode, Remedy};
+use super::shown::attempts;
 use crate::domain::deliveries::delivery::DeliveryState;
 use crate::domain::deliveries::outcome::DeadLetterReason;
 use crate::domain::endpoint::place::Place;
@@ -98,7 +99,7 @@ fn given_up(facts: &DeliveryFacts, at: Timestamp, reason: DeadLetterReason) -> F
         | DeadLetterReason::AbortedByReceiver(_)
         | DeadLetterReason::Unreadable => (
             FindingCode::GivenUp,
-            format!("given up after {made} attempts at {to}: {reason}"),
+            format!("given up after {} at {to}: {reason}", attempts(made)),
         ),
     };
     Finding::new(code, text).since(at).do_(Remedy::Redeliver)

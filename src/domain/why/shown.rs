@@ -62,7 +62,7 @@ impl Evidence {
                 .as_ref()
                 .map(|id| named("earlier delivery", id)),
             self.url.as_ref().map(|url| named("endpoint", url)),
-            self.attempts.map(|count| format!("{count} attempts")),
+            self.attempts.map(attempts),
             self.status.map(|status| format!("status {status}")),
             self.content_type
                 .as_ref()
@@ -87,6 +87,14 @@ impl fmt::Display for Remedy {
             Self::LookAtFirst => "ask why about the delivery that this one waits for",
             Self::AskReceiver => "ask the receiver's operators, with the delivery's webhook-id",
         })
+    }
+}
+
+/// Returns a number of attempts in words.
+pub(super) fn attempts(count: u32) -> String {
+    match count {
+        1 => "1 attempt".to_owned(),
+        count => format!("{count} attempts"),
     }
 }
 

@@ -191,7 +191,7 @@ fn a_finding_names_its_delivery_and_shows_no_secret_of_a_url() {
     let finding = why.headline().unwrap();
     assert_eq!(
         finding.text,
-        "given up after 1 attempts at https://a.test/hook: answered 503 on the last attempt"
+        "given up after 1 attempt at https://a.test/hook: answered 503 on the last attempt"
     );
     assert_eq!(finding.evidence.delivery_id, Some(DeliveryId::new(7)));
     assert_eq!(finding.evidence.attempts, Some(1));

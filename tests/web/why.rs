@@ -61,6 +61,19 @@ fn why_is_told_in_words_to_a_terminal() {
         assert!(lines[0].starts_with("1. given-up: "), "{lines:?}");
         assert_eq!(lines.last(), Some(&"   to do: redeliver the delivery"));
         assert_eq!(lines.len(), 4, "{lines:?}");
+        for (accept, expected) in [
+            ("application/json, text/plain, */*", "application/json"),
+            ("text/plain;q=0.5, application/json", "application/json"),
+            (
+                "application/json;q=0.5, text/plain",
+                "text/plain; charset=utf-8",
+            ),
+            ("*/*", "application/json"),
+        ] {
+            let asked = request("GET", "/why?event=paid").insert_header(bearer(TOKEN));
+            let answer = api.send(asked.insert_header(("accept", accept))).await;
+            assert_eq!(answer.header("content-type"), expected, "{accept}");
+        }
     });
 }
 

@@ -26,7 +26,8 @@ mod why;
 
 use actix_web::Error;
 use actix_web::dev::{ServiceFactory, ServiceRequest};
-use actix_web::http::header::{ACCEPT, ETAG};
+use actix_web::http::header::{Accept, ETAG, Header as _};
+use actix_web::mime::Mime;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures_util::future::{Ready, ready};
 use serde::Serialize;
@@ -34,6 +35,7 @@ use utoipa_actix_web::scope::Scope;
 
 use super::operator::Operator;
 use super::problems::{Code, Problem};
+use super::read::JSON;
 use super::{Shared, etag};
 use crate::engine::Engine;
 
@@ -104,11 +106,14 @@ impl FromRequest for Caller {
     }
 }
 
-/// Returns `true` if a request asks for an answer of this media type.
-fn accepts(request: &HttpRequest, media: &str) -> bool {
-    let accepted = request.headers().get_all(ACCEPT);
-    let mut named = accepted.filter_map(|text| text.to_str().ok());
-    named.any(|text| text.contains(media))
+/// Returns `true` if a request asks for an answer of this media type rather than for JSON.
+///
+/// Naming it is not enough: some clients accept `application/json, text/plain, */*` everywhere.
+fn prefers(request: &HttpRequest, media: &str) -> bool {
+    let accepted = Accept::parse(request).map(|accepted| accepted.ranked());
+    let accepted = accepted.unwrap_or_default();
+    let mut known = accepted.iter().map(Mime::essence_str);
+    known.find(|named| [media, JSON].contains(named)) == Some(media)
 }
 
 /// Answers with a thing that can be changed: its tag covers its secrets.

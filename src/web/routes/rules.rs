@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::deliveries::url_of;
 use super::edit::Editable;
-use super::{Answer, Routing, State, accepts, tagged};
+use super::{Answer, Routing, State, prefers, tagged};
 use crate::actor::message::RulePage;
 use crate::domain::routing::query::RuleQuery;
 use crate::domain::routing::rule::Rule;
@@ -327,7 +327,7 @@ impl GivenRule {
 
 /// Returns the form that an answer is asked for in.
 fn form_of_answer(request: &HttpRequest, asked: Option<Form>) -> Option<Form> {
-    let by_media = accepts(request, ALERT_SERVICE);
+    let by_media = prefers(request, ALERT_SERVICE);
     asked.or(by_media.then_some(Form::AlertService))
 }
 

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, get, post};
 use utoipa_actix_web::scope::Scope;
 
 use super::deliveries::{delivery_id, instant, url_of};
-use super::{Answer, Routing, State, accepts};
+use super::{Answer, Routing, State, prefers};
 use crate::actor::message::{AskWhy, ExplainRouting};
 use crate::engine::Engine;
 use crate::store::DeliveryQuery;
@@ -19,7 +19,7 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
 
 /// Why did a receiver get nothing, or what did it get?
 ///
-/// As text for a terminal if `Accept` names `text/plain`.
+/// As text for a terminal if `Accept` prefers `text/plain` to JSON.
 #[utoipa::path(
     tag = "why",
     params(Question),
@@ -34,7 +34,7 @@ pub(super) fn add<T: Routing>(scope: Scope<T>) -> Scope<T> {
 async fn why(web: State, request: HttpRequest, Query(question): Query<Question>) -> Answer {
     let question = asked(&web.engine, question).await?;
     let why = web.engine.why(question).await?;
-    Ok(if accepts(&request, TEXT) {
+    Ok(if prefers(&request, TEXT) {
         let text = format!("{why}\n");
         HttpResponse::Ok()
             .content_type(ContentType::plaintext())
